@@ -1,0 +1,313 @@
+"""The one way to run a command: bounded output, a log, a time limit that ends everything it started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import selectors
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from py_portable.errors import MachineError, PortableError, StepError
+
+KILL_GRACE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The first and last bytes of a stream, and how many there were."""
+
+    head: bytes
+    tail: bytes
+    total: int
+
+    @property
+    def data(self) -> bytes:
+        """All of it where it fits, else head, a mark and tail."""
+        if self.total <= len(self.head):
+            return self.head
+        missing = self.total - len(self.head) - len(self.tail)
+        if missing <= 0:
+            return self.head + self.tail[len(self.head) + len(self.tail) - self.total :]
+        return self.head + f"\n[... {missing} bytes left out ...]\n".encode() + self.tail
+
+    @property
+    def text(self) -> str:
+        return self.data.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a command. `status` is the exit status, or minus the signal's number."""
+
+    argv: tuple[str, ...]
+    status: int
+    timed_out: bool
+    seconds: float
+    stdout: Captured
+    stderr: Captured
+    log: Path | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 0 and not self.timed_out
+
+
+class _Window:
+    def __init__(self, limit: int) -> None:
+        self.half = max(limit // 2, 1)
+        self.head = bytearray()
+        self.tail = bytearray()
+        self.total = 0
+
+    def feed(self, chunk: bytes) -> None:
+        self.total += len(chunk)
+        room = self.half - len(self.head)
+        if room > 0:
+            self.head += chunk[:room]
+            chunk = chunk[room:]
+        self.tail += chunk
+        if len(self.tail) > 4 * self.half:
+            del self.tail[: -self.half]
+
+    def done(self) -> Captured:
+        return Captured(bytes(self.head), bytes(self.tail[-self.half :]), self.total)
+
+
+class _Spawner:
+    """Starts every child from one thread that never ends.
+
+    PR_SET_PDEATHSIG (bwrap --die-with-parent) is tied to the thread that forked: a child started from a
+    worker thread would be killed when that worker goes.
+    """
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[tuple[Sequence[str], dict[str, Any], Future[subprocess.Popen[bytes]]]]
+        self._queue = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._pid = 0
+
+    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._queue = queue.SimpleQueue()
+                threading.Thread(target=self._serve, args=(self._queue,), name="spawner", daemon=True).start()
+                self._pid = os.getpid()
+        future: Future[subprocess.Popen[bytes]] = Future()
+        self._queue.put((argv, options, future))
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            # Interrupted while it is being started: nobody would know of the child.
+            future.add_done_callback(_end_unseen)
+            raise
+
+    @staticmethod
+    def _serve(requests: queue.SimpleQueue[Any]) -> None:
+        while True:
+            argv, options, future = requests.get()
+            try:
+                future.set_result(subprocess.Popen(argv, **options))
+            except BaseException as problem:
+                future.set_exception(problem)
+            del argv, options, future
+
+
+def _end_unseen(future: Future[subprocess.Popen[bytes]]) -> None:
+    if future.exception() is None:
+        kill(future.result())
+        future.result().wait()
+
+
+_spawner = _Spawner()
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    log: Path | None = None,
+    pass_fds: tuple[int, ...] = (),
+    capture_bytes: int = 1 << 20,
+    shown: Sequence[str] | None = None,
+) -> Outcome:
+    """Run `argv` with stdin from /dev/null in a session of its own and wait for it.
+
+    `timeout` is in seconds; at the limit (and when this thread is interrupted) the whole process group is
+    killed, and so is what is left of it when the command has ended. `log` gets both streams as they come, and
+    `shown` in place of the command where that holds secrets. Raises MachineError where the program cannot be
+    started.
+    """
+    words = tuple(str(word) for word in argv)
+    started = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        # Opened first: a log that cannot be written must not leave a child behind.
+        sink: IO[bytes] | None = stack.enter_context(log.open("ab")) if log else None
+        if sink:
+            sink.write(f"$ {shlex.join(words if shown is None else shown)}\n".encode())
+            sink.flush()
+        child = _start(words, cwd, env, pass_fds)
+        assert child.stdout and child.stderr
+        stack.enter_context(child.stdout)
+        stack.enter_context(child.stderr)
+        windows = (_Window(capture_bytes), _Window(capture_bytes))
+        try:
+            timed_out = _pump(child, windows, sink, None if timeout is None else started + timeout)
+        except BaseException:
+            kill(child)
+            child.wait()
+            raise
+    return Outcome(
+        words if shown is None else tuple(shown),
+        child.returncode,
+        timed_out,
+        time.monotonic() - started,
+        windows[0].done(),
+        windows[1].done(),
+        log,
+    )
+
+
+def _start(
+    words: tuple[str, ...], cwd: Path | None, env: Mapping[str, str] | None, pass_fds: tuple[int, ...]
+) -> subprocess.Popen[bytes]:
+    try:
+        return _spawner.popen(
+            words,
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+    except OSError as problem:
+        raise MachineError(
+            f"{words[0]} cannot be started: {problem.strerror}", hint="run: py-portable doctor"
+        ) from problem
+
+
+def _pump(
+    child: subprocess.Popen[bytes],
+    windows: tuple[_Window, _Window],
+    sink: IO[bytes] | None,
+    end: float | None,
+) -> bool:
+    assert child.stdout and child.stderr
+    timed_out = ended = False
+    with selectors.DefaultSelector() as selector:
+        for stream, window in zip((child.stdout, child.stderr), windows, strict=True):
+            os.set_blocking(stream.fileno(), False)
+            selector.register(stream, selectors.EVENT_READ, window)
+        pidfd = os.pidfd_open(child.pid)
+        try:
+            selector.register(pidfd, selectors.EVENT_READ, None)
+            while selector.get_map():
+                left = None if end is None else end - time.monotonic()
+                if left is not None and left <= 0:
+                    if timed_out or ended:
+                        break
+                    timed_out = True
+                    kill(child)
+                    end = time.monotonic() + KILL_GRACE_SECONDS
+                    continue
+                for key, _ in selector.select(left):
+                    if key.data is None:
+                        # The child has ended: what still holds its pipes is an orphan. Its own last words are
+                        # read below; waiting for more would be waiting for the orphan.
+                        selector.unregister(pidfd)
+                        ended = True
+                        end = min(end or float("inf"), time.monotonic() + KILL_GRACE_SECONDS)
+                        continue
+                    chunk = _read(key.fd)
+                    if chunk is None:
+                        continue
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                        continue
+                    key.data.feed(chunk)
+                    if sink:
+                        sink.write(chunk)
+        finally:
+            os.close(pidfd)
+    # Not yet waited for, so that its number, and the group's, cannot belong to somebody else.
+    _kill_group(child)
+    child.wait()
+    return timed_out
+
+
+def _read(fd: int) -> bytes | None:
+    try:
+        return os.read(fd, 1 << 16)
+    except BlockingIOError:
+        return None
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """End the child's whole process group at once."""
+    _kill_group(child)
+    child.kill()
+
+
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+
+
+def check(
+    argv: Sequence[str | Path],
+    *,
+    what: str,
+    error: type[PortableError] = StepError,
+    hint: str | None = None,
+    **options: Any,
+) -> Outcome:
+    """`run`, but a failing command raises `error` with the last lines of its output."""
+    return require(run(argv, **options), what=what, error=error, hint=hint)
+
+
+def require(
+    outcome: Outcome, *, what: str, error: type[PortableError] = StepError, hint: str | None = None
+) -> Outcome:
+    """Raise `error` unless the outcome is a success."""
+    if outcome.ok:
+        return outcome
+    if outcome.timed_out:
+        how = f"did not end within {outcome.seconds:.0f} s"
+    elif outcome.status < 0:
+        how = f"was killed by {_signal_name(-outcome.status)}"
+    else:
+        how = f"failed with exit status {outcome.status}"
+    raise error(
+        f"{what} {how}",
+        tail=outcome.stderr.text + outcome.stdout.text if not outcome.log else last_lines(outcome.log),
+        log=outcome.log,
+        hint=hint,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def last_lines(path: Path, size: int = 8192) -> str:
+    """The end of a log file."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - size))
+        return stream.read().decode("utf-8", "replace")
