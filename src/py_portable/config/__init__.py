@@ -1,0 +1,87 @@
+"""portable.yaml -> frozen dataclasses. Nothing here builds, runs or asks the network.
+
+`load` reads a file, `parse` its bytes; both raise ConfigError, whose `where` is `portable.yaml:line:column`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from py_portable.config.build import build
+from py_portable.config.document import MAX_BYTES, read
+from py_portable.config.init import render
+from py_portable.config.model import (
+    App,
+    Artifact,
+    Baseline,
+    Benchmark,
+    Build,
+    Config,
+    ImageSpec,
+    InterpreterChoice,
+    Portability,
+    Smoke,
+    Wheels,
+)
+from py_portable.config.problems import fail
+from py_portable.config.rules import problems as rule_problems
+from py_portable.config.schema import problems as schema_problems
+from py_portable.config.schema import schema_text
+from py_portable.errors import ConfigError
+
+__all__ = [
+    "App",
+    "Artifact",
+    "Baseline",
+    "Benchmark",
+    "Build",
+    "Config",
+    "ImageSpec",
+    "InterpreterChoice",
+    "Portability",
+    "Smoke",
+    "Wheels",
+    "load",
+    "parse",
+    "render",
+    "schema_text",
+]
+
+
+def load(path: Path) -> Config:
+    """Read and check a config file. Raises ConfigError."""
+    name = _name(path)
+    try:
+        # Opening a FIFO would wait for ever, so a file that is not one is not opened.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError("is not a regular file", where=name)
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError("there is no such file", where=name, hint="run: py-portable init") from None
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=name) from None
+    return parse(raw, name, path.absolute().parent, path=path)
+
+
+def parse(text: bytes, name: str, base: Path, *, path: Path | None = None) -> Config:
+    """Check a config's bytes. `name` is what errors call it; `base` is where relative paths start.
+
+    Raises ConfigError; `app.source` is looked up on disk, nothing else is.
+    """
+    document = read(text, name)
+    base = base.absolute()
+    found = schema_problems(document) or rule_problems(document, base)
+    if found:
+        fail(name, document.lines, found)
+    return build(document, text, (path or base / name).absolute(), base)
+
+
+def _name(path: Path) -> str:
+    """The path as a message shows it: from the current folder where it lies under that."""
+    try:
+        return os.fspath(path.absolute().relative_to(Path.cwd()))
+    except (ValueError, FileNotFoundError):
+        return os.fspath(path)

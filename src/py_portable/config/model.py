@@ -1,0 +1,155 @@
+"""The config as frozen data: what every later stage reads instead of YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from py_portable.config.document import DataPath, Marks
+from py_portable.config.glibc import known_glibc
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """One start of the app and what it must show. `timeout` is in seconds; `stdin` None is /dev/null."""
+
+    args: tuple[str, ...] = ("--help",)
+    stdout: tuple[str, ...] = ()
+    """Lines that must appear, whole and in this order; others may stand around them."""
+    stderr: tuple[str, ...] = ()
+    exit: int = 0
+    timeout: float = 20.0
+    stdin: str | None = None
+
+
+@dataclass(frozen=True)
+class App:
+    """The application. Exactly one of `source` (an absolute path that exists) and `requirement` is set."""
+
+    source: Path | None
+    requirement: str | None
+    script: str | None
+    entry_point: str | None
+    extras: tuple[str, ...]
+    smoke: tuple[Smoke, ...]
+    """Never empty."""
+
+
+@dataclass(frozen=True)
+class InterpreterChoice:
+    """Where interpreters come from; `optimize` means PGO and LTO."""
+
+    provider: str = "source"
+    optimize: bool = False
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """An old-glibc environment. `before` is shell text to run in it as root, after `packages`."""
+
+    name: str
+    image: str
+    packages: tuple[str, ...] = ()
+    before: str | None = None
+
+    @property
+    def glibc(self) -> str | None:
+        """Its glibc where the image's name tells it, else None."""
+        return known_glibc(self.image)
+
+
+@dataclass(frozen=True)
+class Build:
+    """The environment of build steps. Values of `pass_env` must enter no key, log, lock or evidence."""
+
+    env: Mapping[str, str]
+    pass_env: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wheels:
+    """How wheels are resolved and built. Project names are in their canonical form."""
+
+    max_glibc: str | None
+    """As written; `Config.max_glibc` is what holds for a baseline."""
+    no_binary: tuple[str, ...]
+    metadata: Mapping[str, tuple[str, ...]]
+    build_requires: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A named result of a format. `baseline` and `python` are None for things made elsewhere."""
+
+    name: str
+    format: str
+    baseline: str | None
+    python: str | None
+    from_: str | None
+    smoke: tuple[Smoke, ...]
+    """Its own, else the app's: never empty."""
+    options: Mapping[str, Any]
+    """The format's own keys as the schema spells them, defaults filled in, lists as tuples."""
+    path: Path | None = None
+    """The option `path`, absolute, where the format has one. It need not exist yet."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """An image to start on. `expect` is "pass" or "fail:REASON"."""
+
+    name: str
+    optional: bool = False
+    expect: str = "pass"
+
+
+@dataclass(frozen=True)
+class Portability:
+    images: tuple[ImageSpec, ...]
+    probes: tuple[str, ...]
+    controls: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """`max_ratio` is start-up against the bare interpreter, by artifact."""
+
+    args: tuple[str, ...]
+    max_ratio: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Config:
+    """One portable.yaml, checked."""
+
+    path: Path
+    """The file, absolute."""
+    base: Path
+    """The folder that relative paths start at, absolute."""
+    version: int
+    app: App
+    python: str
+    interpreter: InterpreterChoice
+    baselines: Mapping[str, Baseline]
+    build: Build
+    wheels: Wheels
+    artifacts: Mapping[str, Artifact]
+    """In an order in which each comes after the one it is made from."""
+    portability: Portability
+    benchmark: Benchmark
+    sha256: str
+    """Of the file's bytes, 64 hex digits."""
+    marks: Marks = field(repr=False, compare=False)
+
+    def where(self, path: DataPath, *, key: bool = False) -> str:
+        """`portable.yaml:12:5` of the value (or its key) at `path`, e.g. ("artifacts", "binary", "from").
+
+        What is not written in the file is placed at the nearest thing above it that is.
+        """
+        return self.marks.where(path, key=key)
+
+    def max_glibc(self, baseline: str) -> str | None:
+        """The newest glibc that a wheel built in this baseline may need; None where nothing says."""
+        return self.wheels.max_glibc or self.baselines[baseline].glibc
