@@ -1,0 +1,1 @@
+"""Config -> digests: the only step that asks the network what a name means."""

@@ -1,0 +1,119 @@
+"""`portable.lock` as data: every name resolved once, with digests. JSON, sorted, one fact a line for diffs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from py_portable.errors import ConfigError
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class LockedFile:
+    """One file of an index: a wheel or an sdist."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+    size: int | None
+
+    def __post_init__(self) -> None:
+        if PurePosixPath(self.file).name != self.file or self.file in ("", ".", ".."):
+            raise ValueError(f"{self.file!r} is not a file name")
+
+    @property
+    def is_wheel(self) -> bool:
+        return self.file.endswith(".whl")
+
+
+@dataclass(frozen=True)
+class LockedPackage:
+    """What is taken of a package; `build` is what an sdist's build system requires."""
+
+    file: LockedFile
+    build: tuple[LockedFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class LockedHouse:
+    """One resolution: all packages for a (baseline, interpreter). `inputs` is the digest of what was asked."""
+
+    inputs: str
+    packages: tuple[LockedPackage, ...]
+    app_build: tuple[LockedFile, ...] = ()
+    """What the build system of the app's own source requires."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """`images`: name -> identity. `houses`: "baseline/python" -> its resolution."""
+
+    images: Mapping[str, str] = field(default_factory=dict)
+    houses: Mapping[str, LockedHouse] = field(default_factory=dict)
+
+    def with_house(self, name: str, house: LockedHouse) -> Lock:
+        return replace(self, houses={**self.houses, name: house})
+
+    def with_images(self, images: Mapping[str, str]) -> Lock:
+        return replace(self, images={**self.images, **images})
+
+
+def dumps(lock: Lock) -> str:
+    told = {
+        "version": VERSION,
+        "images": dict(lock.images),
+        "houses": {k: asdict(v) for k, v in lock.houses.items()},
+    }
+    return json.dumps(told, indent=1, sort_keys=True) + "\n"
+
+
+def loads(text: str, where: str) -> Lock:
+    """Raises ConfigError where the text is not a lock of this version."""
+    try:
+        told = json.loads(text)
+        if told["version"] != VERSION:
+            raise ConfigError(
+                f"is a lock of version {told['version']}, expected {VERSION}", where=where, hint=_AGAIN
+            )
+        return Lock(
+            {str(k): str(v) for k, v in told["images"].items()},
+            {k: _house(v) for k, v in told["houses"].items()},
+        )
+    except json.JSONDecodeError as problem:
+        raise ConfigError("is not JSON", where=f"{where}:{problem.lineno}:{problem.colno}", hint=_AGAIN)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
+        raise ConfigError(f"is not a lock: {type(problem).__name__}: {problem}", where=where, hint=_AGAIN)
+
+
+_AGAIN = "delete the file and run: py-portable lock"
+
+
+def load(path: Path) -> Lock:
+    """The lock in `path`, an empty one where there is no such file."""
+    try:
+        return loads(path.read_bytes().decode("utf-8"), path.name)
+    except FileNotFoundError:
+        return Lock()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"cannot be read: {problem}", where=path.name, hint=_AGAIN)
+
+
+def _house(told: Any) -> LockedHouse:
+    return LockedHouse(
+        told["inputs"],
+        tuple(LockedPackage(_file(p["file"]), tuple(map(_file, p["build"]))) for p in told["packages"]),
+        tuple(map(_file, told["app_build"])),
+    )
+
+
+def _file(told: Any) -> LockedFile:
+    file = LockedFile(told["name"], told["version"], told["file"], told["sha256"], told["size"])
+    if len(file.sha256) != 64 or set(file.sha256) - set("0123456789abcdef"):
+        raise ValueError(f"{file.file}: {file.sha256!r} is not a sha256")
+    return file

@@ -1,0 +1,109 @@
+"""Locked files of an index, kept in the store by their sha256: fetched once, verified, never resolved again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from py_portable.errors import StepError
+from py_portable.fetch import Url, fetch
+from py_portable.lock.model import LockedFile
+from py_portable.store import Store
+from py_portable.wheels import index
+
+MAX_BYTES = 4 << 30
+PARALLEL_FETCHES = 8
+
+
+def gather(
+    store: Store,
+    files: Sequence[LockedFile],
+    into: Path,
+    *,
+    python: str,
+    max_glibc: str,
+    arch: str,
+    environ: Mapping[str, str],
+) -> Path:
+    """Put the locked files into the folder `into`, fetching those that the store lacks."""
+    missing = [file for file in files if store.get(_key(file)) is None]
+    if missing:
+        urls = _urls(store, missing, python=python, max_glibc=max_glibc, arch=arch, environ=environ)
+        with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
+            list(pool.map(lambda file: _fetch(store, file, urls[file.sha256]), missing))
+    into.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        entry = store.get(_key(file))
+        assert entry is not None
+        shutil.copyfile(entry.path / file.file, into / file.file)
+    return into
+
+
+def remember(store: Store, offers: Iterable[index.Offer]) -> None:
+    """Keep where files are to be had: a lossy memory that saves asking the index again."""
+    path = store.cache("index") / "urls.json"
+    known = _remembered(store)
+    # A URL with credentials is asked for anew instead.
+    known |= {o.sha256: o.url for o in offers if "@" not in o.url.split("/", 3)[2]}
+    fresh = path.with_name(f"urls.{os.getpid()}.tmp")
+    fresh.write_text(json.dumps(known))
+    fresh.replace(path)
+
+
+def _remembered(store: Store) -> dict[str, str]:
+    try:
+        found = json.loads((store.cache("index") / "urls.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _key(file: LockedFile) -> str:
+    return f"file-{file.sha256}"
+
+
+def _fetch(store: Store, file: LockedFile, url: str) -> None:
+    def build(work: Path) -> Mapping[str, object]:
+        fetch([Url(url)], file.sha256, work / "out" / file.file, max_bytes=file.size or MAX_BYTES)
+        return {"name": file.name, "version": file.version}
+
+    store.make(_key(file), build)
+
+
+def _urls(
+    store: Store,
+    files: Sequence[LockedFile],
+    *,
+    python: str,
+    max_glibc: str,
+    arch: str,
+    environ: Mapping[str, str],
+) -> dict[str, str]:
+    urls = _remembered(store)
+    lost = [file for file in files if file.sha256 not in urls]
+    if lost:
+        found = index.offers(
+            sorted({f"{file.name}=={file.version}" for file in lost}),
+            python=python,
+            max_glibc=max_glibc,
+            arch=arch,
+            cache=store.cache("uv"),
+            environ=environ,
+            metadata={canonicalize_name(file.name): () for file in lost},
+            deps=False,
+        )
+        remember(store, found)
+        urls |= {offer.sha256: offer.url for offer in found}
+    for file in files:
+        if file.sha256 not in urls:
+            raise StepError(
+                f"{file.file} with sha256 {file.sha256} is locked, but the index does not offer it any more",
+                hint="take new versions: py-portable lock --update " + file.name,
+            )
+    return urls

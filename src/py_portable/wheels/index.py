@@ -1,0 +1,176 @@
+"""The one adapter between the caller's package index and us: pip's configuration, translated for uv.
+
+uv does not read pip.conf or PIP_* variables. What is translated here stays in the environment of one uv call:
+it enters no key, no lock, no log and no image.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import canonicalize_name
+
+from py_portable import command
+from py_portable.errors import PortableError
+from py_portable.redact import hide
+
+UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
+"""Minor versions of glibc 2 that uv knows as a platform."""
+
+
+class ResolveError(PortableError):
+    """The index has no answer for the requirements."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One file that an index (or a local folder) offers."""
+
+    name: str
+    version: str
+    file: str
+    url: str
+    sha256: str
+    size: int | None
+
+    @property
+    def is_wheel(self) -> bool:
+        return self.file.endswith(".whl")
+
+
+def pip_settings(listing: str) -> dict[str, str]:
+    """The settings in what `pip config list` prints; the environment wins over files, a command over global."""
+    ranked: dict[str, tuple[int, str]] = {}
+    for line in listing.splitlines():
+        key, _, quoted = line.partition("=")
+        section, _, option = key.rpartition(".")
+        try:
+            value = str(ast.literal_eval(quoted))
+        except (ValueError, SyntaxError):
+            continue
+        rank = {":env:": 3, "install": 2, "global": 1}.get(section, 0)
+        if rank and rank >= ranked.get(option, (0, ""))[0]:
+            ranked[option] = (rank, value)
+    return {option: value for option, (_, value) in ranked.items()}
+
+
+def uv_environment(settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` with pip's settings said in uv's words. What the caller set for uv itself wins."""
+    told: dict[str, str] = {}
+    if url := settings.get("index-url"):
+        told["UV_DEFAULT_INDEX"] = url
+    if extra := settings.get("extra-index-url"):
+        told["UV_INDEX"] = " ".join(extra.split())
+        # pip looks at all indexes and takes the best version; uv's default stops at the first that has the name.
+        told["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    links = [link for link in settings.get("find-links", "").split() if "://" in link or Path(link).exists()]
+    if links:
+        told["UV_FIND_LINKS"] = " ".join(links)
+    if hosts := settings.get("trusted-host"):
+        told["UV_INSECURE_HOST"] = " ".join(hosts.split())
+    if cert := settings.get("cert"):
+        told["SSL_CERT_FILE"] = cert
+    if client := settings.get("client-cert"):
+        told["SSL_CLIENT_CERT"] = client
+    if proxy := settings.get("proxy"):
+        told["ALL_PROXY"] = told["HTTPS_PROXY"] = told["HTTP_PROXY"] = proxy
+    if timeout := settings.get("timeout", settings.get("default-timeout")):
+        told["UV_HTTP_TIMEOUT"] = timeout
+    if keyring := settings.get("keyring-provider"):
+        told["UV_KEYRING_PROVIDER"] = "subprocess" if keyring in ("subprocess", "auto", "import") else keyring
+    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
+        told["UV_NO_INDEX"] = "1"
+    keep = {name: value for name, value in environ.items() if name not in ("VIRTUAL_ENV", "UV_PYTHON")}
+    return {**told, **keep}
+
+
+def read_pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    outcome = command.run([sys.executable, "-m", "pip", "config", "list"], env=environ, timeout=60)
+    return pip_settings(outcome.stdout.text) if outcome.ok else {}
+
+
+def offers(
+    requirements: Sequence[str | Path],
+    *,
+    python: str,
+    max_glibc: str,
+    arch: str,
+    cache: Path,
+    environ: Mapping[str, str],
+    extras: Sequence[str] = (),
+    constraints: Sequence[str] = (),
+    metadata: Mapping[str, Sequence[str]] | None = None,
+    deps: bool = True,
+) -> list[Offer]:
+    """Every file the index offers for the resolution of `requirements` (PEP 751 through `uv pip compile`).
+
+    A Path among the requirements is a pyproject.toml, setup.cfg or setup.py. `metadata` gives the dependencies
+    of sdists that can't tell them without being built. Raises ResolveError with uv's own explanation.
+    """
+    settings = read_pip_settings(environ)
+    with tempfile.TemporaryDirectory(prefix="py-portable-") as name:
+        folder = Path(name)
+        lines = [line for line in requirements if isinstance(line, str)]
+        files = [line for line in requirements if isinstance(line, Path)]
+        (folder / "requirements.in").write_text("".join(f"{line}\n" for line in lines))
+        (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints))
+        (folder / "uv.toml").write_text(_metadata_toml(metadata or {}))
+        minor = int(max_glibc.split(".")[1])
+        known = next((m for m in UV_GLIBC if m <= minor), 17)
+        words = [
+            _uv(),
+            "pip",
+            "compile",
+            "--quiet",
+            "--format",
+            "pylock.toml",
+            "--output-file",
+            "pylock.toml",
+        ]
+        words += ["--python-version", python, "--python-platform", f"{arch}-manylinux_2_{known}"]
+        words += ["--python", sys.executable, "--no-header", "--constraint", "constraints.txt"]
+        words += [f"--extra={extra}" for extra in extras] if files else []
+        words += [] if deps else ["--no-deps"]
+        words += [*(str(f.resolve()) for f in files), *(["requirements.in"] if lines else [])]
+        env = {**uv_environment(settings, environ), "UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1"}
+        outcome = command.run(words, cwd=folder, env=env, timeout=900)
+        if not outcome.ok:
+            raise ResolveError(
+                "the requirements cannot be resolved",
+                tail=hide(outcome.stderr.text),
+                hint="a name or version may be missing from the index that pip is configured for: pip config list",
+            )
+        return list(_parse(tomllib.loads((folder / "pylock.toml").read_text()), folder))
+
+
+def _uv() -> str:
+    from uv import find_uv_bin
+
+    return str(find_uv_bin())
+
+
+def _metadata_toml(metadata: Mapping[str, Sequence[str]]) -> str:
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    return "".join(
+        f"[[dependency-metadata]]\nname = {quoted(name)}\nrequires-dist = [{', '.join(map(quoted, dists))}]\n\n"
+        for name, dists in sorted(metadata.items())
+    )
+
+
+def _parse(document: Mapping[str, Any], folder: Path) -> Iterable[Offer]:
+    for package in document.get("packages", ()):
+        name, version = canonicalize_name(package["name"]), package.get("version", "")
+        for told in (*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())):
+            url = told.get("url") or (folder / told["path"]).resolve().as_uri()
+            file = told.get("name") or unquote(PurePosixPath(urlsplit(url).path).name)
+            yield Offer(name, version, file, url, told["hashes"]["sha256"], told.get("size"))

@@ -1,0 +1,51 @@
+"""What the evidence says of the wheels of a run."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import parse_wheel_filename
+
+from py_portable.elf.floor import wheel_floor
+from py_portable.run.runner import Report
+
+
+def wheel_rows(report: Report) -> list[dict[str, Any]]:
+    """One row for each wheel of each wheelhouse."""
+    rows = []
+    for name, result in report.results.items():
+        if not name.startswith("wheelhouse "):
+            continue
+        place = name.removeprefix("wheelhouse ")
+        index = _names(report, f"wheels {place}")
+        built = {
+            p
+            for n in report.results
+            if n.startswith("wheel ") and n.endswith(place)
+            for p in _names(report, n)
+        }
+        for wheel in sorted(result.path.glob("*.whl")):
+            origin = "index" if wheel.name in index else "built" if wheel.name in built else "repaired"
+            rows.append(_row(wheel, place, origin))
+    return rows
+
+
+def _row(wheel: Path, place: str, origin: str) -> dict[str, Any]:
+    tags = sorted({tag.platform for tag in parse_wheel_filename(wheel.name)[3]})
+    levels = [tuple(map(int, tag.split("_")[1:3])) for tag in tags if tag.startswith("manylinux_")]
+    return {
+        "file": wheel.name,
+        "place": place,
+        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "tags": tags,
+        "origin": origin,
+        "claimed_floor": ".".join(map(str, min(levels))) if levels else None,
+        "measured_floor": wheel_floor(wheel).floor,
+    }
+
+
+def _names(report: Report, step: str) -> set[str]:
+    result = report.results.get(step)
+    return {wheel.name for wheel in result.path.glob("*.whl")} if result else set()

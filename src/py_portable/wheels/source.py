@@ -1,0 +1,74 @@
+"""The app's source as it enters a build: what belongs to it, its digest, a clean copy."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+IGNORED = frozenset(
+    (
+        ".git",
+        ".hg",
+        ".svn",
+        ".tox",
+        ".nox",
+        ".venv",
+        "venv",
+        "__pycache__",
+        "build",
+        "dist",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        "node_modules",
+        "portable.lock",
+    )
+)
+
+
+def source_digest(source: Path) -> str:
+    """Hex sha256 over names, modes and contents of a source folder, or over the bytes of a file."""
+    if source.is_file():
+        return hashlib.sha256(source.read_bytes()).hexdigest()
+    told = hashlib.sha256()
+    for path in _walk(source):
+        name = os.fsencode(path.relative_to(source))
+        if path.is_symlink():
+            kind, content = b"l", os.fsencode(path.readlink())
+        else:
+            kind = b"x" if path.stat().st_mode & 0o100 else b"f"
+            content = hashlib.sha256(path.read_bytes()).digest()
+        told.update(b"%s%d:%s%d:%s" % (kind, len(name), name, len(content), content))
+    return told.hexdigest()
+
+
+def copy_source(source: Path, into: Path) -> None:
+    """A copy with what versions and builds leave behind left out; symlinks stay symlinks."""
+    if source.is_file():
+        shutil.copyfile(source, into)
+        return
+    into.mkdir()
+    for path in _walk(source):
+        target = into / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target, follow_symlinks=False)
+
+
+def _walk(source: Path) -> Iterator[Path]:
+    """Files and symlinks, in a stable order; a symlink is never followed."""
+    for folder, folders, names in os.walk(source):
+        links = [n for n in folders if (Path(folder) / n).is_symlink()]
+        folders[:] = sorted(
+            n for n in folders if n not in IGNORED and not n.endswith(".egg-info") and n not in links
+        )
+        for name in sorted([*names, *links]):
+            path = Path(folder) / name
+            if (
+                name not in IGNORED
+                and not name.endswith((".pyc", ".pyo"))
+                and (path.is_symlink() or path.is_file())
+            ):
+                yield path

@@ -1,0 +1,166 @@
+"""From the lock to a wheelhouse: files fetched, sdists compiled in the baseline, wheels repaired, all checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from py_portable.engines.base import Bind
+from py_portable.errors import UnmetError
+from py_portable.lock.model import LockedFile, LockedHouse, LockedPackage
+from py_portable.plan.step import Step
+from py_portable.run.context import Context
+from py_portable.wheels import check, files
+from py_portable.wheels.source import copy_source, source_digest
+
+SITE_BUILD_HINT = "a header or a library is missing? Name its Debian package in baselines.NAME.packages"
+
+
+def house_steps(
+    house: LockedHouse,
+    *,
+    place: str,
+    image: str,
+    interpreter: str,
+    tools: str,
+    target: Mapping[str, str],
+    source: Path | None,
+    environment: Mapping[str, str],
+) -> list[Step]:
+    """The steps of one wheelhouse, the last of which gives the folder of wheels.
+
+    `place` is "PYTHON (BASELINE)"; `target` has python, max_glibc and arch.
+    """
+    common = {"target": dict(target), "env": dict(environment)}
+    wheels = [p.file for p in house.packages if p.file.is_wheel]
+    fetched = Step(
+        name=f"wheels {place}",
+        action=fetch_wheels,
+        params={**common, "files": [asdict(file) for file in wheels]},
+        lane="io",
+    )
+    compiled = [_compile(p, common, place, image, interpreter) for p in house.packages if not p.file.is_wheel]
+    app = [_app(source, house, common, place, image, interpreter)] if source is not None else []
+    repaired = Step(
+        name=f"wheelhouse {place}",
+        action=repair,
+        params={"target": dict(target)},
+        needs=(interpreter, tools, fetched.name, *(step.name for step in (*compiled, *app))),
+        scripts=("build/repair.py",),
+        image=image,
+    )
+    return [fetched, *compiled, *app, repaired]
+
+
+def _compile(
+    package: LockedPackage, common: Mapping[str, Any], place: str, image: str, interpreter: str
+) -> Step:
+    return Step(
+        name=f"wheel {package.file.name}-{package.file.version} {place}",
+        action=compile_sdist,
+        params={**common, "sdist": asdict(package.file), "build": [asdict(file) for file in package.build]},
+        needs=(interpreter,),
+        scripts=("build/wheel.sh",),
+        image=image,
+    )
+
+
+def _app(
+    source: Path, house: LockedHouse, common: Mapping[str, Any], place: str, image: str, interpreter: str
+) -> Step:
+    return Step(
+        name=f"wheel of the app {place}",
+        action=compile_app,
+        # The path itself is no part of the key: only what stands there.
+        params={
+            **common,
+            "source": source_digest(source),
+            "build": [asdict(file) for file in house.app_build],
+        },
+        needs=(interpreter,),
+        scripts=("build/wheel.sh",),
+        image=image,
+        locals={"source": source},
+    )
+
+
+def fetch_wheels(ctx: Context) -> None:
+    _gather(ctx, ctx.params["files"], ctx.out)
+
+
+def compile_sdist(ctx: Context) -> None:
+    source = _gather(ctx, [ctx.params["sdist"]], ctx.work / "source")
+    _compile_wheel(ctx, source)
+
+
+def compile_app(ctx: Context) -> None:
+    origin: Path = ctx.locals["source"]
+    if origin.name.endswith(".whl"):
+        shutil.copyfile(origin, ctx.out / origin.name)
+        return
+    folder = ctx.work / "source"
+    folder.mkdir()
+    copy_source(origin, folder / origin.name)
+    _compile_wheel(ctx, folder)
+
+
+def repair(ctx: Context) -> Mapping[str, Any]:
+    """Repair what was compiled here, then hold every wheel against its tag."""
+    incoming = ctx.work / "incoming"
+    incoming.mkdir()
+    for name, result in ctx.inputs.items():
+        if name.startswith(("wheel ", "wheels ")):
+            for wheel in sorted(result.path.glob("*.whl")):
+                shutil.copyfile(wheel, incoming / wheel.name)
+    target = ctx.params["target"]
+    level = target["max_glibc"].replace(".", "_")
+    platform = f"manylinux_{level}_{target['arch']}"
+    wheels = sorted(f"/in/wheels/{wheel.name}" for wheel in incoming.iterdir())
+    ctx.sandbox(
+        "build/repair.py",
+        platform,
+        *wheels,
+        binds=(
+            Bind(ctx.need("interpreter").path, "/opt/python"),
+            Bind(ctx.need("tools").path, "/opt/tools"),
+            Bind(incoming, "/in/wheels"),
+        ),
+        environ={"PYTHONPATH": "/opt/tools"},
+        hint="raise wheels.max-glibc, choose an older baseline, or compile the wheel (wheels.no-binary)",
+    )
+    findings = check.check(ctx.out, [platform, "any"])
+    if findings:
+        raise UnmetError(
+            f"the wheelhouse holds wheels that break their promise: {', '.join(f.wheel for f in findings)}",
+            tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
+            log=ctx.log,
+        )
+    app = next((r for n, r in ctx.inputs.items() if n.startswith("wheel of the app")), None)
+    return {"app_wheel": next(app.path.glob("*.whl")).name if app else None}
+
+
+def _compile_wheel(ctx: Context, source: Path) -> None:
+    build = _gather(ctx, ctx.params["build"], ctx.work / "build")
+    ctx.sandbox(
+        "build/wheel.sh",
+        binds=(
+            Bind(ctx.need("interpreter").path, "/opt/python"),
+            Bind(source, "/in/source"),
+            Bind(build, "/in/build"),
+        ),
+        environ={**ctx.params["env"], **ctx.env.pass_env},
+        hint=SITE_BUILD_HINT,
+    )
+
+
+def _gather(ctx: Context, told: Sequence[Mapping[str, Any]], into: Path) -> Path:
+    return files.gather(
+        ctx.env.store,
+        [LockedFile(**file) for file in told],
+        into,
+        environ=ctx.env.environ,
+        **ctx.params["target"],
+    )
