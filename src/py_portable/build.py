@@ -1,0 +1,182 @@
+"""`build`: the artifacts into dist/, and the evidence of what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from py_portable import evidence
+from py_portable.config import Artifact
+from py_portable.elf.floor import measure
+from py_portable.errors import ConfigError, PortableError
+from py_portable.formats import Made
+from py_portable.lock.model import Lock
+from py_portable.plan.assemble import Plan
+from py_portable.run.runner import Report
+from py_portable.session import Session
+from py_portable.store import digest
+from py_portable.wheels.rows import wheel_rows
+
+EVIDENCE = "evidence"
+
+
+@dataclass(frozen=True)
+class Built:
+    """`made`: artifacts that are there now; `failures`: by node, why the others are not."""
+
+    plan: Plan
+    lock: Lock
+    report: Report
+    made: Mapping[str, Made]
+    rows: tuple[Mapping[str, Any], ...]
+    failures: Mapping[str, PortableError]
+
+
+def build(session: Session, artifacts: Collection[str] = (), extra_nodes: Collection[str] = ()) -> Built:
+    """Make the named artifacts (all, where none is named), put them into dist/, write an evidence part.
+
+    `extra_nodes`: prefixes of further nodes of the plan to run in the same go.
+    """
+    lock = session.lock()
+    plan = session.plan(lock, artifacts)
+    wanted = [node for node in plan.artifacts.values() if node]
+    wanted += [name for name in plan.nodes if any(name.startswith(prefix) for prefix in extra_nodes)]
+    report = session.run(plan, wanted, lock)
+    made: dict[str, Made] = {}
+    rows = []
+    failures = dict(report.failures)
+    for name, node in plan.artifacts.items():
+        if node in report.failures:
+            continue
+        artifact = session.config.artifacts[name]
+        try:
+            one = publish(session, artifact, node, report, plan)
+        except PortableError as problem:
+            failures[node or f"artifact {name}"] = problem
+            continue
+        made[name] = one
+        rows.append(_row(artifact, one, report, node))
+    part = {
+        **session.told(),
+        "baselines": _baselines(session, report),
+        "interpreters": _interpreters(report),
+        "wheels": wheel_rows(report),
+        "artifacts": rows,
+        "steps": [{**step, "log": str(_log(report, str(step["name"])))} for step in session.talk.steps],
+    }
+    evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
+    return Built(plan, lock, report, made, tuple(rows), failures)
+
+
+def publish(session: Session, artifact: Artifact, node: str | None, report: Report, plan: Plan) -> Made:
+    """The artifact in dist/, restored only where what lies there is not it."""
+    if node is None:
+        assert artifact.path is not None
+        if not artifact.path.exists():
+            raise ConfigError(
+                f"there is no {artifact.path}",
+                where=session.config.where(("artifacts", artifact.name, "path")),
+            )
+        return Made(artifact.name, artifact.format, artifact.path, {"script": session.config.app.script})
+    result = report.results[node]
+    payload = result.meta["payload"]
+    place = session.dist / artifact.name
+    path = place if payload == "." else place / payload
+    source = result.path if payload == "." else result.path / payload
+    if not path.exists() or digest(path) != digest(source):
+        entry = session.store.get(report.keys[node])
+        assert entry is not None
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if payload != ".":
+            place.mkdir(exist_ok=True)
+        session.store.restore(entry, payload, path)
+    interpreter = next(
+        (
+            report.results[n].path
+            for n in report.results
+            if n.startswith(f"interpreter {artifact.python} ({artifact.baseline})")
+        ),
+        None,
+    )
+    return Made(artifact.name, artifact.format, path, result.meta, interpreter)
+
+
+def refresh(session: Session, identities: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """evidence.json from the parts: only what speaks of artifacts of the config as they lie in dist/."""
+    parts = evidence.read_parts(session.dist / EVIDENCE)
+    current: dict[str, str] = {}
+    for row in (row for part in parts for row in part.get("artifacts", ())):
+        path = session.config.base / row["path"] if not Path(row["path"]).is_absolute() else Path(row["path"])
+        if row["name"] in session.config.artifacts and path.exists():
+            current[row["name"]] = digest(path)
+    return evidence.merge(parts, artifacts=current, identities=identities)
+
+
+def _row(artifact: Artifact, made: Made, report: Report, node: str | None) -> dict[str, Any]:
+    result = report.results[node] if node else None
+    floor = made.meta.get("measured_floor") or (
+        _wheels_floor(made.path) if artifact.format == "wheelhouse" else measure(made.path).floor
+    )
+    return {
+        "name": artifact.name,
+        "format": artifact.format,
+        "path": str(made.path),
+        "sha256": digest(made.path),
+        "bytes": sum(p.lstat().st_size for p in _files(made.path)),
+        "arch": None if artifact.format == "file" else _arch(),
+        "interpreter": artifact.python,
+        "measured_floor": floor,
+        "licences": None,
+        "seconds": round(result.seconds, 3) if result else 0.0,
+        "cached": result.cached if result else False,
+    }
+
+
+def _arch() -> str:
+    import platform
+
+    return platform.machine()
+
+
+def _files(path: Path) -> list[Path]:
+    return [p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()] if path.is_dir() else [path]
+
+
+def _wheels_floor(folder: Path) -> str | None:
+    from py_portable.config.glibc import version_key
+
+    floors = (measure(wheel).floor for wheel in sorted(folder.glob("*.whl")))
+    return max((floor for floor in floors if floor), key=version_key, default=None)
+
+
+def _baselines(session: Session, report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name.removeprefix("baseline "),
+            "image": image.name,
+            "identity": image.identity,
+            "source": image.source,
+            "glibc": image.glibc,
+        }
+        for name, image in report.images.items()
+        if name.startswith("baseline ")
+    ]
+
+
+def _interpreters(report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "version": result.meta["version"],
+            "provider": result.meta["provider"],
+            "baseline": name.partition("(")[2].rstrip(")"),
+            "sha256": result.digest,
+        }
+        for name, result in report.results.items()
+        if name.startswith("interpreter ")
+    ]
+
+
+def _log(report: Report, name: str) -> Path | None:
+    return report.results[name].log if name in report.results else None

@@ -1,0 +1,90 @@
+"""plan, build."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from py_portable.cli.options import common, open_session
+from py_portable.cli.show import echo_failures, size, table
+
+
+@click.command()
+@click.argument("artifacts", nargs=-1)
+@common
+def plan(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
+    """Show the steps that a build and a proof come to, and what is left out and why."""
+    from py_portable.plan.step import ImageNode, ordered
+
+    session = open_session(common)
+    made = session.plan(session.lock(), artifacts)
+    nodes = ordered(made.nodes, [*(n for n in made.artifacts.values() if n), *made.nodes])
+    if common["as_json"]:
+        told = [
+            {
+                "name": n.name,
+                "needs": list(n.all_needs),
+                "kind": "image" if isinstance(n, ImageNode) else "step",
+            }
+            for n in nodes
+        ]
+        click.echo(json.dumps({"steps": told, "left_out": [list(pair) for pair in made.left_out]}, indent=1))
+        return
+    rows = [(n.name, "image" if isinstance(n, ImageNode) else "step", ", ".join(n.all_needs)) for n in nodes]
+    click.echo(table(("step", "kind", "needs"), rows))
+    images = session.config.portability.images
+    starts = len(made.artifacts) * len(images) * (1 + len(session.config.portability.probes))
+    click.echo(
+        f"\n{len(made.artifacts)} artifacts x {len(images)} images x "
+        f"{1 + len(session.config.portability.probes)} conditions = {starts} cells, "
+        f"{2 * len(made.controls)} more for controls"
+    )
+    for what, why in made.left_out:
+        click.echo(f"left out: {what}: {why}")
+
+
+@click.command()
+@click.argument("artifacts", nargs=-1)
+@common
+def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
+    """Build the artifacts (all, or those that are named) into dist/."""
+    from py_portable import build as building
+    from py_portable import evidence
+
+    session = open_session(common)
+    built = building.build(session, artifacts)
+    merged = building.refresh(session)
+    path = session.dist / "evidence.json"
+    known = evidence.read(path).get("conclusions") if path.exists() else None
+    evidence.write(path, {**merged, **({"conclusions": known} if known else {})})
+    if common["as_json"]:
+        click.echo(json.dumps(list(built.rows), indent=1))
+    else:
+        rows = [
+            (
+                r["name"],
+                r["format"],
+                _shown(r["path"]),
+                size(r["bytes"]),
+                f"glibc {r['measured_floor']}" if r["measured_floor"] else "-",
+                "cached" if r["cached"] else f"{r['seconds']:.0f} s",
+            )
+            for r in built.rows
+        ]
+        click.echo(table(("artifact", "format", "path", "size", "measured floor", "built"), rows))
+    if built.failures:
+        echo_failures(built.failures)
+        raise click.exceptions.Exit(4)
+
+
+def _shown(path: str) -> str:
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path
+
+
+COMMANDS = (plan, build)

@@ -1,0 +1,52 @@
+"""doctor, store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from py_portable.engines.base import Engine
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Install missing system packages (root on Debian or Ubuntu).")
+@click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
+def doctor(fix: bool, quiet: bool) -> None:
+    """Say what this machine lacks, start a canary on each engine, and name cause and cure.
+
+    Exit status 3 where something is lacking that the kit cannot do without.
+    """
+    from py_portable import doctor as room
+
+    findings = room.ensure(_engines) if fix else room.examine(_engines)
+    if not quiet:
+        click.echo(room.render(findings))
+    if room.lacking(findings):
+        raise click.exceptions.Exit(3)
+
+
+def _engines() -> Iterable[Engine]:
+    from py_portable.engines.select import every
+    from py_portable.session import helpers
+    from py_portable.store import Store, default_root
+
+    return every(helpers(Store(default_root(os.environ))))
+
+
+@click.command()
+@click.option(
+    "--keep-days", default=30.0, show_default=True, help="Keep what was used in the last so many days."
+)
+def gc(keep_days: float) -> None:
+    """Remove from the store what has not been used for a while."""
+    from py_portable.store import Store, default_root
+
+    count = Store(default_root(os.environ)).gc(keep_days=keep_days)
+    click.echo(f"removed {count} objects")
+
+
+COMMANDS = (doctor, gc)

@@ -1,0 +1,148 @@
+"""From evidence to conclusions: floors, controls, gates and the one verdict. Pure; reports read only this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+BAD = ("FAIL", "XPASS")
+
+
+@dataclass(frozen=True)
+class Proven:
+    """The lowest glibc an artifact was seen to start on, with nothing failing at or above it."""
+
+    floor: str | None
+    holes: tuple[str, ...] = ()
+    """Images above the floor that have no PASS."""
+
+
+@dataclass(frozen=True)
+class ControlOutcome:
+    name: str
+    artifact: str
+    verdict: Literal["XFAIL", "XPASS", "UNPROVEN"]
+    detail: str
+
+
+@dataclass(frozen=True)
+class Conclusions:
+    proven: Mapping[str, Proven]
+    measured: Mapping[str, str | None]
+    controls: tuple[ControlOutcome, ...]
+    problems: tuple[str, ...]
+    """One sentence for each thing that does not hold; empty when all is as expected."""
+    counts: Mapping[str, int]
+
+    @property
+    def verdict(self) -> str:
+        return "FAIL" if self.problems else "PASS"
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "proven_floor": {name: p.floor for name, p in sorted(self.proven.items())},
+            "holes": {name: list(p.holes) for name, p in sorted(self.proven.items()) if p.holes},
+            "measured_floor": dict(sorted(self.measured.items())),
+            "controls": [vars(c) for c in self.controls],
+            "properties": {},
+            "gates": [],
+            "problems": list(self.problems),
+            "counts": dict(self.counts),
+            "verdict": self.verdict,
+        }
+
+
+def conclude(
+    evidence: Mapping[str, Any], *, allow_unproven: bool = False, cells_wanted: bool = True
+) -> Conclusions:
+    """`cells_wanted`: whether an artifact without one PASS is a problem (it is not after `build` alone)."""
+    cells: Sequence[Mapping[str, Any]] = evidence.get("cells", [])
+    artifacts = {a["name"]: a for a in evidence.get("artifacts", [])}
+    own = [c for c in cells if not c["condition"].startswith("control:")]
+    proven = {name: proven_floor([c for c in own if c["artifact"] == name]) for name in artifacts}
+    measured = {name: a.get("measured_floor") for name, a in artifacts.items()}
+    controls = control_outcomes(cells)
+    problems = [_problem(c) for c in own if c["verdict"] in BAD]
+    problems += [
+        _problem(c)
+        for c in own
+        if c["verdict"] == "UNPROVEN" and not c.get("optional") and not allow_unproven
+    ]
+    problems += [
+        f"control {c.name} of {c.artifact}: {c.verdict}: {c.detail}"
+        for c in controls
+        if c.verdict == "XPASS" or (c.verdict == "UNPROVEN" and not allow_unproven)
+    ]
+    for name in sorted(artifacts) if cells_wanted else ():
+        if not any(c["verdict"] in ("PASS", "XFAIL") for c in own if c["artifact"] == name):
+            problems.append(f"{name} has not one PASS")
+    for name, floor in measured.items():
+        seen = proven[name].floor
+        if floor and seen and _version(seen) < _version(floor):
+            problems.append(f"{name} was seen to start on glibc {seen}, below its measured floor {floor}")
+    missing = evidence.get("expected_cells", 0) - len(cells)
+    if missing > 0:
+        problems.append(f"{missing} of {evidence['expected_cells']} expected cells are missing")
+    counts: dict[str, int] = {}
+    for cell in cells:
+        counts[cell["verdict"]] = counts.get(cell["verdict"], 0) + 1
+    return Conclusions(proven, measured, controls, tuple(problems), counts)
+
+
+def proven_floor(cells: Sequence[Mapping[str, Any]]) -> Proven:
+    """Over the cells of one artifact that were expected to pass."""
+    by_glibc: dict[str, list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        if cell.get("image_glibc") and cell["expect"] == "pass":
+            by_glibc.setdefault(cell["image_glibc"], []).append(cell)
+    floor: str | None = None
+    holes: list[str] = []
+    unsure: list[str] = []
+    for glibc in sorted(by_glibc, key=_version, reverse=True):
+        verdicts = {c["verdict"] for c in by_glibc[glibc]}
+        if "FAIL" in verdicts:
+            break
+        if "PASS" in verdicts:
+            floor = glibc
+            holes += unsure
+            unsure = []
+        else:
+            unsure += sorted({c["image"] for c in by_glibc[glibc]})
+    return Proven(floor, tuple(holes))
+
+
+def control_outcomes(cells: Sequence[Mapping[str, Any]]) -> tuple[ControlOutcome, ...]:
+    """A control holds only when its cell failed for its reason and its twin passed."""
+    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        if cell["condition"].startswith("control:"):
+            pairs.setdefault((cell["condition"].removeprefix("control:"), cell["artifact"]), []).append(cell)
+    return tuple(_control(name, artifact, pair) for (name, artifact), pair in sorted(pairs.items()))
+
+
+def _control(name: str, artifact: str, pair: Sequence[Mapping[str, Any]]) -> ControlOutcome:
+    must_fail = [c for c in pair if c["expect"].startswith("fail:")]
+    twins = [c for c in pair if c["expect"] == "pass"]
+    if any(c["verdict"] == "XPASS" for c in must_fail):
+        cell = next(c for c in must_fail if c["verdict"] == "XPASS")
+        return ControlOutcome(name, artifact, "XPASS", f"it passed on {cell['image']}, where it must fail")
+    for cell in (*must_fail, *twins):
+        if cell["verdict"] not in ("XFAIL", "PASS"):
+            why = f"{cell['verdict']} on {cell['image']}: {cell.get('detail') or cell.get('reason')}"
+            return ControlOutcome(name, artifact, "UNPROVEN", f"control inconclusive: {why}")
+    if not must_fail or not twins:
+        return ControlOutcome(name, artifact, "UNPROVEN", "control inconclusive: half of it was not run")
+    where = ", ".join(f"{c['detail']} on {c['image']}" for c in must_fail)
+    return ControlOutcome(
+        name, artifact, "XFAIL", f"{where}; passes on {', '.join(c['image'] for c in twins)}"
+    )
+
+
+def _problem(cell: Mapping[str, Any]) -> str:
+    where = "" if cell["condition"] == "plain" else f" ({cell['condition']})"
+    return f"{cell['artifact']} on {cell['image']}{where}: {cell['verdict']}: {cell.get('detail') or cell.get('reason')}"
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())

@@ -1,0 +1,170 @@
+"""Evidence: what was built and seen, as immutable parts, and their merge."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from py_portable.errors import ConfigError
+
+SCHEMA = 1
+LISTS = ("baselines", "interpreters", "wheels", "artifacts", "cells", "benchmark", "steps")
+_IDENTITY = {
+    "baselines": ("name",),
+    "interpreters": ("version", "provider", "baseline"),
+    "wheels": ("file", "place"),
+    "artifacts": ("name",),
+    "cells": ("artifact", "image", "condition", "argv"),
+    "benchmark": ("artifact", "image", "start"),
+    "steps": ("name",),
+}
+Part = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One start of the app and what came of it, as the evidence tells it."""
+
+    artifact: str
+    format: str
+    sha256: str
+    image: str
+    image_identity: str | None
+    image_source: str | None
+    condition: str
+    expect: str
+    verdict: str
+    reason: str | None
+    detail: str | None
+    argv: tuple[str, ...]
+    install: str | None = None
+    exit_status: int | None = None
+    stdout_tail: str | None = None
+    stderr_tail: str | None = None
+    seconds: float | None = None
+    overhead_seconds: float | None = None
+    isolation: str | None = None
+    image_glibc: str | None = None
+    optional: bool = False
+    reproduce: str | None = None
+    cached: bool = False
+    when: str = field(default_factory=lambda: now())
+
+    def told(self) -> dict[str, Any]:
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def write_part(folder: Path, command: str, scope: Iterable[str], part: Part) -> Path:
+    """Write one part into `folder`/parts, in the place of an earlier one of the same command over the same scope."""
+    parts = folder / "parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(json.dumps(sorted(scope)).encode()).hexdigest()[:12]
+    path = parts / f"{command}-{name}.json"
+    _write(path, {"schema": SCHEMA, "command": command, "when": now(), **part})
+    return path
+
+
+def read(path: Path) -> Part:
+    """One part, or the merge of some. Raises ConfigError."""
+    try:
+        told = json.loads(path.read_bytes())
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
+    except ValueError:
+        raise ConfigError(
+            "is not JSON", where=str(path), hint="give evidence.json or a part that a run wrote"
+        )
+    if not isinstance(told, dict) or told.get("schema") != SCHEMA:
+        raise ConfigError(f"is not evidence of schema {SCHEMA}", where=str(path))
+    for name in LISTS:
+        rows = told.get(name, [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ConfigError(f"{name} is not a list of objects", where=str(path))
+    return told
+
+
+def read_parts(folder: Path) -> list[Part]:
+    return [read(path) for path in sorted((folder / "parts").glob("*.json"))]
+
+
+def merge(
+    parts: Iterable[Part],
+    *,
+    artifacts: Mapping[str, str] | None = None,
+    identities: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """All parts as one: of two rows about one thing the later one holds, whatever order they come in.
+
+    `artifacts` (name -> sha256) tells which artifacts there are, `identities` which images: rows about others,
+    or about an older one of the same name, are dropped. Raises ConfigError where two parts still know one
+    image by two identities.
+    """
+    merged: dict[str, Any] = {"schema": SCHEMA}
+    rows: dict[str, dict[tuple[str, ...], tuple[str, Any]]] = {name: {} for name in LISTS}
+    for part in sorted(parts, key=_age):
+        for name in ("kit", "config", "host", "expected_cells"):
+            if name in part:
+                merged[name] = part[name]
+        for name in LISTS:
+            for row in part.get(name, ()):
+                identity = tuple(json.dumps(row.get(key)) for key in _IDENTITY[name])
+                when = str(row.get("when", part.get("when", "")))
+                kept = rows[name].get(identity)
+                if kept is None or kept[0] <= when:
+                    rows[name][identity] = (when, row)
+    for name in LISTS:
+        merged[name] = [row for _, (_, row) in sorted(rows[name].items())]
+    if artifacts is not None:
+        merged["artifacts"] = [a for a in merged["artifacts"] if artifacts.get(a["name"]) == a["sha256"]]
+        hashes = {a["sha256"] for a in merged["artifacts"]}
+        merged["cells"] = [
+            c for c in merged["cells"] if c["sha256"] in hashes or c["condition"].startswith("control:")
+        ]
+    if identities is not None:
+        merged["cells"] = [
+            c
+            for c in merged["cells"]
+            if not c["image_identity"] or identities.get(c["image"]) == c["image_identity"]
+        ]
+    _one_identity(merged["cells"])
+    return merged
+
+
+def write(path: Path, merged: Part) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, merged)
+
+
+def _age(part: Part) -> tuple[str, str]:
+    return str(part.get("when", "")), json.dumps(part, sort_keys=True)
+
+
+def _one_identity(cells: Iterable[Mapping[str, Any]]) -> None:
+    known: dict[str, str] = {}
+    for cell in cells:
+        image, identity = cell["image"], cell.get("image_identity")
+        if identity and known.setdefault(image, identity) != identity:
+            raise ConfigError(
+                f"{image} has two identities in this evidence: {known[image]} and {identity}",
+                hint="the shards of one run must use one image: make it once and hand it on, or run all again",
+            )
+
+
+def _write(path: Path, told: Part) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with fresh.open("w") as stream:
+        json.dump(told, stream, indent=1, sort_keys=True)
+        stream.write("\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(path)

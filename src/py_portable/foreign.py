@@ -1,0 +1,74 @@
+"""`prove`: the same cells for an executable or a folder that somebody else built, without a config."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from py_portable.config import Smoke
+from py_portable.errors import ConfigError, PortableError
+from py_portable.evidence import CellResult
+from py_portable.formats import FORMATS, Made
+from py_portable.plan.step import ImageNode
+from py_portable.prove import cells as proving
+from py_portable.prove.cells import Bench, Cell
+from py_portable.run.context import Environment
+from py_portable.run.runner import Runner
+from py_portable.session import DEFAULT_EPOCH, LazyEngine, cpu_flags, helpers
+from py_portable.store import Store, default_root, digest
+from py_portable.talk import Talk
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """`path`: an executable, or a folder with one that is called like it; `conditions` begin with plain."""
+
+    path: Path
+    images: tuple[str, ...]
+    conditions: tuple[str, ...]
+    smoke: Smoke
+    expect: str
+
+
+def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk) -> Sequence[CellResult]:
+    """Raises ConfigError where there is nothing to start at the path."""
+    path = foreign.path.absolute()
+    if not path.exists():
+        raise ConfigError("there is no such file or folder", where=str(foreign.path))
+    if path.is_file() and not os.access(path, os.X_OK):
+        raise ConfigError("is not executable", where=str(foreign.path), hint=f"chmod +x {foreign.path}")
+    start = FORMATS["file"].start(Made(path.name, "file", path, {}))
+    store = Store(default_root(os.environ))
+    lazy = LazyEngine(engine, functools.partial(helpers, store))
+    env = Environment(store=store, engine=lazy, epoch=DEFAULT_EPOCH, jobs=len(os.sched_getaffinity(0)))
+    nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
+    report = Runner(env, talk.step).run(nodes, nodes)
+    sha256 = digest(path)
+    cells = [
+        Cell(
+            path.name,
+            "file",
+            sha256,
+            start,
+            foreign.smoke,
+            name,
+            report.images.get(name),
+            condition,
+            foreign.expect,
+            unavailable=_why(report.failures.get(name)),
+        )
+        for name in nodes
+        for condition in foreign.conditions
+    ]
+    chosen, info, _ = lazy.chosen
+    with tempfile.TemporaryDirectory(prefix="py-portable-") as logs:
+        bench = Bench(chosen, info, helpers(store), store, cpu_flags(), Path(logs))
+        return proving.run(cells, bench, tell)
+
+
+def _why(problem: PortableError | None) -> str | None:
+    return problem.what if problem else None

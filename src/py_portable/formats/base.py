@@ -1,0 +1,72 @@
+"""What a format is: the steps that make an artifact, and how a cell starts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from py_portable.config import Artifact
+from py_portable.engines.base import Bind
+from py_portable.plan.step import Step
+
+APP = "/opt/app"
+"""Where a cell shows the artifact."""
+
+
+@dataclass(frozen=True)
+class House:
+    """Names of the nodes that give what a format builds from, for one (baseline, interpreter)."""
+
+    place: str
+    image: str
+    interpreter: str
+    toolbox: str
+    wheelhouse: str
+    distribution: str | None
+    script: str | None
+    entry_point: str | None
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Made:
+    """An artifact as it lies in dist/, with what its last step said of it."""
+
+    name: str
+    format: str
+    path: Path
+    meta: Mapping[str, Any]
+    interpreter: Path | None = None
+    """The prefix of the interpreter it was made with, where a cell has to bring it along."""
+
+
+@dataclass(frozen=True)
+class Install:
+    """A stage as root before the start: `argv` fills the writable folder shown at `target`."""
+
+    argv: tuple[str, ...]
+    binds: tuple[Bind, ...]
+    target: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a cell starts an artifact. `program` is an absolute path inside."""
+
+    program: str
+    binds: tuple[Bind, ...]
+    install: Install | None = None
+
+
+class Format(Protocol):
+    name: str
+    controls: frozenset[str]
+    """The controls that can be built for it."""
+
+    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+        """The last step gives the artifact; its meta has `payload`, a name in its out folder ("." for all)."""
+        ...
+
+    def start(self, made: Made) -> Start: ...

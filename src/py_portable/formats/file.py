@@ -1,0 +1,36 @@
+"""`file`: something that was made elsewhere, an executable or a folder, only to be proven."""
+
+from __future__ import annotations
+
+from py_portable.config import Artifact
+from py_portable.engines.base import Bind
+from py_portable.errors import ConfigError
+from py_portable.formats.base import APP, House, Made, Start
+from py_portable.plan.step import Step
+
+
+class File:
+    name = "file"
+    controls: frozenset[str] = frozenset()
+
+    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+        """None: it is taken as it lies at `path`."""
+        return ()
+
+    def start(self, made: Made) -> Start:
+        """A file is started itself; in a folder, the executable that the config names or that is called like it.
+
+        Raises ConfigError where a folder has no such executable.
+        """
+        shown = f"{APP}/{made.path.name}"
+        binds = (Bind(made.path, shown),)
+        if not made.path.is_dir():
+            return Start(shown, binds)
+        script = made.meta.get("script") or made.path.name.removesuffix(".dist")
+        if not (made.path / script).is_file():
+            raise ConfigError(
+                f"the folder has no executable {script!r}",
+                where=str(made.path),
+                hint="give the path of the executable in it: prove FOLDER/PROGRAM, or app.script in the config",
+            )
+        return Start(f"{shown}/{script}", binds)

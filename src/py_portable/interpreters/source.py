@@ -1,0 +1,78 @@
+"""CPython from its release tarball, compiled in the baseline.
+
+The tarball is pinned by sha256 in resources/sources.toml; a distribution's pristine source package of the same
+sha256 stands in where the primary address is out of reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from py_portable.engines.base import Bind
+from py_portable.errors import ConfigError
+from py_portable.fetch import Pin, fetch, pins
+from py_portable.plan.step import Step
+from py_portable.run.context import Context
+
+PACKAGES = (
+    "build-essential",
+    "libbz2-dev",
+    "libffi-dev",
+    "libgdbm-dev",
+    "liblzma-dev",
+    "libncurses-dev",
+    "libreadline-dev",
+    "libsqlite3-dev",
+    "libssl-dev",
+    "uuid-dev",
+    "zlib1g-dev",
+)
+"""What compiling CPython with its whole standard library takes, as Debian packages."""
+
+
+def pin(python: str) -> Pin:
+    """The pinned release of the Python `python` (such as "3.13"). Raises ConfigError where there is none."""
+    known = pins()["cpython"]
+    if python not in known:
+        raise ConfigError(
+            f"no CPython {python} is pinned; there are: {', '.join(sorted(known))}",
+            where="python",
+            hint="choose one of these, or add a pin to resources/sources.toml",
+        )
+    return known[python]
+
+
+def steps(python: str, *, baseline: str, image: str, tools: str, optimize: bool) -> tuple[Step, Step]:
+    """(fetch, compile): the second gives a prefix that is used at /opt/python."""
+    release = pin(python)
+    source = Step(
+        name=f"source cpython-{release.version}",
+        action=fetch_source,
+        params={"python": python, "sha256": release.sha256},
+        lane="io",
+    )
+    compiled = Step(
+        name=f"interpreter {python} ({baseline})",
+        action=compile_source,
+        params={"version": release.version, "optimize": optimize},
+        needs=(source.name, tools),
+        scripts=("build/cpython.sh", "build/self_sufficient.py"),
+        image=image,
+    )
+    return source, compiled
+
+
+def fetch_source(ctx: Context) -> None:
+    release = pin(ctx.params["python"])
+    fetch(release.sources, release.sha256, ctx.out / release.file_name, max_bytes=release.max_bytes)
+
+
+def compile_source(ctx: Context) -> Mapping[str, Any]:
+    prefix = Bind(ctx.out, "/opt/python", writable=True)
+    source = Bind(ctx.need("source").path, "/in/source")
+    tools = Bind(ctx.need("tools").path, "/in/tools")
+    optimize = bool(ctx.params["optimize"])
+    ctx.sandbox("build/cpython.sh", str(optimize).lower(), binds=(prefix, source), timeout=7200)
+    ctx.sandbox("build/self_sufficient.py", binds=(prefix, tools))
+    return {"version": ctx.params["version"], "provider": "source", "optimized": optimize}

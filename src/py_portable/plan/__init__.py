@@ -1,0 +1,1 @@
+"""Config + lock -> an ordered graph of steps. Pure: nothing here runs anything."""

@@ -1,0 +1,172 @@
+"""Which nodes a config and its lock come to."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from py_portable.config import Artifact, Config
+from py_portable.config.glibc import known_glibc, version_key
+from py_portable.errors import ConfigError
+from py_portable.formats import FORMATS, House
+from py_portable.interpreters import source as interpreter_source
+from py_portable.lock.model import Lock
+from py_portable.lock.source import distribution_name
+from py_portable.plan.step import ImageNode, Node, Step
+from py_portable.wheels import steps as wheel_steps
+from py_portable.wheels import tools
+
+COMPILER_PACKAGES = ("build-essential", "ccache")
+
+
+@dataclass(frozen=True)
+class Control:
+    """An artifact built wrongly on purpose: it must fail on `fails_on` for `reason` and pass on `passes_on`."""
+
+    name: str
+    artifact: str
+    format: str
+    node: str
+    fails_on: str
+    passes_on: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`artifacts` and `images` name the node of each; a format that builds nothing has the node None."""
+
+    nodes: Mapping[str, Node]
+    artifacts: Mapping[str, str | None]
+    images: Mapping[str, str]
+    controls: tuple[Control, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def target(config: Config, baseline: str, python: str) -> dict[str, str]:
+    """What wheels are resolved for. Raises ConfigError where nothing tells the baseline's glibc."""
+    glibc = config.max_glibc(baseline)
+    if glibc is None:
+        raise ConfigError(
+            f"nothing tells the glibc of {config.baselines[baseline].image}",
+            where=config.where(("baselines", baseline)),
+            hint='say it: wheels: {max-glibc: "2.28"}',
+        )
+    return {"python": python, "max_glibc": glibc, "arch": platform.machine()}
+
+
+def houses(config: Config) -> list[tuple[str, str]]:
+    """The (baseline, python) pairs that artifacts ask for."""
+    pairs = [(a.baseline, a.python) for a in config.artifacts.values() if a.baseline and a.python]
+    return list(dict.fromkeys((b, p) for b, p in pairs if b and p))
+
+
+def assemble(config: Config, lock: Lock, *, artifacts: Collection[str] = ()) -> Plan:
+    """The plan of the named artifacts (all, where none is named) with their controls and images."""
+    wanted = {n: a for n, a in config.artifacts.items() if not artifacts or n in artifacts}
+    nodes: dict[str, Node] = {}
+    made: dict[str, str | None] = {}
+    for name, artifact in wanted.items():
+        house = _house(config, lock, artifact, nodes) if artifact.baseline and artifact.python else None
+        steps = FORMATS[artifact.format].steps(artifact, house)
+        nodes |= {step.name: step for step in steps}
+        made[name] = steps[-1].name if steps else None
+    images = {}
+    for spec in config.portability.images:
+        node = ImageNode(f"image {spec.name}", spec.name, locked=lock.images.get(f"image {spec.name}"))
+        nodes[node.name] = node
+        images[spec.name] = node.name
+    left_out = [(n, "not asked for") for n in config.artifacts if n not in wanted]
+    controls = []
+    for name in config.portability.controls:
+        control, why = _built_too_new(config, lock, wanted, nodes, images)
+        if control:
+            controls.append(control)
+        else:
+            left_out.append((f"control {name}", why))
+    return Plan(nodes, made, images, tuple(controls), tuple(left_out))
+
+
+def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House:
+    assert artifact.baseline and artifact.python
+    baseline = config.baselines[artifact.baseline]
+    place = f"{artifact.python} ({baseline.name})"
+    aim = target(config, baseline.name, artifact.python)
+    packages = {*interpreter_source.PACKAGES, *COMPILER_PACKAGES, *baseline.packages}
+    name = f"baseline {baseline.name}"
+    image = ImageNode(name, baseline.image, tuple(sorted(packages)), baseline.before, lock.images.get(name))
+    fetched = tools.fetch_step(place, aim)
+    interpreter = interpreter_source.steps(
+        artifact.python,
+        baseline=baseline.name,
+        image=image.name,
+        tools=fetched.name,
+        optimize=config.interpreter.optimize,
+    )
+    toolbox = tools.install_step(
+        place, fetched=fetched.name, interpreter=interpreter[-1].name, image=image.name
+    )
+    wheels = wheel_steps.house_steps(
+        lock.houses[f"{baseline.name}/{artifact.python}"],
+        place=place,
+        image=image.name,
+        interpreter=interpreter[-1].name,
+        tools=toolbox.name,
+        target=aim,
+        source=config.app.source,
+        environment=config.build.env,
+    )
+    made: list[Node] = [image, fetched, *interpreter, toolbox, *wheels]
+    nodes |= {node.name: node for node in made}
+    return House(
+        place=place,
+        image=image.name,
+        interpreter=interpreter[-1].name,
+        toolbox=toolbox.name,
+        wheelhouse=wheels[-1].name,
+        distribution=app_name(config),
+        script=config.app.script,
+        entry_point=config.app.entry_point,
+        environment=config.build.env,
+    )
+
+
+def app_name(config: Config) -> str | None:
+    """The app's distribution name; None where only its wheel will tell."""
+    if config.app.requirement:
+        return canonicalize_name(Requirement(config.app.requirement).name)
+    assert config.app.source is not None
+    return distribution_name(config.app.source)
+
+
+def _built_too_new(
+    config: Config,
+    lock: Lock,
+    artifacts: Mapping[str, Artifact],
+    nodes: dict[str, Node],
+    images: Mapping[str, str],
+) -> tuple[Control | None, str]:
+    """One artifact again, its compiler's image alone changed: the newest image of the matrix for the baseline."""
+    name = "built-too-new"
+    ages = {image: known_glibc(image) for image in images}
+    known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
+    if len(known) < 2 or known[0][0] == known[-1][0]:
+        return None, "needs an older and a newer image in portability.images"
+    oldest, newest = known[0][1], known[-1][1]
+    fit = [a for a in artifacts.values() if name in FORMATS[a.format].controls]
+    if not fit:
+        return None, "no artifact's format can be built too new"
+    # A folder is quicker to make than what is packed from one.
+    artifact = min(fit, key=lambda a: not a.format.endswith("standalone"))
+    house = _house(config, lock, artifact, nodes)
+    image_name = f"control baseline {newest}"
+    image = ImageNode(image_name, newest, COMPILER_PACKAGES, locked=lock.images.get(image_name))
+    (*before, last) = FORMATS[artifact.format].steps(artifact, replace(house, image=image.name))
+    step: Step = replace(last, name=f"control {name} {artifact.name}")
+    made: list[Node] = [image, *before, step]
+    nodes |= {node.name: node for node in made}
+    return Control(name, artifact.name, artifact.format, step.name, oldest, newest, "glibc"), ""

@@ -1,0 +1,105 @@
+"""A step: what is to be made, from what, by which code. Its key says when it need not be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from py_portable import resources
+
+if TYPE_CHECKING:
+    from py_portable.run.context import Context
+
+Lane = Literal["cores", "io"]
+"""`cores`: uses every core, one at a time. `io`: waits for the network or the disk, runs beside it."""
+
+Action = Callable[["Context"], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of the plan.
+
+    `needs` are names of other steps; `params` is everything else that decides the result, as JSON;
+    `scripts` are names below resources/ whose text decides it too; `action` fills the out folder.
+    """
+
+    name: str
+    action: Action
+    params: Mapping[str, Any] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+    lane: Lane = "cores"
+    image: str | None = None
+    """The node that gives the root file system the action runs in, when it runs in one."""
+    locals: Mapping[str, Any] = field(default_factory=dict)
+    """What the action needs and the key must not know: where things lie on this machine."""
+
+    @property
+    def all_needs(self) -> tuple[str, ...]:
+        return (self.image, *self.needs) if self.image else self.needs
+
+
+@dataclass(frozen=True)
+class ImageNode:
+    """A root file system that steps run in, or that cells start on. Its digest is its identity."""
+
+    name: str
+    image: str
+    packages: tuple[str, ...] = ()
+    before: str | None = None
+    locked: str | None = None
+    """The identity that the lock names."""
+
+    lane: Lane = "io"
+    all_needs: tuple[str, ...] = ()
+
+
+Node = Step | ImageNode
+
+
+def key(step: Step, digests: Mapping[str, str], *, epoch: int) -> str:
+    """The step's key: hex sha256 over everything that decides its result.
+
+    `digests` maps each needed step to the digest of its output. Proxies, host paths, the number of cores and
+    the names of steps never enter.
+    """
+    action = step.action
+    told = {
+        "action": f"{action.__module__}.{action.__qualname__}",
+        "code": _code_digest(inspect.getsourcefile(action) or ""),
+        "scripts": {name: resources.sha256(name) for name in sorted(step.scripts)},
+        "params": step.params,
+        "inputs": [digests[need] for need in step.all_needs],
+        "machine": platform.machine(),
+        "epoch": epoch,
+        "sandbox": 1,
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _code_digest(source: str) -> str:
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+
+
+def ordered(steps: Mapping[str, Node], wanted: Iterable[str]) -> list[Node]:
+    """The wanted nodes and all that they need, each after what it needs, in a stable order."""
+    done: dict[str, Node] = {}
+
+    def visit(name: str) -> None:
+        if name not in done:
+            for need in steps[name].all_needs:
+                visit(need)
+            done[name] = steps[name]
+
+    for name in wanted:
+        visit(name)
+    return list(done.values())

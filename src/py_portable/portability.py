@@ -1,0 +1,166 @@
+"""`portability`: every artifact on every image under every condition, and the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from py_portable import build as building
+from py_portable import evidence
+from py_portable.conclude import Conclusions, conclude
+from py_portable.errors import ConfigError, PortableError
+from py_portable.evidence import CellResult
+from py_portable.formats import FORMATS, Made
+from py_portable.images import Image
+from py_portable.plan.assemble import Control
+from py_portable.prove import cells as proving
+from py_portable.prove.cells import Bench, Cell
+from py_portable.session import Session, cpu_flags, helpers
+from py_portable.store import digest
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which part of the matrix; an empty selection means all that the config names."""
+
+    artifacts: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    probes: tuple[str, ...] | None = None
+    controls: bool = True
+
+
+@dataclass(frozen=True)
+class Proved:
+    cells: tuple[CellResult, ...]
+    failures: Mapping[str, PortableError]
+    conclusions: Conclusions
+    evidence: Path
+
+
+def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unproven: bool = False) -> Proved:
+    """Build what is missing, start all cells, write the evidence and conclude."""
+    config = session.config
+    unknown = [
+        name for name in wanted.images if name not in [spec.name for spec in config.portability.images]
+    ]
+    if unknown:
+        raise ConfigError(
+            f"no image is named {unknown[0]}",
+            where=config.where(("portability", "images")),
+            hint=f"there are: {', '.join(spec.name for spec in config.portability.images)}",
+        )
+    prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
+    if wanted.controls:
+        prefixes.append("control ")
+    built = building.build(session, wanted.artifacts, prefixes)
+    cells = _cells(session, wanted, built)
+    bench = bench_of(session)
+    results = proving.run(cells, bench, tell)
+    images = {
+        name: built.report.images[node]
+        for name, node in built.plan.images.items()
+        if node in built.report.images
+    }
+    part = {
+        **session.told(),
+        "host": session.host(),
+        "expected_cells": len(cells),
+        "artifacts": built.rows,
+        "cells": [result.told() for result in results],
+    }
+    scope = [*built.plan.artifacts, "images:", *wanted.images, "probes:", *(wanted.probes or ("all",))]
+    evidence.write_part(session.dist / building.EVIDENCE, "portability", scope, part)
+    merged = building.refresh(session, {name: image.identity for name, image in images.items()})
+    conclusions = conclude(
+        {**merged, "cells": part["cells"], "artifacts": list(built.rows), "expected_cells": len(cells)},
+        allow_unproven=allow_unproven,
+    )
+    path = session.dist / "evidence.json"
+    evidence.write(path, {**merged, "conclusions": conclude(merged, allow_unproven=allow_unproven).told()})
+    own = {n: p for n, p in built.failures.items() if not n.startswith(("image ", "control "))}
+    return Proved(tuple(results), own, conclusions, path)
+
+
+def bench_of(session: Session) -> Bench:
+    engine, info, _ = session.engine.chosen
+    logs = session.dist / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    return Bench(engine, info, helpers(session.store), session.store, cpu_flags(), logs)
+
+
+def _cells(session: Session, wanted: Wanted, built: building.Built) -> list[Cell]:
+    config = session.config
+    probes = config.portability.probes if wanted.probes is None else wanted.probes
+    specs = [spec for spec in config.portability.images if not wanted.images or spec.name in wanted.images]
+    cells = []
+    for name, made in built.made.items():
+        start = FORMATS[made.format].start(made)
+        sha256 = digest(made.path)
+        for spec in specs:
+            image, why = _image(built, f"image {spec.name}")
+            for condition in ("plain", *probes):
+                cells += [
+                    Cell(
+                        name,
+                        made.format,
+                        sha256,
+                        start,
+                        smoke,
+                        spec.name,
+                        image,
+                        condition,
+                        spec.expect,
+                        optional=spec.optional,
+                        unavailable=why,
+                    )
+                    for smoke in config.artifacts[name].smoke
+                ]
+    if wanted.controls and not wanted.images:
+        for control in built.plan.controls:
+            cells += _control_cells(session, control, built)
+    return cells
+
+
+def _control_cells(session: Session, control: Control, built: building.Built) -> list[Cell]:
+    """The same wrongly built file on the image where it must fail and on the one where it must pass."""
+    smoke = session.config.artifacts[control.artifact].smoke[0]
+    result = built.report.results.get(control.node)
+    cells = []
+    for image_name, expect in ((control.fails_on, f"fail:{control.reason}"), (control.passes_on, "pass")):
+        image, why = _image(built, f"image {image_name}")
+        if result is None:
+            image, why = None, f"the control was not built: {_why(built, control.node)}"
+            made = Made(control.artifact, control.format, Path("/nonexistent"), {"script": "none"})
+            sha256 = "none"
+        else:
+            path = result.path / result.meta["payload"]
+            made = Made(control.artifact, control.format, path, result.meta)
+            sha256 = digest(path)
+        start = FORMATS[control.format].start(made)
+        cells.append(
+            Cell(
+                control.artifact,
+                control.format,
+                sha256,
+                start,
+                smoke,
+                image_name,
+                image,
+                "plain",
+                expect,
+                unavailable=why,
+                control=control.name,
+            )
+        )
+    return cells
+
+
+def _image(built: building.Built, node: str) -> tuple[Image | None, str | None]:
+    image = built.report.images.get(node)
+    return (image, None) if image else (None, _why(built, node))
+
+
+def _why(built: building.Built, node: str) -> str:
+    problem = built.failures.get(node)
+    return problem.what if problem else "it was not made"

@@ -1,0 +1,283 @@
+"""Cells: artifact x image x condition, started side by side, each with its verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from py_portable.config import Smoke
+from py_portable.engines.base import Bind, Engine, EngineInfo, Job
+from py_portable.evidence import CellResult, now
+from py_portable.formats import Install, Start
+from py_portable.images import Image
+from py_portable.prove.canary import Observation, observe
+from py_portable.prove.conditions import CONDITIONS
+from py_portable.prove.judge import Finding, judge, look
+from py_portable.prove.start import start
+from py_portable.store import Store
+
+CAPTURE_BYTES = 1 << 20
+TAIL_CHARS = 2000
+INSTALL_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One start to be made. `image` is None where it cannot be had: `unavailable` says why."""
+
+    artifact: str
+    format: str
+    sha256: str
+    start: Start
+    smoke: Smoke
+    image_name: str
+    image: Image | None
+    condition: str
+    expect: str
+    optional: bool = False
+    unavailable: str | None = None
+    control: str | None = None
+
+    @property
+    def condition_name(self) -> str:
+        return f"control:{self.control}" if self.control else self.condition
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all cells of a run share."""
+
+    engine: Engine
+    info: EngineInfo
+    helpers: Path
+    store: Store
+    cpu_flags: str
+    logs: Path
+
+
+Tell = Callable[[CellResult], None]
+
+
+def run(cells: Sequence[Cell], bench: Bench, tell: Tell) -> list[CellResult]:
+    """Start every cell, as many at a time as there are cores; `tell` is called as they end, one at a time."""
+    talk = threading.Lock()
+    workers = len(os.sched_getaffinity(0))
+
+    def ended(result: CellResult) -> CellResult:
+        with talk:
+            tell(result)
+        return result
+
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        observations = _observe(cells, bench, pool)
+        installs = _install(cells, bench, pool, stack)
+        return list(pool.map(lambda cell: ended(_one(cell, bench, observations, installs)), cells))
+
+
+_Place = tuple[str, str]
+
+
+def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> Mapping[_Place, Observation]:
+    """The canary, once for each image x condition."""
+    places = {(cell.image_name, cell.condition): cell.image for cell in cells if cell.image}
+    found = pool.map(
+        lambda item: observe(
+            bench.engine, item[1].root, CONDITIONS[item[0][1]], bench.helpers, lacks=bench.info.lacks
+        ),
+        places.items(),
+    )
+    return dict(zip(places, found, strict=True))
+
+
+@dataclass(frozen=True)
+class _Installed:
+    folder: Path
+    target: str
+    failure: str | None
+    said: str
+
+
+def _install(
+    cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor, stack: ExitStack
+) -> Mapping[_Place, _Installed]:
+    """The install stage, once for each artifact x image: all conditions start the same installation."""
+    places = {
+        (cell.artifact, cell.image_name): (cell.image, cell.start.install)
+        for cell in cells
+        if cell.image and cell.start.install
+    }
+    if not places:
+        return {}
+    room = stack.enter_context(bench.store.scratch("install"))
+    room.chmod(0o755)
+    folders = {place: room / str(number) for number, place in enumerate(places)}
+    for folder in folders.values():
+        folder.mkdir(mode=0o755)
+
+    def install(item: tuple[_Place, tuple[Image, Install]]) -> _Installed:
+        place, (image, stage) = item
+        outcome = bench.engine.run(
+            Job(
+                profile="build",
+                root=image.root,
+                argv=stage.argv,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"},
+                binds=(*stage.binds, Bind(folders[place], stage.target, writable=True)),
+                root_access="throw-away",
+            ),
+            timeout=INSTALL_SECONDS,
+            log=bench.logs / f"install-{place[0]}-{place[1].replace('/', '_').replace(':', '-')}.log",
+        )
+        said = outcome.stderr.text + outcome.stdout.text
+        lines = [line for line in said.splitlines() if line.strip()]
+        failure = None if outcome.ok else f"exit status {outcome.status}: {lines[-1] if lines else ''}"
+        return _Installed(folders[place], stage.target, failure, said)
+
+    ready = [(place, (image, stage)) for place, (image, stage) in places.items() if image and stage]
+    return dict(zip(folders, pool.map(install, ready), strict=True))
+
+
+def _one(
+    cell: Cell,
+    bench: Bench,
+    observations: Mapping[_Place, Observation],
+    installs: Mapping[_Place, _Installed],
+) -> CellResult:
+    result = CellResult(
+        artifact=cell.artifact,
+        format=cell.format,
+        sha256=cell.sha256,
+        image=cell.image_name,
+        image_identity=cell.image.identity if cell.image else None,
+        image_source=cell.image.source if cell.image else None,
+        image_glibc=cell.image.glibc if cell.image else None,
+        condition=cell.condition_name,
+        expect=cell.expect,
+        verdict="UNPROVEN",
+        reason=None,
+        detail=None,
+        argv=cell.smoke.args,
+        isolation=bench.info.isolation,
+        optional=cell.optional,
+    )
+    if cell.image is None:
+        return replace(result, reason="image", detail=cell.unavailable)
+    observation = observations[cell.image_name, cell.condition]
+    if not observation.ok:
+        return replace(
+            result, reason="condition", detail=f"condition not achieved: {'; '.join(observation.violations)}"
+        )
+    remembered = _Memory(cell, bench, observation)
+    if (kept := remembered.recall(result)) is not None:
+        return kept
+    binds = cell.start.binds
+    if cell.start.install:
+        installed = installs[cell.artifact, cell.image_name]
+        if installed.failure:
+            judged = judge(finding_of_install(installed.failure), cell.expect)
+            return replace(
+                result,
+                verdict=judged.verdict,
+                reason=judged.reason,
+                detail=judged.detail,
+                install="failed",
+                stderr_tail=installed.said[-TAIL_CHARS:],
+            )
+        binds = (*binds, Bind(installed.folder, installed.target))
+        result = replace(result, install="done")
+    started = start(
+        bench.engine,
+        cell.image.root,
+        CONDITIONS[cell.condition],
+        (cell.start.program, *cell.smoke.args),
+        binds,
+        bench.helpers,
+        cell.smoke.timeout,
+        capture_bytes=CAPTURE_BYTES,
+    )
+    record = started.record
+    result = replace(
+        result,
+        stdout_tail=started.stdout.text[-TAIL_CHARS:],
+        stderr_tail=started.stderr.text[-TAIL_CHARS:],
+        # An installation is thrown away with the run: its start cannot be repeated as it stands.
+        reproduce=None if cell.start.install else started.reproduce,
+        when=now(),
+    )
+    if record is None or not record.called:
+        return replace(result, reason="engine", detail=started.trouble)
+    seconds = record.wall_ns / 1e9
+    judged = judge(look(started, cell.smoke), cell.expect)
+    result = replace(
+        result,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        detail=judged.detail,
+        exit_status=record.status,
+        seconds=round(seconds, 4),
+        overhead_seconds=round(max(0.0, started.seconds - seconds), 4),
+    )
+    remembered.keep(result)
+    return result
+
+
+def finding_of_install(failure: str) -> Finding:
+    return Finding("install", f"the install stage failed: {failure}")
+
+
+class _Memory:
+    """A PASS need not be seen twice under the same circumstances; a FAIL is always looked at again."""
+
+    def __init__(self, cell: Cell, bench: Bench, observation: Observation) -> None:
+        assert cell.image is not None
+        told = {
+            "artifact": cell.sha256,
+            "program": cell.start.program,
+            "smoke": asdict(cell.smoke),
+            "image": cell.image.identity,
+            "condition": cell.condition_name,
+            "expect": cell.expect,
+            "observed": observation.digest,
+            "kernel": platform.release(),
+            "cpu": bench.cpu_flags,
+            "engine": [bench.info.name, bench.info.version, bench.info.isolation, *bench.info.lacks],
+        }
+        key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        self._path = bench.store.cache("passes") / f"{key}.json"
+
+    def recall(self, result: CellResult) -> CellResult | None:
+        try:
+            told = json.loads(self._path.read_bytes())
+            if told["verdict"] != "PASS":
+                return None
+            return replace(
+                result,
+                verdict="PASS",
+                cached=True,
+                exit_status=told["exit_status"],
+                seconds=told["seconds"],
+                overhead_seconds=told["overhead_seconds"],
+                stdout_tail=told["stdout_tail"],
+                stderr_tail=told["stderr_tail"],
+                reproduce=told["reproduce"],
+                install=told["install"],
+                when=told["when"],
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, result: CellResult) -> None:
+        if result.verdict != "PASS":
+            return
+        fresh = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+        fresh.write_text(json.dumps(result.told()))
+        fresh.replace(self._path)

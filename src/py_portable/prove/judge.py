@@ -1,0 +1,112 @@
+"""From what was seen at one start to a verdict. Pure."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from dataclasses import dataclass
+from typing import Literal
+
+from py_portable.config import Smoke
+from py_portable.prove.start import Started
+
+Verdict = Literal["PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN", "NOT-APPLICABLE"]
+
+_GLIBC = re.compile(r"version `((?:GLIBC)_[0-9.]+|GLIBC_ABI_\w+)' not found(?: \(required by ([^)]+)\))?")
+_SYMBOL_VERSION = re.compile(r"version `([A-Za-z]+_[0-9.]+)' not found(?: \(required by ([^)]+)\))?")
+_LIBRARY = re.compile(r"(?:^|[\s:])([\w.+-]+\.so[\w.]*): cannot open shared object file")
+_UNDEFINED = re.compile(r"undefined symbol: (\w+)")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`reason` is one word of docs/verdicts.md; None where all was as the smoke command asks."""
+
+    reason: str | None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    verdict: Verdict
+    reason: str | None
+    detail: str | None
+
+
+def look(started: Started, smoke: Smoke) -> Finding:
+    """Whether the app did what the smoke command asks, else why not."""
+    record = started.record
+    assert record is not None
+    err = started.stderr.text
+    if record.exec_errno:
+        if record.exec_errno == 2:
+            return Finding("loader", "its program interpreter (the dynamic loader) is not on the image")
+        return Finding("exec", f"the kernel does not start it: {_errno(record.exec_errno)}")
+    if started.timed_out or record.limit:
+        return Finding("timeout", f"did not end within {smoke.timeout:g} s")
+    if record.signal is not None:
+        return Finding("signal", f"killed by {_signal(record.signal)}")
+    if record.exited != smoke.exit:
+        told = _loader_text(err) if record.exited else None
+        return told or Finding("exit", f"exit status {record.exited}, expected {smoke.exit}{_last(err)}")
+    for name, expected, seen in (
+        ("stdout", smoke.stdout, started.stdout.text),
+        ("stderr", smoke.stderr, started.stderr.text),
+    ):
+        lost = _missing(expected, seen)
+        if lost is not None:
+            return Finding("output", f"{name} lacks the line {lost!r}")
+    return Finding(None)
+
+
+def judge(finding: Finding, expect: str) -> Judged:
+    """Hold what was seen against `pass` or `fail:REASON`. Failed for another reason is FAIL."""
+    if expect == "pass":
+        return Judged("FAIL" if finding.reason else "PASS", finding.reason, finding.detail)
+    wanted = expect.removeprefix("fail:")
+    if finding.reason is None:
+        return Judged("XPASS", "passed", f"expected to fail: {wanted}")
+    if finding.reason == wanted or (wanted == "musl" and finding.reason == "loader"):
+        return Judged("XFAIL", wanted, finding.detail)
+    return Judged("FAIL", finding.reason, f"expected to fail: {wanted}; instead: {finding.detail}")
+
+
+def _loader_text(err: str) -> Finding | None:
+    """What the dynamic loader (or Python's import of an extension) says of itself."""
+    if found := [(match[1], match[2]) for match in _GLIBC.finditer(err)]:
+        version, user = max(found, key=lambda pair: [int(n) for n in re.findall(r"\d+", pair[0])])
+        return Finding("glibc", f"{version} not found" + (f" (required by {user})" if user else ""))
+    if match := _SYMBOL_VERSION.search(err):
+        return Finding(
+            "library", f"{match[1]} not found" + (f" (required by {match[2]})" if match[2] else "")
+        )
+    if match := _LIBRARY.search(err):
+        return Finding("library", f"{match[1]} not found")
+    if match := _UNDEFINED.search(err):
+        return Finding("library", f"undefined symbol {match[1]}")
+    return None
+
+
+def _missing(expected: tuple[str, ...], seen: str) -> str | None:
+    lines = iter(seen.splitlines())
+    for wanted in expected:
+        if not any(line == wanted for line in lines):
+            return wanted
+    return None
+
+
+def _last(err: str) -> str:
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    return f": {lines[-1][:300]}" if lines else ""
+
+
+def _errno(number: int) -> str:
+    return os.strerror(number)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

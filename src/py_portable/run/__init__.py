@@ -1,0 +1,1 @@
+"""Executes the steps of a plan into the store, independent ones side by side."""

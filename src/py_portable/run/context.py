@@ -1,0 +1,130 @@
+"""What a step's action is given: its inputs, a place to write, and the sandbox of its baseline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from py_portable import command, resources
+from py_portable.engines.base import Bind, Engine, Job
+from py_portable.errors import PortableError
+from py_portable.images import Image
+from py_portable.store import Store
+
+OUT = "/out"
+WORK = "/work"
+BUILD_PATH = "/opt/python/bin:/opt/tools/bin:/usr/lib/ccache:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a step gave: a folder, its digest, and what it says about itself."""
+
+    path: Path
+    digest: str
+    meta: Mapping[str, Any]
+    log: Path | None = None
+    cached: bool = True
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What all steps of a run share."""
+
+    store: Store
+    engine: Engine
+    epoch: int
+    jobs: int
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    pass_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The caller's variables that `build.pass-env` names: seen by compilers, kept out of everything else."""
+
+
+class BuildFailed(PortableError):
+    """A command of a build step failed."""
+
+
+@dataclass(frozen=True)
+class Context:
+    env: Environment
+    name: str
+    params: Mapping[str, Any]
+    inputs: Mapping[str, Result]
+    image: Image | None
+    work: Path
+    log: Path
+    locals: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def out(self) -> Path:
+        return self.work / "out"
+
+    def need(self, prefix: str) -> Result:
+        """The one input whose step name is `prefix` or starts with `prefix` and a blank."""
+        found = [r for n, r in self.inputs.items() if n == prefix or n.startswith(prefix + " ")]
+        if len(found) != 1:
+            raise KeyError(f"step {self.name} has {len(found)} inputs named {prefix}")
+        return found[0]
+
+    def sandbox(
+        self,
+        script: str,
+        *words: str,
+        binds: tuple[Bind, ...] = (),
+        environ: Mapping[str, str] | None = None,
+        timeout: float = 3600,
+        hint: str | None = None,
+    ) -> None:
+        """Run `resources/SCRIPT WORDS…` in the step's image: /out and /work are writable, nothing else is.
+
+        Offline: everything it needs was fetched before. Raises BuildFailed with the log's last lines.
+        """
+        assert self.image is not None
+        scratch = self.work / "sandbox"
+        scratch.mkdir(exist_ok=True)
+        interpreter = "/opt/python/bin/python3" if script.endswith(".py") else "/bin/sh"
+        source = resources.path(script)
+        job = Job(
+            profile="build",
+            root=self.image.root,
+            argv=(interpreter, f"/kit/{source.name}", *words),
+            env={
+                "PATH": BUILD_PATH,
+                "HOME": WORK,
+                "LC_ALL": "C.UTF-8",
+                "TZ": "UTC",
+                "PYTHONHASHSEED": "0",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "SOURCE_DATE_EPOCH": str(self.env.epoch),
+                "JOBS": str(self.env.jobs),
+                **(environ or {}),
+            },
+            cwd=WORK,
+            binds=(
+                Bind(scratch, WORK, writable=True),
+                Bind(self.out, OUT, writable=True),
+                Bind(source, f"/kit/{source.name}"),
+                *binds,
+            ),
+            hostname="build",
+        )
+        outcome = self.env.engine.run(job, timeout=timeout, log=self.log)
+        _scrub(self.log, self.env.pass_env)
+        command.require(outcome, what=f"{self.name}", error=BuildFailed, hint=hint)
+
+
+def _scrub(log: Path, secrets: Mapping[str, str]) -> None:
+    """Take the values of passed variables out of a log that a compiler wrote them into."""
+    values = [value.encode() for value in secrets.values() if len(value) > 3]
+    if not values or not log.exists():
+        return
+    text = log.read_bytes()
+    cleaned = text
+    for value in values:
+        cleaned = cleaned.replace(value, b"***")
+    if cleaned != text:
+        log.write_bytes(cleaned)

@@ -1,0 +1,148 @@
+"""Runs nodes of a plan in the order of their needs, independent ones side by side."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from py_portable import images
+from py_portable.errors import PortableError
+from py_portable.plan.step import ImageNode, Node, Step, key, ordered
+from py_portable.run.context import Context, Environment, Result
+
+LANES = {"cores": 1, "io": 2}
+
+
+class Blocked(PortableError):
+    """A step could not run because one that it needs failed."""
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"{name} was not built: {cause} failed")
+        self.cause = cause
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of each node: exactly one of the three has it."""
+
+    results: Mapping[str, Result] = field(default_factory=dict)
+    images: Mapping[str, images.Image] = field(default_factory=dict)
+    failures: Mapping[str, PortableError] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+
+Tell = Callable[[str, str, float], None]
+"""(name, "started" | "cached" | "done" | "failed", seconds)"""
+
+
+class Runner:
+    """One run over one store. `tell` is called from worker threads, one call at a time."""
+
+    def __init__(self, env: Environment, tell: Tell) -> None:
+        self.env = env
+        self._tell = tell
+        self._lanes = {name: threading.Semaphore(width) for name, width in LANES.items()}
+        self._results: dict[str, Result] = {}
+        self._images: dict[str, images.Image] = {}
+        self._failures: dict[str, PortableError] = {}
+        self._keys: dict[str, str] = {}
+        self._talk = threading.Lock()
+
+    def run(self, nodes: Mapping[str, Node], wanted: Iterable[str]) -> Report:
+        """Make the wanted nodes and all they need. A failure stops only what needs it."""
+        waiting = ordered(nodes, wanted)
+        running: dict[Future[None], str] = {}
+        pool = ThreadPoolExecutor(sum(LANES.values()))
+        try:
+            while waiting or running:
+                ready = [n for n in waiting if all(self._ended(need) for need in n.all_needs)]
+                waiting = [n for n in waiting if n not in ready]
+                for node in ready:
+                    failed = next((need for need in node.all_needs if need in self._failures), None)
+                    if failed:
+                        problem = self._failures[failed]
+                        cause = problem.cause if isinstance(problem, Blocked) else failed
+                        self._failures[node.name] = Blocked(node.name, cause)
+                    elif not self._ended(node.name):
+                        running[pool.submit(self._one, node)] = node.name
+                if running:
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        del running[future]
+                        future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+        return Report(dict(self._results), dict(self._images), dict(self._failures), dict(self._keys))
+
+    def _ended(self, name: str) -> bool:
+        return name in self._results or name in self._images or name in self._failures
+
+    def _one(self, node: Node) -> None:
+        try:
+            if isinstance(node, ImageNode):
+                self._image(node)
+            else:
+                self._step(node)
+        except PortableError as problem:
+            self._failures[node.name] = problem
+            self._say(node.name, "failed", 0.0)
+
+    def _image(self, node: ImageNode) -> None:
+        started = time.monotonic()
+        with self._lanes[node.lane]:
+            self._images[node.name] = images.resolve(
+                node.image,
+                packages=node.packages,
+                before=node.before,
+                store=self.env.store,
+                locked_identity=node.locked,
+            )
+        self._say(node.name, "done", time.monotonic() - started)
+
+    def _step(self, step: Step) -> None:
+        digests = {name: self._digest(name) for name in step.all_needs}
+        step_key = key(step, digests, epoch=self.env.epoch)
+        self._keys[step.name] = step_key
+        entry = self.env.store.get(step_key)
+        if entry is not None:
+            self._results[step.name] = Result(entry.path, entry.digest, entry.meta, entry.log)
+            self._say(step.name, "cached", 0.0)
+            return
+        started = time.monotonic()
+        ran = False
+
+        def build(work: Path) -> Mapping[str, object]:
+            nonlocal ran
+            ran = True
+            context = Context(
+                env=self.env,
+                name=step.name,
+                params=step.params,
+                inputs={name: self._results[name] for name in step.needs},
+                image=self._images[step.image] if step.image else None,
+                work=work,
+                log=work / "log",
+                locals=step.locals,
+            )
+            return step.action(context) or {}
+
+        with self._lanes[step.lane]:
+            self._say(step.name, "started", 0.0)
+            entry = self.env.store.make(step_key, build)
+        seconds = time.monotonic() - started
+        result = Result(entry.path, entry.digest, entry.meta, entry.log)
+        self._results[step.name] = replace(result, cached=not ran, seconds=seconds)
+        self._say(step.name, "done", seconds)
+
+    def _digest(self, name: str) -> str:
+        return self._images[name].identity if name in self._images else self._results[name].digest
+
+    def _say(self, name: str, what: str, seconds: float) -> None:
+        with self._talk:
+            self._tell(name, what, seconds)

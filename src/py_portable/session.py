@@ -1,0 +1,211 @@
+"""One command over one config: its store, its lock, its engine and its dist folder."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from py_portable import __version__, native
+from py_portable.command import Outcome
+from py_portable.config import Config
+from py_portable.config import load as load_config
+from py_portable.engines.base import Engine, EngineInfo, Job
+from py_portable.engines.select import select
+from py_portable.errors import ConfigError
+from py_portable.lock import model as lock_model
+from py_portable.lock.model import Lock
+from py_portable.lock.resolve import Resolver, Target
+from py_portable.plan.assemble import Plan, assemble, houses, target
+from py_portable.run.context import Environment
+from py_portable.run.runner import Report, Runner
+from py_portable.store import Store, default_root
+from py_portable.talk import Talk
+
+LOCK_NAME = "portable.lock"
+DEFAULT_EPOCH = 1735689600
+"""2025-01-01: what SOURCE_DATE_EPOCH is where the caller sets none."""
+
+
+class LazyEngine:
+    """The engine that `choice` comes to, probed at the first job: a run that finds all made needs none."""
+
+    def __init__(self, choice: str, helpers: functools.partial[Path]) -> None:
+        self._choice = choice
+        self._helpers = helpers
+
+    @functools.cached_property
+    def chosen(self) -> tuple[Engine, EngineInfo, str]:
+        return select(self._choice, self._helpers())
+
+    @property
+    def name(self) -> str:
+        return self.chosen[0].name
+
+    def probe(self) -> EngineInfo:
+        return self.chosen[1]
+
+    def argv(self, job: Job) -> tuple[str, ...]:
+        return self.chosen[0].argv(job)
+
+    def run(self, job: Job, **options: Any) -> Outcome:
+        return self.chosen[0].run(job, **options)
+
+
+@dataclass(frozen=True)
+class Session:
+    config: Config
+    store: Store
+    dist: Path
+    engine: LazyEngine
+    talk: Talk
+    locked: bool
+
+    @property
+    def lock_path(self) -> Path:
+        return self.config.path.with_name(_lock_name(self.config.path))
+
+    def lock(self, update: Collection[str] = (), force: bool = False) -> Lock:
+        """The lock, with the resolutions that are missing or out of date made now.
+
+        Raises ConfigError under --locked where something would have to be made.
+        """
+        lock = lock_model.load(self.lock_path)
+        wanted = {f"{baseline}/{python}": (baseline, python) for baseline, python in houses(self.config)}
+        for name, (baseline, python) in wanted.items():
+            resolver = Resolver(
+                self.config, self.store, Target(**target(self.config, baseline, python)), os.environ
+            )
+            old = lock.houses.get(name)
+            if old and not force and old.inputs == resolver.inputs():
+                continue
+            if self.locked:
+                raise ConfigError(
+                    f"{'is out of date' if old else 'has nothing'} for {name}",
+                    where=self.lock_path.name,
+                    hint="run without --locked, or: py-portable lock",
+                )
+            self.talk.say(f"resolving {name}")
+            lock = lock.with_house(name, resolver.resolve(old, update))
+        lock = replace(lock, houses={name: lock.houses[name] for name in lock.houses if name in wanted})
+        self.write_lock(lock)
+        return lock
+
+    def write_lock(self, lock: Lock) -> None:
+        text = lock_model.dumps(lock)
+        path = self.lock_path
+        if path.exists() and path.read_text() == text:
+            return
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_text(text)
+        fresh.replace(path)
+
+    def plan(self, lock: Lock, artifacts: Collection[str] = ()) -> Plan:
+        unknown = [name for name in artifacts if name not in self.config.artifacts]
+        if unknown:
+            raise ConfigError(
+                f"no artifact is named {unknown[0]}",
+                where=self.config.where(("artifacts",)),
+                hint=f"there are: {', '.join(self.config.artifacts)}",
+            )
+        return assemble(self.config, lock, artifacts=artifacts)
+
+    def environment(self) -> Environment:
+        epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+        names = self.config.build.pass_env
+        return Environment(
+            store=self.store,
+            engine=self.engine,
+            epoch=int(epoch) if epoch.isdigit() else DEFAULT_EPOCH,
+            jobs=len(os.sched_getaffinity(0)),
+            pass_env={name: os.environ[name] for name in names if name in os.environ},
+        )
+
+    def run(self, plan: Plan, wanted: Iterable[str], lock: Lock) -> Report:
+        """Run the wanted nodes; the identities of images that were made are recorded in the lock.
+
+        Raises ConfigError under --locked where an image is not the locked one any more.
+        """
+        report = Runner(self.environment(), self.talk.step).run(plan.nodes, wanted)
+        seen = {name: image.identity for name, image in report.images.items() if image.source == "bootstrap"}
+        for name, identity in seen.items():
+            old = lock.images.get(name)
+            if old and old != identity:
+                if self.locked:
+                    raise ConfigError(
+                        f"{name} is {identity} now, locked is {old}: its distribution has moved on",
+                        where=self.lock_path.name,
+                        hint="run without --locked to take the new one",
+                    )
+                self.talk.say(f"{name}: the distribution has moved on; new identity {identity[:19]}…")
+        self.write_lock(lock.with_images(seen))
+        return report
+
+    def host(self) -> Mapping[str, Any]:
+        """What the evidence says of this machine and the engine."""
+        engine, info, reason = self.engine.chosen
+        return {
+            "os": platform.platform(),
+            "kernel": platform.release(),
+            "cpu_flags": cpu_flags(),
+            "engine": f"{engine.name} {info.version}",
+            "engine_reason": reason,
+            "isolation": info.isolation,
+            "lacks": list(info.lacks),
+        }
+
+    def kit(self) -> Mapping[str, Any]:
+        return {"version": __version__}
+
+    def told(self) -> dict[str, Any]:
+        """The head of every evidence part."""
+        return {"kit": self.kit(), "config": {"file": self.config.path.name, "sha256": self.config.sha256}}
+
+
+def open_session(
+    config: Path,
+    *,
+    dist: Path | None = None,
+    engine: str = "auto",
+    talk: Talk | None = None,
+    locked: bool = False,
+) -> Session:
+    """Raises ConfigError for a config that is wrong."""
+    loaded = load_config(config)
+    store = Store(default_root(os.environ))
+    return Session(
+        config=loaded,
+        store=store,
+        dist=(dist or loaded.base / "dist").absolute(),
+        engine=LazyEngine(engine, functools.partial(helpers, store)),
+        talk=talk or Talk(),
+        locked=locked,
+    )
+
+
+def helpers(store: Store) -> Path:
+    """The folder with the compiled cell-run and canary, from the store."""
+
+    def build(work: Path) -> Mapping[str, object]:
+        native.compile(work / "out")
+        return {}
+
+    digest = native.sources_digest().removeprefix("sha256:")
+    return store.make(f"native-{platform.machine()}-{digest}", build).path
+
+
+@functools.cache
+def cpu_flags() -> str:
+    """The CPU's flags, sorted, as the kernel tells them."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("flags", "Features")):
+            return " ".join(sorted(line.partition(":")[2].split()))
+    return ""
+
+
+def _lock_name(config: Path) -> str:
+    return LOCK_NAME if config.name in ("portable.yaml", "portable.yml") else f"{config.stem}.lock"
