@@ -1,0 +1,26 @@
+#!/bin/sh
+# cpython.sh OPTIMIZE: build CPython from the one tarball in /in/source into /opt/python (bound to the step's out).
+set -eu
+optimize=$1
+mkdir -p /work/build
+cd /work/build
+tar -xf /in/source/* --strip-components=1
+
+# -fPIC: the static libpython is linked into position independent executables by Nuitka.
+set -- --prefix=/opt/python --disable-test-modules --with-ensurepip=install --without-doc-strings CFLAGS='-g0 -fPIC'
+if [ "$optimize" = true ]; then
+    set -- "$@" --enable-optimizations --with-lto
+fi
+./configure -q "$@"
+make -s -j"$JOBS"
+make -s install >/work/install.log 2>&1 || { tail -n 40 /work/install.log; exit 1; }
+
+cd /opt/python
+ln -sf python3 bin/python
+rm -rf share lib/pkgconfig lib/python3.*/test lib/python3.*/idlelib lib/python3.*/turtledemo
+# A second copy of what lib/python3.X/config-*/ holds.
+rm -f lib/libpython3.*.a
+find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A missing extension would only be noticed on a customer's machine.
+bin/python3 -I -c 'import bz2, ctypes, curses, dbm.gnu, hashlib, lzma, readline, sqlite3, ssl, uuid, zlib'
