@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from py_portable import evidence
 from py_portable.config import Artifact
+from py_portable.config.glibc import version_key
 from py_portable.elf.floor import measure
 from py_portable.errors import ConfigError, PortableError
 from py_portable.formats import Made
@@ -64,7 +66,7 @@ def build(session: Session, artifacts: Collection[str] = (), extra_nodes: Collec
         "interpreters": _interpreters(report),
         "wheels": wheel_rows(report),
         "artifacts": rows,
-        "steps": [{**step, "log": str(_log(report, str(step["name"])))} for step in session.talk.steps],
+        "steps": [{**step, "log": _log(report, str(step["name"]))} for step in session.talk.steps],
     }
     evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
     return Built(plan, lock, report, made, tuple(rows), failures)
@@ -125,7 +127,7 @@ def _row(artifact: Artifact, made: Made, report: Report, node: str | None) -> di
         "path": str(made.path),
         "sha256": digest(made.path),
         "bytes": sum(p.lstat().st_size for p in _files(made.path)),
-        "arch": None if artifact.format == "file" else _arch(),
+        "arch": None if artifact.format == "file" else platform.machine(),
         "interpreter": artifact.python,
         "measured_floor": floor,
         "licences": None,
@@ -134,19 +136,11 @@ def _row(artifact: Artifact, made: Made, report: Report, node: str | None) -> di
     }
 
 
-def _arch() -> str:
-    import platform
-
-    return platform.machine()
-
-
 def _files(path: Path) -> list[Path]:
     return [p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()] if path.is_dir() else [path]
 
 
 def _wheels_floor(folder: Path) -> str | None:
-    from py_portable.config.glibc import version_key
-
     floors = (measure(wheel).floor for wheel in sorted(folder.glob("*.whl")))
     return max((floor for floor in floors if floor), key=version_key, default=None)
 
@@ -178,5 +172,6 @@ def _interpreters(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _log(report: Report, name: str) -> Path | None:
-    return report.results[name].log if name in report.results else None
+def _log(report: Report, name: str) -> str | None:
+    log = report.results[name].log if name in report.results else None
+    return str(log) if log else None

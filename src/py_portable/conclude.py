@@ -141,7 +141,8 @@ def _control(name: str, artifact: str, pair: Sequence[Mapping[str, Any]]) -> Con
 
 def _problem(cell: Mapping[str, Any]) -> str:
     where = "" if cell["condition"] == "plain" else f" ({cell['condition']})"
-    return f"{cell['artifact']} on {cell['image']}{where}: {cell['verdict']}: {cell.get('detail') or cell.get('reason')}"
+    why = cell.get("detail") or cell.get("reason")
+    return f"{cell['artifact']} on {cell['image']}{where}: {cell['verdict']}: {why}"
 
 
 def _version(text: str) -> tuple[int, ...]:

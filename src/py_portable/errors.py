@@ -72,3 +72,11 @@ class StepError(PortableError):
     """A build step failed."""
 
     exit_code = 4
+
+
+class Blocked(PortableError):
+    """A step could not run because one that it needs failed; `cause` is the name of that one."""
+
+    def __init__(self, name: str, cause: str) -> None:
+        super().__init__(f"{name} was not built: {cause} failed")
+        self.cause = cause

@@ -13,10 +13,11 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made
 from py_portable.images import Image
+from py_portable.native.stored import helpers
 from py_portable.plan.assemble import Control
 from py_portable.prove import cells as proving
 from py_portable.prove.cells import Bench, Cell
-from py_portable.session import Session, cpu_flags, helpers
+from py_portable.session import Session, cpu_flags
 from py_portable.store import digest
 
 

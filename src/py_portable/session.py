@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import __version__, native
+from py_portable import __version__
 from py_portable.command import Outcome
 from py_portable.config import Config
 from py_portable.config import load as load_config
@@ -20,6 +20,7 @@ from py_portable.errors import ConfigError
 from py_portable.lock import model as lock_model
 from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver, Target
+from py_portable.native.stored import helpers
 from py_portable.plan.assemble import Plan, assemble, houses, target
 from py_portable.run.context import Environment
 from py_portable.run.runner import Report, Runner
@@ -185,17 +186,6 @@ def open_session(
         talk=talk or Talk(),
         locked=locked,
     )
-
-
-def helpers(store: Store) -> Path:
-    """The folder with the compiled cell-run and canary, from the store."""
-
-    def build(work: Path) -> Mapping[str, object]:
-        native.compile(work / "out")
-        return {}
-
-    digest = native.sources_digest().removeprefix("sha256:")
-    return store.make(f"native-{platform.machine()}-{digest}", build).path
 
 
 @functools.cache

@@ -31,7 +31,7 @@ def doctor(fix: bool, quiet: bool) -> None:
 
 def _engines() -> Iterable[Engine]:
     from py_portable.engines.select import every
-    from py_portable.session import helpers
+    from py_portable.native.stored import helpers
     from py_portable.store import Store, default_root
 
     return every(helpers(Store(default_root(os.environ))))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from py_portable.errors import PortableError
+from py_portable.errors import Blocked, PortableError
 from py_portable.evidence import CellResult
 from py_portable.redact import hide
 
@@ -48,9 +48,11 @@ def echo_cell(cell: CellResult) -> None:
 
 
 def echo_failures(failures: Mapping[str, PortableError]) -> None:
-    """Every failure of a run, its causes first."""
-    for problem in failures.values():
-        click.echo(hide(problem.render()), err=True)
+    """Every failure of a run, then which artifacts it cost."""
+    for name, problem in failures.items():
+        # What lies between a cause and an artifact is of no use to anybody.
+        if not isinstance(problem, Blocked) or name.startswith("artifact "):
+            click.echo(hide(problem.render()), err=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,19 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from py_portable import images
-from py_portable.errors import PortableError
+from py_portable.errors import Blocked, PortableError
 from py_portable.plan.step import ImageNode, Node, Step, key, ordered
 from py_portable.run.context import Context, Environment, Result
 
 LANES = {"cores": 1, "io": 2}
-
-
-class Blocked(PortableError):
-    """A step could not run because one that it needs failed."""
-
-    def __init__(self, name: str, cause: str) -> None:
-        super().__init__(f"{name} was not built: {cause} failed")
-        self.cause = cause
 
 
 @dataclass(frozen=True)

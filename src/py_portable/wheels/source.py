@@ -16,17 +16,16 @@ IGNORED = frozenset(
         ".tox",
         ".nox",
         ".venv",
-        "venv",
         "__pycache__",
-        "build",
-        "dist",
         ".mypy_cache",
         ".pytest_cache",
         ".ruff_cache",
-        "node_modules",
-        "portable.lock",
     )
 )
+"""Left out wherever they stand."""
+
+IGNORED_AT_TOP = frozenset(("build", "dist", "venv", "node_modules", "portable.lock"))
+"""Left out only at the top: deeper down a package may have such a name."""
 
 
 def source_digest(source: Path) -> str:
@@ -60,9 +59,10 @@ def copy_source(source: Path, into: Path) -> None:
 def _walk(source: Path) -> Iterator[Path]:
     """Files and symlinks, in a stable order; a symlink is never followed."""
     for folder, folders, names in os.walk(source):
+        ignored = IGNORED | IGNORED_AT_TOP if Path(folder) == source else IGNORED
         links = [n for n in folders if (Path(folder) / n).is_symlink()]
         folders[:] = sorted(
-            n for n in folders if n not in IGNORED and not n.endswith(".egg-info") and n not in links
+            n for n in folders if n not in ignored and not n.endswith(".egg-info") and n not in links
         )
         for name in sorted([*names, *links]):
             path = Path(folder) / name

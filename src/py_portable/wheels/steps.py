@@ -103,7 +103,8 @@ def compile_app(ctx: Context) -> None:
         return
     folder = ctx.work / "source"
     folder.mkdir()
-    copy_source(origin, folder / origin.name)
+    # Under one name wherever it lies: paths get into what a compiler writes.
+    copy_source(origin, folder / ("app" if origin.is_dir() else origin.name))
     _compile_wheel(ctx, folder)
 
 

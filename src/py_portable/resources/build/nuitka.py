@@ -73,27 +73,50 @@ def main() -> None:
     call = f"sys.exit({module}.{attribute}())" if attribute else f"runpy.run_module({module!r}, run_name='__main__')"
     main_file.write_text(f"import runpy\nimport sys\n\nimport {module}\n\nif __name__ == '__main__':\n    {call}\n")
 
-    ours = {top for d in distributions for top in modules(SITE, d)}
-    own = modules(SITE, app)
-    tools = {p.name.partition(".")[0] for p in TOOLS.iterdir() if p.suffix != ".dist-info"} | {"nuitka"}
-    words = [f"--mode={spec['mode']}", "--static-libpython=yes", f"--lto={'yes' if spec['lto'] else 'no'}"]
-    words += ["--assume-yes-for-downloads", f"--jobs={os.environ['JOBS']}", "--output-dir=/work/nuitka"]
-    words += [f"--output-filename={name}", "--no-progressbar"]
-    words += [f"--include-package={top}" for top in sorted({*own, *spec["include_packages"]}) if (SITE / top).is_dir()]
-    words += [f"--include-module={top}" for top in own if not (SITE / top).is_dir()]
-    words += [f"--include-package-data={top}" for top in sorted({*ours, *spec["include_data"]}) if (SITE / top).is_dir()]
-    words += [f"--include-distribution-metadata={d.name}" for d in sorted(distributions, key=lambda d: d.name)]
-    words += [f"--nofollow-import-to={tool}" for tool in sorted(tools - ours) if tool.isidentifier()]
-    words += [*spec["args"], str(main_file)]
-
-    environ = dict(os.environ, PYTHONPATH=f"{SITE}:{TOOLS}")
-    done = subprocess.run([sys.executable, "-m", "nuitka", *words], env=environ)
-    if done.returncode:
-        sys.exit(done.returncode)
+    done = compile_app(words(spec, name, distributions, modules(SITE, app), main_file))
+    if done:
+        sys.exit(done)
 
     made = Path("/work/nuitka") / (name if spec["mode"] == "onefile" else f"{main_file.stem}.dist")
     shutil.move(made, OUT / name)
     (OUT / "entry.json").write_text(json.dumps({"script": name, "entry_point": value}))
+
+
+def words(
+    spec: dict[str, Any],
+    name: str,
+    distributions: list[importlib.metadata.Distribution],
+    own: list[str],
+    main_file: Path,
+) -> list[str]:
+    """Nuitka's command line: the app's own packages whole (dynamic imports), the data and metadata of all."""
+    every = {top for d in distributions for top in modules(SITE, d)}
+    packages = sorted({*own, *spec["include_packages"]})
+    data = sorted({*every, *spec["include_data"]})
+    # What only the build tools bring must not slip in through an optional import.
+    tools = {p.name.partition(".")[0] for p in TOOLS.iterdir() if p.suffix != ".dist-info"}
+    return [
+        f"--mode={spec['mode']}",
+        "--static-libpython=yes",
+        f"--lto={'yes' if spec['lto'] else 'no'}",
+        "--assume-yes-for-downloads",
+        "--no-progressbar",
+        f"--jobs={os.environ['JOBS']}",
+        "--output-dir=/work/nuitka",
+        f"--output-filename={name}",
+        *(f"--include-package={top}" for top in packages if (SITE / top).is_dir()),
+        *(f"--include-module={top}" for top in own if not (SITE / top).is_dir()),
+        *(f"--include-package-data={top}" for top in data if (SITE / top).is_dir()),
+        *(f"--include-distribution-metadata={d.name}" for d in sorted(distributions, key=lambda d: d.name)),
+        *(f"--nofollow-import-to={tool}" for tool in sorted(tools - every) if tool.isidentifier()),
+        *spec["args"],
+        str(main_file),
+    ]
+
+
+def compile_app(arguments: list[str]) -> int:
+    environ = dict(os.environ, PYTHONPATH=f"{SITE}:{TOOLS}")
+    return subprocess.run([sys.executable, "-m", "nuitka", *arguments], env=environ).returncode
 
 
 main()

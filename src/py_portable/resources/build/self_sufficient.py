@@ -42,6 +42,14 @@ def needed(library: Path) -> dict[str, Path]:
     return found
 
 
+def set_rpath(patchelf: Path, library: Path, rpath: str) -> None:
+    """Into a new file: this interpreter has the old one mapped, and would die of a change to it."""
+    fresh = library.with_name(f"{library.name}.new")
+    subprocess.run([patchelf, "--set-rpath", rpath, "--output", fresh, library], check=True)
+    fresh.chmod(library.stat().st_mode & 0o7777)
+    fresh.replace(library)
+
+
 def main() -> None:
     patchelf = patchelf_program()
     lib = PREFIX / "lib"
@@ -53,10 +61,10 @@ def main() -> None:
     for name, source in sorted(libraries.items()):
         shutil.copy(source.resolve(), lib / name)
         (lib / name).chmod(0o755)
-        subprocess.run([patchelf, "--set-rpath", "$ORIGIN", lib / name], check=True)
+        set_rpath(patchelf, lib / name, "$ORIGIN")
     for extension in extensions:
         if needed(extension):
-            subprocess.run([patchelf, "--set-rpath", "$ORIGIN/../..", extension], check=True)
+            set_rpath(patchelf, extension, "$ORIGIN/../..")
     strays = {
         f"{extension.name}: {path}"
         for extension in extensions

@@ -1,0 +1,74 @@
+"""Thin: every session calls the CLI of the kit that scripts/nox puts into .venv."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+HERE = Path(__file__).parent.resolve()
+BIN = HERE / ".venv" / "bin"
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.stop_on_first_error = True
+
+
+def run(*argv: str | Path, **variables: str) -> None:
+    """Run a command; where it fails, end nox at once with the command's own exit status (nox would say 1)."""
+    with subprocess.Popen([str(word) for word in argv], cwd=HERE, env=os.environ | variables) as child:
+        while True:
+            try:
+                status = child.wait()
+                break
+            except KeyboardInterrupt:
+                # The child got it too and puts its things in order first.
+                continue
+    if status:
+        raise SystemExit(status if status > 0 else 128 - status)
+
+
+@functools.cache
+def ensure_venv() -> None:
+    """Make the .venv where this nox is not its own, as one that the system or pipx installed."""
+    if Path(sys.prefix) != BIN.parent:
+        run(HERE / "scripts" / "nox", "--ensure")
+
+
+@functools.cache
+def prepare(for_tests: bool = False) -> None:
+    """Once a nox run: the .venv, then what else the machine lacks (the test suite needs a little more)."""
+    ensure_venv()
+    run(BIN / "py-portable", "doctor", "--fix", "-q", PY_PORTABLE_TESTS=str(int(for_tests)))
+
+
+@nox.session(venv_backend="none")
+def build(session: nox.Session) -> None:
+    """Build every artifact of portable.yaml into dist/."""
+    prepare()
+    run(BIN / "py-portable", "build", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def portability(session: nox.Session) -> None:
+    """Start every artifact on every image and say what came of it."""
+    prepare()
+    run(BIN / "py-portable", "portability", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """The whole test suite: unit tests, then real builds and real starts."""
+    prepare(for_tests=True)
+    run(BIN / "python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """Style and types."""
+    ensure_venv()
+    run(BIN / "ruff", "check")
+    run(BIN / "mypy")

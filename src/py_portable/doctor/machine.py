@@ -1,0 +1,120 @@
+"""What the doctor looks at on this machine."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PROGRAMS = (
+    "apt-get",
+    "bwrap",
+    "dnf",
+    "gcc",
+    "mmdebstrap",
+    "musl-gcc",
+    "newgidmap",
+    "newuidmap",
+    "pacman",
+    "strace",
+    "sudo",
+    "zypper",
+)
+CA_BUNDLES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+KEYRINGS = (
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+)
+HEADERS = ("/usr/include/stdio.h",)
+# An ordinary user's PATH often lacks these, and root's in a CI job too.
+SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Observations only; what follows from them is decided in `needs`."""
+
+    uid: int
+    user: str
+    family: frozenset[str] = frozenset()
+    """ID and ID_LIKE of os-release, e.g. {"ubuntu", "debian"}."""
+    release: str = "unknown"
+    """For people, e.g. "Debian GNU/Linux 12 (bookworm)"."""
+    programs: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
+    """Those of CA_BUNDLES, HEADERS and KEYRINGS that exist."""
+    subordinate_ids: int = 0
+    """Length of the user's longest range that /etc/subuid and /etc/subgid both grant."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The variables the doctor obeys or that decide where CA certificates come from."""
+
+    @property
+    def for_tests(self) -> bool:
+        """Whether the test suite is to run here, which needs more (the noxfile says so)."""
+        return self.environment.get("PY_PORTABLE_TESTS") == "1"
+
+    @property
+    def is_root(self) -> bool:
+        return self.uid == 0
+
+
+def observe() -> Machine:
+    """Look at the machine: a few file reads, no process is started."""
+    uid = os.geteuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    system = os_release(_text(Path("/etc/os-release")) or _text(Path("/usr/lib/os-release")))
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
+    ranges = (longest_range(_text(Path(name)), user, uid) for name in ("/etc/subuid", "/etc/subgid"))
+    return Machine(
+        uid=uid,
+        user=user,
+        family=frozenset([system.get("ID", "linux"), *system.get("ID_LIKE", "").split()]),
+        release=system.get("PRETTY_NAME", "unknown"),
+        programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=path)),
+        files=frozenset(name for name in (*CA_BUNDLES, *HEADERS, *KEYRINGS) if Path(name).is_file()),
+        subordinate_ids=min(ranges),
+        environment={
+            name: os.environ[name]
+            for name in ("PY_PORTABLE_NO_FIX", "PY_PORTABLE_TESTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
+            if os.environ.get(name)
+        },
+    )
+
+
+def os_release(text: str) -> dict[str, str]:
+    """The assignments of an os-release file (freedesktop.org, os-release(5)), quotes taken off."""
+    found = {}
+    for line in text.splitlines():
+        name, equals, value = line.strip().partition("=")
+        if equals and not name.startswith("#"):
+            found[name] = value.strip("\"'")
+    return found
+
+
+def longest_range(text: str, user: str, uid: int) -> int:
+    """The most ids in one line of /etc/subuid or /etc/subgid for this user, by name or number (subuid(5))."""
+    longest = 0
+    for line in text.splitlines():
+        owner, _, rest = line.strip().partition(":")
+        first, _, count = rest.partition(":")
+        if owner in (user, str(uid)) and first.isdigit() and count.isdigit():
+            longest = max(longest, int(count))
+    return longest
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,84 @@
+"""What an engine is asked to run, and what it answers. Docker and podman fit behind the same Protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from py_portable.command import Outcome
+
+Profile = Literal["build", "proof"]
+RootAccess = Literal["read-only", "throw-away"]
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A file or folder of the host shown inside at `target` (an absolute path inside)."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command to run inside an unpacked root file system.
+
+    The profile `build` runs as root (full id range where the caller has one), sees no user limits and may use
+    the network; `proof` starts with no network, only the capabilities that cell-run needs to drop to `uid`, a
+    cleared environment and stdin from /dev/null. The two share nothing.
+    """
+
+    profile: Profile
+    root: Path
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = "/"
+    binds: tuple[Bind, ...] = ()
+    root_access: RootAccess = "read-only"
+    network: bool = False
+    hostname: str = "cell"
+    home: str | None = None
+    """proof: a folder to make, owned by `uid`, mode 0700; None: no folder is made."""
+    uid: int = 0
+    """proof: the uid and gid that the home folder belongs to (cell-run does the drop itself)."""
+    tmp_bytes: int | None = None
+    """Size limit of a fresh tmpfs on /tmp (mode 1777); None: /tmp of the root as it is."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What `probe` saw: recorded in the evidence."""
+
+    name: str
+    version: str
+    isolation: Literal["full", "partial"]
+    lacks: tuple[str, ...] = ()
+    """What this engine cannot isolate on this machine, e.g. "network", "pids", "ids"."""
+
+
+class Engine(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    def probe(self) -> EngineInfo:
+        """Start something real. Raises MachineError, whose hint is the cure, where it does not work."""
+        ...
+
+    def argv(self, job: Job) -> tuple[str, ...]:
+        """The command line that runs the job by hand: pure, printable, what `reproduce:` shows."""
+        ...
+
+    def run(
+        self,
+        job: Job,
+        *,
+        timeout: float,
+        log: Path | None = None,
+        pass_fds: tuple[int, ...] = (),
+        capture_bytes: int = 65536,
+    ) -> Outcome:
+        """Run the job; at the time limit all it started is ended. Never raises for a failing command."""
+        ...

@@ -1,0 +1,83 @@
+"""native: no sandbox at all, for a job that runs inside the image already (a CI container).
+
+Isolation is `partial` and `lacks` names nearly everything. Only chosen by name, never by `auto`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from py_portable.command import Outcome, run
+from py_portable.engines.base import EngineInfo, Job
+from py_portable.engines.guard import guarded
+from py_portable.engines.trial import trial
+from py_portable.errors import MachineError
+
+ROOT = Path("/")
+
+
+@dataclass(frozen=True)
+class Native:
+    """`helpers`: a folder with the compiled cell-run and canary; without it a probe compiles them."""
+
+    helpers: Path | None = None
+    name: str = "native"
+
+    def probe(self) -> EngineInfo:
+        """Start the canary. Raises MachineError."""
+        return EngineInfo(self.name, os.uname().release, "partial", trial(self, self.helpers))
+
+    def argv(self, job: Job) -> tuple[str, ...]:
+        """The command line by hand. What a bind would show elsewhere is named where it is."""
+        assignments = (f"{name}={value}" for name, value in job.env.items())
+        return ("env", "-i", "-C", job.cwd, *assignments, *_at_home(job))
+
+    def run(
+        self,
+        job: Job,
+        *,
+        timeout: float,
+        log: Path | None = None,
+        pass_fds: tuple[int, ...] = (),
+        capture_bytes: int = 65536,
+    ) -> Outcome:
+        """Run the job. Raises MachineError for a root other than /, which this engine cannot give."""
+        if job.root.absolute() != ROOT:
+            raise MachineError(
+                f"the engine native cannot run a command in {job.root}",
+                hint="use --engine bubblewrap, or run inside the image",
+            )
+
+        def call(job: Job, timeout: float, fds: tuple[int, ...]) -> Outcome:
+            return run(
+                _at_home(job),
+                cwd=Path(job.cwd),
+                env=job.env,
+                timeout=timeout,
+                log=log,
+                pass_fds=fds,
+                capture_bytes=capture_bytes,
+            )
+
+        with ExitStack() as stack:
+            if job.home is not None:
+                home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="py-portable-home-")))
+                if os.geteuid() == 0:
+                    os.chown(home, job.uid, job.uid)
+                job = replace(job, env={**job.env, "HOME": str(home)})
+            return guarded(call, job, self.helpers, timeout, pass_fds)
+
+
+def _at_home(job: Job) -> tuple[str, ...]:
+    return tuple(_source(job, word) for word in job.argv)
+
+
+def _source(job: Job, word: str) -> str:
+    for bind in job.binds:
+        if word == bind.target or word.startswith(bind.target.rstrip("/") + "/"):
+            return str(bind.source.absolute()) + word[len(bind.target.rstrip("/")) :]
+    return word

@@ -1,0 +1,59 @@
+"""The registry of engines, and which one a run takes."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from py_portable.engines.base import Engine, EngineInfo, Job
+from py_portable.engines.bubblewrap import Bubblewrap
+from py_portable.engines.chroot import Chroot
+from py_portable.engines.native import Native
+from py_portable.errors import ConfigError, MachineError
+
+ENGINES: Mapping[str, Callable[[Path | None], Engine]] = {
+    "bubblewrap": Bubblewrap,
+    "chroot": Chroot,
+    "native": Native,
+}
+AUTO = ("bubblewrap", "chroot")
+"""What `auto` tries, in this order. `native` isolates nothing, so it must be asked for."""
+
+
+def every(helpers: Path | None = None) -> tuple[Engine, ...]:
+    """All engines in the registry's order."""
+    return tuple(make(helpers) for make in ENGINES.values())
+
+
+def select(name: str = "auto", helpers: Path | None = None) -> tuple[Engine, EngineInfo, str]:
+    """The engine, what its probe saw, and in one sentence why it and not another.
+
+    `helpers`: a folder with the compiled cell-run and canary; None: they are compiled for the probe. Raises
+    ConfigError for an unknown name, MachineError where the engine (for `auto`: none of them) works.
+    """
+    if name and name != "auto":
+        if name not in ENGINES:
+            raise ConfigError(f"there is no engine named {name}", hint=f"one of: auto, {', '.join(ENGINES)}")
+        engine = ENGINES[name](helpers)
+        return engine, engine.probe(), f"{name} was asked for"
+    refused: list[MachineError] = []
+    for candidate in AUTO:
+        engine = ENGINES[candidate](helpers)
+        try:
+            info = engine.probe()
+        except MachineError as problem:
+            refused.append(problem)
+            continue
+        others = "".join(f"; not taken: {problem.what}" for problem in refused)
+        return engine, info, f"{candidate} is the first whose canary passed{others}"
+    raise MachineError(
+        "no engine works on this machine: " + "; ".join(problem.what for problem in refused),
+        hint=next((problem.hint for problem in refused if problem.hint), None),
+        tail=refused[0].tail,
+    )
+
+
+def reproduce(engine: Engine, job: Job) -> str:
+    """One line that a person can paste into a shell to run the job; it shows the job's environment."""
+    return shlex.join(engine.argv(job))

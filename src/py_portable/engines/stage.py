@@ -1,0 +1,127 @@
+"""What bubblewrap and chroot share: a throw-away root in a mount namespace that dies with the command.
+
+The image is the lower layer of an overlay whose upper layer is a tmpfs, also for a read-only root: mount
+points that the image lacks are made in the upper layer, and nothing can ever write to the image.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from py_portable.command import run
+from py_portable.engines import ids
+from py_portable.engines.base import Bind, Job
+from py_portable.errors import MachineError
+
+MERGED = "/sys/merged"
+PROOF_BYTES = 2 << 30
+"""The most that one cell may write, outside of a sized /tmp."""
+BUILD_SIZE = "50%"
+"""The same for a build, of the machine's memory."""
+_MAX_LINKS = 40
+_SCRIPTS = Path(__file__).parent.parent / "resources" / "engines"
+
+
+def script(name: str) -> Path:
+    """A shell script of the engines."""
+    return _SCRIPTS / name
+
+
+def tool(name: str) -> str:
+    """The path of a system program. Raises MachineError."""
+    found = shutil.which(name)
+    if not found:
+        raise MachineError(f"{name} is not installed", hint="apt-get install util-linux")
+    return found
+
+
+def version(program: str) -> str:
+    """The last word of what `program --version` prints."""
+    words = run([program, "--version"], timeout=20).stdout.text.split()
+    return words[-1] if words else "unknown"
+
+
+def inside(root: Path, target: str, home: str | None = None) -> str:
+    """`target` with the image's symbolic links resolved as if `root` were the root: no path leaves it.
+
+    What stage.sh makes in the upper layer (/tmp, /proc, /dev and the `home` folder) is no link there.
+    """
+    made: set[tuple[str, ...]] = {("proc",), ("dev",), ("tmp",)}
+    if home:
+        steps = PurePosixPath(home).parts[1:]
+        made |= {steps[: i + 1] for i in range(len(steps))}
+    parts = _steps(target)
+    done: list[str] = []
+    links = 0
+    while parts:
+        part = parts.pop()
+        if part == "..":
+            done = done[:-1]
+            continue
+        if (*done, part) in made:
+            done.append(part)
+            continue
+        try:
+            link = str(root.joinpath(*done, part).readlink())
+        except OSError:  # no link, not there, or not to be looked at
+            done.append(part)
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise MachineError(f"too many levels of symbolic links at {target} in the image", where=str(root))
+        if link.startswith("/"):
+            done = []
+        parts += _steps(link)
+    return "/" + "/".join(done)
+
+
+def _steps(path: str) -> list[str]:
+    """The steps of a path, the first one last."""
+    return [step for step in reversed(path.split("/")) if step not in ("", ".")]
+
+
+def binds(job: Job) -> tuple[Bind, ...]:
+    """The job's binds with resolved targets, and the host's resolver where the job has the network."""
+    found = [Bind(b.source.absolute(), inside(job.root, b.target, job.home), b.writable) for b in job.binds]
+    resolver = Path("/etc/resolv.conf")
+    if job.network and resolver.exists():
+        found.append(Bind(resolver.resolve(), inside(job.root, "/etc/resolv.conf")))
+    return tuple(found)
+
+
+def words(job: Job, who: ids.Ids, flags: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The words before the command that uses MERGED as its root; `flags`: more namespaces for `unshare`."""
+    owner = 0 if who.kind == "single" else job.uid
+    return (
+        # Before anything else: a caller that is killed now takes all that follows with it.
+        *(tool("setpriv"), "--pdeathsig", "KILL", "--"),
+        *(tool("unshare"), *who.flags, "--mount", "--propagation", "private", *flags, "--"),
+        *("sh", str(script("stage.sh"))),
+        str(PROOF_BYTES) if job.profile == "proof" else BUILD_SIZE,
+        # Without it an overlay in a user namespace cannot mark a folder as replaced.
+        "userxattr" if who.flags else "",
+        str(job.root.absolute()),
+        job.home or "",
+        str(owner),
+    )
+
+
+def fresh_tmp(job: Job) -> str | None:
+    """The size of the tmpfs that /tmp gets, as tmpfs takes it ("" is the kernel's own default), or None."""
+    if job.tmp_bytes is not None:
+        return str(job.tmp_bytes)
+    if job.profile == "build" and all(bind.target != "/tmp" for bind in job.binds):
+        return ""
+    return None
+
+
+def environment() -> Mapping[str, str]:
+    """For the programs of the host that set a job up; nothing of it reaches the job."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C",
+        "PY_PORTABLE_PARENT": str(os.getpid()),
+    }

@@ -1,0 +1,74 @@
+"""One real start of the canary on a tiny root: whether an engine works here, and what it cannot isolate."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from py_portable import native
+from py_portable.engines import ids
+from py_portable.engines.base import Bind, Engine, Job
+from py_portable.engines.diagnose import Facts, cure
+from py_portable.engines.guard import HELPERS
+from py_portable.errors import MachineError
+
+UID = 10001
+HOME = "/home/cell"
+TMP_BYTES = 1 << 20
+_SECONDS = 20.0
+
+
+def trial(engine: Engine, helpers: Path | None) -> tuple[str, ...]:
+    """Start the canary with everything asked for at once; what it did not get, sorted (empty: all of it).
+
+    Raises MachineError with the cause and the cure where nothing could be started.
+    """
+    if helpers is None:
+        with tempfile.TemporaryDirectory(prefix="py-portable-trial-") as name:
+            Path(name).chmod(0o755)  # the ids of a mapped range must be able to look at it
+            native.compile(Path(name))
+            return trial(engine, Path(name))
+    job = Job(
+        profile="proof",
+        # Any folder will do: the static helpers need nothing of it.
+        root=Path("/") if engine.name == "native" else helpers,
+        argv=(f"{HELPERS}/cell-run", "--uid", str(UID), "--gid", str(UID), "--", f"{HELPERS}/canary"),
+        env={"HOME": HOME},
+        binds=(Bind(helpers, HELPERS),),
+        home=HOME,
+        uid=UID,
+        tmp_bytes=TMP_BYTES,
+    )
+    outcome = engine.run(job, timeout=_SECONDS)
+    seen = _parse(outcome.stdout.data) if outcome.ok else None
+    if seen is None:
+        cause, mend = cure(Facts.gather(), outcome.stderr.text)
+        raise MachineError(f"{engine.name}: {cause}", hint=mend, tail=outcome.stderr.text)
+    return lacks(seen)
+
+
+def _parse(data: bytes) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.get("canary") == 1 else None
+
+
+def lacks(seen: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the observation of the trial shows to be missing."""
+    wanted = {
+        "ids": seen["uid"] == UID and ids.mapped(seen["uid_map"] or "") >= ids.FULL_RANGE - 1,
+        "network": seen["interfaces"] == ["lo"] and seen["route"] != 0,
+        "loopback": seen["loopback"] == 0,
+        "pids": seen["processes"] < 10,
+        "hostname": seen["hostname"] == "cell",
+        "root": seen["root"]["read_only"],
+        "home": seen["home"]["exists"] and seen["home"]["owner"] == seen["uid"] and seen["env_HOME"] == HOME,
+        "tmp": seen["tmp"]["type"] == "tmpfs" and seen["tmp"]["bytes"] == TMP_BYTES,
+        "devices": seen["shm"]["create"] == 0,
+    }
+    return tuple(sorted(name for name, there in wanted.items() if not there))

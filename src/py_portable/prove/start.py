@@ -1,0 +1,124 @@
+"""Start one app in a cell: cell-run under an engine, its record read back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from py_portable.command import Captured
+from py_portable.engines.base import Bind, Engine, Job
+from py_portable.engines.guard import BACKSTOP_SECONDS, HELPERS
+from py_portable.engines.select import reproduce
+from py_portable.prove.conditions import HOSTNAME, Condition
+from py_portable.prove.record import MOST_BYTES, Record, RecordError, parse
+
+
+@dataclass(frozen=True)
+class Started:
+    """One start. `record` is None where cell-run did not get to write one: `trouble` says why.
+
+    Without `record.called` nothing was shown about the app: the cell is UNPROVEN. `seconds` is the wall time
+    of the whole engine call; `reproduce` the command line that does it again by hand.
+    """
+
+    record: Record | None
+    trouble: str | None
+    stdout: Captured
+    stderr: Captured
+    timed_out: bool
+    seconds: float
+    reproduce: str
+
+
+def job(
+    root: Path,
+    condition: Condition,
+    argv: Sequence[str],
+    binds: Sequence[Bind],
+    helpers: Path,
+    *,
+    record_fd: int | None = None,
+    timeout: float | None = None,
+) -> Job:
+    """What the engine is asked for: `argv`, whose first word is an absolute path inside the image."""
+    if not argv or not argv[0].startswith("/"):
+        raise ValueError(f"not an absolute path inside the image: {list(argv)[:1]}")
+    words = [f"{HELPERS}/cell-run", "--uid", str(condition.uid), "--gid", str(condition.uid)]
+    if record_fd is not None:
+        words += ["--record", str(record_fd)]
+    if timeout is not None:
+        words += ["--limit-ms", str(max(1, round(timeout * 1000)))]
+    return Job(
+        profile="proof",
+        root=root,
+        argv=(*words, "--", *argv),
+        env=condition.env,
+        binds=(*binds, Bind(helpers, HELPERS)),
+        root_access=condition.root_access,
+        hostname=HOSTNAME,
+        home=condition.home,
+        uid=condition.uid,
+        tmp_bytes=condition.tmp_bytes,
+    )
+
+
+def start(
+    engine: Engine,
+    root: Path,
+    condition: Condition,
+    argv: Sequence[str],
+    binds: Sequence[Bind],
+    helpers: Path,
+    timeout: float,
+    log: Path | None = None,
+    *,
+    capture_bytes: int = 65536,
+) -> Started:
+    """Start `argv` once, at most `timeout` seconds long; whatever it leaves running is ended.
+
+    `helpers` is the folder with the compiled cell-run and canary. A failing, hanging or missing app is no
+    error; raises MachineError only where the engine itself cannot be started.
+    """
+    reader, writer = os.pipe()
+    try:
+        try:
+            outcome = engine.run(
+                job(root, condition, argv, binds, helpers, record_fd=writer, timeout=timeout),
+                timeout=timeout + BACKSTOP_SECONDS,
+                log=log,
+                pass_fds=(writer,),
+                capture_bytes=capture_bytes,
+            )
+        finally:
+            os.close(writer)
+        data = _read(reader)
+    finally:
+        os.close(reader)
+    record, trouble = None, None
+    try:
+        record = parse(data)
+    except RecordError as problem:
+        said = outcome.stderr.text.strip().splitlines()
+        trouble = f"{problem}; {engine.name} said: {said[-1]}" if said else str(problem)
+    if record and not record.called:
+        trouble = f"cell-run failed at {record.stage}: {os.strerror(record.errno)}"
+    return Started(
+        record,
+        trouble,
+        outcome.stdout,
+        outcome.stderr,
+        outcome.timed_out or (record is not None and record.limit),
+        outcome.seconds,
+        reproduce(engine, job(root, condition, argv, binds, helpers)),
+    )
+
+
+def _read(reader: int) -> bytes:
+    """What is in the pipe now. Not until its end: a process that escaped may hold the other side for ever."""
+    os.set_blocking(reader, False)
+    try:
+        return os.read(reader, MOST_BYTES + 1)
+    except BlockingIOError:
+        return b""

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Prepare a throw-away root and start a command that uses it as /sys/merged.
+#
+#   stage.sh SIZE OPTIONS ROOT HOME UID WORD...
+#
+# Runs in a mount namespace of its own, so that everything made here ends with the command. The stage is mounted
+# over /sys because nobody keeps files there: no image and no bound folder can be hidden by it. All words are
+# arguments; ROOT is reached through a relative link, so that no character in it means anything to overlayfs.
+# SIZE is the most that can be written, in bytes (a size that tmpfs knows). OPTIONS: more overlay options, or
+# empty. HOME: a folder to make for UID, or empty.
+set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+umask 022
+
+# The signal that ends us with our parent may have been asked for after the parent was gone. (0: the parent is
+# outside of our pid namespace, and ends us itself.)
+if [ "$PPID" != 0 ] && [ "${PY_PORTABLE_PARENT:-$PPID}" != "$PPID" ]; then
+    echo 'py-portable: the caller has gone' >&2
+    exit 125
+fi
+unset PY_PORTABLE_PARENT
+
+size=$1 options=$2 root=$3 home=$4 uid=$5
+shift 5
+
+mount -t tmpfs -o "mode=0755,nodev,nosuid,size=$size" stage /sys
+cd /sys
+# Real folders in the upper layer: a link of that name in the image is hidden, never followed.
+mkdir -p work merged upper/proc upper/dev
+mkdir -m 1777 upper/tmp
+if [ -n "$home" ]; then
+    install -d -m 0700 -o "$uid" -g "$uid" "upper$home"
+fi
+ln -s "$root" lower
+layers=lowerdir=lower,upperdir=upper,workdir=work
+if [ -z "$options" ] || ! mount -t overlay -o "nosuid,nodev,$layers,$options" overlay merged 2>/dev/null; then
+    mount -t overlay -o "nosuid,nodev,$layers" overlay merged
+fi
+exec "$@"

@@ -1,0 +1,12 @@
+"""The content-addressed store: a kill, a full disk or two runs at once do it no harm."""
+
+from __future__ import annotations
+
+from py_portable.store.entry import Entry
+from py_portable.store.errors import DamagedError, StoreError
+from py_portable.store.layout import default_root
+from py_portable.store.manifest import Record
+from py_portable.store.store import Store
+from py_portable.store.walk import digest, manifest
+
+__all__ = ["DamagedError", "Entry", "Record", "Store", "StoreError", "default_root", "digest", "manifest"]

@@ -1,0 +1,87 @@
+"""Garbage collection by lease: what nobody used for some days and nobody uses now."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from py_portable.store import scratch
+from py_portable.store.entry import DamageFound, read_header
+from py_portable.store.errors import StoreError
+from py_portable.store.foreign import remove_tree
+from py_portable.store.layout import Layout
+from py_portable.store.locks import Leases, owner_note, try_lock
+
+_DAY_SECONDS = 86400.0
+
+
+def collect(layout: Layout, keep_days: float) -> int:
+    """Remove objects unused for `keep_days` days; how many. Raises OSError."""
+    oldest = time.time() - keep_days * _DAY_SECONDS
+    # A descriptor of its own: leases of this very process count too.
+    leases = Leases(layout.leases)
+    try:
+        count = sum(_collect_one(layout, leases, folder, oldest) for folder in list(_objects(layout)))
+    finally:
+        leases.close()
+    for folder in (layout.quarantine, layout.failed):
+        for path in list(folder.iterdir()):
+            # The time of the move to here: a rename changes it, and leaves the other times alone.
+            if path.lstat().st_ctime < oldest:
+                with contextlib.suppress(StoreError):
+                    remove_tree(path, _prefix(path))
+    for path in list(layout.locks.glob("*.lock")):
+        if not layout.object(path.name.removesuffix(".lock")).exists():
+            held = try_lock(path, owner_note())
+            if held:
+                held.release(remove=True)
+    return count
+
+
+def _objects(layout: Layout) -> Iterator[Path]:
+    for shelf in layout.objects.iterdir():
+        yield from shelf.iterdir()
+
+
+def _collect_one(layout: Layout, leases: Leases, folder: Path, oldest: float) -> bool:
+    if _used(folder) > oldest:
+        return False
+    with scratch.folder(layout.tmp, "gc", _prefix(folder)) as room:
+        return _take_away(layout, leases, folder, oldest, room / "object")
+
+
+def _take_away(layout: Layout, leases: Leases, folder: Path, oldest: float, target: Path) -> bool:
+    """Rename the object out of its place, so that it goes at once; the slow removal needs no lock."""
+    key = folder.name
+    held = try_lock(layout.lock(key), owner_note(what="garbage collection"))
+    if not held:
+        return False
+    try:
+        if not leases.claim(key):
+            return False
+        try:
+            # Somebody may have used it, and gone, since the first look.
+            if not folder.is_dir() or _used(folder) > oldest:
+                return False
+            folder.rename(target)
+            return True
+        finally:
+            leases.waive(key)
+    finally:
+        held.release(remove=True)
+
+
+def _used(folder: Path) -> float:
+    try:
+        return (folder / "used").stat().st_mtime
+    except OSError:
+        return folder.stat().st_mtime if folder.exists() else 0.0
+
+
+def _prefix(folder: Path) -> tuple[str, ...]:
+    try:
+        return read_header((folder / "entry.json").read_bytes()).prefix
+    except (OSError, DamageFound):
+        return ()

@@ -1,0 +1,1 @@
+"""Wheels: their tags, what is inside them, and how they are made."""

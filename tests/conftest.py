@@ -1,0 +1,89 @@
+"""Skips are compared with tests/skips.toml, and the time of each test file is shown.
+
+A skip is a claim that something cannot be tested here. Each has to stand in the list with its reason, else
+the run fails; a listed skip that did not happen is fine.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SKIPS = Path(__file__).parent / "skips.toml"
+SHOWN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """`test` is a pattern for node ids, `reason` for the text given to pytest.skip; `why` is for people."""
+
+    test: str
+    reason: str
+    why: str
+
+
+def allowed(path: Path) -> tuple[Allowed, ...]:
+    """The list; a KeyError or TypeError where an entry is not complete."""
+    entries = tomllib.loads(path.read_text(encoding="utf-8")).get("skip", [])
+    return tuple(Allowed(**entry) for entry in entries)
+
+
+def unlisted(skips: Iterable[tuple[str, str]], listed: tuple[Allowed, ...]) -> list[tuple[str, str]]:
+    """The (node id, reason) pairs that no entry of the list covers."""
+    return [
+        (node, reason)
+        for node, reason in skips
+        if not any(
+            fnmatch.fnmatchcase(node, entry.test) and fnmatch.fnmatchcase(reason, entry.reason)
+            for entry in listed
+        )
+    ]
+
+
+class Skips:
+    """Collects what was skipped and how long each file took."""
+
+    def __init__(self) -> None:
+        self.listed = allowed(SKIPS)
+        self.seen: list[tuple[str, str]] = []
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._note(report)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid.partition("::")[0]] += report.duration
+        self._note(report)
+
+    def _note(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        # An expected failure is reported as a skip too; it says so in `wasxfail`.
+        if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
+            self.seen.append((report.nodeid, str(report.longrepr[2]).removeprefix("Skipped: ")))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if unlisted(self.seen, self.listed) and session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        slow = sorted(self.seconds.items(), key=lambda item: -item[1])
+        slow = [(name, seconds) for name, seconds in slow if seconds >= SHOWN_SECONDS]
+        if slow:
+            terminalreporter.section("seconds by file")
+            for name, seconds in slow:
+                terminalreporter.line(f"{seconds:8.1f}  {name}")
+        for node, reason in unlisted(self.seen, self.listed):
+            terminalreporter.line(f"Error: skipped, and not in {SKIPS.name}: {node}: {reason}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Skips(), "skips")

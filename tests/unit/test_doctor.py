@@ -1,0 +1,242 @@
+"""What the doctor concludes from a machine: pure, so any machine can be tried."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from py_portable import doctor
+from py_portable.doctor import engines, machine, needs
+from py_portable.engines.base import EngineInfo, Job
+from py_portable.errors import MachineError
+
+PROGRAMS = frozenset({"apt-get", "bwrap", "gcc", "mmdebstrap", "musl-gcc", "newgidmap", "newuidmap", "sudo"})
+FILES = frozenset({machine.KEYRINGS[0], machine.CA_BUNDLES[0]})
+ROOT = machine.Machine(0, "root", frozenset({"debian"}), programs=PROGRAMS, files=FILES)
+USER = machine.Machine(
+    1000, "ada", frozenset({"ubuntu", "debian"}), programs=PROGRAMS, files=FILES, subordinate_ids=65536
+)
+
+
+def lacking(one: machine.Machine) -> dict[str, needs.Finding]:
+    return {finding.name: finding for finding in needs.lacking(needs.system(one))}
+
+
+@pytest.mark.parametrize("one", [ROOT, USER], ids=["root", "user"])
+def test_nothing_is_lacking_where_all_is_there(one: machine.Machine) -> None:
+    findings = needs.system(one)
+    assert findings
+    assert needs.lacking(findings) == ()
+    assert needs.cure(one, findings) == ""
+
+
+def test_only_an_ordinary_user_needs_uidmap_and_a_range() -> None:
+    names = {finding.name for finding in needs.system(USER)} - {
+        finding.name for finding in needs.system(ROOT)
+    }
+    assert names == {"uidmap", "id range"}
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [("bwrap", "bubblewrap"), ("mmdebstrap", "mmdebstrap"), ("musl-gcc", "musl"), ("gcc", "musl")],
+)
+def test_a_missing_program_is_named(program: str, name: str) -> None:
+    found = lacking(dataclasses.replace(ROOT, programs=PROGRAMS - {program}))
+    assert list(found) == [name]
+    assert found[name].cause == f"{program} not found on PATH"
+
+
+def test_the_test_suite_needs_more() -> None:
+    told = dataclasses.replace(ROOT, environment={"PY_PORTABLE_TESTS": "1"})
+    assert list(lacking(told)) == ["strace", "C headers"]
+    more = dataclasses.replace(told, programs=PROGRAMS | {"strace"}, files=FILES | set(machine.HEADERS))
+    assert lacking(more) == {}
+
+
+def test_a_missing_keyring_is_found_on_ubuntu() -> None:
+    bare = dataclasses.replace(USER, files=FILES - set(machine.KEYRINGS))
+    assert lacking(bare)["debian-archive-keyring"].cure == (
+        "sudo apt-get install --yes --no-install-recommends debian-archive-keyring"
+    )
+
+
+def test_certificates_that_the_caller_names_will_do() -> None:
+    bare = dataclasses.replace(ROOT, files=FILES - set(machine.CA_BUNDLES))
+    assert list(lacking(bare)) == ["ca-certificates"]
+    assert lacking(dataclasses.replace(bare, environment={"SSL_CERT_FILE": "/mine.pem"})) == {}
+
+
+def test_one_line_installs_everything_on_a_bare_debian() -> None:
+    bare = machine.Machine(0, "root", frozenset({"debian"}), programs=frozenset({"apt-get"}))
+    findings = needs.system(bare)
+    assert needs.cure(bare, findings) == (
+        "apt-get install --yes --no-install-recommends bubblewrap mmdebstrap debian-archive-keyring "
+        "musl-tools gcc ca-certificates"
+    )
+    assert needs.packages(findings) == (
+        "bubblewrap",
+        "mmdebstrap",
+        "debian-archive-keyring",
+        "musl-tools",
+        "gcc",
+        "ca-certificates",
+    )
+
+
+def test_what_no_package_brings_stands_in_lines_of_its_own() -> None:
+    one = dataclasses.replace(USER, programs=PROGRAMS - {"bwrap"}, subordinate_ids=0)
+    assert needs.cure(one, needs.system(one)) == (
+        "sudo apt-get install --yes --no-install-recommends bubblewrap\n"
+        "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ada"
+    )
+
+
+def test_an_apt_get_on_fedora_is_not_fedoras_package_manager() -> None:
+    one = machine.Machine(
+        0, "root", frozenset({"fedora"}), programs=PROGRAMS - {"bwrap"} | {"dnf"}, files=FILES
+    )
+    assert needs.cure(one, needs.system(one)) == "dnf install --assumeyes bubblewrap"
+    assert not doctor.may_fix(one)
+
+
+def test_an_unknown_system_is_told_the_name() -> None:
+    one = machine.Machine(0, "root", frozenset({"void"}), files=FILES)
+    assert "install mmdebstrap by hand" in needs.cure(one, needs.system(one))
+
+
+@pytest.mark.parametrize(
+    ("one", "allowed"),
+    [
+        (ROOT, True),
+        (dataclasses.replace(ROOT, family=frozenset({"ubuntu", "debian"})), True),
+        (USER, False),
+        (dataclasses.replace(ROOT, environment={"PY_PORTABLE_NO_FIX": "1"}), False),
+        (dataclasses.replace(ROOT, programs=frozenset()), False),
+        (dataclasses.replace(ROOT, family=frozenset({"alpine"})), False),
+    ],
+)
+def test_only_root_on_debians_family_may_install(one: machine.Machine, allowed: bool) -> None:
+    assert doctor.may_fix(one) is allowed
+
+
+def test_a_refusal_names_everything_and_the_cure() -> None:
+    bare = machine.Machine(
+        0, "root", frozenset({"debian"}), programs=PROGRAMS - {"bwrap", "mmdebstrap"}, files=FILES,
+        environment={"PY_PORTABLE_NO_FIX": "1"},
+    )  # fmt: skip
+    said: list[str] = []
+    with pytest.raises(MachineError) as caught:
+        doctor.fix(needs.system(bare), bare, said.append)
+    assert caught.value.exit_code == 3
+    assert caught.value.render() == (
+        "Error: this machine lacks bubblewrap, mmdebstrap\n"
+        "  | bubblewrap: bwrap not found on PATH\n"
+        "  | mmdebstrap: mmdebstrap not found on PATH\n"
+        "  next: apt-get install --yes --no-install-recommends bubblewrap mmdebstrap"
+    )
+    assert said == []
+
+
+def test_nothing_is_installed_where_nothing_is_lacking() -> None:
+    said: list[str] = []
+    assert doctor.fix(needs.system(ROOT), ROOT, said.append) is False
+    assert said == []
+
+
+def test_the_picture_shows_cause_and_cure_below_what_lacks() -> None:
+    findings = (
+        needs.Finding("a", True, "does this"),
+        needs.Finding("bcd", False, "does that", "it is gone", "one\ntwo"),
+        needs.Finding("e", False, "nice to have", required=False),
+    )
+    assert needs.render(findings).splitlines() == [
+        "ok       a    does this",
+        "LACKING  bcd  does that",
+        "              cause: it is gone",
+        "              cure:  one",
+        "                     two",
+        "not here e    nice to have",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("ada:100000:65536\n", 65536),
+        ("bob:100000:65536\n", 0),
+        ("1000:1:10\nada:5:20\n", 20),
+        ("", 0),
+        ("ada\nada:x:y\nada:1:\n::\nadam:1:99999\n", 0),
+    ],
+)
+def test_ranges_of_ids(text: str, ids: int) -> None:
+    assert machine.longest_range(text, "ada", 1000) == ids
+
+
+def test_os_release_is_read_with_and_without_quotes() -> None:
+    text = "# a comment\nID=ubuntu\nID_LIKE=\"debian x\"\nNAME='U'\nbroken\n"
+    assert machine.os_release(text) == {"ID": "ubuntu", "ID_LIKE": "debian x", "NAME": "U"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """An engine that gives one answer to `probe`: what the doctor makes of it is the subject here."""
+
+    name: str
+    answer: EngineInfo | MachineError
+
+    def probe(self) -> EngineInfo:
+        if isinstance(self.answer, MachineError):
+            raise self.answer
+        return self.answer
+
+    def argv(self, job: Job) -> tuple[str, ...]:
+        raise AssertionError(job)
+
+    def run(self, job: Job, **options: object) -> object:
+        raise AssertionError((job, options))
+
+
+FULL = Answer("bubblewrap", EngineInfo("bubblewrap", "0.8.0", "full"))
+PARTIAL = Answer("chroot", EngineInfo("chroot", "1", "partial", ("network", "pids")))
+BROKEN = Answer(
+    "bubblewrap", MachineError("no user namespaces", hint="sysctl kernel.unprivileged_userns_clone=1")
+)
+
+
+def test_one_engine_that_isolates_fully_is_enough() -> None:
+    broken = Answer("docker", MachineError("no daemon", hint="start it"))
+    findings = engines.examine([broken, FULL])  # type: ignore[list-item]
+    assert needs.lacking(findings) == ()
+    assert [finding.ok for finding in findings] == [False, True, True]
+
+
+def test_a_fix_asks_no_engine_after_the_first_that_is_enough() -> None:
+    findings = engines.examine([BROKEN, FULL, PARTIAL], until_full=True)  # type: ignore[list-item]
+    assert [finding.name for finding in findings] == ["engine bubblewrap", "engine bubblewrap", "an engine"]
+
+
+def test_engines_that_cannot_be_made_ready_are_lacking() -> None:
+    def registry() -> tuple[engines.Engine, ...]:
+        raise MachineError("no compiler for cell-run", hint="apt-get install musl-tools")
+
+    last = doctor.examine(registry, ROOT)[-1]
+    assert (last.ok, last.required, last.cause) == (False, True, "no compiler for cell-run")
+    assert last.cure == "apt-get install musl-tools"
+
+
+def test_no_engine_is_lacking_with_cause_and_cure() -> None:
+    last = engines.examine([BROKEN])[-1]  # type: ignore[list-item]
+    assert (last.ok, last.required) == (False, True)
+    assert last.cause == "none starts here: engine bubblewrap: no user namespaces"
+    assert last.cure == "sysctl kernel.unprivileged_userns_clone=1"
+
+
+def test_an_engine_that_isolates_partly_is_told_but_stops_nothing() -> None:
+    findings = engines.examine([BROKEN, PARTIAL])  # type: ignore[list-item]
+    assert needs.lacking(findings) == ()
+    assert "cannot isolate: network, pids" in findings[1].what
+    assert not findings[-1].ok
+    assert "only chroot" in (findings[-1].cause or "")

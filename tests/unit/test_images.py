@@ -1,0 +1,357 @@
+"""Recipes, identities, causes of failure, and how the store is asked for images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from py_portable import images, resources
+from py_portable.errors import ConfigError, MachineError, PortableError, StepError
+from py_portable.images import ImageUnavailable, apt, problems
+from py_portable.images.bootstrap import Bootstrapped
+from py_portable.images.recipe import (
+    HOOKS,
+    BootstrapSpec,
+    Package,
+    glibc_of,
+    identity,
+    parse_packages,
+    recipe,
+)
+from py_portable.images.resolve import BootstrapSource, Request
+from py_portable.store import Store
+
+PLACE = Path("/place")
+SETUP = apt.AptSetup(
+    apt.Mirror("http://me:secret@mirror.test/debian"),
+    apt.Mirror("http://mirror.test/debian-security"),
+    (("Acquire::http::Proxy", "http://you:hidden@proxy.test"),),
+)
+LIBC: Package = ("libc6", "2.31-13+deb11u11", "a" * 64)
+
+
+# --- recipes
+
+
+@pytest.mark.parametrize("name", ["", "x", "-o", "--include", "a b", "a,b", "A", "a/b", "a=1", "a\n", "../x", "é"])
+def test_no_word_but_a_package_name_becomes_a_package(name: str) -> None:
+    with pytest.raises(ConfigError, match="not the name of a Debian package"):
+        BootstrapSpec("bullseye", (name,))
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a/../b", "Bullseye", "a b"])
+def test_no_word_but_a_suite_becomes_a_suite(name: str) -> None:
+    with pytest.raises(ConfigError):
+        BootstrapSpec(name)
+
+
+@pytest.mark.parametrize("mode", ["root", "unshare"])
+def test_the_mode_is_always_said(mode: Any) -> None:
+    made = recipe(BootstrapSpec("bullseye"), SETUP, mode=mode, place=PLACE)
+    assert f"--mode={mode}" in made.argv
+
+
+def test_mirrors_logins_and_shell_text_stand_in_files_only() -> None:
+    spec = BootstrapSpec("bullseye", ("zlib1g-dev", "g++", "zlib1g-dev"), before="echo '$1' \"; rm -rf /\"")
+    made = recipe(spec, SETUP, mode="root", place=PLACE, ca_bundle="CERT")
+    line = " ".join(made.argv)
+    for secret in ("mirror.test", "proxy.test", "secret", "hidden", "rm -rf /"):
+        assert secret not in line
+        assert secret not in repr(made)
+    assert made.files["before"] == spec.before
+    assert made.files["ca.crt"] == "CERT"
+    assert 'Acquire::http::Proxy "http://you:hidden@proxy.test";' in made.files["apt.conf"]
+    assert "http://me:secret@mirror.test/debian bullseye-updates main" in made.files["sources.list"]
+    assert "--include=g++,zlib1g-dev" in made.argv
+    assert made.argv[-3:] == ("bullseye", "/place/root.tar", "/place/sources.list")
+
+
+def test_a_place_with_odd_letters_stays_one_word() -> None:
+    made = recipe(BootstrapSpec("trixie"), SETUP, mode="root", place=Path("/a b'c"))
+    hooks = [word for word in made.argv if "finish.sh" in word]
+    assert hooks == ["--customize-hook=sh '/a b'\"'\"'c/finish.sh' \"$1\""]
+
+
+def test_without_a_mirror_of_the_machine_none_is_named() -> None:
+    made = recipe(BootstrapSpec("trixie"), apt.AptSetup(), mode="root", place=PLACE)
+    assert made.argv[-1] == "/place/root.tar"
+    assert "sources.list" not in made.files
+
+
+def test_an_expiring_suite_is_not_asked_for_its_date() -> None:
+    made = recipe(BootstrapSpec("forky", check_valid_until=False), SETUP, mode="root", place=PLACE)
+    assert 'Acquire::Check-Valid-Until "false";' in made.files["apt.conf"]
+
+
+def test_the_last_hook_is_the_one_that_cleans() -> None:
+    made = recipe(BootstrapSpec("trixie", before="true"), SETUP, mode="root", place=PLACE)
+    hooks = [word for word in made.argv if "-hook=" in word]
+    assert "finish.sh" in hooks[-1] and "download" in hooks[-2]
+
+
+def test_hooks_name_no_host() -> None:
+    for name in HOOKS:
+        assert "://" not in resources.path(name).read_text()
+
+
+# --- packages and identity
+
+LISTED = f"""\
+Installed: ii  libc6 2.31-13+deb11u11 amd64
+Installed: rc  gone 1 amd64
+Installed: ii  base-files 11.1 amd64
+Package: libc6
+Version: 2.31-13+deb11u11
+Architecture: amd64
+SHA256: {"a" * 64}
+Package: base-files
+Architecture: amd64
+Version: 11.1
+SHA256: {"b" * 64}
+Package: libc6
+Version: 2.31-13+deb11u11
+Architecture: i386
+SHA256: {"c" * 64}
+"""
+
+
+def test_packages_have_the_digest_of_their_own_architecture() -> None:
+    packages, arch = parse_packages(LISTED)
+    assert packages == (("base-files", "11.1", "b" * 64), LIBC)
+    assert arch == "amd64"
+    assert glibc_of(packages) == "2.31"
+
+
+def test_the_last_of_two_lists_counts_with_the_digests_of_both() -> None:
+    later = "Installed: ii  libc6 2.31-13+deb11u11 amd64\nInstalled: ii  jq 1.6 amd64\n"
+    packages, _ = parse_packages(LISTED + later)
+    assert packages == (("jq", "1.6", None), LIBC)
+
+
+def test_a_list_without_libc_is_no_list() -> None:
+    with pytest.raises(ValueError, match="libc6"):
+        parse_packages("")
+
+
+def test_identity_depends_on_everything_it_is_made_of() -> None:
+    spec = BootstrapSpec("bullseye")
+    base = identity(spec, (LIBC,), "amd64", "tool 1")
+    assert base.startswith("sha256:") and len(base) == 71
+    assert identity(BootstrapSpec("bullseye", timeout=1), (LIBC,), "amd64", "tool 1") == base
+    others = {
+        identity(dataclasses.replace(spec, suite="trixie"), (LIBC,), "amd64", "tool 1"),
+        identity(dataclasses.replace(spec, before="true"), (LIBC,), "amd64", "tool 1"),
+        identity(dataclasses.replace(spec, epoch=1), (LIBC,), "amd64", "tool 1"),
+        identity(spec, (LIBC,), "arm64", "tool 1"),
+        identity(spec, (LIBC,), "amd64", "tool 2"),
+        identity(spec, (("libc6", LIBC[1], "f" * 64),), "amd64", "tool 1"),
+        identity(spec, (("libc6", "2.31-14", "a" * 64),), "amd64", "tool 1"),
+    }
+    assert len(others | {base}) == 8
+
+
+# --- causes of failure
+
+
+@pytest.mark.parametrize(
+    ("log", "kind", "said"),
+    [
+        (
+            "Err:1 http://m.test bullseye InRelease\n  Temporary failure resolving 'm.test'\nE: apt-get failed",
+            ImageUnavailable,
+            "the mirror cannot be reached: Temporary failure resolving 'm.test'",
+        ),
+        (
+            "E: Failed to fetch http://a:b@m.test/x  Could not connect to m.test:80 (1.2.3.4)",
+            ImageUnavailable,
+            "Failed to fetch http://m.test/x",
+        ),
+        (
+            "E: Release file for http://m.test/dists/forky/InRelease is expired (invalid since 3d).",
+            ImageUnavailable,
+            "expired",
+        ),
+        (
+            "E: The repository 'http://m.test/debian buster Release' does not have a Release file.",
+            ImageUnavailable,
+            "does not carry this suite",
+        ),
+        (
+            "W: GPG error: the following signatures couldn't be verified because the public key is not available:"
+            " NO_PUBKEY 0E98404D386FA1D9\nE: The repository 'x' is not signed.",
+            MachineError,
+            "NO_PUBKEY",
+        ),
+        ("dpkg: error: failed to write: No space left on device", MachineError, "the disk is full"),
+        ("newuidmap: uid range [0-1) -> [1-2) not allowed", MachineError, "no range of user ids"),
+        ("E: unshare() failed: Operation not permitted", MachineError, "does not let a bootstrap make namespaces"),
+        ("E: server certificate verification failed. CAfile: none", MachineError, "certificate is not trusted"),
+        ("E: Unable to locate package libpqdev", StepError, "bullseye has no package libpqdev"),
+        ("E: Package 'python-all' has no installation candidate", StepError, "no package python-all"),
+        ("E: something new", StepError, "the bootstrap of bullseye failed"),
+    ],
+)
+def test_causes(log: str, kind: type[PortableError], said: str) -> None:
+    found = problems.explain(log, suite="bullseye", known_packages=lambda: ["libpq-dev", "libc6"])
+    assert found.error is kind
+    assert said in found.what
+    assert "a:b@" not in found.what
+
+
+def test_a_near_package_is_named() -> None:
+    found = problems.explain(
+        "E: Unable to locate package libpqdev", suite="trixie", known_packages=lambda: ["libpq-dev", "libc6"]
+    )
+    assert found.hint == "did you mean libpq-dev?"
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("name", "suite"),
+    [("debian:11", "bullseye"), ("debian:bookworm", "bookworm"), ("debian:13", "trixie"), ("debian:14", "forky")],
+)
+def test_names_of_debian(name: str, suite: str) -> None:
+    release = images.find_release(name)
+    assert release is not None and release.suite == suite
+
+
+def test_forky_is_the_one_whose_date_is_not_looked_at() -> None:
+    assert {r.number for r in images.releases().values() if not r.valid_until} == {"14"}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("ubuntu:20.04", "ubuntu:20.04: no registry engine on this machine: only debian:N can be bootstrapped"),
+        ("debian:7", "debian:7: no such Debian release is known; known are debian:11, debian:12, debian:13, debian:14"),
+        ("quay.io/x/y@sha256:00", "quay.io/x/y@sha256:00: no registry engine on this machine: only debian:N can be"
+         " bootstrapped"),
+        ("../../etc", "../../etc: no registry engine on this machine: only debian:N can be bootstrapped"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_had_says_why(name: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageUnavailable) as caught:
+        images.resolve(name, store=Store(tmp_path / "store"))
+    assert caught.value.reason == reason
+    assert not (tmp_path / "store").exists()
+
+
+# --- the store
+
+
+class Mirror:
+    """Stands for a distribution that moves on: its state is the version of libc6."""
+
+    def __init__(self, store: Path) -> None:
+        self.version = "2.31-1"
+        self.made = 0
+        self.store = Store(store)
+        self.source = BootstrapSource(apt.AptSetup, make=self.make)
+
+    def make(self, spec: BootstrapSpec, into: Path, **_: object) -> Bootstrapped:
+        self.made += 1
+        (into / "root").mkdir()
+        (into / "root" / "version").write_text(self.version)
+        packages: tuple[Package, ...] = (
+            ("libc6", self.version, None),
+            *((name, "1", None) for name in spec.packages),
+        )
+        return Bootstrapped(
+            into / "root", identity(spec, packages, "amd64", "t"), "2.31", packages, "amd64", "t", 0.1
+        )
+
+    def get(self, locked: str | None = None, **wishes: Any) -> images.Image:
+        request = Request("debian:11", locked_identity=locked, **wishes)
+        return self.source.get(request, self.store, ())
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Mirror:
+    return Mirror(tmp_path / "store")
+
+
+def test_an_image_is_made_once(mirror: Mirror) -> None:
+    first, second = mirror.get(), mirror.get()
+    assert mirror.made == 1
+    assert first == second
+    assert (first.root / "version").read_text() == "2.31-1"
+    assert first.packages == (("libc6", "2.31-1", None),)
+    assert first.drifted_from is None
+
+
+def test_other_packages_or_another_script_is_another_image(mirror: Mirror) -> None:
+    roots = {mirror.get().root, mirror.get(packages=("zlib1g-dev",)).root, mirror.get(before="true").root}
+    assert len(roots) == 3 == mirror.made
+
+
+def test_the_locked_image_is_used_however_it_came_to_be_made(mirror: Mirror) -> None:
+    made = mirror.get()
+    mirror.version = "2.31-2"
+    again = mirror.get(made.identity)
+    assert again.identity == made.identity and again.drifted_from is None
+    assert mirror.made == 1
+
+
+def test_a_lost_image_that_can_be_made_again_is_no_drift(mirror: Mirror, tmp_path: Path) -> None:
+    made = mirror.get()
+    other = Mirror(tmp_path / "other")
+    again = other.get(made.identity)
+    assert again.identity == made.identity and again.drifted_from is None
+
+
+def test_drift_is_told_each_time_and_made_once(mirror: Mirror, tmp_path: Path) -> None:
+    old = mirror.get().identity
+    later = Mirror(tmp_path / "later")
+    later.version = "2.31-2"
+    for _ in range(2):
+        found = later.get(old)
+        assert found.drifted_from == old
+        assert found.identity != old
+    assert later.made == 1
+    relocked = later.get(found.identity)
+    assert relocked.drifted_from is None and later.made == 1
+
+
+def test_a_fresh_look_sees_what_is_new(mirror: Mirror) -> None:
+    old = mirror.get()
+    mirror.version = "2.31-2"
+    new = mirror.get(fresh=True)
+    assert new.identity != old.identity
+    assert mirror.get().identity == new.identity
+    assert mirror.get(old.identity).identity == old.identity
+    assert mirror.made == 2
+
+
+def test_a_fresh_look_at_an_unchanged_mirror_gives_the_same_root(mirror: Mirror) -> None:
+    old = mirror.get()
+    assert mirror.get(fresh=True).root == old.root
+    assert mirror.made == 2
+
+
+def test_names_that_lie_or_are_lost_cost_a_bootstrap_at_most(mirror: Mirror) -> None:
+    first = mirror.get()
+    stale = mirror.get(packages=("zlib1g-dev",))
+    assert first.key and stale.key
+    for path in mirror.store.cache("images").iterdir():
+        path.write_text(stale.key)
+    assert mirror.get(first.identity).identity == first.identity
+    for path in mirror.store.cache("images").iterdir():
+        path.write_text("nonsense\0" * 9)
+    assert mirror.get(first.identity).identity == first.identity
+
+
+def test_the_meta_of_an_entry_tells_the_image(mirror: Mirror) -> None:
+    image = mirror.get()
+    assert image.key
+    entry = mirror.store.get(image.key)
+    assert entry is not None
+    meta: Mapping[str, Any] = json.loads(json.dumps(entry.meta))
+    assert meta["suite"] == "bullseye" and meta["glibc"] == "2.31"
+    assert meta["packages"] == [["libc6", "2.31-1", None]]
