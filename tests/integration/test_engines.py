@@ -275,6 +275,7 @@ def test_one_mapped_id_is_told(ordinary: Caller) -> None:
     try:
         info = ordinary.ask("bubblewrap", "probe")
         seen = ordinary.ask("bubblewrap", "observe")
+        hostile = ordinary.start("bubblewrap", "hostile")
         refused = subprocess.run(
             ordinary.words("chroot", "probe"), env=ordinary.env(), capture_output=True, cwd="/"
         )
@@ -287,6 +288,9 @@ def test_one_mapped_id_is_told(ordinary: Caller) -> None:
     assert (info["isolation"], info["lacks"]) == ("partial", ["ids"])
     assert {name: found["violations"] for name, found in seen.items()} == {name: [] for name in seen}
     assert "/etc/shadow cannot be read" in seen["plain"]["excused"]
+    # The supervisor has the app's own id here: it can be killed, but the forged record must not be believed.
+    assert "fd" not in hostile["stdout"]
+    assert hostile["record"] is None or hostile["record"]["exited"] == 7
     assert b"gives " + USER.encode() + b" no range of 65536 ids" in refused.stderr
     assert b"next: sudo usermod --add-subuids" in refused.stderr
 
@@ -403,6 +407,19 @@ def test_killing_the_caller_ends_the_cell(caller: Caller, engine: str, token: st
         wait_until(lambda: sum("hang" in line and "cell-run" not in line for line in processes(token)) > 4)
         python.send_signal(signal.SIGKILL)
     assert gone(token), processes(token)
+
+
+def test_native_removes_the_home_of_a_caller_that_was_killed(house: House, token: str) -> None:
+    me = Caller("me", (), sys.executable, house, house.root)
+    words = me.words("native", "start", argv=["/app/mischief", "hang", token], root="/")
+    with subprocess.Popen(words, env=me.env(), cwd="/", stdout=subprocess.DEVNULL) as python:
+        wait_until(lambda: len(processes(token)) > 4)
+        homes = list(Path(tempfile.gettempdir()).glob(f"py-portable-home-{python.pid}-*"))
+        python.send_signal(signal.SIGKILL)
+    assert len(homes) == 1
+    assert gone(token)
+    me.start("native", "hello", token, root="/")
+    assert not homes[0].exists()
 
 
 @pytest.mark.parametrize("profile", ["start", "build"])

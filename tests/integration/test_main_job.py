@@ -139,7 +139,7 @@ def test_what_was_changed_in_dist_is_put_right(main_job: MainJob, tmp_path: Path
 def test_nuitkas_second_compile_hits_the_cache(main_job: MainJob) -> None:
     assert main_job.build.status == 0
     logs = [p.read_text(errors="replace") for p in Path(default_root(os.environ), "objects").glob("*/*/log")]
-    compiled = [text for text in logs if "--mode=onefile" in text and "--output-filename=myapp" in text]
+    compiled = [text for text in logs if "--mode=onefile" in text and "--output-filename=myapp.bin" in text]
     assert compiled and all("cache hit" in text for text in compiled)
 
 
@@ -161,7 +161,7 @@ def test_wheels_in_the_house_are_what_they_say(main_job: MainJob) -> None:
 
 def test_the_app_runs_outside_of_any_cell(main_job: MainJob) -> None:
     done = subprocess.run(
-        [main_job.project.folder / "dist" / "folder" / "myapp" / "myapp", "run"],
+        [main_job.project.folder / "dist" / "folder" / "myapp" / "myapp.bin", "run"],
         capture_output=True,
         text=True,
     )
@@ -195,7 +195,7 @@ def test_only_what_a_failure_blocks_is_missing(tmp_path: Path, main_job: MainJob
     )
     done = project.run("build")
     assert done.status == 4 and "no-such-option" in done.stderr
-    assert (tmp_path / "dist" / "folder" / "myapp" / "myapp").exists()
+    assert (tmp_path / "dist" / "folder" / "myapp" / "myapp.bin").exists()
     assert not (tmp_path / "dist" / "binary").exists()
 
 

@@ -58,7 +58,7 @@ class Chroot:
 
 
 def _argv(job: Job, assignments: tuple[str, ...]) -> tuple[str, ...]:
-    flags = ["--pid", "--fork", "--kill-child=KILL", "--ipc", "--uts"]
+    flags = ["--ipc", "--uts"]
     if not job.network:
         flags.append("--net")
     tmp = stage.fresh_tmp(job)

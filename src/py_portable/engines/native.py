@@ -6,6 +6,7 @@ Isolation is `partial` and `lacks` names nearly everything. Only chosen by name,
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
 ROOT = Path("/")
+_HOMES = "py-portable-home-"
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,21 @@ class Native:
 
         with ExitStack() as stack:
             if job.home is not None:
-                home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="py-portable-home-")))
+                _sweep()
+                prefix = f"{_HOMES}{os.getpid()}-"
+                home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
                 if os.geteuid() == 0:
                     os.chown(home, job.uid, job.uid)
                 job = replace(job, env={**job.env, "HOME": str(home)})
             return guarded(call, job, self.helpers, timeout, pass_fds)
+
+
+def _sweep() -> None:
+    """Remove the home folders of callers that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_HOMES}*-*"):
+        pid = path.name.removeprefix(_HOMES).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _at_home(job: Job) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ points that the image lacks are made in the upper layer, and nothing can ever wr
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -98,7 +97,10 @@ def words(job: Job, who: ids.Ids, flags: tuple[str, ...] = ()) -> tuple[str, ...
     return (
         # Before anything else: a caller that is killed now takes all that follows with it.
         *(tool("setpriv"), "--pdeathsig", "KILL", "--"),
-        *(tool("unshare"), *who.flags, "--mount", "--propagation", "private", *flags, "--"),
+        *(tool("unshare"), *who.flags, "--mount", "--propagation", "private"),
+        # A process namespace around all of it: bubblewrap's own child, when bubblewrap is killed at the wrong
+        # moment, waits for ever for its parent.
+        *("--pid", "--fork", "--kill-child=KILL", *flags, "--"),
         *("sh", str(script("stage.sh"))),
         str(PROOF_BYTES) if job.profile == "proof" else BUILD_SIZE,
         # Without it an overlay in a user namespace cannot mark a folder as replaced.
@@ -123,5 +125,4 @@ def environment() -> Mapping[str, str]:
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C",
-        "PY_PORTABLE_PARENT": str(os.getpid()),
     }

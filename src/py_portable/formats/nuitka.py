@@ -91,11 +91,11 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
     )
     entry = json.loads((ctx.out / "entry.json").read_text())
     (ctx.out / "entry.json").unlink()
-    payload = ctx.out / entry["script"]
+    payload = ctx.out / entry["payload"]
     # A onefile carries its ELF files compressed: what it was packed from is what its floor is.
     unpacked = payload if payload.is_dir() else ctx.work / "sandbox" / "nuitka" / "portable_entry.dist"
     floor = _highest(measure(payload).floor, measure(unpacked).floor)
-    return {"payload": entry["script"], "measured_floor": floor, **entry}
+    return {**entry, "measured_floor": floor}
 
 
 def _highest(*floors: str | None) -> str | None:

@@ -86,8 +86,8 @@ class Runner:
             self._say(node.name, "failed", 0.0)
 
     def _image(self, node: ImageNode) -> None:
-        started = time.monotonic()
         with self._lanes[node.lane]:
+            started = time.monotonic()
             self._images[node.name] = images.resolve(
                 node.image,
                 packages=node.packages,
@@ -106,7 +106,6 @@ class Runner:
             self._results[step.name] = Result(entry.path, entry.digest, entry.meta, entry.log)
             self._say(step.name, "cached", 0.0)
             return
-        started = time.monotonic()
         ran = False
 
         def build(work: Path) -> Mapping[str, object]:
@@ -126,6 +125,7 @@ class Runner:
 
         with self._lanes[step.lane]:
             self._say(step.name, "started", 0.0)
+            started = time.monotonic()
             entry = self.env.store.make(step_key, build)
         seconds = time.monotonic() - started
         result = Result(entry.path, entry.digest, entry.meta, entry.log)

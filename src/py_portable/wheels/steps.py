@@ -126,7 +126,7 @@ def repair(ctx: Context) -> Mapping[str, Any]:
         *wheels,
         binds=(
             Bind(ctx.need("interpreter").path, "/opt/python"),
-            Bind(ctx.need("tools").path, "/opt/tools"),
+            Bind(ctx.need("toolbox").path, "/opt/tools"),
             Bind(incoming, "/in/wheels"),
         ),
         environ={"PYTHONPATH": "/opt/tools"},

@@ -77,9 +77,21 @@ def main() -> None:
     if done:
         sys.exit(done)
 
-    made = Path("/work/nuitka") / (name if spec["mode"] == "onefile" else f"{main_file.stem}.dist")
-    shutil.move(made, OUT / name)
-    (OUT / "entry.json").write_text(json.dumps({"script": name, "entry_point": value}))
+    program = name
+    if spec["mode"] == "onefile":
+        shutil.move(Path("/work/nuitka") / f"{name}.bin", OUT / name)
+    else:
+        shutil.move(Path("/work/nuitka") / f"{main_file.stem}.dist", OUT / name)
+        program = settle_program(OUT / name, name)
+    (OUT / "entry.json").write_text(json.dumps({"payload": name, "script": program, "entry_point": value}))
+
+
+def settle_program(folder: Path, name: str) -> str:
+    """Call the executable like the console script, unless the data of a package of that name stand there."""
+    if (folder / name).exists():
+        return f"{name}.bin"
+    (folder / f"{name}.bin").rename(folder / name)
+    return name
 
 
 def words(
@@ -103,7 +115,7 @@ def words(
         "--no-progressbar",
         f"--jobs={os.environ['JOBS']}",
         "--output-dir=/work/nuitka",
-        f"--output-filename={name}",
+        f"--output-filename={name}.bin",
         *(f"--include-package={top}" for top in packages if (SITE / top).is_dir()),
         *(f"--include-module={top}" for top in own if not (SITE / top).is_dir()),
         *(f"--include-package-data={top}" for top in data if (SITE / top).is_dir()),

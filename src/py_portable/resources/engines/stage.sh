@@ -13,14 +13,6 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 umask 022
 
-# The signal that ends us with our parent may have been asked for after the parent was gone. (0: the parent is
-# outside of our pid namespace, and ends us itself.)
-if [ "$PPID" != 0 ] && [ "${PY_PORTABLE_PARENT:-$PPID}" != "$PPID" ]; then
-    echo 'py-portable: the caller has gone' >&2
-    exit 125
-fi
-unset PY_PORTABLE_PARENT
-
 size=$1 options=$2 root=$3 home=$4 uid=$5
 shift 5
 
