@@ -79,8 +79,14 @@ def run(cells: Sequence[Cell], bench: Bench, tell: Tell) -> list[CellResult]:
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         observations = _observe(cells, bench, pool)
-        installs = _install(cells, bench, pool, stack)
-        return list(pool.map(lambda cell: ended(_one(cell, bench, observations, installs)), cells))
+        known = [_known(cell, bench, observations) for cell in cells]
+        open_cells = [cell for cell, result in zip(cells, known, strict=True) if result is None]
+        installs = _install(open_cells, bench, pool, stack)
+
+        def result_of(cell: Cell, result: CellResult | None) -> CellResult:
+            return ended(result or _start(cell, bench, observations, installs))
+
+        return list(pool.map(result_of, cells, known))
 
 
 _Place = tuple[str, str]
@@ -146,13 +152,8 @@ def _install(
     return dict(zip(folders, pool.map(install, ready), strict=True))
 
 
-def _one(
-    cell: Cell,
-    bench: Bench,
-    observations: Mapping[_Place, Observation],
-    installs: Mapping[_Place, _Installed],
-) -> CellResult:
-    result = CellResult(
+def _blank(cell: Cell, bench: Bench) -> CellResult:
+    return CellResult(
         artifact=cell.artifact,
         format=cell.format,
         sha256=cell.sha256,
@@ -169,6 +170,11 @@ def _one(
         isolation=bench.info.isolation,
         optional=cell.optional,
     )
+
+
+def _known(cell: Cell, bench: Bench, observations: Mapping[_Place, Observation]) -> CellResult | None:
+    """What can be said without a start: that nothing can be shown here, or a PASS that was seen before."""
+    result = _blank(cell, bench)
     if cell.image is None:
         return replace(result, reason="image", detail=cell.unavailable)
     observation = observations[cell.image_name, cell.condition]
@@ -176,9 +182,18 @@ def _one(
         return replace(
             result, reason="condition", detail=f"condition not achieved: {'; '.join(observation.violations)}"
         )
-    remembered = _Memory(cell, bench, observation)
-    if (kept := remembered.recall(result)) is not None:
-        return kept
+    return _Memory(cell, bench, observation).recall(result)
+
+
+def _start(
+    cell: Cell,
+    bench: Bench,
+    observations: Mapping[_Place, Observation],
+    installs: Mapping[_Place, _Installed],
+) -> CellResult:
+    assert cell.image is not None
+    result = _blank(cell, bench)
+    remembered = _Memory(cell, bench, observations[cell.image_name, cell.condition])
     binds = cell.start.binds
     if cell.start.install:
         installed = installs[cell.artifact, cell.image_name]
