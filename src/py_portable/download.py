@@ -62,6 +62,8 @@ class Url:
         except urllib.error.HTTPError as problem:
             if "infinite loop" in str(problem.reason or problem):
                 raise Failed("it redirects in a circle") from None
+            if 300 <= problem.code < 400:
+                raise Failed("it redirects to an address of a kind that is not allowed") from None
             raise Failed(
                 f"the server answers {problem.code} {problem.reason}",
                 passing=problem.code == 429 or problem.code >= 500,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_USERINFO = re.compile(r"(?<=://)[^/\s@'\"]+@")
+# To the last @ before the path: a password may hold one that nobody encoded.
+_USERINFO = re.compile(r"(?<=://)[^/\s'\"]+@")
 
 
 def hide(text: str) -> str:

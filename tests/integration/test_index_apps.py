@@ -25,7 +25,7 @@ portability:
 DATA_FILES = """version: 1
 app:
   requirement: "pyfiglet==1.0.2"
-  smoke: [{args: ["-f", "mini", "ab"], stdout: [" _. |_ ", "(_| |_)"]}]
+  smoke: [{args: ["-f", "mini", "ab"], stdout: [" _.|_  ", "(_||_) "]}]
 artifacts: {folder: {format: nuitka-standalone}}
 """ + BASELINE.replace("NO_BINARY", "")
 

@@ -38,7 +38,9 @@ LIBC: Package = ("libc6", "2.31-13+deb11u11", "a" * 64)
 # --- recipes
 
 
-@pytest.mark.parametrize("name", ["", "x", "-o", "--include", "a b", "a,b", "A", "a/b", "a=1", "a\n", "../x", "é"])
+@pytest.mark.parametrize(
+    "name", ["", "x", "-o", "--include", "a b", "a,b", "A", "a/b", "a=1", "a\n", "../x", "é"]
+)
 def test_no_word_but_a_package_name_becomes_a_package(name: str) -> None:
     with pytest.raises(ConfigError, match="not the name of a Debian package"):
         BootstrapSpec("bullseye", (name,))
@@ -189,8 +191,16 @@ def test_identity_depends_on_everything_it_is_made_of() -> None:
         ),
         ("dpkg: error: failed to write: No space left on device", MachineError, "the disk is full"),
         ("newuidmap: uid range [0-1) -> [1-2) not allowed", MachineError, "no range of user ids"),
-        ("E: unshare() failed: Operation not permitted", MachineError, "does not let a bootstrap make namespaces"),
-        ("E: server certificate verification failed. CAfile: none", MachineError, "certificate is not trusted"),
+        (
+            "E: unshare() failed: Operation not permitted",
+            MachineError,
+            "does not let a bootstrap make namespaces",
+        ),
+        (
+            "E: server certificate verification failed. CAfile: none",
+            MachineError,
+            "certificate is not trusted",
+        ),
         ("E: Unable to locate package libpqdev", StepError, "bullseye has no package libpqdev"),
         ("E: Package 'python-all' has no installation candidate", StepError, "no package python-all"),
         ("E: something new", StepError, "the bootstrap of bullseye failed"),
@@ -215,7 +225,12 @@ def test_a_near_package_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("name", "suite"),
-    [("debian:11", "bullseye"), ("debian:bookworm", "bookworm"), ("debian:13", "trixie"), ("debian:14", "forky")],
+    [
+        ("debian:11", "bullseye"),
+        ("debian:bookworm", "bookworm"),
+        ("debian:13", "trixie"),
+        ("debian:14", "forky"),
+    ],
 )
 def test_names_of_debian(name: str, suite: str) -> None:
     release = images.find_release(name)

@@ -101,7 +101,10 @@ class BootstrapSource:
     """Debian by mmdebstrap."""
 
     def __init__(
-        self, setup: Callable[[], apt.AptSetup] | None = None, *, make: Callable[..., Bootstrapped] = bootstrap
+        self,
+        setup: Callable[[], apt.AptSetup] | None = None,
+        *,
+        make: Callable[..., Bootstrapped] = bootstrap,
     ) -> None:
         self._setup = setup or (lambda: apt.read(release.suite for release in releases().values()))
         self._make = make

@@ -24,7 +24,9 @@ class LockedFile:
     size: int | None
 
     def __post_init__(self) -> None:
-        if PurePosixPath(self.file).name != self.file or self.file in ("", ".", ".."):
+        # A file name that cannot be printed cannot always be written either: NUL, half a surrogate pair.
+        plain = self.file.isprintable() and PurePosixPath(self.file).name == self.file
+        if not plain or self.file in ("", ".", ".."):
             raise ValueError(f"{self.file!r} is not a file name")
 
     @property
@@ -82,7 +84,7 @@ def loads(text: str, where: str) -> Lock:
                 f"is a lock of version {told['version']}, expected {VERSION}", where=where, hint=_AGAIN
             )
         return Lock(
-            {str(k): str(v) for k, v in told["images"].items()},
+            {k: _text(v) for k, v in told["images"].items()},
             {k: _house(v) for k, v in told["houses"].items()},
         )
     except json.JSONDecodeError as problem:
@@ -106,14 +108,24 @@ def load(path: Path) -> Lock:
 
 def _house(told: Any) -> LockedHouse:
     return LockedHouse(
-        told["inputs"],
+        _text(told["inputs"]),
         tuple(LockedPackage(_file(p["file"]), tuple(map(_file, p["build"]))) for p in told["packages"]),
         tuple(map(_file, told["app_build"])),
     )
 
 
+def _text(told: Any) -> str:
+    if not isinstance(told, str):
+        raise ValueError(f"{told!r} is not text")
+    return told
+
+
 def _file(told: Any) -> LockedFile:
-    file = LockedFile(told["name"], told["version"], told["file"], told["sha256"], told["size"])
+    name, version, file_name, sha256 = (_text(told[key]) for key in ("name", "version", "file", "sha256"))
+    size = told["size"]
+    if size is not None and (type(size) is not int or size < 0):
+        raise ValueError(f"{size!r} is not a size")
+    file = LockedFile(name, version, file_name, sha256, size)
     if len(file.sha256) != 64 or set(file.sha256) - set("0123456789abcdef"):
         raise ValueError(f"{file.file}: {file.sha256!r} is not a sha256")
     return file

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 import re
+import struct
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping
+from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,11 +24,25 @@ LEGACY_BUILD = ("setuptools>=40.8.0", "wheel")
 
 MAX_METADATA_BYTES = 4 << 20
 
+# RuntimeError: an encrypted member; NotImplementedError: an unknown compression; ValueError: a broken header.
+_UNREADABLE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    struct.error,
+)
+
 
 def dependency_files(folder: Path) -> tuple[Path, ...]:
     """The file of a source folder that tells its dependencies, as uv takes it."""
     project = folder / "pyproject.toml"
-    if project.is_file() and "project" in _toml(project.read_text("utf-8"), str(project)):
+    if project.is_file() and "project" in _read_toml(project):
         return (project,)
     for name in ("setup.py", "setup.cfg"):
         if (folder / name).is_file():
@@ -40,16 +59,19 @@ def dependency_files(folder: Path) -> tuple[Path, ...]:
 def build_requires(folder: Path) -> tuple[str, ...]:
     """`build-system.requires` of a source folder."""
     project = folder / "pyproject.toml"
-    return _build_requires(project.read_text("utf-8") if project.is_file() else None, str(project))
+    if not project.is_file():
+        return LEGACY_BUILD
+    return _build_requires(_read_toml(project), str(project))
 
 
 def sdist_build_requires(sdist: Path) -> tuple[str, ...]:
     """`build-system.requires` of an sdist."""
-    return _build_requires(_members(sdist, r"[^/]+/pyproject\.toml").get("pyproject.toml"), sdist.name)
+    text = _members(sdist, r"[^/]+/pyproject\.toml").get("pyproject.toml")
+    return LEGACY_BUILD if text is None else _build_requires(_toml(text, sdist.name), sdist.name)
 
 
 def sdist_requires(sdist: Path) -> tuple[str, ...] | None:
-    """The dependencies that setuptools wrote into an sdist when it was made; None where it says nothing.
+    """The dependencies that were written into an sdist when it was made; None where it says nothing.
 
     Sdists of the older metadata versions do not promise that these are final, so uv builds them to find out,
     and that needs the libraries that only the baseline has.
@@ -57,7 +79,9 @@ def sdist_requires(sdist: Path) -> tuple[str, ...] | None:
     found = _members(sdist, r"[^/]+/([^/]+/)?[^/]+\.egg-info/requires\.txt|[^/]+/PKG-INFO")
     if "requires.txt" in found:
         return egg_requires(found["requires.txt"])
-    return () if "PKG-INFO" in found else None
+    if "PKG-INFO" not in found:
+        return None
+    return tuple(HeaderParser().parsestr(found["PKG-INFO"]).get_all("Requires-Dist", ()))
 
 
 def egg_requires(text: str) -> tuple[str, ...]:
@@ -82,37 +106,71 @@ def distribution_name(path: Path) -> str | None:
     if path.is_file():
         return str(parse_sdist_filename(path.name)[0])
     project = path / "pyproject.toml"
-    table = _toml(project.read_text("utf-8"), str(project)).get("project", {}) if project.is_file() else {}
-    return canonicalize_name(table["name"]) if "name" in table else None
+    name = _table(_read_toml(project), "project").get("name") if project.is_file() else None
+    return canonicalize_name(name) if isinstance(name, str) else None
 
 
 def dependencies_fingerprint(folder: Path) -> Any:
     """JSON that changes when what the source folder depends on may have changed."""
     (file,) = dependency_files(folder)
     if file.name != "pyproject.toml":
-        return {file.name: file.read_text("utf-8", "replace")}
-    table = _toml(file.read_text("utf-8"), str(file))
-    project: Mapping[str, Any] = table.get("project", {})
-    told = {
-        key: project.get(key) for key in ("name", "dependencies", "optional-dependencies", "requires-python")
+        return _texts(folder, ("setup.py", "setup.cfg", "pyproject.toml"))
+    table = _read_toml(file)
+    project = _table(table, "project")
+    told: dict[str, Any] = {
+        key: _jsonable(project.get(key))
+        for key in ("name", "dependencies", "optional-dependencies", "requires-python")
     }
-    told["build-system"] = table.get("build-system", {}).get("requires")
-    if "dependencies" in project.get("dynamic", ()) and (folder / "setup.py").is_file():
-        told["setup.py"] = (folder / "setup.py").read_text("utf-8", "replace")
+    told["build-system"] = _jsonable(_table(table, "build-system").get("requires"))
+    if {"dependencies", "optional-dependencies"} & set(map(str, project.get("dynamic", ()))):
+        dynamic = _table(_table(_table(table, "tool"), "setuptools"), "dynamic")
+        told |= _texts(folder, ("setup.py", "setup.cfg", *_file_names(dynamic)))
     return told
 
 
-def _build_requires(text: str | None, where: str) -> tuple[str, ...]:
-    if text is None:
-        return LEGACY_BUILD
-    requires: Sequence[str] = _toml(text, where).get("build-system", {}).get("requires", LEGACY_BUILD)
+def _texts(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    paths = {name: folder / name for name in names}
+    return {name: path.read_text("utf-8", "replace") for name, path in paths.items() if path.is_file()}
+
+
+def _file_names(told: Any) -> list[str]:
+    """What stands under `file`, anywhere in [tool.setuptools.dynamic]."""
+    found: list[str] = []
+    for key, value in told.items() if isinstance(told, dict) else ():
+        if key == "file":
+            found += [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)]
+        else:
+            found += _file_names(value)
+    return found
+
+
+def _build_requires(table: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    requires = _table(table, "build-system").get("requires", LEGACY_BUILD)
+    if not isinstance(requires, (list, tuple)) or not all(isinstance(one, str) for one in requires):
+        raise ConfigError("build-system.requires is not a list of requirements", where=where)
     return tuple(requires)
+
+
+def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = document.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _jsonable(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return _toml(path.read_bytes().decode("utf-8"), str(path))
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", where=str(path))
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
         raise ConfigError(f"is not TOML: {problem}", where=where)
 
 
@@ -139,6 +197,6 @@ def _members(sdist: Path, pattern: str) -> dict[str, str]:
                         stream = tar.extractfile(member)
                         assert stream is not None
                         found[PurePosixPath(member.name).name] = stream.read().decode("utf-8", "replace")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as problem:
+    except _UNREADABLE as problem:
         raise ConfigError(f"cannot be read as an sdist: {problem}", where=sdist.name)
     return found

@@ -13,10 +13,12 @@ from py_portable.prove.start import Started
 
 Verdict = Literal["PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN", "NOT-APPLICABLE"]
 
-_GLIBC = re.compile(r"version `((?:GLIBC)_[0-9.]+|GLIBC_ABI_\w+)' not found(?: \(required by ([^)]+)\))?")
-_SYMBOL_VERSION = re.compile(r"version `([A-Za-z]+_[0-9.]+)' not found(?: \(required by ([^)]+)\))?")
-_LIBRARY = re.compile(r"(?:^|[\s:])([\w.+-]+\.so[\w.]*): cannot open shared object file")
-_UNDEFINED = re.compile(r"undefined symbol: (\w+)")
+# Every repetition has a bound: the text is an artifact's, up to a megabyte of it, and may be made to take long.
+_USER = r"(?: \(required by ([^)\n]{1,1024})\))?"
+_GLIBC = re.compile(r"version `(GLIBC_(?:[0-9.]{1,20}|PRIVATE|ABI_\w{1,40}))' not found" + _USER)
+_SYMBOL_VERSION = re.compile(r"version `([\w.+-]{1,100})' not found" + _USER)
+_LIBRARY = re.compile(r"(?:^|[\s:])([\w.+-]{1,255}?\.so[\w.]{0,64}): cannot open shared object file")
+_UNDEFINED = re.compile(r"undefined symbol: (\w{1,1000})")
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def look(started: Started, smoke: Smoke) -> Finding:
     ):
         lost = _missing(expected, seen)
         if lost is not None:
-            return Finding("output", f"{name} lacks the line {lost!r}")
+            return Finding("output", f"{name} lacks the line {lost!r}{_said(seen)}")
     return Finding(None)
 
 
@@ -94,6 +96,11 @@ def _missing(expected: tuple[str, ...], seen: str) -> str | None:
         if not any(line == wanted for line in lines):
             return wanted
     return None
+
+
+def _said(seen: str) -> str:
+    lines = [line for line in seen.splitlines() if line.strip()]
+    return f"; its last line is {lines[-1][:200]!r}" if lines else "; it is empty"
 
 
 def _last(err: str) -> str:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from packaging.utils import canonicalize_name
 
+from py_portable.download import Failed, Limits, Url
 from py_portable.errors import StepError
-from py_portable.fetch import Url, fetch
+from py_portable.fetch import Source, fetch
 from py_portable.lock.model import LockedFile
 from py_portable.store import Store
 from py_portable.wheels import index
@@ -35,8 +39,9 @@ def gather(
     missing = [file for file in files if store.get(_key(file)) is None]
     if missing:
         urls = _urls(store, missing, python=python, max_glibc=max_glibc, arch=arch, environ=environ)
+        logins = index.logins(environ)
         with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
-            list(pool.map(lambda file: _fetch(store, file, urls[file.sha256]), missing))
+            list(pool.map(lambda file: _fetch(store, file, _source(urls[file.sha256], logins)), missing))
     into.mkdir(parents=True, exist_ok=True)
     for file in files:
         entry = store.get(_key(file))
@@ -51,7 +56,7 @@ def remember(store: Store, offers: Iterable[index.Offer]) -> None:
     known = _remembered(store)
     # A URL with credentials is asked for anew instead.
     known |= {o.sha256: o.url for o in offers if "@" not in o.url.split("/", 3)[2]}
-    fresh = path.with_name(f"urls.{os.getpid()}.tmp")
+    fresh = path.with_name(f"urls.{os.getpid()}.{threading.get_ident()}.tmp")
     fresh.write_text(json.dumps(known))
     fresh.replace(path)
 
@@ -61,16 +66,43 @@ def _remembered(store: Store) -> dict[str, str]:
         found = json.loads((store.cache("index") / "urls.json").read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {sha256: url for sha256, url in found.items() if isinstance(url, str)}
 
 
 def _key(file: LockedFile) -> str:
     return f"file-{file.sha256}"
 
 
-def _fetch(store: Store, file: LockedFile, url: str) -> None:
+@dataclass(frozen=True)
+class _Local:
+    """A file in a folder of the caller's own (pip's find-links)."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    def download(self, target: Path, sha256: str, max_bytes: int, limits: Limits) -> None:
+        try:
+            shutil.copyfile(self.path, target)
+        except OSError as problem:
+            raise Failed(problem.strerror or str(problem)) from None
+
+
+def _source(url: str, logins: Mapping[tuple[str, str], str]) -> Source:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return _Local(Path(unquote(parts.path)))
+    login = logins.get((parts.scheme, parts.netloc))
+    return Url(urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}")) if login else url)
+
+
+def _fetch(store: Store, file: LockedFile, source: Source) -> None:
     def build(work: Path) -> Mapping[str, object]:
-        fetch([Url(url)], file.sha256, work / "out" / file.file, max_bytes=file.size or MAX_BYTES)
+        fetch([source], file.sha256, work / "out" / file.file, max_bytes=file.size or MAX_BYTES)
         return {"name": file.name, "version": file.version}
 
     store.make(_key(file), build)

@@ -7,6 +7,8 @@ it enters no key, no lock, no log and no image.
 from __future__ import annotations
 
 import ast
+import math
+import re
 import sys
 import tempfile
 import tomllib
@@ -16,10 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from py_portable import command
-from py_portable.errors import PortableError
+from py_portable.errors import ConfigError, PortableError
 from py_portable.redact import hide
 
 UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
@@ -56,6 +59,8 @@ def pip_settings(listing: str) -> dict[str, str]:
             value = str(ast.literal_eval(quoted))
         except (ValueError, SyntaxError):
             continue
+        if not value:
+            continue  # pip passes over an empty one too
         rank = {":env:": 3, "install": 2, "global": 1}.get(section, 0)
         if rank and rank >= ranked.get(option, (0, ""))[0]:
             ranked[option] = (rank, value)
@@ -65,31 +70,63 @@ def pip_settings(listing: str) -> dict[str, str]:
 def uv_environment(settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` with pip's settings said in uv's words. What the caller set for uv itself wins."""
     told: dict[str, str] = {}
-    if url := settings.get("index-url"):
+    if (url := settings.get("index-url")) and not environ.get("UV_INDEX_URL"):
         told["UV_DEFAULT_INDEX"] = url
-    if extra := settings.get("extra-index-url"):
+    if (extra := settings.get("extra-index-url")) and not environ.get("UV_EXTRA_INDEX_URL"):
         told["UV_INDEX"] = " ".join(extra.split())
         # pip looks at all indexes and takes the best version; uv's default stops at the first that has the name.
         told["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    links = [link for link in settings.get("find-links", "").split() if "://" in link or Path(link).exists()]
-    if links:
-        told["UV_FIND_LINKS"] = " ".join(links)
+    links = [_link(link) for link in settings.get("find-links", "").split()]
+    if found := [link for link in links if "://" in link or Path(link).exists()]:
+        told["UV_FIND_LINKS"] = ",".join(found)
     if hosts := settings.get("trusted-host"):
         told["UV_INSECURE_HOST"] = " ".join(hosts.split())
     if cert := settings.get("cert"):
-        told["SSL_CERT_FILE"] = cert
+        told["SSL_CERT_FILE"] = _link(cert)
     if client := settings.get("client-cert"):
-        told["SSL_CLIENT_CERT"] = client
+        told["SSL_CLIENT_CERT"] = _link(client)
     if proxy := settings.get("proxy"):
         told["ALL_PROXY"] = told["HTTPS_PROXY"] = told["HTTP_PROXY"] = proxy
-    if timeout := settings.get("timeout", settings.get("default-timeout")):
-        told["UV_HTTP_TIMEOUT"] = timeout
+    if seconds := _seconds(settings.get("timeout", settings.get("default-timeout", ""))):
+        told["UV_HTTP_TIMEOUT"] = str(seconds)
     if keyring := settings.get("keyring-provider"):
         told["UV_KEYRING_PROVIDER"] = "subprocess" if keyring in ("subprocess", "auto", "import") else keyring
-    if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        told["UV_NO_INDEX"] = "1"
     keep = {name: value for name, value in environ.items() if name not in ("VIRTUAL_ENV", "UV_PYTHON")}
-    return {**told, **keep}
+    return {**told, **{name: value for name, value in keep.items() if value or name not in told}}
+
+
+def uv_options(settings: Mapping[str, str]) -> list[str]:
+    """What of pip's settings uv takes on its command line only."""
+    return ["--no-index"] if settings.get("no-index", "").lower() in ("1", "true", "yes", "on") else []
+
+
+def logins(environ: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """(scheme, host and port) -> user and password, of the indexes that the caller has configured.
+
+    An index offers its files without the login; as pip does, they are asked for with that of their index.
+    """
+    told = uv_environment(read_pip_settings(environ), environ)
+    names = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX")
+    found = {}
+    for word in " ".join(told.get(name, "") for name in names).split():
+        parts = urlsplit(re.sub(r"^[\w.-]+=(?=\w+://)", "", word))
+        login, at, host = parts.netloc.rpartition("@")
+        if at:
+            found[parts.scheme, host] = login
+    return found
+
+
+def _link(text: str) -> str:
+    """A path of pip's settings; uv runs in a folder of its own, so a relative one would lose its start."""
+    return text if "://" in text else str(Path(text).expanduser().absolute())
+
+
+def _seconds(text: str) -> int:
+    """uv takes whole seconds, pip takes fractions of them."""
+    try:
+        return math.ceil(float(text))
+    except (ValueError, OverflowError):
+        return 0
 
 
 def read_pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
@@ -113,8 +150,13 @@ def offers(
     """Every file the index offers for the resolution of `requirements` (PEP 751 through `uv pip compile`).
 
     A Path among the requirements is a pyproject.toml, setup.cfg or setup.py. `metadata` gives the dependencies
-    of sdists that can't tell them without being built. Raises ResolveError with uv's own explanation.
+    of sdists that can't tell them without being built. Raises ResolveError with uv's own explanation,
+    ConfigError for a text that is no requirement.
     """
+    for line in requirements:
+        # Some come out of sdists: one that looks like an option must not become one.
+        if isinstance(line, str):
+            _check(line)
     settings = read_pip_settings(environ)
     with tempfile.TemporaryDirectory(prefix="py-portable-") as name:
         folder = Path(name)
@@ -139,6 +181,7 @@ def offers(
         words += ["--python", sys.executable, "--no-header", "--constraint", "constraints.txt"]
         words += [f"--extra={extra}" for extra in extras] if files else []
         words += [] if deps else ["--no-deps"]
+        words += uv_options(settings)
         words += [*(str(f.resolve()) for f in files), *(["requirements.in"] if lines else [])]
         env = {**uv_environment(settings, environ), "UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1"}
         outcome = command.run(words, cwd=folder, env=env, timeout=900)
@@ -149,6 +192,13 @@ def offers(
                 hint="a name or version may be missing from the index that pip is configured for: pip config list",
             )
         return list(_parse(tomllib.loads((folder / "pylock.toml").read_text()), folder))
+
+
+def _check(line: str) -> None:
+    try:
+        Requirement(line)
+    except InvalidRequirement as problem:
+        raise ConfigError(f"{line!r} is not a requirement: {str(problem).splitlines()[0]}")
 
 
 def _uv() -> str:

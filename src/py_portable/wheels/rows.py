@@ -10,6 +10,7 @@ from packaging.utils import parse_wheel_filename
 
 from py_portable.elf.floor import wheel_floor
 from py_portable.run.runner import Report
+from py_portable.wheels.tags import platform
 
 
 def wheel_rows(report: Report) -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def wheel_rows(report: Report) -> list[dict[str, Any]]:
 
 def _row(wheel: Path, place: str, origin: str) -> dict[str, Any]:
     tags = sorted({tag.platform for tag in parse_wheel_filename(wheel.name)[3]})
-    levels = [tuple(map(int, tag.split("_")[1:3])) for tag in tags if tag.startswith("manylinux_")]
+    levels = [known.version for tag in tags if (known := platform(tag)).libc == "glibc"]
     return {
         "file": wheel.name,
         "place": place,

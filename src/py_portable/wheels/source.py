@@ -58,7 +58,7 @@ def copy_source(source: Path, into: Path) -> None:
 
 def _walk(source: Path) -> Iterator[Path]:
     """Files and symlinks, in a stable order; a symlink is never followed."""
-    for folder, folders, names in os.walk(source):
+    for folder, folders, names in os.walk(source, onerror=_fail):
         ignored = IGNORED | IGNORED_AT_TOP if Path(folder) == source else IGNORED
         links = [n for n in folders if (Path(folder) / n).is_symlink()]
         folders[:] = sorted(
@@ -67,8 +67,12 @@ def _walk(source: Path) -> Iterator[Path]:
         for name in sorted([*names, *links]):
             path = Path(folder) / name
             if (
-                name not in IGNORED
+                name not in ignored
                 and not name.endswith((".pyc", ".pyo"))
                 and (path.is_symlink() or path.is_file())
             ):
                 yield path
+
+
+def _fail(problem: OSError) -> None:
+    raise problem
