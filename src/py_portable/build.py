@@ -105,14 +105,17 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
     return Made(artifact.name, artifact.format, path, result.meta, interpreter)
 
 
-def refresh(session: Session, identities: Mapping[str, str] | None = None) -> dict[str, Any]:
+def refresh(session: Session, identities: Mapping[str, str | None] | None = None) -> dict[str, Any]:
     """evidence.json from the parts: only what speaks of artifacts of the config as they lie in dist/."""
     parts = evidence.read_parts(session.dist / EVIDENCE)
-    current: dict[str, str] = {}
-    for row in (row for part in parts for row in part.get("artifacts", ())):
-        path = session.config.base / row["path"] if not Path(row["path"]).is_absolute() else Path(row["path"])
-        if row["name"] in session.config.artifacts and path.exists():
-            current[row["name"]] = digest(path)
+    # The newest word on where an artifact lies: an older payload of another name may still be there.
+    newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
+    paths = {row["name"]: session.config.base / row["path"] for row in newest}
+    current = {
+        name: digest(path)
+        for name, path in paths.items()
+        if name in session.config.artifacts and path.exists()
+    }
     return evidence.merge(parts, artifacts=current, identities=identities)
 
 

@@ -95,6 +95,7 @@ class _Spawner:
         self._queue = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._pid = 0
+        self._living: set[subprocess.Popen[bytes]] = set()
 
     def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         with self._lock:
@@ -105,11 +106,20 @@ class _Spawner:
         future: Future[subprocess.Popen[bytes]] = Future()
         self._queue.put((argv, options, future))
         try:
-            return future.result()
+            child = future.result()
+            self._living.add(child)
+            return child
         except KeyboardInterrupt:
             # Interrupted while it is being started: nobody would know of the child.
             future.add_done_callback(_end_unseen)
             raise
+
+    def forget(self, child: subprocess.Popen[bytes]) -> None:
+        self._living.discard(child)
+
+    def end_all(self) -> None:
+        for child in tuple(self._living):
+            kill(child)
 
     @staticmethod
     def _serve(requests: queue.SimpleQueue[Any]) -> None:
@@ -129,6 +139,14 @@ def _end_unseen(future: Future[subprocess.Popen[bytes]]) -> None:
 
 
 _spawner = _Spawner()
+
+
+def end_all() -> None:
+    """Kill the process group of every command that still runs: for a process that is about to leave.
+
+    Only the main thread is interrupted; what worker threads wait for would live on.
+    """
+    _spawner.end_all()
 
 
 def run(
@@ -168,6 +186,8 @@ def run(
             kill(child)
             child.wait()
             raise
+        finally:
+            _spawner.forget(child)
     return Outcome(
         words if shown is None else tuple(shown),
         child.returncode,

@@ -15,7 +15,7 @@ class Proven:
 
     floor: str | None
     holes: tuple[str, ...] = ()
-    """Images above the floor that have no PASS."""
+    """Images at or above the floor that have no PASS."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,14 @@ def proven_floor(cells: Sequence[Mapping[str, Any]]) -> Proven:
     holes: list[str] = []
     unsure: list[str] = []
     for glibc in sorted(by_glibc, key=_version, reverse=True):
-        verdicts = {c["verdict"] for c in by_glibc[glibc]}
-        if "FAIL" in verdicts:
+        if any(c["verdict"] == "FAIL" for c in by_glibc[glibc]):
             break
-        if "PASS" in verdicts:
+        passed = {c["image"] for c in by_glibc[glibc] if c["verdict"] == "PASS"}
+        unsure += sorted({c["image"] for c in by_glibc[glibc]} - passed)
+        if passed:
             floor = glibc
             holes += unsure
             unsure = []
-        else:
-            unsure += sorted({c["image"] for c in by_glibc[glibc]})
     return Proven(floor, tuple(holes))
 
 
@@ -133,7 +132,7 @@ def _control(name: str, artifact: str, pair: Sequence[Mapping[str, Any]]) -> Con
             return ControlOutcome(name, artifact, "UNPROVEN", f"control inconclusive: {why}")
     if not must_fail or not twins:
         return ControlOutcome(name, artifact, "UNPROVEN", "control inconclusive: half of it was not run")
-    where = ", ".join(f"{c['detail']} on {c['image']}" for c in must_fail)
+    where = ", ".join(f"{c.get('detail')} on {c['image']}" for c in must_fail)
     return ControlOutcome(
         name, artifact, "XFAIL", f"{where}; passes on {', '.join(c['image'] for c in twins)}"
     )
@@ -146,4 +145,4 @@ def _problem(cell: Mapping[str, Any]) -> str:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())
+    return tuple(int(part) for part in text.split(".") if part.isdecimal())

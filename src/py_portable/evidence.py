@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from py_portable.errors import ConfigError
@@ -23,6 +24,10 @@ _IDENTITY = {
     "cells": ("artifact", "image", "condition", "argv"),
     "benchmark": ("artifact", "image", "start"),
     "steps": ("name",),
+}
+_TEXTS = {
+    "artifacts": ("name", "sha256"),
+    "cells": ("artifact", "sha256", "image", "condition", "expect", "verdict"),
 }
 Part = Mapping[str, Any]
 
@@ -80,7 +85,7 @@ def read(path: Path) -> Part:
         told = json.loads(path.read_bytes())
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError(
             "is not JSON", where=str(path), hint="give evidence.json or a part that a run wrote"
         )
@@ -90,6 +95,15 @@ def read(path: Path) -> Part:
         rows = told.get(name, [])
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ConfigError(f"{name} is not a list of objects", where=str(path))
+        for row in rows:
+            for key in _TEXTS.get(name, ()):
+                if not isinstance(row.get(key), str):
+                    raise ConfigError(f"a row of {name} has no text {key!r}", where=str(path))
+            for key in ("image_identity", "image_glibc", "measured_floor"):
+                if not isinstance(row.get(key), (str, NoneType)):
+                    raise ConfigError(f"a row of {name} has a {key!r} that is no text", where=str(path))
+    if not isinstance(told.get("expected_cells", 0), int):
+        raise ConfigError("expected_cells is not a number", where=str(path))
     return told
 
 
@@ -101,18 +115,19 @@ def merge(
     parts: Iterable[Part],
     *,
     artifacts: Mapping[str, str] | None = None,
-    identities: Mapping[str, str] | None = None,
+    identities: Mapping[str, str | None] | None = None,
 ) -> dict[str, Any]:
     """All parts as one: of two rows about one thing the later one holds, whatever order they come in.
 
-    `artifacts` (name -> sha256) tells which artifacts there are, `identities` which images: rows about others,
-    or about an older one of the same name, are dropped. Raises ConfigError where two parts still know one
-    image by two identities.
+    `artifacts` (name -> sha256) tells which artifacts there are, `identities` which images (None: not known):
+    rows about others, or about an older one of the same name, are dropped. Raises ConfigError where two parts
+    still know one image by two identities.
     """
     merged: dict[str, Any] = {"schema": SCHEMA}
     rows: dict[str, dict[tuple[str, ...], tuple[str, Any]]] = {name: {} for name in LISTS}
     for part in sorted(parts, key=_age):
-        for name in ("kit", "config", "host", "expected_cells"):
+        # A merge is as old as the newest part of it, so that merges can be merged.
+        for name in ("when", "kit", "config", "host", "expected_cells"):
             if name in part:
                 merged[name] = part[name]
         for name in LISTS:
@@ -120,21 +135,25 @@ def merge(
                 identity = tuple(json.dumps(row.get(key)) for key in _IDENTITY[name])
                 when = str(row.get("when", part.get("when", "")))
                 kept = rows[name].get(identity)
-                if kept is None or kept[0] <= when:
+                if kept is None or (kept[0], _text(kept[1])) <= (when, _text(row)):
                     rows[name][identity] = (when, row)
     for name in LISTS:
         merged[name] = [row for _, (_, row) in sorted(rows[name].items())]
     if artifacts is not None:
         merged["artifacts"] = [a for a in merged["artifacts"] if artifacts.get(a["name"]) == a["sha256"]]
-        hashes = {a["sha256"] for a in merged["artifacts"]}
+        # A control's file is built for it alone and lies in no dist folder.
         merged["cells"] = [
-            c for c in merged["cells"] if c["sha256"] in hashes or c["condition"].startswith("control:")
+            c
+            for c in merged["cells"]
+            if artifacts.get(c["artifact"]) == c["sha256"]
+            or (c["condition"].startswith("control:") and c["artifact"] in artifacts)
         ]
     if identities is not None:
         merged["cells"] = [
             c
             for c in merged["cells"]
-            if not c["image_identity"] or identities.get(c["image"]) == c["image_identity"]
+            if c["image"] in identities
+            and (not identities[c["image"]] or c.get("image_identity") in (None, identities[c["image"]]))
         ]
     _one_identity(merged["cells"])
     return merged
@@ -146,7 +165,11 @@ def write(path: Path, merged: Part) -> None:
 
 
 def _age(part: Part) -> tuple[str, str]:
-    return str(part.get("when", "")), json.dumps(part, sort_keys=True)
+    return str(part.get("when", "")), _text(part)
+
+
+def _text(told: Mapping[str, Any]) -> str:
+    return json.dumps(told, sort_keys=True)
 
 
 def _one_identity(cells: Iterable[Mapping[str, Any]]) -> None:

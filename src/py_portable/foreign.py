@@ -37,9 +37,12 @@ class Foreign:
 
 def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk) -> Sequence[CellResult]:
     """Raises ConfigError where there is nothing to start at the path."""
-    path = foreign.path.absolute()
+    # Not resolved: a link is started by its own name. "." and ".." are no names to show it by.
+    path = Path(os.path.abspath(foreign.path))  # noqa: PTH100
     if not path.exists():
         raise ConfigError("there is no such file or folder", where=str(foreign.path))
+    if not (path.is_file() or path.is_dir()) or not path.name:
+        raise ConfigError("is neither a file nor a folder of an app", where=str(foreign.path))
     if path.is_file() and not os.access(path, os.X_OK):
         raise ConfigError("is not executable", where=str(foreign.path), hint=f"chmod +x {foreign.path}")
     start = FORMATS["file"].start(Made(path.name, "file", path, {}))

@@ -52,16 +52,16 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
             hint=f"there are: {', '.join(spec.name for spec in config.portability.images)}",
         )
     prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
-    if wanted.controls:
+    if wanted.controls and not wanted.images:
         prefixes.append("control ")
     built = building.build(session, wanted.artifacts, prefixes)
     cells = _cells(session, wanted, built)
     bench = bench_of(session)
     results = proving.run(cells, bench, tell)
-    images = {
-        name: built.report.images[node]
+    # An image that this run does not use is the one of the lock, so that what was seen on it stays.
+    identities = {
+        name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(node)
         for name, node in built.plan.images.items()
-        if node in built.report.images
     }
     part = {
         **session.told(),
@@ -70,9 +70,12 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
         "artifacts": built.rows,
         "cells": [result.told() for result in results],
     }
-    scope = [*built.plan.artifacts, "images:", *wanted.images, "probes:", *(wanted.probes or ("all",))]
+    scope = [f"artifact {name}" for name in built.plan.artifacts]
+    scope += [f"image {name}" for name in wanted.images]
+    scope += ["all probes"] if wanted.probes is None else [f"probe {name}" for name in wanted.probes]
+    scope += ["controls"] if wanted.controls else []
     evidence.write_part(session.dist / building.EVIDENCE, "portability", scope, part)
-    merged = building.refresh(session, {name: image.identity for name, image in images.items()})
+    merged = building.refresh(session, identities)
     conclusions = conclude(
         {**merged, "cells": part["cells"], "artifacts": list(built.rows), "expected_cells": len(cells)},
         allow_unproven=allow_unproven,

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import __version__
+from py_portable import __version__, resources
 from py_portable.command import Outcome
 from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.engines.base import Engine, EngineInfo, Job
 from py_portable.engines.select import select
 from py_portable.errors import ConfigError
+from py_portable.fetch import Pin
+from py_portable.interpreters.source import pin as interpreter_pin
 from py_portable.lock import model as lock_model
 from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver, Target
@@ -93,12 +95,32 @@ class Session:
             self.talk.say(f"resolving {name}")
             lock = lock.with_house(name, resolver.resolve(old, update))
         lock = replace(lock, houses={name: lock.houses[name] for name in lock.houses if name in wanted})
+        lock = self._pinned(lock)
         self.write_lock(lock)
         return lock
+
+    def _pinned(self, lock: Lock) -> Lock:
+        """The lock with what this version of the kit pins; a newer kit may bring other interpreters and tools."""
+        pins = {f"cpython {python}": _told(interpreter_pin(python)) for _, python in houses(self.config)}
+        pins["build tools"] = f"sha256:{resources.sha256('tools.txt')}"
+        for name, told in pins.items():
+            old = lock.pins.get(name)
+            if old is None or old == told:
+                continue
+            if self.locked:
+                raise ConfigError(
+                    f"{name} is {told} in this version of py-portable, locked is {old}",
+                    where=self.lock_path.name,
+                    hint="take the version of py-portable that made the lock, or run without --locked",
+                )
+            self.talk.say(f"{name}: {old} becomes {told}")
+        return replace(lock, pins=pins)
 
     def write_lock(self, lock: Lock) -> None:
         text = lock_model.dumps(lock)
         path = self.lock_path
+        if self.locked:
+            return
         if path.exists() and path.read_text() == text:
             return
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
@@ -195,6 +217,10 @@ def cpu_flags() -> str:
         if line.startswith(("flags", "Features")):
             return " ".join(sorted(line.partition(":")[2].split()))
     return ""
+
+
+def _told(pin: Pin) -> str:
+    return f"{pin.version} sha256:{pin.sha256}"
 
 
 def _lock_name(config: Path) -> str:

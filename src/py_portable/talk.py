@@ -19,11 +19,7 @@ class Talk:
         """One line for a step that starts or ends; kept for the evidence when it ends."""
         if what in ("done", "cached"):
             self.steps.append({"name": name, "cached": what == "cached", "seconds": round(seconds, 3)})
-        if (
-            what == "started"
-            or (what == "cached" and not self.verbose)
-            or (what == "done" and seconds < 0.05)
-        ):
+        if (what == "cached" and not self.verbose) or (what == "done" and seconds < 0.05):
             return
         took = f" ({seconds:.1f} s)" if what == "done" else ""
         self.say(f"{what:>7}  {name}{took}")

@@ -67,6 +67,7 @@ def test_mirrors_logins_and_shell_text_stand_in_files_only() -> None:
         assert secret not in repr(made)
     assert made.files["before"] == spec.before
     assert made.files["ca.crt"] == "CERT"
+    assert made.files["apt.inside.conf"].endswith('Acquire::https::CAInfo "/run/py-portable/ca.crt";\n')
     assert 'Acquire::http::Proxy "http://you:hidden@proxy.test";' in made.files["apt.conf"]
     assert "http://me:secret@mirror.test/debian bullseye-updates main" in made.files["sources.list"]
     assert "--include=g++,zlib1g-dev" in made.argv

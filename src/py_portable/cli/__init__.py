@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -11,7 +12,9 @@ import click
 
 from py_portable import __version__
 from py_portable.cli import build, config, machine, portability, wheels
-from py_portable.errors import PortableError
+from py_portable.cli.show import lines
+from py_portable.command import end_all
+from py_portable.errors import MachineError, PortableError
 from py_portable.redact import hide
 
 INTERRUPTED = 130
@@ -36,6 +39,10 @@ for room in (config, build, portability, wheels, machine):
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's status; never a traceback for a user's mistake."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of another encoding is no reason to stop half way.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(args, standalone_mode=False)
         sys.stdout.flush()
@@ -48,19 +55,24 @@ def main(args: list[str] | None = None) -> None:
         print("Interrupted.", file=sys.stderr)
         status = INTERRUPTED
     except PortableError as problem:
-        print(hide(problem.render()), file=sys.stderr)
+        print(hide(lines(problem.render())), file=sys.stderr)
         status = problem.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         status = 1
+    except OSError as problem:
+        # What is not foreseen elsewhere: a folder that may not be written, a full disk, a folder that is gone.
+        print(hide(lines(f"Error: {problem}")), file=sys.stderr)
+        status = MachineError.exit_code
     except Exception:
         print(hide(traceback.format_exc()), file=sys.stderr)
         print(
             "Error: this is a defect of py-portable: please report it with the lines above", file=sys.stderr
         )
         status = 70
-    # Worker threads that wait for an interrupted step must not keep the process: their children are dead.
+    # Worker threads that wait for an interrupted step must not keep the process, nor leave it behind.
     if status == INTERRUPTED:
+        end_all()
         sys.stdout.flush()
         os._exit(status)
     sys.exit(status or 0)

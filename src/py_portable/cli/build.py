@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,14 @@ def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
 
     session = open_session(common)
     built = building.build(session, artifacts)
-    merged = building.refresh(session)
+    known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
+    merged = building.refresh(session, known)
     path = session.dist / "evidence.json"
-    known = evidence.read(path).get("conclusions") if path.exists() else None
-    evidence.write(path, {**merged, **({"conclusions": known} if known else {})})
+    old = evidence.read(path) if path.exists() else {}
+    # What was concluded holds as long as the artifacts and the cells are the same.
+    if old.get("conclusions") and all(_what(old, name) == _what(merged, name) for name in _BASIS):
+        merged["conclusions"] = old["conclusions"]
+    evidence.write(path, merged)
     if common["as_json"]:
         click.echo(json.dumps(list(built.rows), indent=1))
     else:
@@ -78,6 +83,13 @@ def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
     if built.failures:
         echo_failures(built.failures)
         raise click.exceptions.Exit(4)
+
+
+_BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}
+
+
+def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.get(key) for key in _BASIS[name]) for row in told.get(name, ())]
 
 
 def _shown(path: str) -> str:

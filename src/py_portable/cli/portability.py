@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from py_portable.cli.options import common, open_session
-from py_portable.cli.show import echo_cell, echo_failures, table
+from py_portable.cli.show import clean, echo_cell, echo_failures, table
+
+MAX_SECONDS = 86400
 
 
 @click.command()
@@ -82,6 +85,11 @@ def prove(
     from py_portable.foreign import Foreign, prove_foreign
     from py_portable.talk import Talk
 
+    if not re.fullmatch(r"pass|fail:[A-Za-z0-9][A-Za-z0-9 ._:-]*", expect):
+        raise click.UsageError(f"--expect {expect!r}: expected pass or fail:REASON, such as fail:musl")
+    # Written so that "nan" fails too.
+    if not 0 < timeout <= MAX_SECONDS:
+        raise click.UsageError(f"--timeout {timeout:g}: expected seconds, more than 0, at most {MAX_SECONDS}")
     smoke = Smoke(args=args, stdout=stdout, exit=exit_status, timeout=timeout)
     proved = prove_foreign(
         Foreign(path, images, ("plain", *(_probes(probes) or ())), smoke, expect),
@@ -112,7 +120,7 @@ def merge(files: tuple[Path, ...], output: Path | None) -> None:
     else:
         click.echo(json.dumps(told, indent=1, sort_keys=True))
     for problem in conclusions.problems:
-        click.echo(problem, err=True)
+        click.echo(clean(problem), err=True)
     if conclusions.problems:
         raise click.exceptions.Exit(1)
 
@@ -144,11 +152,11 @@ def _conclude(proved: Any) -> None:
     click.echo("")
     click.echo(table(("artifact", "measured floor", "proven floor", "holes"), rows))
     for control in conclusions.controls:
-        click.echo(f"control {control.name}: {control.verdict}: {control.detail}")
+        click.echo(f"control {control.name}: {control.verdict}: {clean(control.detail)}")
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(conclusions.counts.items()))
     click.echo(f"\n{conclusions.verdict}: {counts}; evidence: {proved.evidence}")
     for problem in conclusions.problems:
-        click.echo(f"  {problem}")
+        click.echo(f"  {clean(problem)}")
 
 
 COMMANDS = (portability, prove, merge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import click
@@ -10,10 +11,17 @@ from py_portable.errors import Blocked, PortableError
 from py_portable.evidence import CellResult
 from py_portable.redact import hide
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
+
 
 def clean(text: str) -> str:
     """One line with what is not printable escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def lines(text: str) -> str:
+    """Several lines, as the log of a build: colours are left out, what else is not printable is escaped."""
+    return "\n".join(clean(line) for line in _COLOUR.sub("", text).expandtabs().split("\n"))
 
 
 def cell_line(cell: CellResult) -> str:
@@ -21,9 +29,8 @@ def cell_line(cell: CellResult) -> str:
     condition = (
         "" if cell.condition in ("plain",) or cell.condition.startswith("control:") else f", {cell.condition}"
     )
-    name = (
-        f"{cell.condition.replace(':', ' ')} of {cell.artifact}" if ":" in cell.condition else cell.artifact
-    )
+    artifact = clean(cell.artifact)
+    name = f"{cell.condition.replace(':', ' ')} of {artifact}" if ":" in cell.condition else artifact
     where = f"{cell.image}{condition}"
     why = clean(cell.detail or cell.reason or "")
     again = f"; reproduce: {cell.reproduce}" if cell.reproduce else ""
@@ -52,7 +59,7 @@ def echo_failures(failures: Mapping[str, PortableError]) -> None:
     for name, problem in failures.items():
         # What lies between a cause and an artifact is of no use to anybody.
         if not isinstance(problem, Blocked) or name.startswith("artifact "):
-            click.echo(hide(problem.render()), err=True)
+            click.echo(hide(lines(problem.render())), err=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

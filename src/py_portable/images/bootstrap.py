@@ -26,7 +26,27 @@ from py_portable.images.recipe import (
 )
 
 _PLACE = "py-portable-bootstrap-"
+# mmdebstrap's mounts would show on the whole machine, and outlive it where it is killed; and it would outlive
+# us. An ordinary user's are in a user namespace anyway.
+_DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
+_GUARD: Mapping[Mode, tuple[str, ...]] = {
+    "root": (
+        *_DIES_WITH_US,
+        *(
+            "unshare",
+            "--mount",
+            "--propagation=private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--",
+        ),
+    ),
+    "unshare": _DIES_WITH_US,
+}
 _CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
@@ -81,9 +101,16 @@ def bootstrap(
     with _place(prefix) as place:
         made = recipe(spec, setup, mode=mode, place=place, ca_bundle=ca_bundle)
         _write(made, place)
-        outcome = command.run(
-            made.argv, env=_environment(environ, spec, place), timeout=spec.timeout, log=log, cwd=place
-        )
+        try:
+            outcome = command.run(
+                [*_GUARD[mode], *made.argv],
+                env=_environment(environ, spec, place),
+                timeout=spec.timeout,
+                log=log,
+                cwd=place,
+            )
+        finally:
+            _scrub(log)
         if not outcome.ok:
             raise _failure(spec, outcome)
         try:
@@ -139,7 +166,8 @@ def _environment(environ: Mapping[str, str], spec: BootstrapSpec, place: Path) -
 
 
 def _ca_bundle(setup: apt.AptSetup, environ: Mapping[str, str]) -> str | None:
-    candidates = [setup.ca_bundle, *(Path(environ[name]) for name in _CA_VARIABLES if environ.get(name))]
+    named = (Path(environ[name]) for name in _CA_VARIABLES if environ.get(name))
+    candidates = [setup.ca_bundle, *named, _SYSTEM_CA]
     for path in candidates:
         if path is not None and path.is_file():
             return path.read_text("utf-8", "replace")
@@ -166,6 +194,15 @@ def _place(prefix: tuple[str, ...]) -> Iterator[Path]:
 
 def _remove(folder: Path, prefix: tuple[str, ...]) -> None:
     command.run([*prefix, "rm", "-rf", "--one-file-system", "--", str(folder)], timeout=300)
+
+
+def _scrub(log: Path | None) -> None:
+    """apt writes a mirror's address as it was given it, login and all."""
+    with contextlib.suppress(FileNotFoundError):
+        if log is not None:
+            text = log.read_text("utf-8", "surrogateescape")
+            if (clean := problems.redact(text)) != text:
+                log.write_text(clean, "utf-8", "surrogateescape")
 
 
 def _failure(spec: BootstrapSpec, outcome: command.Outcome) -> PortableError:

@@ -63,8 +63,7 @@ _PATTERNS = (
         "inside a container, start it with more rights, or bootstrap on the host: run py-portable doctor",
     ),
     _pattern(
-        r"^.*(?:NO_PUBKEY|couldn't be verified because the public key|keyring .*(?:not|missing)"
-        r"|is not signed\.).*$",
+        r"^.*(?:NO_PUBKEY|couldn't be verified because the public key|keyring .*(?:not|missing)).*$",
         MachineError,
         "the suite's signature cannot be checked with the keys of this machine",
         "install the distribution's keyring (package debian-archive-keyring), or a newer version of it",
@@ -94,6 +93,12 @@ _PATTERNS = (
         ImageUnavailable,
         "the machine's mirror does not carry this suite",
         "old suites move to the archive of old releases: use a newer image, or a mirror that has it",
+    ),
+    _pattern(
+        r"^.*is not signed\.$",
+        MachineError,
+        "the suite's signature cannot be checked with the keys of this machine",
+        "install the distribution's keyring (package debian-archive-keyring), or a newer version of it",
     ),
 )
 _NO_PACKAGE = re.compile(

@@ -19,6 +19,7 @@ EPOCH = 1735689600
 """Times inside a root are at most this (2025-01-01): the same root whenever it is made."""
 TIMEOUT_SECONDS = 1200.0
 HOOKS = ("bootstrap/setup.sh", "bootstrap/packages.sh", "bootstrap/before.sh", "bootstrap/finish.sh")
+_CA_INSIDE = "/run/py-portable/ca.crt"
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _SUITE = re.compile(r"[a-z][a-z0-9-]*")
 _DPKG_OPTIONS = (
@@ -129,7 +130,10 @@ def recipe(
         files["before"] = spec.before
         if ca_bundle is not None:
             files["ca.crt"] = ca_bundle
-            words.append(hook("customize", upload("ca.crt", "/run/py-portable/ca.crt")))
+            # apt ran outside until now; inside, minbase has no certificates of its own.
+            files["apt.inside.conf"] = files["apt.conf"] + f'Acquire::https::CAInfo "{_CA_INSIDE}";\n'
+            words.append(hook("customize", upload("ca.crt", _CA_INSIDE)))
+            words.append(hook("customize", upload("apt.inside.conf", "/etc/apt/apt.conf.d/99py-portable")))
         words.append(hook("customize", upload("before", "/run/py-portable/before")))
         words += [hook("customize", script("before.sh")), hook("customize", script("packages.sh"))]
     words.append(

@@ -54,9 +54,11 @@ class LockedHouse:
 
 @dataclass(frozen=True)
 class Lock:
-    """`images`: name -> identity. `houses`: "baseline/python" -> its resolution."""
+    """`images`: name -> identity. `houses`: "baseline/python" -> its resolution. `pins`: what the kit itself pins
+    (interpreters, build tools) -> version and digest."""
 
     images: Mapping[str, str] = field(default_factory=dict)
+    pins: Mapping[str, str] = field(default_factory=dict)
     houses: Mapping[str, LockedHouse] = field(default_factory=dict)
 
     def with_house(self, name: str, house: LockedHouse) -> Lock:
@@ -70,6 +72,7 @@ def dumps(lock: Lock) -> str:
     told = {
         "version": VERSION,
         "images": dict(lock.images),
+        "pins": dict(lock.pins),
         "houses": {k: asdict(v) for k, v in lock.houses.items()},
     }
     return json.dumps(told, indent=1, sort_keys=True) + "\n"
@@ -85,6 +88,7 @@ def loads(text: str, where: str) -> Lock:
             )
         return Lock(
             {k: _text(v) for k, v in told["images"].items()},
+            {k: _text(v) for k, v in told["pins"].items()},
             {k: _house(v) for k, v in told["houses"].items()},
         )
     except json.JSONDecodeError as problem:

@@ -138,7 +138,9 @@ def _file_names(told: Any) -> list[str]:
     found: list[str] = []
     for key, value in told.items() if isinstance(told, dict) else ():
         if key == "file":
-            found += [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)]
+            found += [
+                name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)
+            ]
         else:
             found += _file_names(value)
     return found

@@ -112,8 +112,10 @@ class Context:
             ),
             hostname="build",
         )
-        outcome = self.env.engine.run(job, timeout=timeout, log=self.log)
-        _scrub(self.log, self.env.pass_env)
+        try:
+            outcome = self.env.engine.run(job, timeout=timeout, log=self.log)
+        finally:
+            _scrub(self.log, self.env.pass_env)
         command.require(outcome, what=f"{self.name}", error=BuildFailed, hint=hint)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,10 @@ Tell = Callable[[str, str, float], None]
 """(name, "started" | "cached" | "done" | "failed", seconds)"""
 
 
+class _Stopped(Exception):
+    """The run was given up while this node waited for its turn."""
+
+
 class Runner:
     """One run over one store. `tell` is called from worker threads, one call at a time."""
 
@@ -43,12 +48,14 @@ class Runner:
         self._failures: dict[str, PortableError] = {}
         self._keys: dict[str, str] = {}
         self._talk = threading.Lock()
+        self._stopped = threading.Event()
 
     def run(self, nodes: Mapping[str, Node], wanted: Iterable[str]) -> Report:
         """Make the wanted nodes and all they need. A failure stops only what needs it."""
         waiting = ordered(nodes, wanted)
         running: dict[Future[None], str] = {}
-        pool = ThreadPoolExecutor(sum(LANES.values()))
+        # The lanes say how many work at once; a thread for each node, so that one lane's queue never stops another.
+        pool = ThreadPoolExecutor(max(1, len(waiting)))
         try:
             while waiting or running:
                 ready = [n for n in waiting if all(self._ended(need) for need in n.all_needs)]
@@ -67,6 +74,7 @@ class Runner:
                         del running[future]
                         future.result()
         except BaseException:
+            self._stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         pool.shutdown()
@@ -86,7 +94,7 @@ class Runner:
             self._say(node.name, "failed", 0.0)
 
     def _image(self, node: ImageNode) -> None:
-        with self._lanes[node.lane]:
+        with self._lane(node):
             started = time.monotonic()
             self._images[node.name] = images.resolve(
                 node.image,
@@ -123,7 +131,7 @@ class Runner:
             )
             return step.action(context) or {}
 
-        with self._lanes[step.lane]:
+        with self._lane(step):
             self._say(step.name, "started", 0.0)
             started = time.monotonic()
             entry = self.env.store.make(step_key, build)
@@ -131,6 +139,13 @@ class Runner:
         result = Result(entry.path, entry.digest, entry.meta, entry.log)
         self._results[step.name] = replace(result, cached=not ran, seconds=seconds)
         self._say(step.name, "done", seconds)
+
+    @contextlib.contextmanager
+    def _lane(self, node: Node) -> Iterator[None]:
+        with self._lanes[node.lane]:
+            if self._stopped.is_set():
+                raise _Stopped(node.name)
+            yield
 
     def _digest(self, name: str) -> str:
         return self._images[name].identity if name in self._images else self._results[name].digest

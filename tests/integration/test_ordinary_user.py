@@ -1,0 +1,79 @@
+"""The kit as an ordinary user: an image of its own, real starts, nothing left that it cannot remove."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from py_portable.engines import ids
+from tests.integration.conftest import REPOSITORY
+
+pytestmark = pytest.mark.integration
+
+USER = "py-portable-t2"
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    texts = [Path(name).read_text() for name in ("/etc/subuid", "/etc/subgid") if Path(name).exists()]
+    subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", USER], check=True)
+    try:
+        if not ids.subid_ranges(Path("/etc/subuid").read_text(), USER, -1):
+            first = ids.free_range(*texts)
+            span = f"{first}-{first + ids.FULL_RANGE - 1}"
+            subprocess.run(["usermod", "--add-subuids", span, "--add-subgids", span, USER], check=True)
+        yield Path(pwd.getpwnam(USER).pw_dir)
+    finally:
+        subprocess.run(["userdel", "--remove", USER], check=True, capture_output=True)
+
+
+def as_user(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line from a copy that the user can read, with a Python that the user can start."""
+    who = pwd.getpwnam(USER)
+    # setpriv itself may still look into folders of root at its exec; what `env` execs may not.
+    prefix = ["setpriv", "--reuid", str(who.pw_uid), "--regid", str(who.pw_gid), "--init-groups", "--", "env"]
+    env = {name: os.environ[name] for name in ("SSL_CERT_FILE", "http_proxy", "https_proxy") if name in os.environ}
+    env |= {"HOME": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(home / "kit")}
+    for python in (sys.executable, "/usr/bin/python3"):
+        test = [*prefix, python, "-c", "import sys, yaml; sys.exit(sys.version_info < (3, 11))"]
+        if subprocess.run(test, env=env, capture_output=True, cwd="/").returncode == 0:
+            return subprocess.run(
+                [*prefix, python, "-m", "py_portable", *words], env=env, cwd="/", capture_output=True, text=True
+            )
+    pytest.skip("no Python 3.11 that an ordinary user can start")
+
+
+def test_an_image_of_its_own_and_cells_on_it(home: Path) -> None:
+    kit = home / "kit"
+    (site,) = {p for p in map(Path, sys.path) if p.name == "site-packages" and (p / "yaml").exists()}
+    shutil.copytree(site, kit, symlinks=True, ignore=shutil.ignore_patterns("mypy*", "__pycache__", "ruff*"))
+    shutil.copytree(REPOSITORY / "src" / "py_portable", kit / "py_portable", dirs_exist_ok=True)
+    tool = home / "tool"
+    tool.write_text("#!/bin/sh\nid -u\n! mount -o remount,rw / 2>/dev/null && ! echo x >/etc/shadow\n")
+    tool.chmod(0o755)
+    subprocess.run(["chown", "-R", USER, str(home)], check=True)
+    home.chmod(0o755)
+    words = ("prove", str(tool), "--image", "debian:12", "--probes", "read-only,no-home", "--json")
+
+    done = as_user(home, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cells = json.loads(done.stdout)
+    assert [(c["verdict"], c["isolation"], c["stdout_tail"]) for c in cells] == [("PASS", "full", "10001\n")] * 3
+
+    # The second run takes the image from the store, and what was made can be collected again.
+    again = as_user(home, *words)
+    assert again.returncode == 0 and all(c["cached"] for c in json.loads(again.stdout))
+    assert {c["image_identity"] for c in json.loads(again.stdout)} == {cells[0]["image_identity"]}
+    collected = as_user(home, "gc", "--keep-days", "0")
+    assert collected.returncode == 0, collected.stderr
+    assert not list((home / ".cache" / "py-portable" / "objects").glob("*/*/out/root"))

@@ -1,0 +1,250 @@
+"""Plans: what keys depend on, and which nodes a config comes to. Nothing runs here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from py_portable import resources
+from py_portable.config import Config, parse
+from py_portable.errors import ConfigError
+from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage
+from py_portable.plan.assemble import Plan, assemble, houses, target
+from py_portable.plan.step import ImageNode, Step, key, ordered
+
+
+def action(ctx: object) -> None:
+    raise AssertionError("plans run nothing")
+
+
+def other_action(ctx: object) -> None:
+    raise AssertionError("plans run nothing")
+
+
+STEP = Step("compile", action, {"a": 1, "b": [1, 2]}, ("in",), ("build/wheel.sh",), image="base")
+DIGESTS = {"in": "sha256:in", "base": "sha256:base"}
+
+
+def keyed(step: Step, digests: Mapping[str, str] = DIGESTS, epoch: int = 0) -> str:
+    return key(step, digests, epoch=epoch)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(STEP, params={"a": 2, "b": [1, 2]}),
+        replace(STEP, params={"a": 1, "b": [2, 1]}),
+        replace(STEP, params={}),
+        replace(STEP, scripts=("build/tools.sh",)),
+        replace(STEP, scripts=()),
+        replace(STEP, action=other_action),
+        replace(STEP, image=None),
+    ],
+)
+def test_a_key_changes_with_what_decides_the_result(other: Step) -> None:
+    assert keyed(other) != keyed(STEP)
+
+
+@pytest.mark.parametrize("name", ["in", "base"])
+def test_a_key_changes_with_every_input(name: str) -> None:
+    assert keyed(STEP, DIGESTS | {name: "sha256:other"}) != keyed(STEP)
+
+
+def test_a_key_changes_with_the_epoch() -> None:
+    assert keyed(STEP, epoch=1) != keyed(STEP)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(STEP, name="other name"),
+        replace(STEP, params={"b": (1, 2), "a": 1}),
+        replace(STEP, locals={"source": Path("/somewhere")}),
+        replace(STEP, lane="io"),
+    ],
+)
+def test_a_key_does_not_change_with_names_places_or_lanes(other: Step) -> None:
+    assert keyed(other) == keyed(STEP)
+
+
+def test_renaming_an_input_changes_no_key() -> None:
+    renamed = replace(STEP, needs=("renamed",))
+    assert keyed(renamed, {"renamed": "sha256:in", "base": "sha256:base"}) == keyed(STEP)
+
+
+@pytest.mark.parametrize("name", ["https_proxy", "PY_PORTABLE_STORE", "HOME", "LANG"])
+def test_a_key_does_not_change_with_the_environment(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = keyed(STEP)
+    monkeypatch.setenv(name, "http://user:secret@proxy")
+    assert keyed(STEP) == before
+
+
+def test_a_key_is_a_digest() -> None:
+    assert len(keyed(STEP)) == 64
+    assert not set(keyed(STEP)) - set("0123456789abcdef")
+
+
+def node(name: str, *needs: str) -> Step:
+    return Step(name, action, needs=needs)
+
+
+def test_nodes_come_after_what_they_need_and_nothing_else_comes() -> None:
+    nodes = {n.name: n for n in (node("c", "a", "b"), node("b", "a"), node("a"), node("unwanted"))}
+    assert [n.name for n in ordered(nodes, ["c", "a"])] == ["a", "b", "c"]
+
+
+def test_an_image_comes_before_the_step_that_runs_in_it() -> None:
+    nodes = {"s": replace(node("s"), image="i"), "i": ImageNode("i", "debian:11")}
+    assert [n.name for n in ordered(nodes, ["s"])] == ["i", "s"]
+
+
+# ---------------------------------------------------------------------------------------------- assemble
+
+CONFIG: dict[str, Any] = {
+    "version": 1,
+    "app": {"source": "app", "script": "myapp"},
+    "python": "3.13",
+    "baselines": {"default": {"image": "debian:11", "packages": ["libpq-dev"]}},
+    "artifacts": {
+        "wheels": {"format": "wheelhouse"},
+        "binary": {"format": "nuitka-onefile"},
+        "folder": {"format": "nuitka-standalone"},
+        "made": {"format": "file", "path": "made"},
+    },
+    "portability": {"images": ["debian:11", "debian:13"], "controls": ["built-too-new"]},
+}
+
+
+def config(base: Path, **changes: Any) -> Config:
+    (base / "app").mkdir(exist_ok=True)
+    (base / "app" / "pyproject.toml").write_text('[project]\nname = "My.App"\nversion = "1"\n')
+    return parse(json.dumps(CONFIG | changes).encode(), "portable.yaml", base)
+
+
+def locked(name: str) -> LockedPackage:
+    return LockedPackage(LockedFile(name.partition("-")[0], "1.0", name, "0" * 64, 1))
+
+
+LOCK = Lock(
+    images={"image debian:11": "sha256:eleven", "baseline default": "sha256:base"},
+    houses={"default/3.13": LockedHouse("x", (locked("a-1.0-py3-none-any.whl"), locked("b-1.0.tar.gz")))},
+)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    return assemble(config(tmp_path), LOCK)
+
+
+def test_every_artifact_has_its_node_and_what_is_made_elsewhere_has_none(plan: Plan) -> None:
+    assert plan.artifacts == {
+        "wheels": "artifact wheels",
+        "binary": "artifact binary",
+        "folder": "artifact folder",
+        "made": None,
+    }
+    assert plan.images == {"debian:11": "image debian:11", "debian:13": "image debian:13"}
+
+
+def test_every_need_is_a_node_and_every_script_is_there(plan: Plan) -> None:
+    for one in plan.nodes.values():
+        assert not [need for need in one.all_needs if need not in plan.nodes]
+        if isinstance(one, Step):
+            assert not [name for name in one.scripts if not resources.path(name).is_file()]
+            json.dumps(one.params)
+    assert len(ordered(plan.nodes, plan.nodes)) == len(plan.nodes)
+
+
+def test_one_wheelhouse_and_one_interpreter_serve_all_artifacts(plan: Plan) -> None:
+    kinds = [name.split(" ")[0] for name in plan.nodes]
+    assert (kinds.count("interpreter"), kinds.count("wheelhouse"), kinds.count("baseline")) == (1, 1, 1)
+
+
+def test_sdists_and_the_app_are_compiled_in_the_baseline_and_wheels_are_not(plan: Plan) -> None:
+    compiled = [n for n in plan.nodes.values() if n.name.startswith("wheel ") and isinstance(n, Step)]
+    assert [(n.name, n.image) for n in compiled] == [
+        ("wheel b-1.0 3.13 (default)", "baseline default"),
+        ("wheel of the app 3.13 (default)", "baseline default"),
+    ]
+
+
+def test_locked_identities_reach_the_images(plan: Plan) -> None:
+    locks = {n.name: n.locked for n in plan.nodes.values() if isinstance(n, ImageNode)}
+    assert locks == {
+        "image debian:11": "sha256:eleven",
+        "image debian:13": None,
+        "baseline default": "sha256:base",
+        "control baseline debian:13": None,
+    }
+
+
+def test_where_the_source_lies_is_in_no_key(tmp_path: Path) -> None:
+    plans = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        plans.append(assemble(config(tmp_path / name), LOCK))
+    one, two = (plan.nodes["wheel of the app 3.13 (default)"] for plan in plans)
+    assert isinstance(one, Step)
+    assert isinstance(two, Step)
+    assert one.locals != two.locals
+    assert one.params == two.params
+    assert str(tmp_path) not in json.dumps([n.params for n in plans[0].nodes.values() if isinstance(n, Step)])
+
+
+def test_the_control_is_the_same_artifact_with_its_compilers_image_alone_changed(plan: Plan) -> None:
+    (control,) = plan.controls
+    assert (control.artifact, control.fails_on, control.passes_on, control.reason) == (
+        "folder",
+        "debian:11",
+        "debian:13",
+        "glibc",
+    )
+    wrong, right = plan.nodes[control.node], plan.nodes["artifact folder"]
+    assert isinstance(wrong, Step)
+    assert isinstance(right, Step)
+    assert wrong.image == "control baseline debian:13"
+    assert replace(wrong, name=right.name, image=right.image) == right
+    assert control.node not in plan.artifacts.values()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"portability": {"images": ["debian:11"], "controls": ["built-too-new"]}},
+            "needs an older and a newer image in portability.images",
+        ),
+        ({"artifacts": ["wheelhouse"]}, "no artifact's format can be built too new"),
+    ],
+)
+def test_a_control_that_cannot_be_is_left_out_with_the_reason(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    made = assemble(config(tmp_path, **changes), LOCK)
+    assert made.controls == ()
+    assert made.left_out == (("control built-too-new", why),)
+
+
+def test_only_the_named_artifacts_are_planned(tmp_path: Path) -> None:
+    made = assemble(config(tmp_path), LOCK, artifacts=["made"])
+    assert made.artifacts == {"made": None}
+    assert [name for name in made.nodes if not name.startswith("image ")] == []
+    assert ("binary", "not asked for") in made.left_out
+
+
+def test_houses_are_asked_for_once(tmp_path: Path) -> None:
+    assert houses(config(tmp_path)) == [("default", "3.13")]
+    assert houses(config(tmp_path, artifacts={"made": {"format": "file", "path": "x"}})) == []
+
+
+def test_a_baseline_whose_glibc_nobody_knows_is_a_config_error(tmp_path: Path) -> None:
+    unknown = config(tmp_path, baselines={"default": {"image": "mine:1"}}, wheels={"max-glibc": "2.28"})
+    assert target(unknown, "default", "3.13")["max_glibc"] == "2.28"
+    bare = replace(unknown, wheels=replace(unknown.wheels, max_glibc=None))
+    with pytest.raises(ConfigError, match="nothing tells the glibc of mine:1"):
+        target(bare, "default", "3.13")
