@@ -64,7 +64,7 @@ def build(session: Session, artifacts: Collection[str] = (), extra_nodes: Collec
         **session.told(),
         "baselines": _baselines(session, report),
         "interpreters": _interpreters(report),
-        "wheels": wheel_rows(report),
+        "wheels": wheel_rows(report.results),
         "artifacts": rows,
         "steps": [{**step, "log": _log(report, str(step["name"]))} for step in session.talk.steps],
     }

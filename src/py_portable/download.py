@@ -43,10 +43,24 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Route:
+    """How servers are reached, where more is configured than the environment says."""
+
+    ca_bundle: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    unverified_hosts: frozenset[str] = frozenset()
+    """Hosts (`name` or `name:port`) whose certificates the user has said not to check."""
+
+    def verifies(self, host: str | None, port: int | None) -> bool:
+        return not {host, f"{host}:{port}"} & self.unverified_hosts
+
+
+@dataclass(frozen=True)
 class Url:
     """An http or https address. Logins in it or in the netrc file are used, and never shown."""
 
     url: str = field(repr=False)
+    route: Route = Route()
 
     @property
     def name(self) -> str:
@@ -56,8 +70,10 @@ class Url:
         end = time.monotonic() + limits.total
         try:
             request = _request(self.url)
-            _resolvable(self.url, limits.idle)
-            with _opener().open(request, timeout=limits.idle) as answer, target.open("xb") as stream:
+            if not self.route.proxy:
+                _resolvable(self.url, limits.idle)
+            opener = _opener(self.url, self.route)
+            with opener.open(request, timeout=limits.idle) as answer, target.open("xb") as stream:
                 _copy(answer, stream.write, max_bytes, end)
         except urllib.error.HTTPError as problem:
             if "infinite loop" in str(problem.reason or problem):
@@ -114,14 +130,22 @@ def _netrc(host: str) -> tuple[str, str] | None:
     return (found[0], found[2] or "") if found else None
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    context = _context(tuple(os.environ.get(name, "") for name in _CA_VARIABLES))
-    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+def _opener(url: str, route: Route) -> urllib.request.OpenerDirector:
+    bundles = (*(os.environ.get(name, "") for name in _CA_VARIABLES), route.ca_bundle or "")
+    parts = urlsplit(url)
+    context = _context(bundles, route.verifies(parts.hostname, parts.port))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
+    if route.proxy:
+        handlers.append(urllib.request.ProxyHandler({"http": route.proxy, "https": route.proxy}))
+    return urllib.request.build_opener(*handlers)
 
 
 @lru_cache(maxsize=4)
-def _context(bundles: tuple[str, ...]) -> ssl.SSLContext:
+def _context(bundles: tuple[str, ...], verified: bool) -> ssl.SSLContext:
     context = ssl.create_default_context()
+    if not verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     for bundle in bundles:
         if bundle and Path(bundle).is_file():
             context.load_verify_locations(bundle)

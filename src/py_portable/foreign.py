@@ -14,12 +14,12 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made
 from py_portable.native.stored import helpers
-from py_portable.plan.step import ImageNode
 from py_portable.prove import cells as proving
 from py_portable.prove.cells import Bench, Cell
-from py_portable.run.context import Environment
 from py_portable.run.runner import Runner
 from py_portable.session import DEFAULT_EPOCH, LazyEngine, cpu_flags
+from py_portable.steps.context import Environment
+from py_portable.steps.graph import ImageNode
 from py_portable.store import Store, default_root, digest
 from py_portable.talk import Talk
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from py_portable import build as building
 from py_portable import evidence
-from py_portable.conclude import Conclusions, conclude
+from py_portable.conclude import BAD, Conclusions, conclude
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made
@@ -57,7 +59,7 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     built = building.build(session, wanted.artifacts, prefixes)
     cells = _cells(session, wanted, built)
     bench = bench_of(session)
-    results = proving.run(cells, bench, tell)
+    results = proving.run(cells, bench, lambda result: tell(_with_reproducer(session, result)))
     # An image that this run does not use is the one of the lock, so that what was seen on it stays.
     identities = {
         name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(node)
@@ -84,6 +86,20 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     evidence.write(path, {**merged, "conclusions": conclude(merged, allow_unproven=allow_unproven).told()})
     own = {n: p for n, p in built.failures.items() if not n.startswith(("image ", "control "))}
     return Proved(tuple(results), own, conclusions, path)
+
+
+def _with_reproducer(session: Session, result: CellResult) -> CellResult:
+    """The command that does a failure again is long: into a script, so that its line stays readable."""
+    if not result.reproduce or result.verdict not in BAD:
+        return result
+    folder = session.dist / "logs" / "reproduce"
+    folder.mkdir(parents=True, exist_ok=True)
+    about = f"{result.artifact} {result.image} {result.condition} {' '.join(result.argv)}"
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", about).strip("-")[:100]
+    path = folder / f"{name}.sh"
+    path.write_text(f"#!/bin/sh\nexec {result.reproduce}\n")
+    path.chmod(0o755)
+    return replace(result, reproduce=shlex.join(["sh", str(path)]))
 
 
 def bench_of(session: Session) -> Bench:

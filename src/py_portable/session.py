@@ -24,8 +24,8 @@ from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver, Target
 from py_portable.native.stored import helpers
 from py_portable.plan.assemble import Plan, assemble, houses, target
-from py_portable.run.context import Environment
 from py_portable.run.runner import Report, Runner
+from py_portable.steps.context import Environment
 from py_portable.store import Store, default_root
 from py_portable.talk import Talk
 
@@ -67,6 +67,7 @@ class Session:
     engine: LazyEngine
     talk: Talk
     locked: bool
+    keep_on_failure: bool = False
 
     @property
     def lock_path(self) -> Path:
@@ -145,6 +146,7 @@ class Session:
             engine=self.engine,
             epoch=int(epoch) if epoch.isdigit() else DEFAULT_EPOCH,
             jobs=len(os.sched_getaffinity(0)),
+            keep=self.dist / "logs" / "kept" if self.keep_on_failure else None,
             pass_env={name: os.environ[name] for name in names if name in os.environ},
         )
 
@@ -196,6 +198,7 @@ def open_session(
     engine: str = "auto",
     talk: Talk | None = None,
     locked: bool = False,
+    keep_on_failure: bool = False,
 ) -> Session:
     """Raises ConfigError for a config that is wrong."""
     loaded = load_config(config)
@@ -207,6 +210,7 @@ def open_session(
         engine=LazyEngine(engine, functools.partial(helpers, store)),
         talk=talk or Talk(),
         locked=locked,
+        keep_on_failure=keep_on_failure,
     )
 
 

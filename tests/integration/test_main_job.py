@@ -137,10 +137,11 @@ def test_what_was_changed_in_dist_is_put_right(main_job: MainJob, tmp_path: Path
 
 
 def test_nuitkas_second_compile_hits_the_cache(main_job: MainJob) -> None:
+    """Folder and onefile are compiled one after the other from the same C files."""
     assert main_job.build.status == 0
     logs = [p.read_text(errors="replace") for p in Path(default_root(os.environ), "objects").glob("*/*/log")]
-    compiled = [text for text in logs if "--mode=onefile" in text and "--output-filename=myapp.bin" in text]
-    assert compiled and all("cache hit" in text for text in compiled)
+    compiled = [text for text in logs if "--mode=" in text and "--output-filename=myapp.bin" in text]
+    assert len(compiled) >= 2 and any("cache hit" in text for text in compiled)
 
 
 def test_foreign_ownership_and_modes(main_job: MainJob) -> None:

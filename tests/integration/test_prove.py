@@ -114,7 +114,7 @@ def test_a_foreign_image_is_unproven_with_its_reason(tmp_path: Path) -> None:
     tool = script(tmp_path, "exit 0")
     ran = portable("prove", tool, "--image", "ubuntu:20.04")
     assert ran.status == 1
-    assert ran.stdout.startswith("Unproven: tool on ubuntu:20.04: ubuntu:20.04: no registry")
+    assert ran.stdout.startswith("Unproven: tool on ubuntu:20.04: no registry")
     assert portable("prove", tool, "--image", "ubuntu:20.04", "--allow-unproven").status == 0
 
 

@@ -49,12 +49,20 @@ def test_the_proven_floor(verdicts: dict[str, str], floor: str | None, holes: tu
 
 
 def test_a_failing_probe_lifts_the_floor() -> None:
-    cells = [cell("debian:11", "PASS"), cell("debian:11", "FAIL", condition="no-home"), cell("debian:12", "PASS")]
+    cells = [
+        cell("debian:11", "PASS"),
+        cell("debian:11", "FAIL", condition="no-home"),
+        cell("debian:12", "PASS"),
+    ]
     assert proven_floor(cells).floor == "2.36"
 
 
 def test_images_of_unknown_glibc_and_cells_that_must_fail_tell_nothing_about_the_floor() -> None:
-    cells = [cell("alpine:3.22", "PASS"), cell("debian:11", "XFAIL", expect="fail:glibc"), cell("debian:12", "PASS")]
+    cells = [
+        cell("alpine:3.22", "PASS"),
+        cell("debian:11", "XFAIL", expect="fail:glibc"),
+        cell("debian:12", "PASS"),
+    ]
     assert proven_floor(cells) == Proven("2.36")
 
 
@@ -113,9 +121,21 @@ MUST, TWIN = "fail:glibc", "pass"
         ),
         ([("debian:11", "XPASS", MUST), ("debian:13", "PASS", TWIN)], "XPASS", "it passed on debian:11"),
         ([("debian:11", "XPASS", MUST), ("debian:13", "FAIL", TWIN)], "XPASS", "it passed on debian:11"),
-        ([("debian:11", "XFAIL", MUST), ("debian:13", "FAIL", TWIN)], "UNPROVEN", "control inconclusive: FAIL on debian:13"),
-        ([("debian:11", "FAIL", MUST), ("debian:13", "PASS", TWIN)], "UNPROVEN", "control inconclusive: FAIL on debian:11"),
-        ([("debian:11", "UNPROVEN", MUST), ("debian:13", "PASS", TWIN)], "UNPROVEN", "control inconclusive: UNPROVEN"),
+        (
+            [("debian:11", "XFAIL", MUST), ("debian:13", "FAIL", TWIN)],
+            "UNPROVEN",
+            "control inconclusive: FAIL on debian:13",
+        ),
+        (
+            [("debian:11", "FAIL", MUST), ("debian:13", "PASS", TWIN)],
+            "UNPROVEN",
+            "control inconclusive: FAIL on debian:11",
+        ),
+        (
+            [("debian:11", "UNPROVEN", MUST), ("debian:13", "PASS", TWIN)],
+            "UNPROVEN",
+            "control inconclusive: UNPROVEN",
+        ),
         ([("debian:11", "XFAIL", MUST)], "UNPROVEN", "control inconclusive: half of it was not run"),
         ([("debian:13", "PASS", TWIN)], "UNPROVEN", "control inconclusive: half of it was not run"),
     ],

@@ -33,9 +33,16 @@ def test_credentials_of_urls_are_hidden(text: str, shown: str) -> None:
     assert hide(text) == shown
 
 
-@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/'\""), min_size=1))
+@given(
+    st.text(
+        alphabet=st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/'\""), min_size=1
+    )
+)
 def test_whatever_a_password_holds_it_is_hidden(password: str) -> None:
-    assert hide(f"see https://user:{password}@host.example/simple now") == "see https://***@host.example/simple now"
+    assert (
+        hide(f"see https://user:{password}@host.example/simple now")
+        == "see https://***@host.example/simple now"
+    )
 
 
 def test_exit_codes_are_the_contract() -> None:
@@ -45,7 +52,11 @@ def test_exit_codes_are_the_contract() -> None:
 
 def test_an_error_shows_where_what_tail_log_and_the_next_thing_to_do() -> None:
     problem = StepError(
-        "did not work", where="step a", tail="\n".join(map(str, range(100))), log=Path("a.log"), hint="one\ntwo"
+        "did not work",
+        where="step a",
+        tail="\n".join(map(str, range(100))),
+        log=Path("a.log"),
+        hint="one\ntwo",
     )
     shown = problem.render().splitlines()
     assert shown[0] == "Error: step a: did not work"
@@ -105,7 +116,12 @@ def cell(**changes: object) -> CellResult:
         ({"seconds": 0.08, "cached": True}, "Success: binary passed on debian:11 (0.08 s, cached)"),
         ({"condition": "no-home"}, "Success: binary passed on debian:11, no-home"),
         (
-            {"verdict": "FAIL", "reason": "library", "detail": "libpq.so.5 not found", "reproduce": "bwrap x"},
+            {
+                "verdict": "FAIL",
+                "reason": "library",
+                "detail": "libpq.so.5 not found",
+                "reproduce": "bwrap x",
+            },
             "Failure: binary on debian:11: libpq.so.5 not found; reproduce: bwrap x",
         ),
         (

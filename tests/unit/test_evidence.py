@@ -46,7 +46,13 @@ CELLS = st.builds(
 )
 ROWS = st.builds(lambda name, sha256: {"name": name, "sha256": sha256}, NAMES, HASHES)
 PARTS = st.builds(
-    lambda when, artifacts, cells, kit: {"schema": 1, "when": when, "artifacts": artifacts, "cells": cells, "kit": kit},
+    lambda when, artifacts, cells, kit: {
+        "schema": 1,
+        "when": when,
+        "artifacts": artifacts,
+        "cells": cells,
+        "kit": kit,
+    },
     WHENS,
     st.lists(ROWS, max_size=3),
     st.lists(CELLS, max_size=4),
@@ -123,8 +129,12 @@ def test_cells_of_an_older_image_and_of_images_that_are_gone_are_dropped() -> No
 
 
 def test_one_image_with_two_identities_is_refused_and_named() -> None:
-    parts = [{"cells": [cell(image_identity="sha256:a"), cell(image_identity="sha256:b", condition="no-home")]}]
-    with pytest.raises(ConfigError, match=r"debian:11 has two identities.*sha256:a and sha256:b|sha256:b and sha256:a"):
+    parts = [
+        {"cells": [cell(image_identity="sha256:a"), cell(image_identity="sha256:b", condition="no-home")]}
+    ]
+    with pytest.raises(
+        ConfigError, match=r"debian:11 has two identities.*sha256:a and sha256:b|sha256:b and sha256:a"
+    ):
         evidence.merge(parts)
 
 
@@ -177,15 +187,21 @@ JSON = st.recursive(
     max_leaves=6,
 )
 WILD_CELLS = st.fixed_dictionaries(
-    {name: st.text(max_size=6) | JSON for name in ("artifact", "sha256", "image", "condition", "expect", "verdict")},
-    optional={name: JSON for name in ("image_identity", "image_glibc", "argv", "when", "optional", "detail")},
+    {
+        name: st.text(max_size=6) | JSON
+        for name in ("artifact", "sha256", "image", "condition", "expect", "verdict")
+    },
+    optional=dict.fromkeys(("image_identity", "image_glibc", "argv", "when", "optional", "detail"), JSON),
 )
 WILD = st.fixed_dictionaries(
     {"schema": st.just(1)},
     optional={
         "cells": st.lists(WILD_CELLS, max_size=3),
         "artifacts": st.lists(
-            st.fixed_dictionaries({"name": st.text(max_size=4), "sha256": st.text(max_size=4)}, optional={"measured_floor": JSON}),
+            st.fixed_dictionaries(
+                {"name": st.text(max_size=4), "sha256": st.text(max_size=4)},
+                optional={"measured_floor": JSON},
+            ),
             max_size=2,
         ),
         "expected_cells": JSON,
@@ -196,7 +212,9 @@ WILD = st.fixed_dictionaries(
 
 
 @given(told=WILD)
-def test_whatever_can_be_read_can_be_merged_and_concluded(tmp_path_factory: pytest.TempPathFactory, told: Any) -> None:
+def test_whatever_can_be_read_can_be_merged_and_concluded(
+    tmp_path_factory: pytest.TempPathFactory, told: Any
+) -> None:
     path = tmp_path_factory.getbasetemp() / "wild.json"
     path.write_text(json.dumps(told))
     try:

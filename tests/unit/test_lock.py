@@ -38,7 +38,9 @@ HOUSES = st.builds(
     st.lists(FILES, max_size=2).map(tuple),
 )
 NAMED = st.dictionaries(st.text(max_size=5), st.text(max_size=9), max_size=2)
-LOCKS = st.builds(Lock, images=NAMED, pins=NAMED, houses=st.dictionaries(st.text(max_size=5), HOUSES, max_size=2))
+LOCKS = st.builds(
+    Lock, images=NAMED, pins=NAMED, houses=st.dictionaries(st.text(max_size=5), HOUSES, max_size=2)
+)
 
 
 @given(LOCKS)
@@ -48,7 +50,9 @@ def test_a_lock_survives_being_written_and_read(lock: Lock) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_lock_or_a_config_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_bytes_are_a_lock_or_a_config_error(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     path = tmp_path_factory.getbasetemp() / "portable.lock"
     path.write_bytes(data)
     try:
@@ -135,7 +139,9 @@ def test_errors_of_a_lock_say_where_and_what_to_do() -> None:
         loads('{"version": 2}', "portable.lock")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"version": ' + "9" * 5000 + "}"], ids=["deep", "long number"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"version": ' + "9" * 5000 + "}"], ids=["deep", "long number"]
+)
 def test_json_that_is_too_much_is_a_config_error(text: str) -> None:
     with pytest.raises(ConfigError):
         loads(text, "portable.lock")
@@ -212,13 +218,20 @@ def test_what_is_to_be_compiled_is_taken_as_an_sdist_however_its_name_is_written
 
 def test_one_file_for_each_package_in_the_order_of_their_names() -> None:
     offers = [offer("b-1.0.tar.gz", "b"), offer("a-1.0.tar.gz"), offer("b-1.0-py3-none-any.whl", "b")]
-    assert [f.file for f in choose(offers, no_binary=(), **TARGET)] == ["a-1.0.tar.gz", "b-1.0-py3-none-any.whl"]
+    assert [f.file for f in choose(offers, no_binary=(), **TARGET)] == [
+        "a-1.0.tar.gz",
+        "b-1.0-py3-none-any.whl",
+    ]
 
 
 @pytest.mark.parametrize(
     ("files", "no_binary", "what"),
     [
-        (["a-1.0-cp313-cp313-manylinux_2_34_x86_64.whl"], (), "a 1.0 has no wheel for CPython 3.13, x86_64, glibc 2.31 and no sdist"),
+        (
+            ["a-1.0-cp313-cp313-manylinux_2_34_x86_64.whl"],
+            (),
+            "a 1.0 has no wheel for CPython 3.13, x86_64, glibc 2.31 and no sdist",
+        ),
         (["a-1.0-py3-none-any.whl"], ("a",), "a 1.0 has no sdist to compile"),
     ],
 )

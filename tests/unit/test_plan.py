@@ -15,7 +15,7 @@ from py_portable.config import Config, parse
 from py_portable.errors import ConfigError
 from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage
 from py_portable.plan.assemble import Plan, assemble, houses, target
-from py_portable.plan.step import ImageNode, Step, key, ordered
+from py_portable.steps.graph import ImageNode, Step, key, ordered
 
 
 def action(ctx: object) -> None:

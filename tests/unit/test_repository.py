@@ -39,6 +39,7 @@ RANK = {
     "fetch": 3,
     "config": 3,
     "lock": 4,
+    "steps": 4,
     "plan": 5,
     "run": 6,
     "evidence": 7,
@@ -110,7 +111,14 @@ def test_a_module_says_what_it_is_for_and_is_short(path: Path) -> None:
 
 def lines_of_code(text: str) -> int:
     """Lines that hold more than a comment or nothing."""
-    idle = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    idle = (
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    )
     used: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in idle:
@@ -159,7 +167,9 @@ def test_imports_point_one_way(path: Path) -> None:
         if mine in STRICT:
             assert theirs in STRICT[mine], f"{path.name}:{line} takes {module}"
         if mine in RANK and theirs in RANK:
-            assert RANK[theirs] < RANK[mine], f"{path.name}:{line}: {mine} takes from {theirs}, which comes later"
+            assert RANK[theirs] < RANK[mine], (
+                f"{path.name}:{line}: {mine} takes from {theirs}, which comes later"
+            )
 
 
 def test_only_the_command_line_knows_the_command_line() -> None:

@@ -18,7 +18,7 @@ from py_portable.cli.show import echo_failures, size, table
 @common
 def plan(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
     """Show the steps that a build and a proof come to, and what is left out and why."""
-    from py_portable.plan.step import ImageNode, ordered
+    from py_portable.steps.graph import ImageNode, ordered
 
     session = open_session(common)
     made = session.plan(session.lock(), artifacts)

@@ -67,7 +67,7 @@ def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
     made = session.lock(update, force=bool(update))
     for name, house in sorted(made.houses.items()):
         click.echo(
-            f"{name}: {len(house.packages)} packages, {sum(bool(p.build) for p in house.packages)} to compile"
+            f"{name}: {len(house.packages)} packages, {sum(not p.file.is_wheel for p in house.packages)} to compile"
         )
         for package in house.packages:
             click.echo(f"  {package.file.file}  sha256:{package.file.sha256[:16]}…")

@@ -18,11 +18,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def common(function: Command) -> Command:
-    """--config --dist --engine --locked --json -q -v; the command gets them as one `common` mapping."""
+    """The options of every command over a config; it gets them as one `common` mapping."""
 
     @functools.wraps(function)
     def wrapped(*args: Any, **options: Any) -> Any:
-        names = ("config", "dist", "engine", "locked", "as_json", "quiet", "verbose")
+        names = ("config", "dist", "engine", "locked", "keep_on_failure", "as_json", "quiet", "verbose")
         return function(*args, common={name: options.pop(name) for name in names}, **options)
 
     for option in reversed(
@@ -50,6 +50,9 @@ def common(function: Command) -> Command:
                 help="auto, bubblewrap, chroot or native.",
             ),
             click.option("--locked", is_flag=True, help="Fail where the lock would have to change."),
+            click.option(
+                "--keep-on-failure", is_flag=True, help="Keep a failed step's folder below DIST/logs/kept."
+            ),
             click.option("--json", "as_json", is_flag=True, help="Results as JSON on stdout."),
             click.option("--quiet", "-q", is_flag=True, help="Results and errors only."),
             click.option("--verbose", "-v", is_flag=True, help="Name cached steps too."),
@@ -68,4 +71,5 @@ def open_session(common: dict[str, Any]) -> Session:
         engine=common["engine"] or "auto",
         talk=Talk(common["quiet"], common["verbose"]),
         locked=common["locked"],
+        keep_on_failure=common["keep_on_failure"],
     )

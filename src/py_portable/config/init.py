@@ -108,7 +108,7 @@ def _app(folder: Path, project: _Project | None) -> list[str]:
             "  # source: .                  # or its source folder, sdist or wheel",
             "  script: http                 # which of its console scripts is the program",
         ]
-    lines = ["  source: .                    # this folder; or requirement: \"httpie==3.2.4\""]
+    lines = ['  source: .                    # this folder; or requirement: "httpie==3.2.4"']
     scripts = project.scripts if project else ()
     if not scripts:
         return [

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from py_portable.config import Artifact
 from py_portable.engines.base import Bind
-from py_portable.plan.step import Step
+from py_portable.steps.graph import Step
 
 APP = "/opt/app"
 """Where a cell shows the artifact."""

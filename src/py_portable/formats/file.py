@@ -6,7 +6,7 @@ from py_portable.config import Artifact
 from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.plan.step import Step
+from py_portable.steps.graph import Step
 
 
 class File:

@@ -11,8 +11,8 @@ from py_portable.config.glibc import version_key
 from py_portable.elf.floor import measure
 from py_portable.engines.base import Bind
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.plan.step import Step
-from py_portable.run.context import Context
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
 
 CACHE = "/cache"
 

@@ -10,8 +10,8 @@ from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.engines.base import Bind
 from py_portable.formats.base import APP, House, Install, Made, Start
-from py_portable.plan.step import Step
-from py_portable.run.context import Context
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
 
 WHEELS = "/opt/wheels"
 KIT = "/opt/kit"

@@ -12,8 +12,8 @@ from typing import Any
 from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError
 from py_portable.fetch import Pin, fetch, pins
-from py_portable.plan.step import Step
-from py_portable.run.context import Context
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
 
 PACKAGES = (
     "build-essential",

@@ -127,7 +127,7 @@ class Resolver:
             except index.ResolveError as problem:
                 failed = _BUILD_FAILED.search(problem.tail or "")
                 name = canonicalize_name(failed[1]) if failed else ""
-                if not failed or name in metadata or name == self._app_name():
+                if not failed or name in metadata:
                     raise
                 metadata[name] = self._told_by_sdist(name, failed[2])
         raise ConfigError("too many sdists that do not tell their dependencies", where="wheels.metadata")

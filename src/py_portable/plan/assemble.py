@@ -16,7 +16,7 @@ from py_portable.formats import FORMATS, House
 from py_portable.interpreters import source as interpreter_source
 from py_portable.lock.model import Lock
 from py_portable.lock.source import distribution_name
-from py_portable.plan.step import ImageNode, Node, Step
+from py_portable.steps.graph import ImageNode, Node, Step
 from py_portable.wheels import steps as wheel_steps
 from py_portable.wheels import tools
 

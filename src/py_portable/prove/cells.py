@@ -176,7 +176,8 @@ def _known(cell: Cell, bench: Bench, observations: Mapping[_Place, Observation])
     """What can be said without a start: that nothing can be shown here, or a PASS that was seen before."""
     result = _blank(cell, bench)
     if cell.image is None:
-        return replace(result, reason="image", detail=cell.unavailable)
+        why = (cell.unavailable or "it was not made").removeprefix(f"{cell.image_name}: ")
+        return replace(result, reason="image", detail=why)
     observation = observations[cell.image_name, cell.condition]
     if not observation.ok:
         return replace(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
+import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from py_portable import images
 from py_portable.errors import Blocked, PortableError
-from py_portable.plan.step import ImageNode, Node, Step, key, ordered
-from py_portable.run.context import Context, Environment, Result
+from py_portable.steps.context import Context, Environment, Result
+from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
 
 LANES = {"cores": 1, "io": 2}
 
@@ -32,30 +33,23 @@ Tell = Callable[[str, str, float], None]
 """(name, "started" | "cached" | "done" | "failed", seconds)"""
 
 
-class _Stopped(Exception):
-    """The run was given up while this node waited for its turn."""
-
-
 class Runner:
     """One run over one store. `tell` is called from worker threads, one call at a time."""
 
     def __init__(self, env: Environment, tell: Tell) -> None:
         self.env = env
         self._tell = tell
-        self._lanes = {name: threading.Semaphore(width) for name, width in LANES.items()}
         self._results: dict[str, Result] = {}
         self._images: dict[str, images.Image] = {}
         self._failures: dict[str, PortableError] = {}
         self._keys: dict[str, str] = {}
         self._talk = threading.Lock()
-        self._stopped = threading.Event()
 
     def run(self, nodes: Mapping[str, Node], wanted: Iterable[str]) -> Report:
         """Make the wanted nodes and all they need. A failure stops only what needs it."""
         waiting = ordered(nodes, wanted)
         running: dict[Future[None], str] = {}
-        # The lanes say how many work at once; a thread for each node, so that one lane's queue never stops another.
-        pool = ThreadPoolExecutor(max(1, len(waiting)))
+        lanes = {name: ThreadPoolExecutor(width) for name, width in LANES.items()}
         try:
             while waiting or running:
                 ready = [n for n in waiting if all(self._ended(need) for need in n.all_needs)]
@@ -67,17 +61,18 @@ class Runner:
                         cause = problem.cause if isinstance(problem, Blocked) else failed
                         self._failures[node.name] = Blocked(node.name, cause)
                     elif not self._ended(node.name):
-                        running[pool.submit(self._one, node)] = node.name
+                        running[lanes[node.lane].submit(self._one, node)] = node.name
                 if running:
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         del running[future]
                         future.result()
         except BaseException:
-            self._stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            for lane in lanes.values():
+                lane.shutdown(wait=False, cancel_futures=True)
             raise
-        pool.shutdown()
+        for lane in lanes.values():
+            lane.shutdown()
         return Report(dict(self._results), dict(self._images), dict(self._failures), dict(self._keys))
 
     def _ended(self, name: str) -> bool:
@@ -94,15 +89,14 @@ class Runner:
             self._say(node.name, "failed", 0.0)
 
     def _image(self, node: ImageNode) -> None:
-        with self._lane(node):
-            started = time.monotonic()
-            self._images[node.name] = images.resolve(
-                node.image,
-                packages=node.packages,
-                before=node.before,
-                store=self.env.store,
-                locked_identity=node.locked,
-            )
+        started = time.monotonic()
+        self._images[node.name] = images.resolve(
+            node.image,
+            packages=node.packages,
+            before=node.before,
+            store=self.env.store,
+            locked_identity=node.locked,
+        )
         self._say(node.name, "done", time.monotonic() - started)
 
     def _step(self, step: Step) -> None:
@@ -129,23 +123,22 @@ class Runner:
                 log=work / "log",
                 locals=step.locals,
             )
-            return step.action(context) or {}
+            try:
+                return step.action(context) or {}
+            except BaseException:
+                if self.env.keep:
+                    kept = self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", step.name)
+                    shutil.rmtree(kept, ignore_errors=True)
+                    shutil.copytree(work, kept, symlinks=True)
+                raise
 
-        with self._lane(step):
-            self._say(step.name, "started", 0.0)
-            started = time.monotonic()
-            entry = self.env.store.make(step_key, build)
+        self._say(step.name, "started", 0.0)
+        started = time.monotonic()
+        entry = self.env.store.make(step_key, build)
         seconds = time.monotonic() - started
         result = Result(entry.path, entry.digest, entry.meta, entry.log)
         self._results[step.name] = replace(result, cached=not ran, seconds=seconds)
         self._say(step.name, "done", seconds)
-
-    @contextlib.contextmanager
-    def _lane(self, node: Node) -> Iterator[None]:
-        with self._lanes[node.lane]:
-            if self._stopped.is_set():
-                raise _Stopped(node.name)
-            yield
 
     def _digest(self, name: str) -> str:
         return self._images[name].identity if name in self._images else self._results[name].digest

@@ -184,6 +184,9 @@ def offers(
         words += uv_options(settings)
         words += [*(str(f.resolve()) for f in files), *(["requirements.in"] if lines else [])]
         env = {**uv_environment(settings, environ), "UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1"}
+        if env.pop("UV_NO_CONFIG", ""):
+            # Our own file is to be read all the same, and no other.
+            words += ["--config-file", "uv.toml"]
         outcome = command.run(words, cwd=folder, env=env, timeout=900)
         if not outcome.ok:
             raise ResolveError(

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
 from py_portable.elf.floor import wheel_floor
-from py_portable.run.runner import Report
+from py_portable.steps.context import Result
 from py_portable.wheels.tags import platform
 
 
-def wheel_rows(report: Report) -> list[dict[str, Any]]:
+def wheel_rows(results: Mapping[str, Result]) -> list[dict[str, Any]]:
     """One row for each wheel of each wheelhouse."""
     rows = []
-    for name, result in report.results.items():
+    for name, result in results.items():
         if not name.startswith("wheelhouse "):
             continue
         place = name.removeprefix("wheelhouse ")
-        index = _names(report, f"wheels {place}")
+        index = _names(results, f"wheels {place}")
         built = {
-            p
-            for n in report.results
-            if n.startswith("wheel ") and n.endswith(place)
-            for p in _names(report, n)
+            p for n in results if n.startswith("wheel ") and n.endswith(place) for p in _names(results, n)
         }
         for wheel in sorted(result.path.glob("*.whl")):
             origin = "index" if wheel.name in index else "built" if wheel.name in built else "repaired"
@@ -47,6 +45,6 @@ def _row(wheel: Path, place: str, origin: str) -> dict[str, Any]:
     }
 
 
-def _names(report: Report, step: str) -> set[str]:
-    result = report.results.get(step)
+def _names(results: Mapping[str, Result], step: str) -> set[str]:
+    result = results.get(step)
     return {wheel.name for wheel in result.path.glob("*.whl")} if result else set()

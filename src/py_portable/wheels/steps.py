@@ -11,8 +11,8 @@ from typing import Any
 from py_portable.engines.base import Bind
 from py_portable.errors import UnmetError
 from py_portable.lock.model import LockedFile, LockedHouse, LockedPackage
-from py_portable.plan.step import Step
-from py_portable.run.context import Context
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
 from py_portable.wheels import check, files
 from py_portable.wheels.source import copy_source, source_digest
 

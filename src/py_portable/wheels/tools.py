@@ -11,8 +11,8 @@ from py_portable import resources
 from py_portable.engines.base import Bind
 from py_portable.errors import StepError
 from py_portable.lock.choose import choose
-from py_portable.plan.step import Step
-from py_portable.run.context import Context
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
 from py_portable.wheels import files, index
 
 FROM_SOURCE = ("nuitka",)

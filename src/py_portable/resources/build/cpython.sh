@@ -21,6 +21,9 @@ rm -rf share lib/pkgconfig lib/python3.*/test lib/python3.*/idlelib lib/python3.
 # A second copy of what lib/python3.X/config-*/ holds.
 rm -f lib/libpython3.*.a
 find . -name __pycache__ -type d -prune -exec rm -rf {} +
+# The prefix is read-only from now on: without these every start would compile what it imports. By hash, since times
+# differ from build to build; unchecked, since nobody edits a source there.
+bin/python3 -I -B -m compileall -q -f -j "$JOBS" --invalidation-mode unchecked-hash lib/python3.*/
 
 # A missing extension would only be noticed on a customer's machine.
-bin/python3 -I -c 'import bz2, ctypes, curses, dbm.gnu, hashlib, lzma, readline, sqlite3, ssl, uuid, zlib'
+bin/python3 -I -B -c 'import bz2, ctypes, curses, dbm.gnu, hashlib, lzma, readline, sqlite3, ssl, uuid, zlib'

@@ -46,7 +46,9 @@ def entry(spec: dict[str, Any], distribution: importlib.metadata.Distribution) -
         return spec["script"] or name, spec["entry_point"]
     wanted = spec["script"]
     if not wanted:
-        same = [s for s in scripts if re.sub(r"[-_.]+", "-", s).lower() == re.sub(r"[-_.]+", "-", name).lower()]
+        same = [
+            s for s in scripts if re.sub(r"[-_.]+", "-", s).lower() == re.sub(r"[-_.]+", "-", name).lower()
+        ]
         wanted = next(iter(scripts)) if len(scripts) == 1 else same[0] if same else None
     if wanted not in scripts:
         sys.exit(
@@ -70,8 +72,14 @@ def main() -> None:
     # Not named like the app: its folder comes first on the module search path.
     main_file = Path("/work/main/portable_entry.py")
     main_file.parent.mkdir()
-    call = f"sys.exit({module}.{attribute}())" if attribute else f"runpy.run_module({module!r}, run_name='__main__')"
-    main_file.write_text(f"import runpy\nimport sys\n\nimport {module}\n\nif __name__ == '__main__':\n    {call}\n")
+    call = (
+        f"sys.exit({module}.{attribute}())"
+        if attribute
+        else f"runpy.run_module({module!r}, run_name='__main__')"
+    )
+    main_file.write_text(
+        f"import runpy\nimport sys\n\nimport {module}\n\nif __name__ == '__main__':\n    {call}\n"
+    )
 
     done = compile_app(words(spec, name, distributions, modules(SITE, app), main_file))
     if done:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from py_portable import resources
 
 if TYPE_CHECKING:
-    from py_portable.run.context import Context
+    from py_portable.steps.context import Context
 
 Lane = Literal["cores", "io"]
 """`cores`: uses every core, one at a time. `io`: waits for the network or the disk, runs beside it."""

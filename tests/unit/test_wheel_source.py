@@ -1,0 +1,431 @@
+"""The app's source as it enters a build, and what project files and sdists say of themselves."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import Requirement
+
+from py_portable.errors import ConfigError
+from py_portable.lock.source import (
+    LEGACY_BUILD,
+    build_requires,
+    dependencies_fingerprint,
+    dependency_files,
+    distribution_name,
+    egg_requires,
+    sdist_build_requires,
+    sdist_requires,
+)
+from py_portable.wheels.source import copy_source, source_digest
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    folder = tmp_path / "app"
+    (folder / "src" / "app").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text("[project]\n")
+    (folder / "src" / "app" / "__init__.py").write_text("")
+    return folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_symlink() or p.is_file())
+
+
+LEFT_BEHIND = [
+    ".git/HEAD",
+    ".git",
+    "build/lib/app.py",
+    "dist/app.whl",
+    "venv/bin/python",
+    ".venv/bin/python",
+    "src/app.egg-info/PKG-INFO",
+    "src/app/__pycache__/x.pyc",
+    "src/app/x.pyc",
+    ".mypy_cache/x",
+    "node_modules/x/y.js",
+    "portable.lock",
+]
+
+
+@pytest.mark.parametrize("name", LEFT_BEHIND)
+def test_what_builds_and_tools_leave_behind_is_no_source(app: Path, tmp_path: Path, name: str) -> None:
+    before = source_digest(app)
+    (app / name).parent.mkdir(parents=True, exist_ok=True)
+    (app / name).write_text("left behind")
+    assert source_digest(app) == before
+    copy_source(app, tmp_path / "copy")
+    assert names(tmp_path / "copy") == ["pyproject.toml", "src/app/__init__.py"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "src/app/build/x.py",
+        "src/app/dist/x.py",
+        "src/app/venv/x.py",
+        "src/app/build.py",
+        "data/portable.lock",
+        "x",
+    ],
+)
+def test_a_package_may_be_called_like_a_folder_of_builds(app: Path, tmp_path: Path, name: str) -> None:
+    before = source_digest(app)
+    (app / name).parent.mkdir(parents=True, exist_ok=True)
+    (app / name).write_text("source")
+    assert source_digest(app) != before
+    copy_source(app, tmp_path / "copy")
+    assert (tmp_path / "copy" / name).read_text() == "source"
+
+
+def edit(app: Path) -> None:
+    (app / "pyproject.toml").write_text("[project] ")
+
+
+def executable(app: Path) -> None:
+    (app / "pyproject.toml").chmod(0o755)
+
+
+def move(app: Path) -> None:
+    (app / "pyproject.toml").rename(app / "pyproject.tomm")
+
+
+def link(app: Path) -> None:
+    (app / "link").symlink_to("pyproject.toml")
+
+
+def link_to_folder(app: Path) -> None:
+    (app / "link").symlink_to("src")
+
+
+@pytest.mark.parametrize("change", [edit, executable, move, link, link_to_folder])
+def test_a_change_of_the_source_is_another_digest(app: Path, change: Callable[[Path], None]) -> None:
+    before = source_digest(app)
+    change(app)
+    assert source_digest(app) != before
+
+
+def test_where_a_link_points_matters_and_what_stands_there_does_not(app: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("one")
+    (app / "link").symlink_to(outside)
+    before = source_digest(app)
+    outside.write_text("two")
+    assert source_digest(app) == before
+    (app / "link").unlink()
+    (app / "link").symlink_to("elsewhere")
+    assert source_digest(app) != before
+
+
+def test_times_owners_and_the_place_do_not_matter(app: Path, tmp_path: Path) -> None:
+    before = source_digest(app)
+    os.utime(app / "pyproject.toml", (1, 1))
+    (app / "pyproject.toml").chmod(0o600)
+    (app / "empty").mkdir()
+    app.rename(tmp_path / "moved")
+    assert source_digest(tmp_path / "moved") == before
+
+
+def test_a_file_is_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("x")
+    assert source_digest(tmp_path / "a") == source_digest(tmp_path / "b")
+    copy_source(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c").read_text() == "x"
+
+
+def test_links_are_never_followed_out(app: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    (app / "folder").symlink_to(outside)
+    (app / "file").symlink_to(outside / "secret")
+    (app / "dangling").symlink_to("nowhere")
+    (app / "circle").symlink_to(".")
+    copy_source(app, tmp_path / "copy")
+    assert names(tmp_path / "copy") == [
+        "circle",
+        "dangling",
+        "file",
+        "folder",
+        "pyproject.toml",
+        "src/app/__init__.py",
+    ]
+    for name in ("folder", "file", "dangling", "circle"):
+        assert (tmp_path / "copy" / name).readlink() == (app / name).readlink()
+
+
+def test_modes_of_files_are_kept_and_things_that_are_no_files_are_left_out(app: Path, tmp_path: Path) -> None:
+    executable(app)
+    os.mkfifo(app / "pipe")
+    copy_source(app, tmp_path / "copy")
+    assert (tmp_path / "copy" / "pyproject.toml").stat().st_mode & 0o777 == 0o755
+    assert not (tmp_path / "copy" / "pipe").exists()
+
+
+def test_a_copy_has_the_digest_of_its_original(app: Path, tmp_path: Path) -> None:
+    link(app)
+    executable(app)
+    copy_source(app, tmp_path / "copy")
+    assert source_digest(tmp_path / "copy") == source_digest(app)
+
+
+# ------------------------------------------------------------------------------------- what sources say
+
+EGG = """\
+
+six>=1.10
+  attrs
+
+[tls]
+pyOpenSSL
+
+[:python_version < "3.8"]
+typing
+
+[tls:sys_platform == "linux" or sys_platform == "darwin"]
+keyring[a,b]>=1
+
+# a comment
+[empty]
+"""
+
+
+def test_sections_of_requires_txt_become_markers() -> None:
+    assert egg_requires(EGG) == (
+        "six>=1.10",
+        "attrs",
+        'pyOpenSSL ; extra == "tls"',
+        'typing ; (python_version < "3.8")',
+        'keyring[a,b]>=1 ; (sys_platform == "linux" or sys_platform == "darwin") and extra == "tls"',
+    )
+    assert [Requirement(line).name for line in egg_requires(EGG)] == [
+        "six",
+        "attrs",
+        "pyOpenSSL",
+        "typing",
+        "keyring",
+    ]
+
+
+def test_an_or_of_a_section_does_not_swallow_its_extra() -> None:
+    last = Requirement(egg_requires(EGG)[-1])
+    assert last.marker is not None
+    assert not last.marker.evaluate({"sys_platform": "linux", "extra": ""})
+    assert last.marker.evaluate({"sys_platform": "darwin", "extra": "tls"})
+
+
+@given(st.text())
+def test_any_requires_txt_gives_lines(text: str) -> None:
+    assert all("\n" not in line for line in egg_requires(text))
+
+
+def sdist(folder: Path, members: Mapping[str, str], name: str = "x-1.0.tar.gz") -> Path:
+    path = folder / name
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, text in members.items():
+                archive.writestr(member, text)
+    else:
+        with tarfile.open(path, "w:gz") as tar:
+            for member, text in members.items():
+                info = tarfile.TarInfo(member)
+                info.size = len(text.encode())
+                tar.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.mark.parametrize("name", ["x-1.0.tar.gz", "x-1.0.zip"])
+def test_an_sdist_tells_its_dependencies_and_its_build_system(tmp_path: Path, name: str) -> None:
+    path = sdist(
+        tmp_path,
+        {
+            "x-1.0/PKG-INFO": "Name: x\n",
+            "x-1.0/src/x.egg-info/requires.txt": "six\n[a]\nattrs\n",
+            "x-1.0/tests/data/y.egg-info/requires.txt": "wrong\n",
+            "x-1.0/pyproject.toml": '[build-system]\nrequires = ["setuptools", "cython"]\n',
+            "x-1.0/vendor/pyproject.toml": '[build-system]\nrequires = ["wrong"]\n',
+        },
+        name,
+    )
+    assert sdist_requires(path) == ("six", 'attrs ; extra == "a"')
+    assert sdist_build_requires(path) == ("setuptools", "cython")
+
+
+def test_an_sdist_of_another_tool_tells_its_dependencies_in_its_metadata(tmp_path: Path) -> None:
+    path = sdist(
+        tmp_path,
+        {"x-1.0/PKG-INFO": "Name: x\nRequires-Dist: six (>=1)\nRequires-Dist: attrs\n\nRequires-Dist: no\n"},
+    )
+    assert sdist_requires(path) == ("six (>=1)", "attrs")
+
+
+def test_an_sdist_with_metadata_and_no_requirements_has_none_and_one_without_does_not_say(
+    tmp_path: Path,
+) -> None:
+    assert sdist_requires(sdist(tmp_path, {"x-1.0/PKG-INFO": "Name: x\n"})) == ()
+    assert sdist_requires(sdist(tmp_path, {"x-1.0/setup.py": ""})) is None
+    assert sdist_build_requires(sdist(tmp_path, {"x-1.0/setup.py": ""})) == LEGACY_BUILD
+
+
+def test_metadata_that_is_too_large_is_passed_over(tmp_path: Path) -> None:
+    assert sdist_requires(sdist(tmp_path, {"x-1.0/PKG-INFO": "x" * (5 << 20)})) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "build-system = 3",
+        '[build-system]\nrequires = "setuptools"',
+        "[build-system]\nrequires = [1]",
+        "[[[",
+        "a" * 9,
+    ],
+)
+def test_a_broken_project_file_of_an_sdist_is_a_config_error_or_says_nothing(
+    tmp_path: Path, text: str
+) -> None:
+    path = sdist(tmp_path, {"x-1.0/pyproject.toml": text})
+    try:
+        assert sdist_build_requires(path) == LEGACY_BUILD
+    except ConfigError as problem:
+        assert problem.where == "x-1.0.tar.gz"
+
+
+MEMBERS = {"x-1.0/PKG-INFO": "Name: x\n" * 50, "x-1.0/pyproject.toml": "[build-system]\n" + "# x\n" * 50}
+
+
+@pytest.mark.parametrize("name", ["x-1.0.tar.gz", "x-1.0.zip"])
+@given(data=st.data())
+def test_a_damaged_sdist_is_a_config_error_or_still_readable(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
+    path = sdist(tmp_path_factory.getbasetemp(), MEMBERS, name)
+    content = bytearray(path.read_bytes())
+    for place, value in data.draw(
+        st.lists(st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255)), max_size=4)
+    ):
+        content[place] = value
+    path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+    for read in (sdist_requires, sdist_build_requires):
+        try:
+            read(path)
+        except ConfigError as problem:
+            assert problem.where == name
+
+
+def test_a_folder_tells_its_build_system_and_its_name(app: Path) -> None:
+    (app / "pyproject.toml").write_text(
+        '[project]\nname = "My_App"\n[build-system]\nrequires = ["flit_core"]\n'
+    )
+    assert build_requires(app) == ("flit_core",)
+    assert distribution_name(app) == "my-app"
+    (app / "pyproject.toml").unlink()
+    assert build_requires(app) == LEGACY_BUILD
+    assert distribution_name(app) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [("My_App-1.0-py3-none-any.whl", "my-app"), ("my_app-1.0.tar.gz", "my-app")]
+)
+def test_archives_tell_their_name(tmp_path: Path, name: str, found: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    assert distribution_name(tmp_path / name) == found
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff",
+        b"x",
+        b"project = 1",
+        b"[project]\nname = 3",
+        b"[project]\ndynamic = 'dependencies'",
+        b"[" * 9999,
+        b"",
+    ],
+    ids=lambda data: data[:20].decode("latin-1"),
+)
+def test_whatever_a_project_file_holds_there_is_no_crash(app: Path, data: bytes) -> None:
+    (app / "pyproject.toml").write_bytes(data)
+    for read in (distribution_name, build_requires, dependency_files, dependencies_fingerprint):
+        try:
+            read(app)
+        except ConfigError as problem:
+            assert problem.where == str(app / "pyproject.toml")
+
+
+def test_a_folder_that_is_no_project_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no Python project"):
+        dependency_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ({"pyproject.toml": "[project]\n", "setup.py": ""}, "pyproject.toml"),
+        ({"pyproject.toml": "[tool.x]\n", "setup.py": ""}, "setup.py"),
+        ({"setup.cfg": ""}, "setup.cfg"),
+        ({"pyproject.toml": "[tool.x]\n"}, "pyproject.toml"),
+    ],
+)
+def test_the_file_that_tells_the_dependencies(tmp_path: Path, files: dict[str, str], told: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert dependency_files(tmp_path) == (tmp_path / told,)
+
+
+STATIC = '[project]\nname = "x"\ndependencies = ["six"]\n'
+DYNAMIC = """\
+[project]
+name = "x"
+dynamic = ["dependencies"]
+[tool.setuptools.dynamic]
+dependencies = {file = ["req.txt"]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "changed"),
+    [
+        ({"pyproject.toml": STATIC}, {"pyproject.toml": STATIC.replace("six", "attrs")}),
+        (
+            {"pyproject.toml": STATIC},
+            {"pyproject.toml": STATIC + '[build-system]\nrequires = ["flit_core"]\n'},
+        ),
+        ({"pyproject.toml": DYNAMIC, "req.txt": "six"}, {"req.txt": "attrs"}),
+        ({"pyproject.toml": DYNAMIC, "setup.cfg": "a"}, {"setup.cfg": "b"}),
+        ({"setup.py": "setup()", "setup.cfg": "a"}, {"setup.cfg": "b"}),
+        (
+            {"setup.py": "setup()", "pyproject.toml": ""},
+            {"pyproject.toml": '[build-system]\nrequires = ["x"]\n'},
+        ),
+        ({"setup.py": "setup()"}, {"setup.py": "setup( )"}),
+    ],
+)
+def test_the_fingerprint_changes_with_what_tells_dependencies(
+    tmp_path: Path, files: dict[str, str], changed: dict[str, str]
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    before = dependencies_fingerprint(tmp_path)
+    for name, text in changed.items():
+        (tmp_path / name).write_text(text)
+    assert dependencies_fingerprint(tmp_path) != before
+
+
+def test_the_fingerprint_does_not_change_with_code_or_a_description(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(STATIC)
+    before = dependencies_fingerprint(tmp_path)
+    (tmp_path / "pyproject.toml").write_text(STATIC + 'description = "new"\nversion = "2"\n')
+    (tmp_path / "setup.py").write_text("import something")
+    assert dependencies_fingerprint(tmp_path) == before
