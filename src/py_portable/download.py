@@ -6,7 +6,6 @@ import base64
 import http.client
 import netrc
 import os
-import re
 import socket
 import ssl
 import threading
@@ -18,6 +17,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from py_portable.redact import hide
 
 _CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _CHUNK = 1 << 18
@@ -89,11 +90,6 @@ class Url:
         except (OSError, http.client.HTTPException, ValueError) as problem:
             passing = isinstance(problem, (ConnectionResetError, http.client.HTTPException))
             raise Failed(_reason(problem), passing=passing) from None
-
-
-def redact_text(text: str) -> str:
-    """The text without the logins that addresses in it carry."""
-    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 def redact(url: str) -> str:
@@ -203,4 +199,4 @@ def _reason(problem: object) -> str:
         return f"the connection ended after {len(problem.partial)} bytes of a part"
     if isinstance(problem, OSError) and problem.strerror:
         return problem.strerror
-    return redact_text(str(problem)) or type(problem).__name__
+    return hide(str(problem)) or type(problem).__name__

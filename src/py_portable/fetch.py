@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from py_portable import command, resources
-from py_portable.download import Failed, Limits, Url, redact_text
+from py_portable.download import Failed, Limits, Url
 from py_portable.errors import StepError
+from py_portable.redact import hide
 
 APT_HELPER = Path("/usr/lib/apt/apt-helper")
 _PAUSE_SECONDS = 1.0
@@ -152,7 +153,7 @@ def _apt_reason(outcome: command.Outcome, seconds: float) -> str:
     if outcome.timed_out:
         return f"not done within {seconds:.0f} s"
     lines = [line for line in outcome.stderr.text.splitlines() if line.startswith("E:")]
-    return redact_text(" ".join(" ".join(lines).split())[:400]) or f"apt-helper ended with {outcome.status}"
+    return hide(" ".join(" ".join(lines).split())[:400]) or f"apt-helper ended with {outcome.status}"
 
 
 def _debian_mirror() -> str | None:

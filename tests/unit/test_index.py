@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from py_portable.config import parse
+from py_portable.download import Route
 from py_portable.errors import ConfigError, PortableError, StepError
 from py_portable.lock.model import LockedFile
 from py_portable.lock.resolve import Resolver, Target
@@ -272,7 +273,7 @@ def test_logins_are_those_of_the_callers_indexes(environ: dict[str, str]) -> Non
         "PIP_INDEX_URL": "https://u:p@one/simple",
         "UV_INDEX": "mine=https://t@two:8443/simple https://three/simple",
     }
-    assert index.logins(environ) == {("https", "one"): "u:p", ("https", "two:8443"): "t"}
+    assert index.access(environ).logins == {("https", "one"): "u:p", ("https", "two:8443"): "t"}
 
 
 def test_two_threads_may_remember_at_once(store: Store) -> None:
@@ -380,3 +381,12 @@ def test_a_lock_is_out_of_date_when_what_was_asked_changes(
 def test_a_lock_is_not_out_of_date_for_other_changes(store: Store, tmp_path: Path) -> None:
     other = {"artifacts": ["wheelhouse", "nuitka-onefile"], "build": {"env": {"A": "b"}}}
     assert resolver(tmp_path, store, {}, **other).inputs() == resolver(tmp_path, store, {"A": "b"}).inputs()
+
+
+def test_pips_words_for_reaching_an_index_hold_for_our_own_downloads_too() -> None:
+    told = index.route({"cert": "/etc/own-ca.pem", "proxy": "http://me:pw@proxy:3128", "trusted-host": "a b:8443"})
+    assert told.ca_bundle == "/etc/own-ca.pem" and told.proxy == "http://me:pw@proxy:3128"
+    assert not told.verifies("a", None) and not told.verifies("b", 8443)
+    assert told.verifies("b", 443) and told.verifies("c", None)
+    assert "pw" not in repr(told)
+    assert index.route({}) == Route()

@@ -300,7 +300,7 @@ def test_an_interrupted_command_ends_with_130_and_leaves_nothing_running(tmp_pat
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as child:
         end = time.monotonic() + SECONDS
-        while not (tmp_path / "pid").exists() and time.monotonic() < end:
+        while child.poll() is None and not (tmp_path / "pid").exists() and time.monotonic() < end:
             time.sleep(0.02)
         pid = int((tmp_path / "pid").read_text())
         child.send_signal(number)

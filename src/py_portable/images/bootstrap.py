@@ -24,6 +24,7 @@ from py_portable.images.recipe import (
     parse_packages,
     recipe,
 )
+from py_portable.redact import hide
 
 _PLACE = "py-portable-bootstrap-"
 # mmdebstrap's mounts would show on the whole machine, and outlive it where it is killed; and it would outlive
@@ -201,7 +202,7 @@ def _scrub(log: Path | None) -> None:
     with contextlib.suppress(FileNotFoundError):
         if log is not None:
             text = log.read_text("utf-8", "surrogateescape")
-            if (clean := problems.redact(text)) != text:
+            if (clean := hide(text)) != text:
                 log.write_text(clean, "utf-8", "surrogateescape")
 
 
@@ -210,12 +211,12 @@ def _failure(spec: BootstrapSpec, outcome: command.Outcome) -> PortableError:
     if outcome.timed_out:
         return StepError(
             f"the bootstrap of {spec.suite} did not end within {spec.timeout:.0f} s",
-            tail=problems.redact(text),
+            tail=hide(text),
             log=outcome.log,
             hint="check the mirror's speed, or what `before` waits for",
         )
     problem = problems.explain(text, suite=spec.suite, known_packages=_host_packages)
-    return problem.error(problem.what, tail=problems.redact(text), log=outcome.log, hint=problem.hint)
+    return problem.error(problem.what, tail=hide(text), log=outcome.log, hint=problem.hint)
 
 
 def _host_packages() -> list[str]:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from py_portable.errors import MachineError, PortableError, StepError
-
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+from py_portable.redact import hide
 
 
 class ImageUnavailable(PortableError):
@@ -109,11 +108,6 @@ _NO_CANDIDATE = re.compile(r"^E: (?:Package '(\S+)' has no installation candidat
 _UNMET = re.compile(r"^.*unmet dependencies.*$", re.MULTILINE)
 
 
-def redact(text: str) -> str:
-    """The text without the logins that addresses in it carry."""
-    return _USERINFO.sub("", text)
-
-
 def explain(log: str, *, suite: str, known_packages: Callable[[], Iterable[str]] = tuple) -> Problem:
     """The cause of a failed bootstrap, from the log's text; `known_packages` is asked for near names."""
     missing = _NO_PACKAGE.search(log) or _NO_CANDIDATE.search(log)
@@ -126,7 +120,7 @@ def explain(log: str, *, suite: str, known_packages: Callable[[], Iterable[str]]
     for pattern in _PATTERNS:
         found = pattern.expression.search(log)
         if found:
-            line = redact(found[0].strip())[:300]
+            line = hide(found[0].strip())[:300]
             return Problem(pattern.error, f"bootstrap of {suite}: {pattern.what}: {line}", pattern.hint)
     if _UNMET.search(log):
         return Problem(

@@ -39,9 +39,9 @@ def gather(
     missing = [file for file in files if store.get(_key(file)) is None]
     if missing:
         urls = _urls(store, missing, python=python, max_glibc=max_glibc, arch=arch, environ=environ)
-        logins = index.logins(environ)
+        access = index.access(environ)
         with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
-            list(pool.map(lambda file: _fetch(store, file, _source(urls[file.sha256], logins)), missing))
+            list(pool.map(lambda file: _fetch(store, file, _source(urls[file.sha256], access)), missing))
     into.mkdir(parents=True, exist_ok=True)
     for file in files:
         entry = store.get(_key(file))
@@ -92,12 +92,12 @@ class _Local:
             raise Failed(problem.strerror or str(problem)) from None
 
 
-def _source(url: str, logins: Mapping[tuple[str, str], str]) -> Source:
+def _source(url: str, access: index.Access) -> Source:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return _Local(Path(unquote(parts.path)))
-    login = logins.get((parts.scheme, parts.netloc))
-    return Url(urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}")) if login else url)
+    login = access.logins.get((parts.scheme, parts.netloc))
+    return Url(urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}")) if login else url, access.route)
 
 
 def _fetch(store: Store, file: LockedFile, source: Source) -> None:

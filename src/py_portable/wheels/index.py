@@ -13,7 +13,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -22,6 +22,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from py_portable import command
+from py_portable.download import Route
 from py_portable.errors import ConfigError, PortableError
 from py_portable.redact import hide
 
@@ -100,12 +101,33 @@ def uv_options(settings: Mapping[str, str]) -> list[str]:
     return ["--no-index"] if settings.get("no-index", "").lower() in ("1", "true", "yes", "on") else []
 
 
-def logins(environ: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """(scheme, host and port) -> user and password, of the indexes that the caller has configured.
+@dataclass(frozen=True)
+class Access:
+    """How files are had from the caller's indexes. `logins`: (scheme, host and port) -> user and password."""
+
+    logins: Mapping[tuple[str, str], str] = field(repr=False)
+    route: Route
+
+
+def access(environ: Mapping[str, str]) -> Access:
+    """What pip's configuration and the environment say of the indexes.
 
     An index offers its files without the login; as pip does, they are asked for with that of their index.
     """
-    told = uv_environment(read_pip_settings(environ), environ)
+    settings = read_pip_settings(environ)
+    return Access(_logins(uv_environment(settings, environ)), route(settings))
+
+
+def route(settings: Mapping[str, str]) -> Route:
+    """pip's `cert`, `proxy` and `trusted-host` for our own downloads; the environment's hold all the same."""
+    return Route(
+        ca_bundle=settings.get("cert"),
+        proxy=settings.get("proxy"),
+        unverified_hosts=frozenset(settings.get("trusted-host", "").split()),
+    )
+
+
+def _logins(told: Mapping[str, str]) -> dict[tuple[str, str], str]:
     names = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX")
     found = {}
     for word in " ".join(told.get(name, "") for name in names).split():
