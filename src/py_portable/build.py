@@ -13,7 +13,7 @@ from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
 from py_portable.elf.floor import measure
 from py_portable.errors import ConfigError, PortableError
-from py_portable.formats import Made
+from py_portable.formats import FORMATS, Made
 from py_portable.lock.model import Lock
 from py_portable.plan.assemble import Plan
 from py_portable.run.runner import Report
@@ -55,11 +55,13 @@ def build(session: Session, artifacts: Collection[str] = (), extra_nodes: Collec
         artifact = session.config.artifacts[name]
         try:
             one = publish(session, artifact, node, report, plan)
+            row = _row(artifact, one, report, node)
+            FORMATS[one.format].start(one)
         except PortableError as problem:
             failures[node or f"artifact {name}"] = problem
             continue
         made[name] = one
-        rows.append(_row(artifact, one, report, node))
+        rows.append(row)
     part = {
         **session.told(),
         "baselines": _baselines(session, report),

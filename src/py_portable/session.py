@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from py_portable import __version__, resources
 from py_portable.command import Outcome
 from py_portable.config import Config
@@ -80,6 +82,7 @@ class Session:
         """
         lock = lock_model.load(self.lock_path)
         wanted = {f"{baseline}/{python}": (baseline, python) for baseline, python in houses(self.config)}
+        _check_names(update, lock)
         for name, (baseline, python) in wanted.items():
             resolver = Resolver(
                 self.config, self.store, Target(**target(self.config, baseline, python)), os.environ
@@ -221,6 +224,17 @@ def cpu_flags() -> str:
         if line.startswith(("flags", "Features")):
             return " ".join(sorted(line.partition(":")[2].split()))
     return ""
+
+
+def _check_names(update: Collection[str], lock: Lock) -> None:
+    known = {package.file.name for house in lock.houses.values() for package in house.packages}
+    for name in update:
+        if name != "*" and canonicalize_name(name) not in known:
+            raise ConfigError(
+                f"no package named {name} is locked",
+                where="--update",
+                hint=f"there are: {', '.join(sorted(known)) or 'none yet'}; '*' means all",
+            )
 
 
 def _told(pin: Pin) -> str:

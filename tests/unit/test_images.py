@@ -172,7 +172,7 @@ def test_identity_depends_on_everything_it_is_made_of() -> None:
         (
             "E: Failed to fetch http://a:b@m.test/x  Could not connect to m.test:80 (1.2.3.4)",
             ImageUnavailable,
-            "Failed to fetch http://m.test/x",
+            "Failed to fetch http://***@m.test/x",
         ),
         (
             "E: Release file for http://m.test/dists/forky/InRelease is expired (invalid since 3d).",

@@ -14,10 +14,10 @@ import pytest
 from py_portable.config import parse
 from py_portable.download import Route
 from py_portable.errors import ConfigError, PortableError, StepError
-from py_portable.lock.model import LockedFile
+from py_portable.index import ask, files
+from py_portable.index.model import LockedFile, Offer
 from py_portable.lock.resolve import Resolver, Target
 from py_portable.store import Store
-from py_portable.wheels import files, index
 from tests.unit.index_server import sdist, serving, sha256, wheel
 
 LOGIN = "user:s3cr3t"
@@ -51,17 +51,17 @@ FILES = {
 
 def test_the_environment_wins_over_a_command_and_a_command_over_global() -> None:
     listing = "global.index-url='g'\ninstall.index-url='i'\nglobal.timeout='3'\ndownload.proxy='no'\n"
-    assert index.pip_settings(listing) == {"index-url": "i", "timeout": "3"}
-    assert index.pip_settings(":env:.index-url='e'\n" + listing)["index-url"] == "e"
-    assert index.pip_settings(listing + ":env:.index-url='e'\n")["index-url"] == "e"
+    assert ask.pip_settings(listing) == {"index-url": "i", "timeout": "3"}
+    assert ask.pip_settings(":env:.index-url='e'\n" + listing)["index-url"] == "e"
+    assert ask.pip_settings(listing + ":env:.index-url='e'\n")["index-url"] == "e"
 
 
 def test_an_empty_setting_is_an_unset_one_as_for_pip() -> None:
-    assert index.pip_settings("global.index-url='g'\n:env:.index-url=''\n") == {"index-url": "g"}
+    assert ask.pip_settings("global.index-url='g'\n:env:.index-url=''\n") == {"index-url": "g"}
 
 
 def test_lines_that_are_no_settings_are_passed_over() -> None:
-    assert index.pip_settings(
+    assert ask.pip_settings(
         "WARNING: x\nglobal.a=oops\nglobal.b='x=y'\n\n=\nglobal.c=__import__('os')"
     ) == {"b": "x=y"}
 
@@ -69,7 +69,7 @@ def test_lines_that_are_no_settings_are_passed_over() -> None:
 def test_pips_settings_in_uvs_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "links").mkdir()
-    told = index.uv_environment(
+    told = ask.uv_environment(
         {
             "index-url": "https://host/simple",
             "extra-index-url": "https://a/simple\nhttps://b/simple",
@@ -102,27 +102,27 @@ def test_pips_settings_in_uvs_words(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_the_caller_set_for_uv_itself_wins() -> None:
     settings = {"index-url": "https://pip/simple", "extra-index-url": "https://more/simple"}
     environ = {"UV_DEFAULT_INDEX": "https://uv/simple", "UV_INDEX": "https://other/simple"}
-    told = index.uv_environment(settings, environ)
+    told = ask.uv_environment(settings, environ)
     assert told["UV_DEFAULT_INDEX"] == "https://uv/simple"
     assert told["UV_INDEX"] == "https://other/simple"
-    old = index.uv_environment(
+    old = ask.uv_environment(
         settings, {"UV_INDEX_URL": "https://uv/simple", "UV_EXTRA_INDEX_URL": "https://x"}
     )
     assert not {"UV_DEFAULT_INDEX", "UV_INDEX"} & set(old)
     assert (
-        index.uv_environment(settings, {"UV_DEFAULT_INDEX": ""})["UV_DEFAULT_INDEX"] == "https://pip/simple"
+        ask.uv_environment(settings, {"UV_DEFAULT_INDEX": ""})["UV_DEFAULT_INDEX"] == "https://pip/simple"
     )
 
 
 def test_the_callers_python_environment_is_not_uvs() -> None:
-    assert index.uv_environment({}, {"VIRTUAL_ENV": "/venv", "UV_PYTHON": "3.8", "PATH": "/bin"}) == {
+    assert ask.uv_environment({}, {"VIRTUAL_ENV": "/venv", "UV_PYTHON": "3.8", "PATH": "/bin"}) == {
         "PATH": "/bin"
     }
 
 
 @pytest.mark.parametrize("timeout", ["", "soon", "nan", "inf", "0"])
 def test_a_timeout_that_is_none_is_left_to_uv(timeout: str) -> None:
-    assert index.uv_environment({"timeout": timeout}, {}) == {}
+    assert ask.uv_environment({"timeout": timeout}, {}) == {}
 
 
 # ------------------------------------------------------------------------------------------ a real index
@@ -158,13 +158,13 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def ask(
+def offered(
     store: Store, environ: Mapping[str, str], *requirements: str | Path, **options: Any
-) -> list[index.Offer]:
-    return index.offers(requirements, cache=store.cache("uv"), environ=environ, **TARGET | options)
+) -> list[Offer]:
+    return ask.offers(requirements, cache=store.cache("uv"), environ=environ, **TARGET | options)
 
 
-def told(offers: list[index.Offer]) -> list[tuple[str, str]]:
+def told(offers: list[Offer]) -> list[tuple[str, str]]:
     return sorted((offer.file, offer.sha256) for offer in offers)
 
 
@@ -172,7 +172,7 @@ def test_a_private_index_is_asked_with_the_login_of_pips_configuration_and_so_ar
     private: tuple[str, list[str]], store: Store, environ: dict[str, str], tmp_path: Path
 ) -> None:
     environ["PIP_INDEX_URL"] = f"http://{LOGIN}@{private[0]}/simple"
-    offers = ask(store, environ, "aaa")
+    offers = offered(store, environ, "aaa")
     assert told(offers) == [
         ("aaa-1.0-py3-none-any.whl", sha256(AAA)),
         ("bbb-2.1-py3-none-any.whl", sha256(NEW)),
@@ -215,8 +215,8 @@ def test_a_refused_login_never_appears_in_what_is_shown(
     private: tuple[str, list[str]], store: Store, environ: dict[str, str], login: str
 ) -> None:
     environ["PIP_INDEX_URL"] = f"http://{login}@{private[0]}/simple"
-    with pytest.raises(index.ResolveError) as caught:
-        ask(store, environ, "aaa")
+    with pytest.raises(ask.ResolveError) as caught:
+        offered(store, environ, "aaa")
     assert "wr0ng" not in caught.value.render()
     assert private[0] in caught.value.render()
 
@@ -237,7 +237,7 @@ def test_folders_of_find_links_are_enough_without_an_index(
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": f"{tmp_path}/one {tmp_path}/two",
         }
-        offers = ask(store, environ, "aaa")
+        offers = offered(store, environ, "aaa")
         files.remember(store, offers)
         assert told(offers) == [
             ("aaa-1.0-py3-none-any.whl", sha256(AAA)),
@@ -255,7 +255,7 @@ def test_the_best_version_of_all_indexes_is_taken_as_pip_does(store: Store, envi
         serving({"bbb-2.1-py3-none-any.whl": NEW}) as (two, _),
     ):
         environ |= {"PIP_INDEX_URL": f"http://{one}/simple", "PIP_EXTRA_INDEX_URL": f"http://{two}/simple"}
-        assert [o.version for o in ask(store, environ, "bbb")] == ["2.1"]
+        assert [o.version for o in offered(store, environ, "bbb")] == ["2.1"]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_requirement_that_is_none_never_reaches_uv(
     store: Store, environ: dict[str, str], line: str
 ) -> None:
     with pytest.raises(ConfigError, match="is not a requirement"):
-        ask(store, environ, line)
+        offered(store, environ, line)
 
 
 def test_logins_are_those_of_the_callers_indexes(environ: dict[str, str]) -> None:
@@ -273,7 +273,7 @@ def test_logins_are_those_of_the_callers_indexes(environ: dict[str, str]) -> Non
         "PIP_INDEX_URL": "https://u:p@one/simple",
         "UV_INDEX": "mine=https://t@two:8443/simple https://three/simple",
     }
-    assert index.access(environ).logins == {("https", "one"): "u:p", ("https", "two:8443"): "t"}
+    assert ask.access(environ).logins == {("https", "one"): "u:p", ("https", "two:8443"): "t"}
 
 
 def test_two_threads_may_remember_at_once(store: Store) -> None:
@@ -283,7 +283,7 @@ def test_two_threads_may_remember_at_once(store: Store) -> None:
         try:
             for _ in range(20):
                 files.remember(
-                    store, [index.Offer("a", "1", "a.whl", f"https://host/{number}", f"{number}" * 64, None)]
+                    store, [Offer("a", "1", "a.whl", f"https://host/{number}", f"{number}" * 64, None)]
                 )
         except BaseException as problem:
             problems.append(problem)
@@ -303,7 +303,7 @@ def test_an_address_with_a_login_is_not_remembered(store: Store) -> None:
         "b" * 64: "https://host/b@c.whl",
         "c" * 64: "file:///d/e.whl",
     }
-    files.remember(store, [index.Offer("a", "1", "a.whl", url, sha, None) for sha, url in addresses.items()])
+    files.remember(store, [Offer("a", "1", "a.whl", url, sha, None) for sha, url in addresses.items()])
     known = json.loads((store.cache("index") / "urls.json").read_text())
     assert sorted(known) == ["b" * 64, "c" * 64]
 
@@ -384,9 +384,9 @@ def test_a_lock_is_not_out_of_date_for_other_changes(store: Store, tmp_path: Pat
 
 
 def test_pips_words_for_reaching_an_index_hold_for_our_own_downloads_too() -> None:
-    told = index.route({"cert": "/etc/own-ca.pem", "proxy": "http://me:pw@proxy:3128", "trusted-host": "a b:8443"})
+    told = ask.route({"cert": "/etc/own-ca.pem", "proxy": "http://me:pw@proxy:3128", "trusted-host": "a b:8443"})
     assert told.ca_bundle == "/etc/own-ca.pem" and told.proxy == "http://me:pw@proxy:3128"
     assert not told.verifies("a", None) and not told.verifies("b", 8443)
     assert told.verifies("b", 443) and told.verifies("c", None)
     assert "pw" not in repr(told)
-    assert index.route({}) == Route()
+    assert ask.route({}) == Route()

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.errors import ConfigError
+from py_portable.index.model import Offer
 from py_portable.lock.choose import choose, platforms, supported
 from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, load, loads
-from py_portable.wheels.index import Offer
 
 SHA = "0123456789abcdef" * 4
 TARGET: dict[str, Any] = {"python": "3.13", "max_glibc": "2.31", "arch": "x86_64"}

@@ -39,7 +39,8 @@ RANK = {
     "download": 2,
     "fetch": 3,
     "config": 3,
-    "lock": 4,
+    "index": 4,
+    "lock": 5,
     "steps": 5,
     "plan": 6,
     "run": 7,
@@ -173,17 +174,12 @@ def test_imports_point_one_way(path: Path) -> None:
             )
 
 
-KNOWN_PAIR = ("lock", "wheels")
-"""The lock asks the index through wheels/index.py, and wheels/files.py fetches what the lock names."""
-
-
 def test_no_two_rooms_need_each_other() -> None:
     needs: dict[str, set[str]] = {}
     for path in MODULES:
         mine = own_room(path)
         theirs = {room(module) for module, _ in imports(path)} - {mine, ""}
         needs.setdefault(mine, set()).update(theirs)
-    needs[KNOWN_PAIR[1]].discard(KNOWN_PAIR[0])
     graphlib.TopologicalSorter(needs).prepare()  # raises CycleError, which names the rooms
 
 

@@ -5,33 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from py_portable.errors import ConfigError
+from py_portable.index.model import LockedFile
 
 VERSION = 1
-
-
-@dataclass(frozen=True)
-class LockedFile:
-    """One file of an index: a wheel or an sdist."""
-
-    name: str
-    version: str
-    file: str
-    sha256: str
-    size: int | None
-
-    def __post_init__(self) -> None:
-        # A file name that cannot be printed cannot always be written either: NUL, half a surrogate pair.
-        plain = self.file.isprintable() and PurePosixPath(self.file).name == self.file
-        if not plain or self.file in ("", ".", ".."):
-            raise ValueError(f"{self.file!r} is not a file name")
-
-    @property
-    def is_wheel(self) -> bool:
-        return self.file.endswith(".whl")
 
 
 @dataclass(frozen=True)

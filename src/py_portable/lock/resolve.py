@@ -16,11 +16,12 @@ from packaging.utils import canonicalize_name
 
 from py_portable.config import Config
 from py_portable.errors import ConfigError
+from py_portable.index import ask, files
+from py_portable.index.model import LockedFile, Offer
 from py_portable.lock import source
 from py_portable.lock.choose import choose
-from py_portable.lock.model import LockedFile, LockedHouse, LockedPackage
+from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.store import Store
-from py_portable.wheels import files, index
 
 MAX_SILENT_SDISTS = 50
 _BUILD_FAILED = re.compile(
@@ -68,7 +69,7 @@ class Resolver:
         ]
         try:
             offers = self._offers(pins)
-        except index.ResolveError:
+        except ask.ResolveError:
             if not pins:
                 raise
             offers = self._offers([])
@@ -97,6 +98,11 @@ class Resolver:
             return source.dependencies_fingerprint(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
+    def _builds(self) -> bool:
+        """Whether the app's own build system has to be run to know what it depends on."""
+        path = self.config.app.source
+        return path is not None and path.is_dir() and not source.is_static(path)
+
     def _app_name(self) -> str | None:
         app = self.config.app
         if app.requirement:
@@ -116,15 +122,17 @@ class Resolver:
             return source.dependency_files(app.source)
         return (f"{source.distribution_name(app.source)}{extras} @ {app.source.resolve().as_uri()}",)
 
-    def _offers(self, pins: list[str]) -> list[index.Offer]:
+    def _offers(self, pins: list[str]) -> list[Offer]:
         """Resolve; where uv would have to build an sdist to know its dependencies, read what the sdist says."""
         metadata: dict[str, tuple[str, ...]] = {
             canonicalize_name(n): tuple(r) for n, r in self.config.wheels.metadata.items()
         }
         for _ in range(MAX_SILENT_SDISTS):
             try:
-                return self._ask(self._requirements(), self.config.app.extras, pins, metadata)
-            except index.ResolveError as problem:
+                return self._ask(
+                    self._requirements(), self.config.app.extras, pins, metadata, builds=self._builds()
+                )
+            except ask.ResolveError as problem:
                 failed = _BUILD_FAILED.search(problem.tail or "")
                 name = canonicalize_name(failed[1]) if failed else ""
                 if not failed or name in metadata:
@@ -149,9 +157,15 @@ class Resolver:
         return told
 
     def _ask(
-        self, requirements: Any, extras: Any, pins: list[str], metadata: Mapping[str, Any], deps: bool = True
-    ) -> list[index.Offer]:
-        return index.offers(
+        self,
+        requirements: Any,
+        extras: Any,
+        pins: list[str],
+        metadata: Mapping[str, Any],
+        deps: bool = True,
+        builds: bool = False,
+    ) -> list[Offer]:
+        return ask.offers(
             requirements,
             python=self.target.python,
             max_glibc=self.target.max_glibc,
@@ -162,6 +176,7 @@ class Resolver:
             constraints=pins,
             metadata=metadata,
             deps=deps,
+            builds=builds,
         )
 
     def _with_build(self, file: LockedFile) -> LockedPackage:

@@ -56,6 +56,14 @@ def dependency_files(folder: Path) -> tuple[Path, ...]:
     )
 
 
+def is_static(folder: Path) -> bool:
+    """Whether the source folder tells its dependencies without its own code being run."""
+    (file,) = dependency_files(folder)
+    if file.name != "pyproject.toml":
+        return False
+    return "dependencies" not in _read_toml(file).get("project", {}).get("dynamic", ())
+
+
 def build_requires(folder: Path) -> tuple[str, ...]:
     """`build-system.requires` of a source folder."""
     project = folder / "pyproject.toml"

@@ -43,15 +43,17 @@ def look(started: Started, smoke: Smoke) -> Finding:
     err = started.stderr.text
     if record.exec_errno:
         if record.exec_errno == 2:
-            return Finding("loader", "its program interpreter (the dynamic loader) is not on the image")
+            return Finding("loader", "its program interpreter (the loader, or that of a #! line) is not on the image")
         return Finding("exec", f"the kernel does not start it: {_errno(record.exec_errno)}")
     if started.timed_out or record.limit:
         return Finding("timeout", f"did not end within {smoke.timeout:g} s")
     if record.signal is not None:
         return Finding("signal", f"killed by {_signal(record.signal)}")
+    # An app that is expected to end with 1 must not pass because the loader ended it with 1.
+    if record.exited and (told := _loader_text(err)):
+        return told
     if record.exited != smoke.exit:
-        told = _loader_text(err) if record.exited else None
-        return told or Finding("exit", f"exit status {record.exited}, expected {smoke.exit}{_last(err)}")
+        return Finding("exit", f"exit status {record.exited}, expected {smoke.exit}{_last(err)}")
     for name, expected, seen in (
         ("stdout", smoke.stdout, started.stdout.text),
         ("stderr", smoke.stderr, started.stderr.text),

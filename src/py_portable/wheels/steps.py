@@ -10,10 +10,12 @@ from typing import Any
 
 from py_portable.engines.base import Bind
 from py_portable.errors import UnmetError
-from py_portable.lock.model import LockedFile, LockedHouse, LockedPackage
+from py_portable.index import files
+from py_portable.index.model import LockedFile
+from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
-from py_portable.wheels import check, files
+from py_portable.wheels import check
 from py_portable.wheels.source import copy_source, source_digest
 
 SITE_BUILD_HINT = "a header or a library is missing? Name its Debian package in baselines.NAME.packages"

@@ -10,10 +10,10 @@ from packaging.utils import canonicalize_name
 from py_portable import resources
 from py_portable.engines.base import Bind
 from py_portable.errors import StepError
+from py_portable.index import ask, files
 from py_portable.lock.choose import choose
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
-from py_portable.wheels import files, index
 
 FROM_SOURCE = ("nuitka",)
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
@@ -47,7 +47,7 @@ def fetch_tools(ctx: Context) -> None:
     allowed = set(_HASH.findall(text))
     pinned = [f"{name}=={version}" for name, version in _PIN.findall(text)]
     target = ctx.params["target"]
-    offers = index.offers(
+    offers = ask.offers(
         pinned,
         cache=ctx.env.store.cache("uv"),
         environ=ctx.env.environ,

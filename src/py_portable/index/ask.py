@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 import tomllib
+import venv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,7 @@ from packaging.utils import canonicalize_name
 from py_portable import command
 from py_portable.download import Route
 from py_portable.errors import ConfigError, PortableError
+from py_portable.index.model import Offer
 from py_portable.redact import hide
 
 UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
@@ -32,22 +34,6 @@ UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
 
 class ResolveError(PortableError):
     """The index has no answer for the requirements."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One file that an index (or a local folder) offers."""
-
-    name: str
-    version: str
-    file: str
-    url: str
-    sha256: str
-    size: int | None
-
-    @property
-    def is_wheel(self) -> bool:
-        return self.file.endswith(".whl")
 
 
 def pip_settings(listing: str) -> dict[str, str]:
@@ -168,12 +154,14 @@ def offers(
     constraints: Sequence[str] = (),
     metadata: Mapping[str, Sequence[str]] | None = None,
     deps: bool = True,
+    builds: bool = False,
 ) -> list[Offer]:
     """Every file the index offers for the resolution of `requirements` (PEP 751 through `uv pip compile`).
 
     A Path among the requirements is a pyproject.toml, setup.cfg or setup.py. `metadata` gives the dependencies
-    of sdists that can't tell them without being built. Raises ResolveError with uv's own explanation,
-    ConfigError for a text that is no requirement.
+    of sdists that can't tell them without being built: unless `builds`, no build system is there to build them
+    with, since their code would run on this machine as the caller. Raises ResolveError with uv's own
+    explanation, ConfigError for a text that is no requirement.
     """
     for line in requirements:
         # Some come out of sdists: one that looks like an option must not become one.
@@ -200,7 +188,12 @@ def offers(
             "pylock.toml",
         ]
         words += ["--python-version", python, "--python-platform", f"{arch}-manylinux_2_{known}"]
-        words += ["--python", sys.executable, "--no-header", "--constraint", "constraints.txt"]
+        words += ["--no-header", "--constraint", "constraints.txt"]
+        if builds:
+            words += ["--python", sys.executable]
+        else:
+            venv.create(folder / "bare", symlinks=True)
+            words += ["--python", "bare/bin/python", "--no-build-isolation"]
         words += [f"--extra={extra}" for extra in extras] if files else []
         words += [] if deps else ["--no-deps"]
         words += uv_options(settings)

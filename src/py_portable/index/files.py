@@ -17,9 +17,9 @@ from packaging.utils import canonicalize_name
 from py_portable.download import Failed, Limits, Url
 from py_portable.errors import StepError
 from py_portable.fetch import Source, fetch
-from py_portable.lock.model import LockedFile
+from py_portable.index import ask
+from py_portable.index.model import LockedFile, Offer
 from py_portable.store import Store
-from py_portable.wheels import index
 
 MAX_BYTES = 4 << 30
 PARALLEL_FETCHES = 8
@@ -39,7 +39,7 @@ def gather(
     missing = [file for file in files if store.get(_key(file)) is None]
     if missing:
         urls = _urls(store, missing, python=python, max_glibc=max_glibc, arch=arch, environ=environ)
-        access = index.access(environ)
+        access = ask.access(environ)
         with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
             list(pool.map(lambda file: _fetch(store, file, _source(urls[file.sha256], access)), missing))
     into.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ def gather(
     return into
 
 
-def remember(store: Store, offers: Iterable[index.Offer]) -> None:
+def remember(store: Store, offers: Iterable[Offer]) -> None:
     """Keep where files are to be had: a lossy memory that saves asking the index again."""
     path = store.cache("index") / "urls.json"
     known = _remembered(store)
@@ -92,7 +92,7 @@ class _Local:
             raise Failed(problem.strerror or str(problem)) from None
 
 
-def _source(url: str, access: index.Access) -> Source:
+def _source(url: str, access: ask.Access) -> Source:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return _Local(Path(unquote(parts.path)))
@@ -120,7 +120,7 @@ def _urls(
     urls = _remembered(store)
     lost = [file for file in files if file.sha256 not in urls]
     if lost:
-        found = index.offers(
+        found = ask.offers(
             sorted({f"{file.name}=={file.version}" for file in lost}),
             python=python,
             max_glibc=max_glibc,
