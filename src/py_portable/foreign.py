@@ -48,7 +48,9 @@ def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk)
     start = FORMATS["file"].start(Made(path.name, "file", path, {}))
     store = Store(default_root(os.environ))
     lazy = LazyEngine(engine, functools.partial(helpers, store))
-    env = Environment(store=store, engine=lazy, epoch=DEFAULT_EPOCH, jobs=len(os.sched_getaffinity(0)))
+    env = Environment(
+        store=store, engine=lazy, epoch=DEFAULT_EPOCH, jobs=len(os.sched_getaffinity(0)), on_host=lazy.on_host
+    )
     nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
     report = Runner(env, talk.step).run(nodes, nodes)
     sha256 = digest(path)

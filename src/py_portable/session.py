@@ -48,6 +48,10 @@ class LazyEngine:
         return select(self._choice, self._helpers())
 
     @property
+    def on_host(self) -> bool:
+        return self._choice == "native"
+
+    @property
     def name(self) -> str:
         return self.chosen[0].name
 
@@ -149,6 +153,7 @@ class Session:
             engine=self.engine,
             epoch=int(epoch) if epoch.isdigit() else DEFAULT_EPOCH,
             jobs=len(os.sched_getaffinity(0)),
+            on_host=self.engine.on_host,
             keep=self.dist / "logs" / "kept" if self.keep_on_failure else None,
             pass_env={name: os.environ[name] for name in names if name in os.environ},
         )

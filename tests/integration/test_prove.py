@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import time
 from pathlib import Path
@@ -178,3 +179,18 @@ def _everything(folder: Path) -> dict[str, object]:
         "files": sorted((str(p.relative_to(folder)), p.read_bytes()) for p in folder.iterdir()),
         "scratch": sorted(p.name for p in Path(default_root(os.environ), "tmp").iterdir()),
     }
+
+
+def test_the_engine_native_starts_on_this_machine_and_says_so(tmp_path: Path) -> None:
+    here = platform.freedesktop_os_release()
+    name = f"{here['ID']}:{here['VERSION_ID']}"
+    tool = script(tmp_path, 'echo "$HOME"; id -u')
+    words = ("--engine", "native", "--json", "--image")
+    (cell,) = json.loads(portable("prove", tool, *words, name).stdout)
+    assert (cell["verdict"], cell["isolation"], cell["image_source"]) == ("PASS", "partial", "host")
+    if os.geteuid() == 0:
+        assert cell["stdout_tail"].splitlines()[-1] == "10001"
+    (cell,) = json.loads(portable("prove", tool, *words, "debian:99").stdout)
+    assert cell["verdict"] == "UNPROVEN" and "on this machine only" in cell["detail"]
+    (_, closed) = json.loads(portable("prove", tool, *words, name, "--probes", "read-only").stdout)
+    assert closed["verdict"] == "UNPROVEN" and "condition not achieved" in closed["detail"]

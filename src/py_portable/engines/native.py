@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from py_portable.command import Outcome, run
-from py_portable.engines.base import EngineInfo, Job
+from py_portable.engines.base import Bind, EngineInfo, Job
 from py_portable.engines.guard import guarded
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
@@ -66,6 +66,7 @@ class Native:
             )
 
         with ExitStack() as stack:
+            job = replace(job, binds=tuple(_within_reach(bind, stack) for bind in job.binds))
             if job.home is not None:
                 _sweep()
                 prefix = f"{_HOMES}{os.getpid()}-"
@@ -76,8 +77,25 @@ class Native:
             return guarded(call, job, self.helpers, timeout, pass_fds)
 
 
+def _within_reach(bind: Bind, stack: ExitStack) -> Bind:
+    """The bind, or one of a copy where the ordinary user that root becomes cannot get at the original."""
+    source = bind.source.absolute()
+    if os.geteuid() != 0 or bind.writable or all(p.stat().st_mode & 0o001 for p in source.parents):
+        return bind
+    _sweep()
+    prefix = f"{_HOMES}{os.getpid()}-"
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+    folder.chmod(0o755)
+    copy = folder / source.name
+    if source.is_dir():
+        shutil.copytree(source, copy, symlinks=True)
+    else:
+        shutil.copy2(source, copy)
+    return replace(bind, source=copy)
+
+
 def _sweep() -> None:
-    """Remove the home folders of callers that were killed."""
+    """Remove the homes and copies of callers that were killed."""
     for path in Path(tempfile.gettempdir()).glob(f"{_HOMES}*-*"):
         pid = path.name.removeprefix(_HOMES).partition("-")[0]
         if pid.isdigit() and not Path("/proc", pid).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from py_portable.images.host import host
 from py_portable.images.problems import ImageUnavailable
 from py_portable.images.resolve import SOURCES, Image, Release, Source, find_release, releases, resolve
 
@@ -12,6 +13,7 @@ __all__ = [
     "Release",
     "Source",
     "find_release",
+    "host",
     "releases",
     "resolve",
 ]

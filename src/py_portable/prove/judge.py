@@ -43,7 +43,9 @@ def look(started: Started, smoke: Smoke) -> Finding:
     err = started.stderr.text
     if record.exec_errno:
         if record.exec_errno == 2:
-            return Finding("loader", "its program interpreter (the loader, or that of a #! line) is not on the image")
+            return Finding(
+                "loader", "its program interpreter (the loader, or that of a #! line) is not on the image"
+            )
         return Finding("exec", f"the kernel does not start it: {_errno(record.exec_errno)}")
     if started.timed_out or record.limit:
         return Finding("timeout", f"did not end within {smoke.timeout:g} s")

@@ -90,6 +90,9 @@ class Runner:
 
     def _image(self, node: ImageNode) -> None:
         started = time.monotonic()
+        if self.env.on_host and not node.packages:
+            self._images[node.name] = images.host(node.image)
+            return
         self._images[node.name] = images.resolve(
             node.image,
             packages=node.packages,

@@ -40,6 +40,8 @@ class Environment:
     epoch: int
     jobs: int
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    on_host: bool = False
+    """Whether the engine has no roots but this machine's own: the images that cells start on are it."""
     keep: Path | None = None
     """Where the work folder of a step that fails is copied to; None: it is thrown away."""
     pass_env: Mapping[str, str] = field(default_factory=dict, repr=False)

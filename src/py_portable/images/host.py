@@ -1,0 +1,34 @@
+"""The machine itself as an image, for the engine `native`: a CI job that already runs inside the image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from pathlib import Path
+
+from py_portable.images.problems import ImageUnavailable
+from py_portable.images.resolve import Image, find_release
+
+DPKG_STATUS = Path("/var/lib/dpkg/status")
+
+
+def host(name: str) -> Image:
+    """This machine under the name `name`. Raises ImageUnavailable where it is another system than the name says."""
+    try:
+        told = platform.freedesktop_os_release()
+    except OSError:
+        told = {}
+    here = f"{told.get('ID', 'unknown')}:{told.get('VERSION_ID', 'unknown')}"
+    release = find_release(name)
+    wanted = f"debian:{release.number}" if release else name
+    if wanted != here:
+        raise ImageUnavailable(
+            f"{name}: the engine native starts apps on this machine only, which is {here}",
+            hint="run inside that image, or use --engine bubblewrap",
+        )
+    status = DPKG_STATUS.read_bytes() if DPKG_STATUS.exists() else b""
+    seen = [told, platform.machine(), hashlib.sha256(status).hexdigest()]
+    identity = hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()
+    glibc = platform.libc_ver()[1] or None
+    return Image(name, Path("/"), f"sha256:{identity}", "host", glibc, release.suite if release else None)
