@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.formats import FORMATS, Made
 from py_portable.lock.model import Lock
 from py_portable.plan.assemble import Plan
+from py_portable.prove.conditions import CONDITIONS
+from py_portable.redact import hide
 from py_portable.run.runner import Report
 from py_portable.session import Session
 from py_portable.store import digest
@@ -68,6 +71,7 @@ def build(session: Session, artifacts: Collection[str] = (), extra_nodes: Collec
         "interpreters": _interpreters(report),
         "wheels": wheel_rows(report.results),
         "artifacts": rows,
+        "failures": failure_rows(plan, failures),
         "steps": [{**step, "log": _log(report, str(step["name"]))} for step in session.talk.steps],
     }
     evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
@@ -87,6 +91,7 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
     result = report.results[node]
     payload = result.meta["payload"]
     place = session.dist / artifact.name
+    _claim(session, artifact.name, place)
     path = place if payload == "." else place / payload
     source = result.path if payload == "." else result.path / payload
     if not path.exists() or digest(path) != digest(source):
@@ -98,17 +103,37 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
         session.store.restore(entry, payload, path)
     interpreter = next(
         (
-            report.results[n].path
+            report.results[n]
             for n in report.results
             if n.startswith(f"interpreter {artifact.python} ({artifact.baseline})")
         ),
         None,
     )
-    return Made(artifact.name, artifact.format, path, result.meta, interpreter)
+    return Made(
+        artifact.name,
+        artifact.format,
+        path,
+        result.meta,
+        interpreter.path if interpreter else None,
+        interpreter.digest if interpreter else None,
+    )
+
+
+def _claim(session: Session, name: str, place: Path) -> None:
+    """Only what this kit has put into dist/ may be replaced there. Raises ConfigError for anything else."""
+    mark = session.dist / EVIDENCE / "made" / name
+    if place.exists() and not mark.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ConfigError(
+            "is in the way of an artifact, and was not made by py-portable",
+            where=str(place),
+            hint="move it away, call the artifact otherwise, or choose another --dist",
+        )
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
 
 
 def refresh(session: Session, identities: Mapping[str, str | None] | None = None) -> dict[str, Any]:
-    """evidence.json from the parts: only what speaks of artifacts of the config as they lie in dist/."""
+    """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/."""
     parts = evidence.read_parts(session.dist / EVIDENCE)
     # The newest word on where an artifact lies: an older payload of another name may still be there.
     newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
@@ -118,7 +143,46 @@ def refresh(session: Session, identities: Mapping[str, str | None] | None = None
         for name, path in paths.items()
         if name in session.config.artifacts and path.exists()
     }
-    return evidence.merge(parts, artifacts=current, identities=identities)
+    merged = evidence.merge(
+        [_without_old_controls(part, current) for part in parts], artifacts=current, identities=identities
+    )
+    config = session.config
+    wanted = [
+        [name, spec.name, condition, list(smoke.args)]
+        for name, artifact in config.artifacts.items()
+        for spec in config.portability.images
+        for condition in ("plain", *CONDITIONS)
+        for smoke in artifact.smoke
+    ]
+    known = {json.dumps(cell) for cell in wanted}
+    for name, identity in (("cells", evidence.identity_of), ("expected", list)):
+        merged[name] = [
+            row
+            for row in merged[name]
+            if json.dumps(identity(row)) in known or identity(row)[2].startswith("control:")
+        ]
+    merged["expected_cells"] = len(merged["expected"])
+    names = {*config.artifacts, *(f"control {control}" for control in config.portability.controls)}
+    merged["failures"] = [row for row in merged["failures"] if row["name"] in names]
+    return merged
+
+
+def _without_old_controls(part: evidence.Part, current: Mapping[str, str]) -> evidence.Part:
+    """A control speaks of the artifact it was a variant of, so not of one that has been built anew since."""
+    about = {row["name"]: row["sha256"] for row in part.get("artifacts", ())}
+    cells = [
+        cell
+        for cell in part.get("cells", ())
+        if not cell["condition"].startswith("control:")
+        or about.get(cell["artifact"]) == current.get(cell["artifact"])
+    ]
+    return {**part, "cells": cells}
+
+
+def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[dict[str, str]]:
+    """One row for each artifact that was asked for and is not there."""
+    found = {name: failures.get(node or f"artifact {name}") for name, node in plan.artifacts.items()}
+    return [{"name": name, "why": hide(problem.what)} for name, problem in found.items() if problem]
 
 
 def _row(artifact: Artifact, made: Made, report: Report, node: str | None) -> dict[str, Any]:

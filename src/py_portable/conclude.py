@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -45,18 +46,16 @@ class Conclusions:
             "holes": {name: list(p.holes) for name, p in sorted(self.proven.items()) if p.holes},
             "measured_floor": dict(sorted(self.measured.items())),
             "controls": [vars(c) for c in self.controls],
-            "properties": {},
-            "gates": [],
+            "properties": None,
+            "gates": None,
             "problems": list(self.problems),
             "counts": dict(self.counts),
             "verdict": self.verdict,
         }
 
 
-def conclude(
-    evidence: Mapping[str, Any], *, allow_unproven: bool = False, cells_wanted: bool = True
-) -> Conclusions:
-    """`cells_wanted`: whether an artifact without one PASS is a problem (it is not after `build` alone)."""
+def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Conclusions:
+    """`allow_unproven`: cells and controls that show nothing are no problem."""
     cells: Sequence[Mapping[str, Any]] = evidence.get("cells", [])
     artifacts = {a["name"]: a for a in evidence.get("artifacts", [])}
     own = [c for c in cells if not c["condition"].startswith("control:")]
@@ -74,16 +73,20 @@ def conclude(
         for c in controls
         if c.verdict == "XPASS" or (c.verdict == "UNPROVEN" and not allow_unproven)
     ]
-    for name in sorted(artifacts) if cells_wanted else ():
+    problems += [f"{f['name']}: {f['why']}" for f in evidence.get("failures", ())]
+    for name in sorted(artifacts):
         if not any(c["verdict"] == "PASS" for c in own if c["artifact"] == name):
             problems.append(f"{name} has not one PASS")
     for name, floor in measured.items():
         seen = proven[name].floor
         if floor and seen and _version(seen) < _version(floor):
             problems.append(f"{name} was seen to start on glibc {seen}, below its measured floor {floor}")
-    missing = evidence.get("expected_cells", 0) - len(cells)
-    if missing > 0:
-        problems.append(f"{missing} of {evidence['expected_cells']} expected cells are missing")
+    seen_cells = {json.dumps([c["artifact"], c["image"], c["condition"], list(c["argv"])]) for c in cells}
+    for cell in evidence.get("expected", ()):
+        if json.dumps(cell) not in seen_cells:
+            problems.append(f"{cell[0]} on {cell[1]} ({cell[2]}): no such cell was started")
+    if not artifacts and not cells and not problems:
+        problems.append("nothing was built, and nothing was started")
     counts: dict[str, int] = {}
     for cell in cells:
         counts[cell["verdict"]] = counts.get(cell["verdict"], 0) + 1
@@ -102,9 +105,10 @@ def proven_floor(cells: Sequence[Mapping[str, Any]]) -> Proven:
     for glibc in sorted(by_glibc, key=_version, reverse=True):
         if any(c["verdict"] == "FAIL" for c in by_glibc[glibc]):
             break
-        passed = {c["image"] for c in by_glibc[glibc] if c["verdict"] == "PASS"}
+        open_images = {c["image"] for c in by_glibc[glibc] if c["verdict"] == "UNPROVEN"}
+        passed = {c["image"] for c in by_glibc[glibc] if c["verdict"] == "PASS"} - open_images
         unsure += sorted({c["image"] for c in by_glibc[glibc]} - passed)
-        if passed:
+        if any(c["verdict"] == "PASS" for c in by_glibc[glibc]):
             floor = glibc
             holes += unsure
             unsure = []
@@ -132,6 +136,8 @@ def _control(name: str, artifact: str, pair: Sequence[Mapping[str, Any]]) -> Con
             return ControlOutcome(name, artifact, "UNPROVEN", f"control inconclusive: {why}")
     if not must_fail or not twins:
         return ControlOutcome(name, artifact, "UNPROVEN", "control inconclusive: half of it was not run")
+    if len({c["sha256"] for c in pair}) > 1:
+        return ControlOutcome(name, artifact, "UNPROVEN", "control inconclusive: two files were started")
     where = ", ".join(f"{c.get('detail')} on {c['image']}" for c in must_fail)
     return ControlOutcome(
         name, artifact, "XFAIL", f"{where}; passes on {', '.join(c['image'] for c in twins)}"

@@ -15,17 +15,20 @@ from typing import Any
 from py_portable.errors import ConfigError
 
 SCHEMA = 1
-LISTS = ("baselines", "interpreters", "wheels", "artifacts", "cells", "benchmark", "steps")
+LISTS = ("baselines", "interpreters", "wheels", "artifacts", "failures", "cells", "benchmark", "steps")
 _IDENTITY = {
     "baselines": ("name",),
     "interpreters": ("version", "provider", "baseline"),
     "wheels": ("file", "place"),
     "artifacts": ("name",),
+    "failures": ("name",),
     "cells": ("artifact", "image", "condition", "argv"),
     "benchmark": ("artifact", "image", "start"),
     "steps": ("name",),
 }
+VERDICTS = frozenset(("PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN", "NOT-APPLICABLE"))
 _TEXTS = {
+    "failures": ("name", "why"),
     "artifacts": ("name", "sha256"),
     "cells": ("artifact", "sha256", "image", "condition", "expect", "verdict"),
 }
@@ -53,6 +56,8 @@ class CellResult:
     stdout_tail: str | None = None
     stderr_tail: str | None = None
     seconds: float | None = None
+    left_behind: int | None = None
+    """Processes that outlived the app and were ended; -1 where they could not be seen."""
     overhead_seconds: float | None = None
     isolation: str | None = None
     image_glibc: str | None = None
@@ -99,11 +104,16 @@ def read(path: Path) -> Part:
             for key in _TEXTS.get(name, ()):
                 if not isinstance(row.get(key), str):
                     raise ConfigError(f"a row of {name} has no text {key!r}", where=str(path))
+            if name == "cells" and row["verdict"] not in VERDICTS:
+                raise ConfigError(f"a cell has the verdict {row['verdict']!r}", where=str(path))
             for key in ("image_identity", "image_glibc", "measured_floor"):
                 if not isinstance(row.get(key), (str, NoneType)):
                     raise ConfigError(f"a row of {name} has a {key!r} that is no text", where=str(path))
-    if not isinstance(told.get("expected_cells", 0), int):
-        raise ConfigError("expected_cells is not a number", where=str(path))
+    expected = told.get("expected", [])
+    if not isinstance(expected, list) or not all(
+        isinstance(cell, list) and len(cell) == 4 for cell in expected
+    ):
+        raise ConfigError("expected is not a list of cells", where=str(path))
     return told
 
 
@@ -116,18 +126,23 @@ def merge(
     *,
     artifacts: Mapping[str, str] | None = None,
     identities: Mapping[str, str | None] | None = None,
+    shards: bool = False,
 ) -> dict[str, Any]:
     """All parts as one: of two rows about one thing the later one holds, whatever order they come in.
 
     `artifacts` (name -> sha256) tells which artifacts there are, `identities` which images (None: not known):
-    rows about others, or about an older one of the same name, are dropped. Raises ConfigError where two parts
-    still know one image by two identities.
+    rows about others, or about an older one of the same name, are dropped. `shards`: the parts are of one run,
+    so two of them that know one artifact by two digests contradict each other. Raises ConfigError for that, and
+    where two parts still know one image by two identities.
     """
+    parts = list(parts)
+    if shards:
+        artifacts = _one_digest(parts)
     merged: dict[str, Any] = {"schema": SCHEMA}
     rows: dict[str, dict[tuple[str, ...], tuple[str, Any]]] = {name: {} for name in LISTS}
     for part in sorted(parts, key=_age):
         # A merge is as old as the newest part of it, so that merges can be merged.
-        for name in ("when", "kit", "config", "host", "expected_cells"):
+        for name in ("when", "kit", "config", "host"):
             if name in part:
                 merged[name] = part[name]
         for name in LISTS:
@@ -137,8 +152,15 @@ def merge(
                 kept = rows[name].get(identity)
                 if kept is None or (kept[0], _text(kept[1])) <= (when, _text(row)):
                     rows[name][identity] = (when, row)
+    built = {json.loads(name): when for (name,), (when, _) in rows["artifacts"].items()}
+    for identity, (when, row) in list(rows["failures"].items()):
+        if built.get(row["name"], "") > when:
+            del rows["failures"][identity]
     for name in LISTS:
         merged[name] = [row for _, (_, row) in sorted(rows[name].items())]
+    every = {json.dumps(cell): cell for part in parts for cell in part.get("expected", ())}
+    merged["expected"] = [cell for _, cell in sorted(every.items())]
+    merged["expected_cells"] = len(every)
     if artifacts is not None:
         merged["artifacts"] = [a for a in merged["artifacts"] if artifacts.get(a["name"]) == a["sha256"]]
         # A control's file is built for it alone and lies in no dist folder.
@@ -159,6 +181,11 @@ def merge(
     return merged
 
 
+def identity_of(cell: Mapping[str, Any]) -> list[Any]:
+    """What makes a cell the one it is: artifact, image, condition and the smoke command's words."""
+    return [cell["artifact"], cell["image"], cell["condition"], list(cell["argv"])]
+
+
 def write(path: Path, merged: Part) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, merged)
@@ -170,6 +197,17 @@ def _age(part: Part) -> tuple[str, str]:
 
 def _text(told: Mapping[str, Any]) -> str:
     return json.dumps(told, sort_keys=True)
+
+
+def _one_digest(parts: Iterable[Part]) -> dict[str, str]:
+    known: dict[str, str] = {}
+    for row in (row for part in parts for row in part.get("artifacts", ())):
+        if known.setdefault(row["name"], row["sha256"]) != row["sha256"]:
+            raise ConfigError(
+                f"{row['name']} has two digests in this evidence: {known[row['name']]} and {row['sha256']}",
+                hint="merge the shards of one run; each must start the artifacts of the same build",
+            )
+    return known
 
 
 def _one_identity(cells: Iterable[Mapping[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable.config import Smoke
+from py_portable.elf import measure
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made
@@ -54,6 +55,7 @@ def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk)
     nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
     report = Runner(env, talk.step).run(nodes, nodes)
     sha256 = digest(path)
+    floor = measure(path).floor
     cells = [
         Cell(
             path.name,
@@ -66,6 +68,7 @@ def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk)
             condition,
             foreign.expect,
             unavailable=_why(report.failures.get(name)),
+            measured_floor=floor,
         )
         for name in nodes
         for condition in foreign.conditions

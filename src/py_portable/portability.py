@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from py_portable import evidence
 from py_portable.conclude import BAD, Conclusions, conclude
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
-from py_portable.formats import FORMATS, Made
+from py_portable.formats import FORMATS, Made, Start
 from py_portable.images import Image
 from py_portable.native.stored import helpers
 from py_portable.plan.assemble import Control
@@ -59,6 +60,13 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     built = building.build(session, wanted.artifacts, prefixes)
     cells = _cells(session, wanted, built)
     bench = bench_of(session)
+    failures = building.failure_rows(built.plan, built.failures)
+    if wanted.controls and not wanted.images and not wanted.artifacts:
+        failures += [
+            {"name": what, "why": f"was not started: {why}"}
+            for what, why in built.plan.left_out
+            if what.startswith("control ")
+        ]
     results = proving.run(cells, bench, lambda result: tell(_with_reproducer(session, result)))
     # An image that this run does not use is the one of the lock, so that what was seen on it stays.
     identities = {
@@ -68,8 +76,9 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     part = {
         **session.told(),
         "host": session.host(),
-        "expected_cells": len(cells),
+        "expected": [evidence.identity_of(result.told()) for result in results],
         "artifacts": built.rows,
+        "failures": failures,
         "cells": [result.told() for result in results],
     }
     scope = [f"artifact {name}" for name in built.plan.artifacts]
@@ -78,10 +87,7 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     scope += ["controls"] if wanted.controls else []
     evidence.write_part(session.dist / building.EVIDENCE, "portability", scope, part)
     merged = building.refresh(session, identities)
-    conclusions = conclude(
-        {**merged, "cells": part["cells"], "artifacts": list(built.rows), "expected_cells": len(cells)},
-        allow_unproven=allow_unproven,
-    )
+    conclusions = conclude(part, allow_unproven=allow_unproven)
     path = session.dist / "evidence.json"
     evidence.write(path, {**merged, "conclusions": conclude(merged, allow_unproven=allow_unproven).told()})
     own = {n: p for n, p in built.failures.items() if not n.startswith(("image ", "control "))}
@@ -95,7 +101,8 @@ def _with_reproducer(session: Session, result: CellResult) -> CellResult:
     folder = session.dist / "logs" / "reproduce"
     folder.mkdir(parents=True, exist_ok=True)
     about = f"{result.artifact} {result.image} {result.condition} {' '.join(result.argv)}"
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", about).strip("-")[:100]
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", about).strip("-")[:80]
+    name += f"-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
     path = folder / f"{name}.sh"
     path.write_text(f"#!/bin/sh\nexec {result.reproduce}\n")
     path.chmod(0o755)
@@ -117,6 +124,7 @@ def _cells(session: Session, wanted: Wanted, built: building.Built) -> list[Cell
     for name, made in built.made.items():
         start = FORMATS[made.format].start(made)
         sha256 = digest(made.path)
+        (floor,) = (row["measured_floor"] for row in built.rows if row["name"] == name)
         for spec in specs:
             image, why = _image(built, f"image {spec.name}")
             for condition in ("plain", *probes):
@@ -133,6 +141,7 @@ def _cells(session: Session, wanted: Wanted, built: building.Built) -> list[Cell
                         spec.expect,
                         optional=spec.optional,
                         unavailable=why,
+                        measured_floor=floor,
                     )
                     for smoke in config.artifacts[name].smoke
                 ]
@@ -146,18 +155,18 @@ def _control_cells(session: Session, control: Control, built: building.Built) ->
     """The same wrongly built file on the image where it must fail and on the one where it must pass."""
     smoke = session.config.artifacts[control.artifact].smoke[0]
     result = built.report.results.get(control.node)
+    start, sha256, why_not = (
+        Start("/not-built", ()),
+        "none",
+        f"the control was not built: {_why(built, control.node)}",
+    )
+    if result is not None:
+        path = result.path / result.meta["payload"]
+        made = Made(control.artifact, control.format, path, result.meta)
+        start, sha256 = FORMATS[control.format].start(made), digest(path)
     cells = []
     for image_name, expect in ((control.fails_on, f"fail:{control.reason}"), (control.passes_on, "pass")):
         image, why = _image(built, f"image {image_name}")
-        if result is None:
-            image, why = None, f"the control was not built: {_why(built, control.node)}"
-            made = Made(control.artifact, control.format, Path("/nonexistent"), {"script": "none"})
-            sha256 = "none"
-        else:
-            path = result.path / result.meta["payload"]
-            made = Made(control.artifact, control.format, path, result.meta)
-            sha256 = digest(path)
-        start = FORMATS[control.format].start(made)
         cells.append(
             Cell(
                 control.artifact,
@@ -166,11 +175,12 @@ def _control_cells(session: Session, control: Control, built: building.Built) ->
                 start,
                 smoke,
                 image_name,
-                image,
+                image if result is not None else None,
                 "plain",
                 expect,
-                unavailable=why,
+                unavailable=why if result is not None else why_not,
                 control=control.name,
+                measured_floor=result.meta.get("measured_floor") if result is not None else None,
             )
         )
     return cells

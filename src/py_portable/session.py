@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,8 @@ from py_portable.talk import Talk
 LOCK_NAME = "portable.lock"
 DEFAULT_EPOCH = 1735689600
 """2025-01-01: what SOURCE_DATE_EPOCH is where the caller sets none."""
+LAST_EPOCH = 253402300799
+"""The end of the year 9999."""
 
 
 class LazyEngine:
@@ -74,6 +77,7 @@ class Session:
     talk: Talk
     locked: bool
     keep_on_failure: bool = False
+    epoch: int = DEFAULT_EPOCH
 
     @property
     def lock_path(self) -> Path:
@@ -146,12 +150,11 @@ class Session:
         return assemble(self.config, lock, artifacts=artifacts)
 
     def environment(self) -> Environment:
-        epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
         names = self.config.build.pass_env
         return Environment(
             store=self.store,
             engine=self.engine,
-            epoch=int(epoch) if epoch.isdigit() else DEFAULT_EPOCH,
+            epoch=self.epoch,
             jobs=len(os.sched_getaffinity(0)),
             on_host=self.engine.on_host,
             keep=self.dist / "logs" / "kept" if self.keep_on_failure else None,
@@ -208,7 +211,8 @@ def open_session(
     locked: bool = False,
     keep_on_failure: bool = False,
 ) -> Session:
-    """Raises ConfigError for a config that is wrong."""
+    """Raises ConfigError for a config or a SOURCE_DATE_EPOCH that is wrong."""
+    epoch = source_date_epoch(os.environ)
     loaded = load_config(config)
     store = Store(default_root(os.environ))
     return Session(
@@ -219,7 +223,23 @@ def open_session(
         talk=talk or Talk(),
         locked=locked,
         keep_on_failure=keep_on_failure,
+        epoch=epoch,
     )
+
+
+def source_date_epoch(environ: Mapping[str, str]) -> int:
+    """SOURCE_DATE_EPOCH in seconds, DEFAULT_EPOCH where it is unset or empty. Raises ConfigError."""
+    told = environ.get("SOURCE_DATE_EPOCH", "")
+    if not told:
+        return DEFAULT_EPOCH
+    # A year of five digits is in no archive; str.isdigit would admit digits that int does not.
+    if not re.fullmatch(r"[0-9]{1,20}", told) or int(told) > LAST_EPOCH:
+        raise ConfigError(
+            f"{told!r} is not a number of seconds from 0 to {LAST_EPOCH}",
+            where="the environment variable SOURCE_DATE_EPOCH",
+            hint="unset it, or: export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)",
+        )
+    return int(told)
 
 
 @functools.cache

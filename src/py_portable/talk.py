@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
+from py_portable.elf.view import printable
+from py_portable.redact import hide
+
 
 class Talk:
     """`quiet` says nothing, `verbose` names cached steps too."""
@@ -26,4 +29,6 @@ class Talk:
 
     def say(self, line: str) -> None:
         if not self.quiet:
-            print(f"[{time.monotonic() - self._started:6.1f}s] {line}", file=sys.stderr, flush=True)
+            # A step is named after what a config or a command line says, so a newline could be in it.
+            shown = hide(printable(line))
+            print(f"[{time.monotonic() - self._started:6.1f}s] {shown}", file=sys.stderr, flush=True)

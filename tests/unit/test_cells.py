@@ -73,7 +73,7 @@ def test_no_cells_are_no_results(bench: Bench) -> None:
 
 
 def test_a_pass_is_remembered_and_shown_as_cached(bench: Bench) -> None:
-    memory = proving._Memory(cell(), bench, SEEN)
+    memory = proving._remembered(cell(), bench, SEEN)
     fresh = replace(passed(cell()), verdict="UNPROVEN", when="now")
     assert memory.recall(fresh) is None
     memory.keep(passed(cell()))
@@ -84,7 +84,7 @@ def test_a_pass_is_remembered_and_shown_as_cached(bench: Bench) -> None:
 
 @pytest.mark.parametrize("verdict", ["FAIL", "XFAIL", "XPASS", "UNPROVEN"])
 def test_nothing_but_a_pass_is_remembered(bench: Bench, verdict: str) -> None:
-    memory = proving._Memory(cell(), bench, SEEN)
+    memory = proving._remembered(cell(), bench, SEEN)
     memory.keep(replace(passed(cell()), verdict=verdict))
     assert memory.recall(passed(cell())) is None
 
@@ -93,7 +93,7 @@ def test_nothing_but_a_pass_is_remembered(bench: Bench, verdict: str) -> None:
     "data", [b"", b"\xff", b"[]", b"null", b'{"verdict": "FAIL"}', b'{"verdict": "PASS"}']
 )
 def test_a_damaged_memory_is_no_pass(bench: Bench, data: bytes) -> None:
-    memory = proving._Memory(cell(), bench, SEEN)
+    memory = proving._remembered(cell(), bench, SEEN)
     memory.keep(passed(cell()))
     (file,) = bench.store.cache("passes").iterdir()
     file.write_bytes(data)
@@ -117,9 +117,9 @@ def test_a_damaged_memory_is_no_pass(bench: Bench, data: bytes) -> None:
 def test_a_pass_under_other_circumstances_is_not_recalled(
     bench: Bench, changes: dict[str, Any], seen: Observation
 ) -> None:
-    proving._Memory(cell(), bench, SEEN).keep(passed(cell()))
+    proving._remembered(cell(), bench, SEEN).keep(passed(cell()))
     other = cell(**changes)
-    assert proving._Memory(other, bench, seen).recall(passed(other)) is None
+    assert proving._remembered(other, bench, seen).recall(passed(other)) is None
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_a_pass_under_other_circumstances_is_not_recalled(
     ],
 )
 def test_a_pass_on_another_machine_or_engine_is_not_recalled(bench: Bench, changes: dict[str, Any]) -> None:
-    proving._Memory(cell(), bench, SEEN).keep(passed(cell()))
-    assert proving._Memory(cell(), replace(bench, **changes), SEEN).recall(passed(cell())) is None
+    proving._remembered(cell(), bench, SEEN).keep(passed(cell()))
+    assert proving._remembered(cell(), replace(bench, **changes), SEEN).recall(passed(cell())) is None
 
 
 def test_names_do_not_matter_to_a_remembered_pass(bench: Bench) -> None:
-    proving._Memory(cell(), bench, SEEN).keep(passed(cell()))
-    assert proving._Memory(cell(artifact="renamed"), bench, SEEN).recall(passed(cell())) is not None
+    proving._remembered(cell(), bench, SEEN).keep(passed(cell()))
+    assert proving._remembered(cell(artifact="renamed"), bench, SEEN).recall(passed(cell())) is not None
 
 
 def test_a_control_has_a_condition_of_its_own() -> None:

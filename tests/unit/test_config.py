@@ -14,7 +14,6 @@ from py_portable.config import (
     App,
     Artifact,
     Baseline,
-    Benchmark,
     Build,
     ImageSpec,
     InterpreterChoice,
@@ -42,7 +41,7 @@ app:
   script: myapp
   extras: [tls]
   smoke:
-    - {args: [run, "3"], stdout: [one, "two two"], stderr: [warned], exit: 3, timeout: 1.5, stdin: "yes\\n"}
+    - {args: [run, "3"], stdout: [one, "two two"], stderr: [warned], exit: 3, timeout: 1.5}
     - {}
 python: "3.13"
 interpreter: {provider: source, optimize: true}
@@ -71,7 +70,6 @@ portability:
   images: ["debian:11", {image: "alpine:3.22", optional: true, expect: "fail:musl"}]
   probes: [no-home]
   controls: [built-too-new]
-benchmark: {args: [--version], max-ratio: {binary: 1.10, folder: 2}}
 """
 
 
@@ -84,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
 def test_every_key_arrives(folder: Path) -> None:
     config = parse(FULL.encode(), "portable.yaml", folder)
 
-    own = Smoke(("run", "3"), ("one", "two two"), ("warned",), 3, 1.5, "yes\n")
+    own = Smoke(("run", "3"), ("one", "two two"), ("warned",), 3, 1.5)
     smoke = (own, Smoke(args=()))
     plain = {"include-packages": (), "include-data": (), "args": (), "lto": False}
     assert config.app == App(folder / "app", None, "myapp", None, ("tls",), smoke)
@@ -127,7 +125,6 @@ def test_every_key_arrives(folder: Path) -> None:
         ("no-home",),
         ("built-too-new",),
     )
-    assert config.benchmark == Benchmark(("--version",), {"binary": 1.1, "folder": 2.0})
     assert config.sha256 == hashlib.sha256(FULL.encode()).hexdigest()
     assert config.version == 1
 
@@ -140,7 +137,7 @@ def test_an_artifact_comes_after_the_one_it_is_made_from(folder: Path) -> None:
 def test_what_is_left_out_has_its_default() -> None:
     config = parse(SHORT, "portable.yaml", Path("/nowhere"))
 
-    smoke = (Smoke(("--help",), (), (), 0, 20.0, None),)
+    smoke = (Smoke(("--help",), (), (), 0, 20.0),)
     assert config.app == App(None, "httpie==3.2.4", None, None, (), smoke)
     assert config.python == "3.10"
     assert config.interpreter == InterpreterChoice("source", False)
@@ -153,7 +150,6 @@ def test_what_is_left_out_has_its_default() -> None:
     )
     assert [image.name for image in config.portability.images] == ["debian:11", "debian:12", "debian:13"]
     assert config.portability.probes == config.portability.controls == ()
-    assert config.benchmark == Benchmark(("--help",), {})
     assert config.path == Path("/nowhere/portable.yaml")
     assert config.base == Path("/nowhere")
 
@@ -225,6 +221,22 @@ def test_the_newest_glibc_is_what_is_written_else_the_baselines(folder: Path) ->
 def test_one_baseline_needs_no_particular_name() -> None:
     text = SHORT + b"baselines: {old: {image: debian:11}}\n"
     assert parse(text, "p.yaml", Path("/nowhere")).artifacts["wheelhouse"].baseline == "old"
+
+
+@pytest.mark.parametrize("script", ["http", "2to3", "g++", "_x", "a.b-c_d", "python3.13"])
+def test_a_script_is_any_plain_file_name(script: str) -> None:
+    text = SHORT.replace(b'4"}', f'4", script: "{script}"}}'.encode())
+    assert parse(text, "p.yaml", Path("/nowhere")).app.script == script
+
+
+def test_the_same_smoke_arguments_may_stand_in_lists_of_different_owners() -> None:
+    text = SHORT.replace(b'4"}', b'4", smoke: [{args: [a, b]}, {args: ["a b"]}]}').replace(
+        b"[wheelhouse, nuitka-onefile]",
+        b"{one: {format: wheelhouse, smoke: [{args: [a, b]}]}, two: {format: wheelhouse}}",
+    )
+    config = parse(text, "p.yaml", Path("/nowhere"))
+    assert [smoke.args for smoke in config.artifacts["two"].smoke] == [("a", "b"), ("a b",)]
+    assert [smoke.args for smoke in config.artifacts["one"].smoke] == [("a", "b")]
 
 
 def test_a_config_cannot_be_changed() -> None:

@@ -22,7 +22,7 @@ _YAML = r"""a a: - ? [ ] { } , &a *a !t !!int !<x> | >- " ' \ \U0011ffff \x00 # 
     null true on 3.10 .inf 0x1f 1:30 2024-01-01 é 🐍"""
 _WORDS = """version app source requirement script smoke args timeout exit python baselines default image
     packages build env wheels max-glibc artifacts format from baseline path lto portability images probes
-    benchmark max-ratio"""
+    controls expect"""
 _BLANKS = [" ", "\n", "\n  ", "\n    ", "\t", "\r", "\ufeff", "\x85", "\u2028", "\ud7ff", ": "]
 
 KEYS = st.sampled_from(_WORDS.split())

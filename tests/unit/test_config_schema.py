@@ -112,7 +112,7 @@ def test_stale_tables_are_noticed(tmp_path: Path) -> None:
     script.write_bytes((ROOT / "scripts" / "config-docs.py").read_bytes())
     page = tmp_path / "docs" / "config.md"
     page.write_bytes((ROOT / "docs" / "config.md").read_bytes())
-    changed = schema_text().replace("How start-up is measured.", "How fast it starts.")
+    changed = schema_text().replace("Where and how every artifact is started.", "Where it starts.")
     (tmp_path / "schemas" / "portable.schema.json").write_text(changed, "utf-8")
 
     def run(*args: str) -> tuple[int, str]:
@@ -121,5 +121,15 @@ def test_stale_tables_are_noticed(tmp_path: Path) -> None:
 
     assert run("--check") == (1, "docs/config.md is stale: run scripts/config-docs.py\n")
     assert run() == (0, "")
-    assert "How fast it starts." in page.read_text("utf-8")
+    assert "Where it starts." in page.read_text("utf-8")
     assert run("--check") == (0, "")
+
+
+def test_an_image_can_be_expected_to_fail_for_each_reason_that_a_cell_can_fail_for() -> None:
+    accepted = SCHEMA["$defs"]["image"]["else"]["properties"]["expect"]["enum"]
+    page = (ROOT / "docs/verdicts.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
+    failing = [f"fail:{reason}" for reason, seen in rows if not seen.startswith("UNPROVEN")]
+    assert len(failing) > 5
+    assert set(failing) <= set(accepted)
+    assert not {f"fail:{reason}" for reason, seen in rows if seen.startswith("UNPROVEN")} & set(accepted)

@@ -94,11 +94,29 @@ def test_rows_of_artifacts_that_are_gone_are_dropped(parts: list[Any], artifacts
 
 
 def test_the_later_of_two_rows_about_one_thing_holds() -> None:
-    old = {"when": "2026-01-01", "artifacts": [{"name": "a", "sha256": "old"}], "expected_cells": 9}
-    new = {"when": "2026-01-02", "artifacts": [{"name": "a", "sha256": "new"}], "expected_cells": 3}
+    old = {"when": "2026-01-01", "artifacts": [{"name": "a", "sha256": "old"}], "expected": [["a", "i", "plain", []]]}
+    new = {"when": "2026-01-02", "artifacts": [{"name": "a", "sha256": "new"}], "expected": [["a", "j", "plain", []]]}
     merged = evidence.merge([new, old])
     assert merged["artifacts"] == [{"name": "a", "sha256": "new"}]
-    assert (merged["expected_cells"], merged["when"]) == (3, "2026-01-02")
+    assert (merged["expected_cells"], merged["when"]) == (2, "2026-01-02")
+
+
+def test_shards_that_know_one_artifact_by_two_digests_contradict_each_other() -> None:
+    parts = [{"artifacts": [{"name": "a", "sha256": sha}], "cells": []} for sha in ("one", "two")]
+    with pytest.raises(ConfigError, match="a has two digests in this evidence: one and two"):
+        evidence.merge(parts, shards=True)
+
+
+def test_cells_about_another_digest_than_the_artifacts_do_not_count_in_shards() -> None:
+    part = {"artifacts": [{"name": "a", "sha256": "new"}], "cells": [cell(artifact="a", sha256="old")]}
+    assert evidence.merge([part], shards=True)["cells"] == []
+
+
+def test_a_failure_is_forgotten_when_the_artifact_is_there() -> None:
+    failed = {"when": "2026-01-01", "failures": [{"name": "a", "why": "it broke"}]}
+    mended = {"when": "2026-01-02", "artifacts": [{"name": "a", "sha256": "new"}]}
+    assert evidence.merge([failed, mended])["failures"] == []
+    assert evidence.merge([failed | {"when": "2026-01-03"}, mended])["failures"] == failed["failures"]
 
 
 def test_a_cell_is_told_apart_by_artifact_image_condition_and_arguments() -> None:
@@ -163,7 +181,9 @@ def test_a_part_replaces_the_one_of_the_same_command_and_scope(tmp_path: Path) -
         b'{"schema": 1, "cells": [{}]}',
         b'{"schema": 1, "artifacts": [{"name": "a"}]}',
         b'{"schema": 1, "artifacts": [{"name": "a", "sha256": "x", "measured_floor": 2.31}]}',
-        b'{"schema": 1, "expected_cells": "3"}',
+        b'{"schema": 1, "expected": [["a"]]}',
+        b'{"schema": 1, "cells": [{"artifact": "a", "sha256": "x", "image": "i", "condition": "plain", "expect": "pass",'
+        b' "verdict": "fine"}]}',
         b"[" * 200_000,
     ],
     ids=lambda data: data[:40].decode("latin-1"),
@@ -189,8 +209,9 @@ JSON = st.recursive(
 WILD_CELLS = st.fixed_dictionaries(
     {
         name: st.text(max_size=6) | JSON
-        for name in ("artifact", "sha256", "image", "condition", "expect", "verdict")
-    },
+        for name in ("artifact", "sha256", "image", "condition", "expect")
+    }
+    | {"verdict": st.sampled_from(["PASS", "FAIL", "XFAIL", "UNPROVEN", "odd"])},
     optional=dict.fromkeys(("image_identity", "image_glibc", "argv", "when", "optional", "detail"), JSON),
 )
 WILD = st.fixed_dictionaries(
@@ -204,7 +225,7 @@ WILD = st.fixed_dictionaries(
             ),
             max_size=2,
         ),
-        "expected_cells": JSON,
+        "expected": st.lists(st.lists(st.text(max_size=3), min_size=3, max_size=4), max_size=2) | JSON,
         "when": JSON,
         "kit": JSON,
     },

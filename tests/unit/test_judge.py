@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from py_portable.command import Captured
 from py_portable.config import Smoke
-from py_portable.prove.judge import Finding, judge, look
+from py_portable.prove.judge import Finding, corroborate, judge, look
 from py_portable.prove.record import Record
 from py_portable.prove.start import Started
 
@@ -209,3 +209,25 @@ def test_a_megabyte_of_hostile_text_is_judged_at_once(piece: str) -> None:
 @given(st.text(), st.text())
 def test_any_text_gives_a_finding(out: str, err: str) -> None:
     assert look(started(out, err, exited=1), Smoke()).reason in ("exit", "glibc", "library")
+
+
+@pytest.mark.parametrize(
+    ("finding", "elf", "image", "floor", "reason"),
+    [
+        (Finding("glibc", "GLIBC_2.38 not found (required by x)"), True, "2.31", "2.38", "glibc"),
+        (Finding("glibc", "GLIBC_ABI_DT_RELR not found"), True, "2.31", "2.36", "glibc"),
+        (Finding("glibc", "GLIBC_2.99 not found"), False, "2.41", None, "exit"),
+        (Finding("glibc", "GLIBC_2.99 not found"), True, "2.41", "2.38", "exit"),
+        (Finding("glibc", "GLIBC_2.30 not found"), True, "2.31", "2.38", "library"),
+        (Finding("glibc", "GLIBC_PRIVATE not found"), True, "2.31", "2.38", "library"),
+        (Finding("glibc", "GLIBC_2.38 not found"), True, None, "2.38", "glibc"),
+        (Finding("loader", "no loader"), True, "2.31", "2.30", "loader"),
+        (Finding("loader", "no loader"), False, "2.31", None, "interpreter"),
+        (Finding("exit", "exit status 1"), False, "2.31", None, "exit"),
+        (Finding(None), True, "2.31", "2.30", None),
+    ],
+)
+def test_the_loader_is_believed_where_the_elf_files_bear_it_out(
+    finding: Finding, elf: bool, image: str | None, floor: str | None, reason: str | None
+) -> None:
+    assert corroborate(finding, is_elf=elf, image_glibc=image, measured_floor=floor).reason == reason

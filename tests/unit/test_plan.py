@@ -217,7 +217,7 @@ def test_the_control_is_the_same_artifact_with_its_compilers_image_alone_changed
     [
         (
             {"portability": {"images": ["debian:11"], "controls": ["built-too-new"]}},
-            "needs an older and a newer image in portability.images",
+            "needs an older and a newer image in portability.images, neither of them optional",
         ),
         ({"artifacts": ["wheelhouse"]}, "no artifact's format can be built too new"),
     ],

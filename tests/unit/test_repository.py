@@ -34,7 +34,7 @@ RANK = {
     "redact": 1,
     "elf": 1,
     "command": 1,
-    "talk": 1,
+    "talk": 2,
     "store": 2,
     "download": 2,
     "fetch": 3,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -11,10 +10,10 @@ import traceback
 import click
 
 from py_portable import __version__
-from py_portable.cli import build, config, machine, portability, wheels
-from py_portable.cli.show import lines
+from py_portable.cli import build, config, machine, portability, prove, streams, wheels
+from py_portable.cli.show import clean, message
 from py_portable.command import end_all
-from py_portable.errors import MachineError, PortableError
+from py_portable.errors import ConfigError, MachineError, PortableError
 from py_portable.redact import hide
 
 INTERRUPTED = 130
@@ -31,7 +30,7 @@ def cli() -> None:
     """
 
 
-for room in (config, build, portability, wheels, machine):
+for room in (config, build, portability, prove, wheels, machine):
     for command in room.COMMANDS:
         cli.add_command(command)
 
@@ -39,43 +38,67 @@ for room in (config, build, portability, wheels, machine):
 def main(args: list[str] | None = None) -> None:
     """Run the command line and exit with the contract's status; never a traceback for a user's mistake."""
     signal.signal(signal.SIGTERM, _terminated)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal of another encoding is no reason to stop half way.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    streams.open_missing()
+    streams.take_every_character()
     try:
-        status = cli.main(args, standalone_mode=False)
+        status = _run(args)
         sys.stdout.flush()
-    except click.exceptions.Exit as ended:
-        status = ended.exit_code
-    except click.ClickException as problem:
-        problem.show()
-        status = 2
-    except (click.Abort, KeyboardInterrupt):
-        print("Interrupted.", file=sys.stderr)
-        status = INTERRUPTED
-    except PortableError as problem:
-        print(hide(lines(problem.render())), file=sys.stderr)
-        status = problem.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        streams.drop_stdout()
         status = 1
     except OSError as problem:
-        # What is not foreseen elsewhere: a folder that may not be written, a full disk, a folder that is gone.
-        print(hide(lines(f"Error: {problem}")), file=sys.stderr)
+        # What is not foreseen elsewhere: a full disk, a folder that is gone, a stdout that takes no more.
+        _say(_told(problem))
         status = MachineError.exit_code
-    except Exception:
-        print(hide(traceback.format_exc()), file=sys.stderr)
-        print(
-            "Error: this is a defect of py-portable: please report it with the lines above", file=sys.stderr
-        )
-        status = 70
+        try:
+            sys.stdout.flush()
+        except OSError:
+            streams.drop_stdout()
     # Worker threads that wait for an interrupted step must not keep the process, nor leave it behind.
     if status == INTERRUPTED:
         end_all()
-        sys.stdout.flush()
         os._exit(status)
-    sys.exit(status or 0)
+    sys.exit(status)
+
+
+def _run(args: list[str] | None) -> int:
+    """The exit status. Raises OSError."""
+    try:
+        return cli.main(args, standalone_mode=False) or 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as problem:
+        _show(problem)
+        return ConfigError.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _say("Interrupted.")
+        return INTERRUPTED
+    except PortableError as problem:
+        _say(message(problem))
+        return problem.exit_code
+    except OSError:
+        raise
+    except Exception:
+        _say(traceback.format_exc())
+        _say("Error: this is a defect of py-portable: please report it with the lines above")
+        return 70
+
+
+def _show(problem: click.ClickException) -> None:
+    """It quotes the command line, where a newline could begin a line that looks like a result."""
+    if isinstance(problem, click.UsageError) and not isinstance(problem, click.exceptions.NoArgsIsHelpError):
+        problem = click.UsageError(clean(problem.format_message()), problem.ctx)
+    problem.show()
+
+
+def _told(problem: OSError) -> str:
+    if problem.filename is None or not problem.strerror:
+        return f"Error: {clean(str(problem))}"
+    return f"Error: {clean(os.fsdecode(problem.filename))}: {problem.strerror}"
+
+
+def _say(text: str) -> None:
+    print(hide(text), file=sys.stderr)
 
 
 def _terminated(_signal: int, _frame: object) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from py_portable.cli.options import common, open_session
-from py_portable.cli.show import echo_failures, size, table
+from py_portable.cli.options import common, given, open_session
+from py_portable.cli.show import clean, echo_failures, failure_status, size, table
+
+if TYPE_CHECKING:
+    from py_portable.config import Config
+    from py_portable.plan.assemble import Plan
 
 
 @click.command()
@@ -20,6 +24,7 @@ def plan(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
     """Show the steps that a build and a proof come to, and what is left out and why."""
     from py_portable.steps.graph import ImageNode, ordered
 
+    artifacts = given(artifacts, "artifact")
     session = open_session(common)
     made = session.plan(session.lock(), artifacts)
     nodes = ordered(made.nodes, [*(n for n in made.artifacts.values() if n), *made.nodes])
@@ -36,15 +41,10 @@ def plan(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
         return
     rows = [(n.name, "image" if isinstance(n, ImageNode) else "step", ", ".join(n.all_needs)) for n in nodes]
     click.echo(table(("step", "kind", "needs"), rows))
-    images = session.config.portability.images
-    starts = len(made.artifacts) * len(images) * (1 + len(session.config.portability.probes))
-    click.echo(
-        f"\n{len(made.artifacts)} artifacts x {len(images)} images x "
-        f"{1 + len(session.config.portability.probes)} conditions = {starts} cells, "
-        f"{2 * len(made.controls)} more for controls"
-    )
+    click.echo("")
+    click.echo(_cells(session.config, made))
     for what, why in made.left_out:
-        click.echo(f"left out: {what}: {why}")
+        click.echo(clean(f"left out: {what}: {why}"))
 
 
 @click.command()
@@ -55,6 +55,7 @@ def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
     from py_portable import build as building
     from py_portable import evidence
 
+    artifacts = given(artifacts, "artifact")
     session = open_session(common)
     built = building.build(session, artifacts)
     known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
@@ -82,7 +83,7 @@ def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
         click.echo(table(("artifact", "format", "path", "size", "measured floor", "built"), rows))
     if built.failures:
         echo_failures(built.failures)
-        raise click.exceptions.Exit(4)
+        raise click.exceptions.Exit(failure_status(built.failures))
 
 
 _BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}
@@ -90,6 +91,17 @@ _BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condi
 
 def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
     return [tuple(row.get(key) for key in _BASIS[name]) for row in told.get(name, ())]
+
+
+def _cells(config: Config, plan: Plan) -> str:
+    """What the matrix comes to: each smoke command of an artifact is a cell of its own; a control takes one."""
+    starts = sum(len(config.artifacts[name].smoke) for name in plan.artifacts)
+    images, conditions = len(config.portability.images), 1 + len(config.portability.probes)
+    commands = f" ({starts} smoke commands)" if starts != len(plan.artifacts) else ""
+    return (
+        f"{len(plan.artifacts)} artifacts{commands} x {images} images x {conditions} conditions = "
+        f"{starts * images * conditions} cells, {2 * len(plan.controls)} more for controls"
+    )
 
 
 def _shown(path: str) -> str:

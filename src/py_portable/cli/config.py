@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from py_portable.cli.options import common, open_session
+from py_portable.cli.options import CONFIG, GivenPath, common, given, open_session
+from py_portable.cli.show import clean
 from py_portable.errors import ConfigError
+
+if TYPE_CHECKING:
+    from py_portable.lock.model import Lock
+    from py_portable.session import Session
 
 
 @click.command()
-@click.option(
-    "--config", "-c", type=click.Path(path_type=Path), default=Path("portable.yaml"), show_default=True
-)
+@click.option("--config", "-c", type=GivenPath(CONFIG), default=CONFIG, show_default=True)
 @click.option("--force", is_flag=True, help="Replace a config that is there.")
 def init(config: Path, force: bool) -> None:
     """Write a commented portable.yaml from what pyproject.toml says."""
     from py_portable import config as configs
 
+    if not config.parent.is_dir():
+        raise ConfigError(
+            "its folder is not there", where=str(config), hint="make that first, or name another: --config"
+        )
+    if config.is_symlink() and not config.exists():
+        raise ConfigError(
+            "is a link to nothing", where=str(config), hint="remove it, or name another: --config"
+        )
+    if config.exists() and not config.is_file():
+        raise ConfigError("is not a regular file", where=str(config), hint="name another: --config")
     if config.exists() and not force:
         raise ConfigError("is there already", where=str(config), hint="replace it: py-portable init --force")
-    config.write_text(configs.render(config.absolute().parent))
-    click.echo(f"wrote {config}; next: py-portable check, then py-portable build")
+    config.write_text(configs.render(config.absolute().parent), encoding="utf-8")
+    click.echo(clean(f"wrote {config}; next: py-portable check, then py-portable build"))
 
 
 @click.command()
@@ -37,25 +51,41 @@ def check(print_schema: bool, common: dict[str, Any]) -> None:
         click.echo(configs.schema_text(), nl=False)
         return
     from py_portable.lock import model
+
+    session = open_session(common)
+    stale = _stale(session, model.load(session.lock_path))
+    file, lock_file = session.config.path.name, session.lock_path.name
+    if common["as_json"]:
+        told = {
+            "config": {"file": file, "valid": True, "artifacts": list(session.config.artifacts)},
+            "lock": {"file": lock_file, "up_to_date": not stale, "stale": stale},
+        }
+        click.echo(json.dumps(told, indent=1))
+    else:
+        problems = "; ".join(f"{name} {why}" for name, why in stale.items())
+        click.echo(clean(f"{file}: valid; {len(session.config.artifacts)} artifacts"))
+        click.echo(clean(f"{lock_file}: {problems or 'up to date'}"))
+    if stale and common["locked"]:
+        problems = "; ".join(f"{name} {why}" for name, why in stale.items())
+        raise ConfigError(problems, where=lock_file, hint="run: py-portable lock")
+
+
+def _stale(session: Session, lock: Lock) -> dict[str, str]:
+    """What the lock lacks for the config, and why."""
     from py_portable.lock.resolve import Resolver, Target
     from py_portable.plan.assemble import houses, target
 
-    session = open_session(common)
-    lock = model.load(session.lock_path)
-    stale = []
+    stale = {}
     for baseline, python in houses(session.config):
         name = f"{baseline}/{python}"
         resolver = Resolver(
             session.config, session.store, Target(**target(session.config, baseline, python)), {}
         )
         if name not in lock.houses:
-            stale.append(f"{name} is not locked yet")
+            stale[name] = "is not locked yet"
         elif lock.houses[name].inputs != resolver.inputs():
-            stale.append(f"{name} is out of date")
-    click.echo(f"{session.config.path.name}: valid; {len(session.config.artifacts)} artifacts")
-    click.echo(f"{session.lock_path.name}: {'; '.join(stale) if stale else 'up to date'}")
-    if stale and common["locked"]:
-        raise ConfigError("; ".join(stale), where=session.lock_path.name, hint="run: py-portable lock")
+            stale[name] = "is out of date"
+    return stale
 
 
 @click.command()
@@ -63,15 +93,20 @@ def check(print_schema: bool, common: dict[str, Any]) -> None:
 @common
 def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
     """Resolve every name once and write the digests into portable.lock."""
+    from py_portable.lock import model
+
+    update = given(update, "package")
     session = open_session(common)
     made = session.lock(update, force=bool(update))
+    if common["as_json"]:
+        click.echo(json.dumps({"file": str(session.lock_path), **json.loads(model.dumps(made))}, indent=1))
+        return
     for name, house in sorted(made.houses.items()):
-        click.echo(
-            f"{name}: {len(house.packages)} packages, {sum(not p.file.is_wheel for p in house.packages)} to compile"
-        )
+        compiled = sum(not package.file.is_wheel for package in house.packages)
+        click.echo(clean(f"{name}: {len(house.packages)} packages, {compiled} to compile"))
         for package in house.packages:
-            click.echo(f"  {package.file.file}  sha256:{package.file.sha256[:16]}…")
-    click.echo(f"wrote {session.lock_path}")
+            click.echo(clean(f"  {package.file.file}  sha256:{package.file.sha256[:16]}…"))
+    click.echo(clean(f"wrote {session.lock_path}"))
 
 
 COMMANDS = (init, check, lock)

@@ -1,4 +1,4 @@
-"""doctor, store."""
+"""doctor, gc."""
 
 from __future__ import annotations
 

@@ -1,20 +1,62 @@
-"""Options that every command takes, and how its session is opened from them."""
+"""Options that every command takes, and how its session is opened from them. An empty value is no value."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from py_portable.cli.show import clean
+from py_portable.errors import MachineError
 from py_portable.talk import Talk
 
 if TYPE_CHECKING:
     from py_portable.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+CONFIG = Path("portable.yaml")
+
+
+class GivenPath(click.Path):
+    """A path; an empty one is `instead`, and an error where that is None too and something must be given."""
+
+    def __init__(self, instead: Path | None = None, *, must: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self.instead = instead
+        self.must = must
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            if self.must:
+                self.fail("is empty", param, ctx)
+            return self.instead
+        return super().convert(value, param, ctx)
+
+
+config_option = click.option(
+    "--config",
+    "-c",
+    type=GivenPath(CONFIG),
+    default=CONFIG,
+    envvar="PY_PORTABLE_CONFIG",
+    show_default=True,
+    help="The config.",
+)
+engine_option = click.option(
+    "--engine",
+    default="auto",
+    envvar="PY_PORTABLE_ENGINE",
+    show_default=True,
+    callback=lambda _context, _option, value: value or "auto",
+    help="auto, bubblewrap, chroot or native.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Results as JSON on stdout.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Results and errors only.")
+verbose_option = click.option("--verbose", "-v", is_flag=True, help="Name cached steps too.")
 
 
 def common(function: Command) -> Command:
@@ -23,39 +65,34 @@ def common(function: Command) -> Command:
     @functools.wraps(function)
     def wrapped(*args: Any, **options: Any) -> Any:
         names = ("config", "dist", "engine", "locked", "keep_on_failure", "as_json", "quiet", "verbose")
-        return function(*args, common={name: options.pop(name) for name in names}, **options)
+        mapping = {name: options.pop(name) for name in names}
+        try:
+            return function(*args, common=mapping, **options)
+        except OSError as problem:
+            where = _in_dist(problem, mapping["dist"] or mapping["config"].absolute().parent / "dist")
+            if where is None:
+                raise
+            raise MachineError(
+                problem.strerror or str(problem), where=where, hint="choose another place: --dist"
+            )
 
     for option in reversed(
         (
-            click.option(
-                "--config",
-                "-c",
-                type=click.Path(path_type=Path),
-                default=Path("portable.yaml"),
-                envvar="PY_PORTABLE_CONFIG",
-                show_default=True,
-                help="The config.",
-            ),
+            config_option,
             click.option(
                 "--dist",
-                type=click.Path(path_type=Path),
+                type=GivenPath(),
                 envvar="PY_PORTABLE_DIST",
                 help="Where artifacts and evidence go. [default: dist/ beside the config]",
             ),
-            click.option(
-                "--engine",
-                default="auto",
-                envvar="PY_PORTABLE_ENGINE",
-                show_default=True,
-                help="auto, bubblewrap, chroot or native.",
-            ),
+            engine_option,
             click.option("--locked", is_flag=True, help="Fail where the lock would have to change."),
             click.option(
                 "--keep-on-failure", is_flag=True, help="Keep a failed step's folder below DIST/logs/kept."
             ),
-            click.option("--json", "as_json", is_flag=True, help="Results as JSON on stdout."),
-            click.option("--quiet", "-q", is_flag=True, help="Results and errors only."),
-            click.option("--verbose", "-v", is_flag=True, help="Name cached steps too."),
+            json_option,
+            quiet_option,
+            verbose_option,
         )
     ):
         wrapped = option(wrapped)
@@ -68,8 +105,42 @@ def open_session(common: dict[str, Any]) -> Session:
     return session.open_session(
         common["config"],
         dist=common["dist"],
-        engine=common["engine"] or "auto",
+        engine=common["engine"],
         talk=Talk(common["quiet"], common["verbose"]),
         locked=common["locked"],
         keep_on_failure=common["keep_on_failure"],
     )
+
+
+def given(names: Iterable[str], what: str) -> tuple[str, ...]:
+    """Each of the names once, without those that are empty. Raises UsageError for one no terminal can show."""
+    told = tuple(dict.fromkeys(name for name in names if name.strip()))
+    for name in told:
+        if not name.isprintable():
+            raise click.UsageError(f"the {what} '{clean(name)}' has characters that are not printable")
+    return told
+
+
+def probe_names(text: str | None) -> tuple[str, ...] | None:
+    """The probes of a list with commas, each once; None where it names none, () for "none". Raises UsageError."""
+    from py_portable.prove.conditions import CONDITIONS
+
+    names = tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
+    if "none" in names and len(names) > 1:
+        raise click.UsageError("--probes: 'none' stands alone")
+    for name in names:
+        if (name not in CONDITIONS and name != "none") or name == "plain":
+            known = ", ".join(n for n in CONDITIONS if n != "plain")
+            raise click.UsageError(f"there is no probe named {name!r}; there are: {known}")
+    return None if not names else tuple(name for name in names if name != "none")
+
+
+def _in_dist(problem: OSError, dist: Path) -> str | None:
+    """What the error is about, where that is dist, something in it, or a folder that should stand above it."""
+    dist = dist.absolute()
+    for name in (problem.filename, problem.filename2):
+        if isinstance(name, str | bytes | os.PathLike):
+            path = Path(os.fsdecode(name)).absolute()
+            if path == dist or dist in path.parents or (path in dist.parents and not path.is_dir()):
+                return os.fsdecode(name)
+    return None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from py_portable.errors import Blocked, PortableError
+from py_portable.errors import Blocked, PortableError, StepError
 from py_portable.evidence import CellResult
 from py_portable.redact import hide
 
@@ -24,20 +24,30 @@ def lines(text: str) -> str:
     return "\n".join(clean(line) for line in _COLOUR.sub("", text).expandtabs().split("\n"))
 
 
+def message(problem: PortableError) -> str:
+    """An error as it is shown: whatever is quoted in it, no line but the first begins at the margin."""
+    head, *rest = lines(problem.render()).split("\n")
+    return "\n".join([head, *(line if line.startswith("  ") else f"  {line}" for line in rest)])
+
+
 def cell_line(cell: CellResult) -> str:
-    """The line of one cell, as it ends."""
-    condition = (
-        "" if cell.condition in ("plain",) or cell.condition.startswith("control:") else f", {cell.condition}"
-    )
-    artifact = clean(cell.artifact)
-    name = f"{cell.condition.replace(':', ' ')} of {artifact}" if ":" in cell.condition else artifact
-    where = f"{cell.image}{condition}"
-    why = clean(cell.detail or cell.reason or "")
+    """The line of one cell, as it ends: one line whatever is in its names, and nothing a terminal would obey."""
+    return clean(_cell_line(cell))
+
+
+def _cell_line(cell: CellResult) -> str:
+    control = cell.condition.startswith("control:")
+    name = f"{cell.condition.replace(':', ' ')} of {cell.artifact}" if control else cell.artifact
+    image = cell.image if control or cell.condition == "plain" else f"{cell.image}, {cell.condition}"
+    partial = ["partial isolation"] if cell.isolation == "partial" else []
+    where = f"{image}{_bracketed(partial)}"
+    why = cell.detail or cell.reason or ""
     again = f"; reproduce: {cell.reproduce}" if cell.reproduce else ""
-    took = f" ({cell.seconds:.2f} s{', cached' if cell.cached else ''})" if cell.seconds is not None else ""
     match cell.verdict:
         case "PASS":
-            return f"Success: {name} passed on {where}{took}"
+            took = [f"{cell.seconds:.2f} s"] if cell.seconds is not None else []
+            cached = ["cached"] if cell.cached and took else []
+            return f"Success: {name} passed on {image}{_bracketed([*took, *cached, *partial])}"
         case "XFAIL":
             return f"Success: {name} failed on {where} as it must: {why}"
         case "XPASS":
@@ -46,6 +56,10 @@ def cell_line(cell: CellResult) -> str:
             return f"Failure: {name} on {where}: {why}{again}"
         case _:
             return f"Unproven: {name} on {where}: {why}"
+
+
+def _bracketed(words: Sequence[str]) -> str:
+    return f" ({', '.join(words)})" if words else ""
 
 
 def echo_cell(cell: CellResult) -> None:
@@ -59,7 +73,14 @@ def echo_failures(failures: Mapping[str, PortableError]) -> None:
     for name, problem in failures.items():
         # What lies between a cause and an artifact is of no use to anybody.
         if not isinstance(problem, Blocked) or name.startswith("artifact "):
-            click.echo(hide(lines(problem.render())), err=True)
+            click.echo(hide(message(problem)), err=True)
+
+
+def failure_status(failures: Mapping[str, PortableError]) -> int:
+    """The exit status that failures come to: a failed step (4) before a lack of the machine (3), before a wrong
+    config (2)."""
+    own = [problem.exit_code for problem in failures.values() if not isinstance(problem, Blocked)]
+    return max(own, default=StepError.exit_code)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""tags, explain."""
+"""tags."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ from pathlib import Path
 
 import click
 
+from py_portable.cli.options import GivenPath
+
 
 @click.command()
-@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("directory", type=GivenPath(must=True))
 @click.argument("tags", nargs=-1, required=True)
 @click.option("--exact", is_flag=True, help="Plain set membership: older glibc is not admitted.")
-def tags(directory: Path, tags: tuple[str, ...], exact: bool) -> None:
+@click.option("--names-only", is_flag=True, help="Check the file names; look into no wheel.")
+def tags(directory: Path, tags: tuple[str, ...], exact: bool, names_only: bool) -> None:
     """Check the platform tags of the wheels in DIRECTORY, and that their insides keep the promise."""
     from py_portable.wheels.check import check_folder
 
-    checked = check_folder(directory, tags, exact)
+    checked = check_folder(directory, tags, exact, names_only=names_only)
     click.echo(checked.render())
     if checked.exit_status:
         raise click.exceptions.Exit(checked.exit_status)

@@ -13,7 +13,6 @@ from py_portable.config.model import (
     App,
     Artifact,
     Baseline,
-    Benchmark,
     Build,
     Config,
     ImageSpec,
@@ -47,7 +46,6 @@ def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
         wheels=_wheels(data.get("wheels", {})),
         artifacts=_artifacts(data, app, base),
         portability=_portability(data.get("portability", {})),
-        benchmark=_benchmark(data.get("benchmark", {})),
         sha256=hashlib.sha256(raw).hexdigest(),
         marks=_with_names(document.marks, artifacts_of(data)),
     )
@@ -80,7 +78,6 @@ def _smokes(written: Iterable[Mapping[str, Any]]) -> tuple[Smoke, ...]:
             stderr=tuple(each.get("stderr", ())),
             exit=each.get("exit", 0),
             timeout=float(each.get("timeout", 20)),
-            stdin=each.get("stdin"),
         )
         for each in written
     )
@@ -171,10 +168,3 @@ def _image(written: str | Mapping[str, Any]) -> ImageSpec:
     if isinstance(written, str):
         return ImageSpec(written)
     return ImageSpec(written["image"], written.get("optional", False), written.get("expect", "pass"))
-
-
-def _benchmark(data: Mapping[str, Any]) -> Benchmark:
-    return Benchmark(
-        args=tuple(data.get("args", ("--help",))),
-        max_ratio={name: float(ratio) for name, ratio in data.get("max-ratio", {}).items()},
-    )

@@ -15,7 +15,7 @@ from py_portable.errors import ConfigError
 # Newest first among those that old distributions and compilers are known to get on with.
 _PYTHONS = ("3.13", "3.12", "3.11", "3.14", "3.10")
 
-_SCRIPT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_SCRIPT = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}")
 
 _TEMPLATE = """\
 # yaml-language-server: $schema=portable.schema.json

@@ -81,7 +81,11 @@ def _wrong(error: ValidationError, path: DataPath, document: Document) -> str:
     value: Any = error.instance
     wanted: Any = error.validator_value
     if error.validator == "enum" and isinstance(value, str):
-        return f"unknown: {show(value)}; {_meant(value, wanted)}known: {listed(wanted)}"
+        # What stands before a colon (fail:glibc) is alike in many and would make all of them near.
+        ends = {word.rpartition(":")[2]: word for word in wanted}
+        meant = nearest(value.rpartition(":")[2], ends)
+        better = f"did you mean {show(ends[meant])}? " if meant else ""
+        return f"unknown: {show(value)}; {better}known: {listed(wanted)}"
     text = _expected(error)
     if error.validator in ("minItems", "minProperties"):
         return f"{text}; found none"

@@ -13,7 +13,7 @@ from py_portable.config.glibc import known_glibc
 
 @dataclass(frozen=True)
 class Smoke:
-    """One start of the app and what it must show. `timeout` is in seconds; `stdin` None is /dev/null."""
+    """One start of the app and what it must show. `timeout` is in seconds; stdin is /dev/null."""
 
     args: tuple[str, ...] = ("--help",)
     stdout: tuple[str, ...] = ()
@@ -21,7 +21,6 @@ class Smoke:
     stderr: tuple[str, ...] = ()
     exit: int = 0
     timeout: float = 20.0
-    stdin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class App:
     entry_point: str | None
     extras: tuple[str, ...]
     smoke: tuple[Smoke, ...]
-    """Never empty."""
+    """Never empty, and no two have the same `args`."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ class Artifact:
     python: str | None
     from_: str | None
     smoke: tuple[Smoke, ...]
-    """Its own, else the app's: never empty."""
+    """Its own, else the app's: never empty, and no two have the same `args`."""
     options: Mapping[str, Any]
     """The format's own keys as the schema spells them, defaults filled in, lists as tuples."""
     path: Path | None = None
@@ -113,14 +112,6 @@ class Portability:
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """`max_ratio` is start-up against the bare interpreter, by artifact."""
-
-    args: tuple[str, ...]
-    max_ratio: Mapping[str, float]
-
-
-@dataclass(frozen=True)
 class Config:
     """One portable.yaml, checked."""
 
@@ -138,7 +129,6 @@ class Config:
     artifacts: Mapping[str, Artifact]
     """In an order in which each comes after the one it is made from."""
     portability: Portability
-    benchmark: Benchmark
     sha256: str
     """Of the file's bytes, 64 hex digits."""
     marks: Marks = field(repr=False, compare=False)

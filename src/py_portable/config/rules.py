@@ -28,7 +28,7 @@ def problems(document: Document, base: Path) -> list[Problem]:
         *rules.made_from(),
         *rules.glibc(),
         *rules.images(),
-        *rules.benchmark(),
+        *rules.smokes(),
     ]
 
 
@@ -194,7 +194,16 @@ class _Rules:
                 what = image if name == image else f"{image} (it is {name})"
                 yield self.wrong(path, f"{what} is listed twice; the first is at {mark.line}:{mark.column}")
 
-    def benchmark(self) -> Iterator[Problem]:
-        for name in self.data.get("benchmark", {}).get("max-ratio", {}):
-            if name not in self.made:
-                yield self.wrong(("benchmark", "max-ratio", name), _no("artifact", name, self.made), key=True)
+    def smokes(self) -> Iterator[Problem]:
+        """A cell is known by its smoke command's arguments, so two with the same could not be told apart."""
+        owners: list[tuple[DataPath, dict[str, Any]]] = [(("app",), self.data["app"]), *self.made.values()]
+        for owner, mapping in owners:
+            seen: dict[tuple[str, ...], DataPath] = {}
+            for i, smoke in enumerate(mapping.get("smoke", ())):
+                path: DataPath = (*owner, "smoke", i, *(("args",) if "args" in smoke else ()))
+                first = seen.setdefault(tuple(smoke.get("args", ())), path)
+                if first != path:
+                    mark = self.marks.table[first]
+                    place = f"{mark.key_line}:{mark.key_column}"
+                    text = f"the same arguments as at {place}: the two smoke commands could not be told apart"
+                    yield self.wrong(path, text, key=True)

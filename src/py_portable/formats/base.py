@@ -40,6 +40,7 @@ class Made:
     meta: Mapping[str, Any]
     interpreter: Path | None = None
     """The prefix of the interpreter it was made with, where a cell has to bring it along."""
+    interpreter_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,10 @@ class Start:
     program: str
     binds: tuple[Bind, ...]
     install: Install | None = None
+    is_elf: bool = False
+    """Whether the program is an ELF file."""
+    needs: tuple[str, ...] = ()
+    """What besides the artifact decides what a start shows: digests and words."""
 
 
 class Format(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from py_portable.config import Artifact
+from py_portable.elf import is_elf
 from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError
 from py_portable.formats.base import APP, House, Made, Start
@@ -25,12 +26,14 @@ class File:
         shown = f"{APP}/{made.path.name}"
         binds = (Bind(made.path, shown),)
         if not made.path.is_dir():
-            return Start(shown, binds)
+            return Start(shown, binds, is_elf=is_elf(made.path))
         script = made.meta.get("script") or made.path.name.removesuffix(".dist")
-        if not (made.path / script).is_file():
+        program = (made.path / script).resolve()
+        # A link out of the folder would start something of the image, and prove nothing of the artifact.
+        if not program.is_file() or not program.is_relative_to(made.path.resolve()):
             raise ConfigError(
                 f"the folder has no executable {script!r}",
                 where=str(made.path),
                 hint="give the path of the executable in it: prove FOLDER/PROGRAM, or app.script in the config",
             )
-        return Start(f"{shown}/{script}", binds)
+        return Start(f"{shown}/{script}", binds, is_elf=is_elf(program))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
-from py_portable.elf.floor import measure
+from py_portable.elf import is_elf, measure
 from py_portable.engines.base import Bind
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.steps.context import Context
+from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
 
 CACHE = "/cache"
+MAX_ENTRY_CHARS = 65536
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 
 class _Nuitka:
@@ -51,9 +56,8 @@ class NuitkaStandalone(_Nuitka):
     mode = "standalone"
 
     def start(self, made: Made) -> Start:
-        return Start(
-            f"{APP}/{made.path.name}/{made.meta['script']}", (Bind(made.path, f"{APP}/{made.path.name}"),)
-        )
+        shown, script = f"{APP}/{made.path.name}", made.meta["script"]
+        return Start(f"{shown}/{script}", (Bind(made.path, shown),), is_elf=is_elf(made.path / script))
 
 
 class NuitkaOnefile(_Nuitka):
@@ -61,7 +65,8 @@ class NuitkaOnefile(_Nuitka):
     mode = "onefile"
 
     def start(self, made: Made) -> Start:
-        return Start(f"{APP}/{made.path.name}", (Bind(made.path, f"{APP}/{made.path.name}"),))
+        shown = f"{APP}/{made.path.name}"
+        return Start(shown, (Bind(made.path, shown),), is_elf=is_elf(made.path))
 
 
 def compile_app(ctx: Context) -> Mapping[str, Any]:
@@ -69,8 +74,9 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
     wheels = ctx.need("wheelhouse")
     spec = dict(ctx.params["spec"])
     spec["distribution"] = spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]
-    # One cache for all: its keys hold the compiler and every input, so what is built elsewhere never hits.
-    cache = ctx.env.store.cache("compilers")
+    # An app's own code can write here while it is compiled: no other app's build may read what it left.
+    owner = hashlib.sha256(spec["distribution"].encode()).hexdigest()[:16]
+    cache = ctx.env.store.cache(f"compilers-{owner}")
     ctx.sandbox(
         "build/nuitka.py",
         json.dumps(spec),
@@ -89,13 +95,32 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
         },
         timeout=7200,
     )
-    entry = json.loads((ctx.out / "entry.json").read_text())
-    (ctx.out / "entry.json").unlink()
+    entry = _entry(ctx)
     payload = ctx.out / entry["payload"]
     # A onefile carries its ELF files compressed: what it was packed from is what its floor is.
     unpacked = payload if payload.is_dir() else ctx.work / "sandbox" / "nuitka" / "portable_entry.dist"
     floor = _highest(measure(payload).floor, measure(unpacked).floor)
     return {**entry, "measured_floor": floor}
+
+
+def _entry(ctx: Context) -> dict[str, str]:
+    """What the build says it made. Foreign code ran beside it: no link is followed, and names are only names."""
+    path = ctx.out / "entry.json"
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(fd, encoding="utf-8") as stream:
+        told = json.loads(stream.read(MAX_ENTRY_CHARS))
+    path.unlink()
+    entry = {name: str(told[name]) for name in ("payload", "script", "entry_point")}
+    for name in ("payload", "script"):
+        if not _NAME.fullmatch(entry[name]):
+            raise BuildFailed(
+                f"{entry[name]!r} cannot be the name of an executable",
+                hint="give the app's console script a plain name, or say app.script",
+            )
+    made = ctx.out / entry["payload"]
+    if made.is_symlink() or (made.is_dir() and (made / entry["script"]).is_symlink()):
+        raise BuildFailed(f"{entry['payload']} is a symbolic link, not what was built")
+    return entry
 
 
 def _highest(*floors: str | None) -> str | None:

@@ -12,6 +12,7 @@ from py_portable.engines.base import Bind
 from py_portable.formats.base import APP, House, Install, Made, Start
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
+from py_portable.wheels.source import built_wheels
 
 WHEELS = "/opt/wheels"
 KIT = "/opt/kit"
@@ -54,12 +55,13 @@ class Wheelhouse:
             binds=(python, Bind(made.path, WHEELS), Bind(resources.path(script), f"{KIT}/install.py")),
             target=APP,
         )
-        return Start(f"{APP}/start", (python,), install)
+        needs = (*install.argv, resources.sha256(script), made.interpreter_digest or "")
+        return Start(f"{APP}/start", (python,), install, needs=needs)
 
 
 def collect(ctx: Context) -> Mapping[str, Any]:
     wheels = ctx.need("wheelhouse")
-    for wheel in wheels.path.glob("*.whl"):
+    for wheel in built_wheels(wheels.path):
         shutil.copyfile(wheel, ctx.out / wheel.name)
     return {
         "payload": ".",

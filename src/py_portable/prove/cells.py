@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import functools
 import os
-import platform
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from py_portable import command
 from py_portable.config import Smoke
 from py_portable.engines.base import Bind, Engine, EngineInfo, Job
 from py_portable.evidence import CellResult, now
@@ -20,10 +19,12 @@ from py_portable.formats import Install, Start
 from py_portable.images import Image
 from py_portable.prove.canary import Observation, observe
 from py_portable.prove.conditions import CONDITIONS
-from py_portable.prove.judge import Finding, judge, look
+from py_portable.prove.judge import Finding, corroborate, judge, look
+from py_portable.prove.memory import Memory
 from py_portable.prove.start import start
 from py_portable.store import Store
 
+PARTIAL_ENGINES = ("chroot", "native")
 CAPTURE_BYTES = 1 << 20
 TAIL_CHARS = 2000
 INSTALL_SECONDS = 600.0
@@ -45,6 +46,8 @@ class Cell:
     optional: bool = False
     unavailable: str | None = None
     control: str | None = None
+    measured_floor: str | None = None
+    """The newest glibc that any ELF file of the artifact asks for."""
 
     @property
     def condition_name(self) -> str:
@@ -77,7 +80,8 @@ def run(cells: Sequence[Cell], bench: Bench, tell: Tell) -> list[CellResult]:
         return result
 
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        pool = ThreadPoolExecutor(workers)
+        stack.push(functools.partial(_close, pool))
         observations = _observe(cells, bench, pool)
         known = [_known(cell, bench, observations) for cell in cells]
         open_cells = [cell for cell, result in zip(cells, known, strict=True) if result is None]
@@ -89,6 +93,13 @@ def run(cells: Sequence[Cell], bench: Bench, tell: Tell) -> list[CellResult]:
         return list(pool.map(result_of, cells, known))
 
 
+def _close(pool: ThreadPoolExecutor, kind: type[BaseException] | None, *_rest: object) -> None:
+    """At an interruption, cells that are under way are ended, not waited for."""
+    if kind is not None:
+        command.end_all()
+    pool.shutdown(wait=kind is None, cancel_futures=True)
+
+
 _Place = tuple[str, str]
 
 
@@ -97,11 +108,34 @@ def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> M
     places = {(cell.image_name, cell.condition): cell.image for cell in cells if cell.image}
     found = pool.map(
         lambda item: observe(
-            bench.engine, item[1].root, CONDITIONS[item[0][1]], bench.helpers, lacks=bench.info.lacks
+            bench.engine, item[1].root, CONDITIONS[item[0][1]], bench.helpers, lacks=_excused(bench)
         ),
         places.items(),
     )
     return dict(zip(places, found, strict=True))
+
+
+def _excused(bench: Bench) -> tuple[str, ...]:
+    """What a canary need not observe. Only an engine that is known for isolating partly is excused at all."""
+    return bench.info.lacks if bench.info.name in PARTIAL_ENGINES else ()
+
+
+def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:
+    assert cell.image is not None
+    return Memory.of(
+        bench.store.cache("passes"),
+        {
+            "artifact": cell.sha256,
+            "start": [cell.start.program, cell.start.needs],
+            "smoke": asdict(cell.smoke),
+            "image": cell.image.identity,
+            "condition": cell.condition_name,
+            "expect": cell.expect,
+            "observed": observation.digest,
+            "cpu": bench.cpu_flags,
+            "engine": [bench.info.name, bench.info.version, bench.info.isolation, *bench.info.lacks],
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -183,7 +217,7 @@ def _known(cell: Cell, bench: Bench, observations: Mapping[_Place, Observation])
         return replace(
             result, reason="condition", detail=f"condition not achieved: {'; '.join(observation.violations)}"
         )
-    return _Memory(cell, bench, observation).recall(result)
+    return _remembered(cell, bench, observation).recall(result)
 
 
 def _start(
@@ -194,7 +228,7 @@ def _start(
 ) -> CellResult:
     assert cell.image is not None
     result = _blank(cell, bench)
-    remembered = _Memory(cell, bench, observations[cell.image_name, cell.condition])
+    memory = _remembered(cell, bench, observations[cell.image_name, cell.condition])
     binds = cell.start.binds
     if cell.start.install:
         installed = installs[cell.artifact, cell.image_name]
@@ -232,9 +266,16 @@ def _start(
     if record is None or not record.called:
         return replace(result, reason="engine", detail=started.trouble)
     seconds = record.wall_ns / 1e9
-    judged = judge(look(started, cell.smoke), cell.expect)
+    finding = corroborate(
+        look(started, cell.smoke),
+        is_elf=cell.start.is_elf,
+        image_glibc=cell.image.glibc,
+        measured_floor=cell.measured_floor,
+    )
+    judged = judge(finding, cell.expect)
     result = replace(
         result,
+        left_behind=record.left_behind,
         verdict=judged.verdict,
         reason=judged.reason,
         detail=judged.detail,
@@ -242,58 +283,9 @@ def _start(
         seconds=round(seconds, 4),
         overhead_seconds=round(max(0.0, started.seconds - seconds), 4),
     )
-    remembered.keep(result)
+    memory.keep(result)
     return result
 
 
 def finding_of_install(failure: str) -> Finding:
     return Finding("install", f"the install stage failed: {failure}")
-
-
-class _Memory:
-    """A PASS need not be seen twice under the same circumstances; a FAIL is always looked at again."""
-
-    def __init__(self, cell: Cell, bench: Bench, observation: Observation) -> None:
-        assert cell.image is not None
-        told = {
-            "artifact": cell.sha256,
-            "program": cell.start.program,
-            "smoke": asdict(cell.smoke),
-            "image": cell.image.identity,
-            "condition": cell.condition_name,
-            "expect": cell.expect,
-            "observed": observation.digest,
-            "kernel": platform.release(),
-            "cpu": bench.cpu_flags,
-            "engine": [bench.info.name, bench.info.version, bench.info.isolation, *bench.info.lacks],
-        }
-        key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-        self._path = bench.store.cache("passes") / f"{key}.json"
-
-    def recall(self, result: CellResult) -> CellResult | None:
-        try:
-            told = json.loads(self._path.read_bytes())
-            if told["verdict"] != "PASS":
-                return None
-            return replace(
-                result,
-                verdict="PASS",
-                cached=True,
-                exit_status=told["exit_status"],
-                seconds=told["seconds"],
-                overhead_seconds=told["overhead_seconds"],
-                stdout_tail=told["stdout_tail"],
-                stderr_tail=told["stderr_tail"],
-                reproduce=told["reproduce"],
-                install=told["install"],
-                when=told["when"],
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def keep(self, result: CellResult) -> None:
-        if result.verdict != "PASS":
-            return
-        fresh = self._path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        fresh.write_text(json.dumps(result.told()))
-        fresh.replace(self._path)

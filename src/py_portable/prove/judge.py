@@ -66,6 +66,32 @@ def look(started: Started, smoke: Smoke) -> Finding:
     return Finding(None)
 
 
+def corroborate(
+    finding: Finding, *, is_elf: bool, image_glibc: str | None, measured_floor: str | None
+) -> Finding:
+    """What an app says of its loader is believed only where its own ELF files bear it out.
+
+    `is_elf`: whether the program itself is an ELF file; `measured_floor`: over all ELF files of the artifact.
+    """
+    if finding.reason == "loader" and not is_elf:
+        return Finding("interpreter", "the interpreter that its #! line names is not on the image")
+    if finding.reason == "glibc":
+        asked = re.match(r"GLIBC_(\d+(?:\.\d+)+)", finding.detail or "")
+        relr = "2.36" if (finding.detail or "").startswith("GLIBC_ABI_DT_RELR") else None
+        version = asked[1] if asked else relr
+        if version is None:
+            return Finding("library", finding.detail)
+        if not measured_floor or _numbers(version) > _numbers(measured_floor):
+            return Finding("exit", f"says: {finding.detail}; none of its ELF files asks for that")
+        if image_glibc and _numbers(version) <= _numbers(image_glibc):
+            return Finding("library", f"{finding.detail}, though the image has glibc {image_glibc}")
+    return finding
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
 def judge(finding: Finding, expect: str) -> Judged:
     """Hold what was seen against `pass` or `fail:REASON`. Failed for another reason is FAIL."""
     if expect == "pass":

@@ -74,7 +74,7 @@ def key(step: Step, digests: Mapping[str, str], *, epoch: int) -> str:
     action = step.action
     told = {
         "action": f"{action.__module__}.{action.__qualname__}",
-        "code": [_kit_digest(), _file_digest(inspect.getsourcefile(action) or "")],
+        "code": [resources.code_sha256(_KIT_ROOMS), _file_digest(inspect.getsourcefile(action) or "")],
         "scripts": {name: resources.sha256(name) for name in sorted(step.scripts)},
         "params": step.params,
         "inputs": [digests[need] for need in step.all_needs],
@@ -87,15 +87,6 @@ def key(step: Step, digests: Mapping[str, str], *, epoch: int) -> str:
 
 _KIT_ROOMS = ("elf", "formats", "interpreters", "steps", "wheels")
 """The rooms whose code decides what a step makes. What runs a step (engines, store) only has to run it."""
-
-
-@cache
-def _kit_digest() -> str:
-    package = Path(__file__).parents[1]
-    told = hashlib.sha256()
-    for path in sorted(path for room in _KIT_ROOMS for path in (package / room).rglob("*.py")):
-        told.update(f"{path.relative_to(package).as_posix()} {_file_digest(str(path))}\n".encode())
-    return told.hexdigest()
 
 
 @cache

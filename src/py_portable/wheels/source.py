@@ -8,6 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from py_portable.errors import StepError
+
 IGNORED = frozenset(
     (
         ".git",
@@ -26,6 +28,18 @@ IGNORED = frozenset(
 
 IGNORED_AT_TOP = frozenset(("build", "dist", "venv", "node_modules", "portable.lock"))
 """Left out only at the top: deeper down a package may have such a name."""
+
+
+def built_wheels(folder: Path) -> list[Path]:
+    """The wheels that a build left in a folder. Foreign code ran there: a link would be read through.
+
+    Raises StepError for a wheel that is not a regular file.
+    """
+    wheels = sorted(folder.glob("*.whl"))
+    for wheel in wheels:
+        if wheel.is_symlink() or not wheel.is_file():
+            raise StepError(f"{wheel.name} is not a regular file", where="the folder that a build wrote into")
+    return wheels
 
 
 def source_digest(source: Path) -> str:

@@ -16,7 +16,7 @@ from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.wheels import check
-from py_portable.wheels.source import copy_source, source_digest
+from py_portable.wheels.source import built_wheels, copy_source, source_digest
 
 SITE_BUILD_HINT = "a header or a library is missing? Name its Debian package in baselines.NAME.packages"
 
@@ -116,7 +116,7 @@ def repair(ctx: Context) -> Mapping[str, Any]:
     incoming.mkdir()
     for name, result in ctx.inputs.items():
         if name.startswith(("wheel ", "wheels ")):
-            for wheel in sorted(result.path.glob("*.whl")):
+            for wheel in built_wheels(result.path):
                 shutil.copyfile(wheel, incoming / wheel.name)
     target = ctx.params["target"]
     level = target["max_glibc"].replace(".", "_")

@@ -1,0 +1,101 @@
+"""prove: cells for what somebody else built."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from py_portable.cli.options import (
+    GivenPath,
+    engine_option,
+    given,
+    json_option,
+    probe_names,
+    quiet_option,
+    verbose_option,
+)
+from py_portable.cli.show import echo_cell
+
+LEAST_SECONDS = 0.01
+MOST_SECONDS = 86400
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("path", type=GivenPath(must=True))
+@click.option("--image", "images", multiple=True, required=True, help="An image (may be given again).")
+@click.option("--probes", default="", help="Names with commas.")
+@click.option("--expect", default="pass", show_default=True, help="pass or fail:REASON.")
+@click.option("--stdout", "stdout", multiple=True, help="A line that stdout must have (may be given again).")
+@click.option(
+    "--exit",
+    "exit_status",
+    type=click.IntRange(0, 255),
+    default=0,
+    show_default=True,
+    help="The exit status it must have.",
+)
+@click.option("--timeout", default=20.0, show_default=True, help="Seconds.")
+@engine_option
+@click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
+@json_option
+@quiet_option
+@verbose_option
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def prove(
+    path: Path,
+    images: tuple[str, ...],
+    probes: str,
+    expect: str,
+    stdout: tuple[str, ...],
+    exit_status: int,
+    timeout: float,
+    engine: str,
+    allow_unproven: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    args: tuple[str, ...],
+) -> None:
+    """Start an executable or folder that somebody else built: prove PATH --image debian:11 -- ARGS."""
+    from py_portable.config import Smoke
+    from py_portable.foreign import Foreign, prove_foreign
+    from py_portable.talk import Talk
+
+    if not re.fullmatch(r"pass|fail:[A-Za-z0-9][A-Za-z0-9 ._:-]*", expect):
+        raise click.UsageError(f"--expect {expect!r}: expected pass or fail:REASON, such as fail:musl")
+    # Written so that "nan" fails too.
+    if not LEAST_SECONDS <= timeout <= MOST_SECONDS:
+        raise click.UsageError(
+            f"--timeout {timeout:g}: expected seconds, at least {LEAST_SECONDS}, at most {MOST_SECONDS}"
+        )
+    smoke = Smoke(args=args, stdout=stdout, exit=exit_status, timeout=timeout)
+    proved = prove_foreign(
+        Foreign(path, image_names(images), ("plain", *(probe_names(probes) or ())), smoke, expect),
+        engine,
+        (lambda cell: None) if as_json else echo_cell,
+        Talk(quiet or as_json, verbose),
+    )
+    if as_json:
+        click.echo(json.dumps([cell.told() for cell in proved], indent=1))
+    bad = {"FAIL", "XPASS"} | (set() if allow_unproven else {"UNPROVEN"})
+    if any(cell.verdict in bad for cell in proved):
+        raise click.exceptions.Exit(1)
+
+
+def image_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Each image once, by the first of its names. Raises UsageError for none, and for one that is not printable."""
+    from py_portable.config.glibc import canonical_image
+
+    first: dict[str, str] = {}
+    for name in given(names, "image"):
+        first.setdefault(canonical_image(name), name)
+    if not first:
+        raise click.UsageError("--image is empty: name at least one, such as --image debian:11")
+    return tuple(first.values())
+
+
+COMMANDS = (prove,)

@@ -1,0 +1,55 @@
+"""A PASS need not be seen twice under the same circumstances; anything else is always looked at again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from py_portable import resources
+from py_portable.evidence import CellResult
+
+_ROOMS = ("engines", "formats", "native", "prove")
+"""The code that says what a PASS is: a mended mistake must not live on in what is remembered."""
+_KEPT = ("exit_status", "seconds", "overhead_seconds", "stdout_tail", "stderr_tail", "left_behind")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """One remembered PASS, in one small file. It may be lost at any time."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, folder: Path, circumstances: Mapping[str, Any]) -> Memory:
+        """`circumstances`: all that a PASS depends on, as JSON, but for the kit's code and this machine."""
+        told = {**circumstances, "kit": resources.code_sha256(_ROOMS), "kernel": platform.release()}
+        key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return cls(folder / f"{key}.json")
+
+    def recall(self, blank: CellResult) -> CellResult | None:
+        """`blank` with what was seen, marked as cached; None where nothing is remembered."""
+        try:
+            told = json.loads(self.path.read_bytes())
+            if told["verdict"] != "PASS":
+                return None
+            seen = {name: told[name] for name in (*_KEPT, "reproduce", "install", "when")}
+            return replace(blank, verdict="PASS", cached=True, **seen)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def keep(self, result: CellResult) -> None:
+        if result.verdict != "PASS":
+            return
+        # A full disk makes the next run slower, not this one wrong.
+        with contextlib.suppress(OSError):
+            fresh = self.path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
+            fresh.write_text(json.dumps(result.told()))
+            fresh.replace(self.path)
