@@ -13,10 +13,11 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from py_portable import __version__, resources
+from py_portable import __version__, images, resources
 from py_portable.command import Outcome
 from py_portable.config import Config
 from py_portable.config import load as load_config
+from py_portable.config.glibc import canonical_image
 from py_portable.engines.base import Engine, EngineInfo, Job
 from py_portable.engines.select import select
 from py_portable.errors import ConfigError
@@ -29,6 +30,7 @@ from py_portable.native.stored import helpers
 from py_portable.plan.assemble import Plan, assemble, houses, target
 from py_portable.run.runner import Report, Runner
 from py_portable.steps.context import Environment
+from py_portable.steps.graph import ImageNode
 from py_portable.store import Store, default_root
 from py_portable.talk import Talk
 
@@ -90,7 +92,7 @@ class Session:
         """
         lock = lock_model.load(self.lock_path)
         wanted = {f"{baseline}/{python}": (baseline, python) for baseline, python in houses(self.config)}
-        _check_names(update, lock)
+        _check_names(update, lock, self._images())
         for name, (baseline, python) in wanted.items():
             resolver = Resolver(
                 self.config, self.store, Target(**target(self.config, baseline, python)), os.environ
@@ -108,6 +110,25 @@ class Session:
             lock = lock.with_house(name, resolver.resolve(old, update))
         lock = replace(lock, houses={name: lock.houses[name] for name in lock.houses if name in wanted})
         lock = self._pinned(lock)
+        self.write_lock(lock)
+        return lock
+
+    def _images(self) -> set[str]:
+        named = [spec.name for spec in self.config.portability.images]
+        return {canonical_image(n) for n in (*named, *(b.image for b in self.config.baselines.values()))}
+
+    def update_images(self, names: Collection[str], lock: Lock) -> Lock:
+        """Ask the network anew what these images are ("*": all), make them, and lock their identities."""
+        wanted = self._images() if "*" in names else {canonical_image(n) for n in names} & self._images()
+        found = {}
+        for node in self.plan(lock).nodes.values() if wanted else ():
+            if isinstance(node, ImageNode) and canonical_image(node.image) in wanted:
+                self.talk.say(f"asking anew for {node.name}")
+                image = images.resolve(
+                    node.image, packages=node.packages, before=node.before, store=self.store, fresh=True
+                )
+                found[node.name] = image.identity
+        lock = lock.with_images(found)
         self.write_lock(lock)
         return lock
 
@@ -251,12 +272,12 @@ def cpu_flags() -> str:
     return ""
 
 
-def _check_names(update: Collection[str], lock: Lock) -> None:
+def _check_names(update: Collection[str], lock: Lock, images: Collection[str]) -> None:
     known = {package.file.name for house in lock.houses.values() for package in house.packages}
     for name in update:
-        if name != "*" and canonicalize_name(name) not in known:
+        if name != "*" and canonicalize_name(name) not in known and canonical_image(name) not in images:
             raise ConfigError(
-                f"no package named {name} is locked",
+                f"no package or image named {name} is locked",
                 where="--update",
                 hint=f"there are: {', '.join(sorted(known)) or 'none yet'}; '*' means all",
             )

@@ -238,3 +238,14 @@ def test_a_config_without_network_or_engine_is_checked(main_job: MainJob, tmp_pa
     project: Project = sample(tmp_path)
     assert "not locked yet" in project.run("check").stdout
     assert main_job.project.run("check", "--locked").status == 0
+
+
+def test_an_image_is_asked_for_anew_on_request(tmp_path: Path, main_job: MainJob) -> None:
+    assert main_job.portability.status == 0
+    project = sample(tmp_path)
+    done = project.run("lock", "--update", "debian:bookworm")
+    assert done.status == 0 and "asking anew for image debian:12" in done.stderr
+    locked = json.loads((tmp_path / "portable.lock").read_text())["images"]
+    (cell, *_) = main_job.project.cells(image="debian:12")
+    assert locked == {"image debian:12": cell["image_identity"]}
+    assert project.run("lock", "--update", "no-such-package").status == 2

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from py_portable import config as configs
-from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
+from py_portable.index.model import LockedFile
+from py_portable.lock.model import Lock, LockedHouse, LockedPackage, dumps, loads
 from py_portable.lock.resolve import Resolver, Target
 from py_portable.plan.assemble import target
 from py_portable.store import Store

@@ -86,7 +86,8 @@ def _run(args: list[str] | None) -> int:
 
 def _show(problem: click.ClickException) -> None:
     """It quotes the command line, where a newline could begin a line that looks like a result."""
-    if isinstance(problem, click.UsageError) and not isinstance(problem, click.exceptions.NoArgsIsHelpError):
+    shows_help = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
+    if isinstance(problem, click.UsageError) and not isinstance(problem, shows_help):
         problem = click.UsageError(clean(problem.format_message()), problem.ctx)
     problem.show()
 

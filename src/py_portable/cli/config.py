@@ -54,6 +54,7 @@ def check(print_schema: bool, common: dict[str, Any]) -> None:
 
     session = open_session(common)
     stale = _stale(session, model.load(session.lock_path))
+    problems = "; ".join(f"{name} {why}" for name, why in stale.items())
     file, lock_file = session.config.path.name, session.lock_path.name
     if common["as_json"]:
         told = {
@@ -62,11 +63,9 @@ def check(print_schema: bool, common: dict[str, Any]) -> None:
         }
         click.echo(json.dumps(told, indent=1))
     else:
-        problems = "; ".join(f"{name} {why}" for name, why in stale.items())
         click.echo(clean(f"{file}: valid; {len(session.config.artifacts)} artifacts"))
         click.echo(clean(f"{lock_file}: {problems or 'up to date'}"))
     if stale and common["locked"]:
-        problems = "; ".join(f"{name} {why}" for name, why in stale.items())
         raise ConfigError(problems, where=lock_file, hint="run: py-portable lock")
 
 
@@ -89,7 +88,7 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
 
 
 @click.command()
-@click.option("--update", multiple=True, metavar="NAME", help="Take the newest version of NAME; '*' for all.")
+@click.option("--update", multiple=True, metavar="NAME", help="Ask anew what NAME is, a package or an image; '*': all.")
 @common
 def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
     """Resolve every name once and write the digests into portable.lock."""
@@ -98,6 +97,8 @@ def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
     update = given(update, "package")
     session = open_session(common)
     made = session.lock(update, force=bool(update))
+    if update:
+        made = session.update_images(update, made)
     if common["as_json"]:
         click.echo(json.dumps({"file": str(session.lock_path), **json.loads(model.dumps(made))}, indent=1))
         return
