@@ -18,7 +18,7 @@ from tests.integration.conftest import MainJob, Project
 
 pytestmark = pytest.mark.integration
 
-KILLS = 12
+KILLS = 25
 CONFIG = """version: 1
 app: {{requirement: "bsdiff4==1.2.6", script: bsdiff4}}
 python: "3.13"

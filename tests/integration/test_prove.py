@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -177,6 +178,7 @@ def _everything(folder: Path) -> dict[str, object]:
         "mounts": Path("/proc/self/mountinfo").read_text(),
         "cells": sorted(name for name in names if name in ("bwrap", "cell-run", "tool")),
         "files": sorted((str(p.relative_to(folder)), p.read_bytes()) for p in folder.iterdir()),
+        "ours": sorted(p.name for p in Path(tempfile.gettempdir()).glob("py-portable-[!m]*")),
         "scratch": sorted(p.name for p in Path(default_root(os.environ), "tmp").iterdir()),
     }
 

@@ -88,7 +88,9 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
 
 
 @click.command()
-@click.option("--update", multiple=True, metavar="NAME", help="Ask anew what NAME is, a package or an image; '*': all.")
+@click.option(
+    "--update", multiple=True, metavar="NAME", help="Ask anew what NAME is, a package or an image; '*': all."
+)
 @common
 def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
     """Resolve every name once and write the digests into portable.lock."""

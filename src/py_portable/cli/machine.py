@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from py_portable.cli.show import lines
+
 if TYPE_CHECKING:
     from py_portable.engines.base import Engine
 
@@ -24,7 +26,7 @@ def doctor(fix: bool, quiet: bool) -> None:
 
     findings = room.ensure(_engines) if fix else room.examine(_engines)
     if not quiet:
-        click.echo(room.render(findings))
+        click.echo(lines(room.render(findings)))
     if room.lacking(findings):
         raise click.exceptions.Exit(3)
 
