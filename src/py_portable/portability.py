@@ -43,55 +43,69 @@ class Proved:
 
 
 def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unproven: bool = False) -> Proved:
-    """Build what is missing, start all cells, write the evidence and conclude."""
-    config = session.config
-    unknown = [
-        name for name in wanted.images if name not in [spec.name for spec in config.portability.images]
-    ]
-    if unknown:
-        raise ConfigError(
-            f"no image is named {unknown[0]}",
-            where=config.where(("portability", "images")),
-            hint=f"there are: {', '.join(spec.name for spec in config.portability.images)}",
-        )
+    """Build what is missing, start all cells, write the evidence and conclude.
+
+    Raises ConfigError for an image that the config does not name.
+    """
+    _check_images(session, wanted)
     prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
     if wanted.controls and not wanted.images:
         prefixes.append("control ")
     built = building.build(session, wanted.artifacts, prefixes)
     cells = _cells(session, wanted, built)
-    bench = bench_of(session)
-    failures = building.failure_rows(built.plan, built.failures)
-    if wanted.controls and not wanted.images and not wanted.artifacts:
-        failures += [
-            {"name": what, "why": f"was not started: {why}"}
-            for what, why in built.plan.left_out
-            if what.startswith("control ")
-        ]
-    results = proving.run(cells, bench, lambda result: tell(_with_reproducer(session, result)))
-    # An image that this run does not use is the one of the lock, so that what was seen on it stays.
-    identities = {
-        name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(node)
-        for name, node in built.plan.images.items()
-    }
+    results = proving.run(cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)))
     part = {
         **session.told(),
         "host": session.host(),
         "expected": [evidence.identity_of(result.told()) for result in results],
         "artifacts": built.rows,
-        "failures": failures,
+        "failures": [*building.failure_rows(built.plan, built.failures), *_lost_controls(wanted, built)],
         "cells": [result.told() for result in results],
     }
-    scope = [f"artifact {name}" for name in built.plan.artifacts]
-    scope += [f"image {name}" for name in wanted.images]
-    scope += ["all probes"] if wanted.probes is None else [f"probe {name}" for name in wanted.probes]
-    scope += ["controls"] if wanted.controls else []
-    evidence.write_part(session.dist / building.EVIDENCE, "portability", scope, part)
+    evidence.write_part(session.dist / building.EVIDENCE, "portability", _scope(wanted, built), part)
+    # An image that this run does not use is the one of the lock, so that what was seen on it stays.
+    identities = {
+        name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(node)
+        for name, node in built.plan.images.items()
+    }
     merged = building.refresh(session, identities)
-    conclusions = conclude(part, allow_unproven=allow_unproven)
     path = session.dist / "evidence.json"
     evidence.write(path, {**merged, "conclusions": conclude(merged, allow_unproven=allow_unproven).told()})
     own = {n: p for n, p in built.failures.items() if not n.startswith(("image ", "control "))}
-    return Proved(tuple(results), own, conclusions, path)
+    # The exit status speaks of this run; evidence.json of all that is known.
+    return Proved(tuple(results), own, conclude(part, allow_unproven=allow_unproven), path)
+
+
+def _check_images(session: Session, wanted: Wanted) -> None:
+    known = [spec.name for spec in session.config.portability.images]
+    for name in wanted.images:
+        if name not in known:
+            raise ConfigError(
+                f"no image is named {name}",
+                where=session.config.where(("portability", "images")),
+                hint=f"there are: {', '.join(known)}",
+            )
+
+
+def _lost_controls(wanted: Wanted, built: building.Built) -> list[dict[str, str]]:
+    """Controls that the config asks for and that cannot be started; a part of the matrix may do without."""
+    if not wanted.controls or wanted.images or wanted.artifacts:
+        return []
+    return [
+        {"name": what, "why": f"was not started: {why}"}
+        for what, why in built.plan.left_out
+        if what.startswith("control ")
+    ]
+
+
+def _scope(wanted: Wanted, built: building.Built) -> list[str]:
+    """What a part speaks of: a later run over the same takes its place."""
+    return [
+        *(f"artifact {name}" for name in built.plan.artifacts),
+        *(f"image {name}" for name in wanted.images),
+        *(["all probes"] if wanted.probes is None else [f"probe {name}" for name in wanted.probes]),
+        *(["controls"] if wanted.controls else []),
+    ]
 
 
 def _with_reproducer(session: Session, result: CellResult) -> CellResult:
