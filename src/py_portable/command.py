@@ -17,32 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from py_portable.capture import Captured, Window
 from py_portable.errors import MachineError, PortableError, StepError
 
 KILL_GRACE_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Captured:
-    """The first and last bytes of a stream, and how many there were."""
-
-    head: bytes
-    tail: bytes
-    total: int
-
-    @property
-    def data(self) -> bytes:
-        """All of it where it fits, else head, a mark and tail."""
-        if self.total <= len(self.head):
-            return self.head
-        missing = self.total - len(self.head) - len(self.tail)
-        if missing <= 0:
-            return self.head + self.tail[len(self.head) + len(self.tail) - self.total :]
-        return self.head + f"\n[... {missing} bytes left out ...]\n".encode() + self.tail
-
-    @property
-    def text(self) -> str:
-        return self.data.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)
@@ -60,27 +38,6 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.status == 0 and not self.timed_out
-
-
-class _Window:
-    def __init__(self, limit: int) -> None:
-        self.half = max(limit // 2, 1)
-        self.head = bytearray()
-        self.tail = bytearray()
-        self.total = 0
-
-    def feed(self, chunk: bytes) -> None:
-        self.total += len(chunk)
-        room = self.half - len(self.head)
-        if room > 0:
-            self.head += chunk[:room]
-            chunk = chunk[room:]
-        self.tail += chunk
-        if len(self.tail) > 4 * self.half:
-            del self.tail[: -self.half]
-
-    def done(self) -> Captured:
-        return Captured(bytes(self.head), bytes(self.tail[-self.half :]), self.total)
 
 
 class _Spawner:
@@ -179,7 +136,7 @@ def run(
         assert child.stdout and child.stderr
         stack.enter_context(child.stdout)
         stack.enter_context(child.stderr)
-        windows = (_Window(capture_bytes), _Window(capture_bytes))
+        windows = (Window(capture_bytes), Window(capture_bytes))
         try:
             timed_out = _pump(child, windows, sink, None if timeout is None else started + timeout)
         except BaseException:
@@ -221,7 +178,7 @@ def _start(
 
 def _pump(
     child: subprocess.Popen[bytes],
-    windows: tuple[_Window, _Window],
+    windows: tuple[Window, Window],
     sink: IO[bytes] | None,
     end: float | None,
 ) -> bool:

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable import command
-from py_portable.command import Captured, check, require, run
+from py_portable.capture import Captured, Window
+from py_portable.command import check, require, run
 from py_portable.errors import MachineError, StepError, UnmetError
 
 
@@ -71,7 +72,7 @@ def test_binary_output_is_shown_with_replacement_characters() -> None:
 
 @given(chunks=st.lists(st.binary(max_size=40), max_size=30), limit=st.integers(1, 64))
 def test_a_window_keeps_head_and_tail(chunks: list[bytes], limit: int) -> None:
-    window = command._Window(limit)
+    window = Window(limit)
     for chunk in chunks:
         window.feed(chunk)
     whole, found, half = b"".join(chunks), window.done(), max(limit // 2, 1)

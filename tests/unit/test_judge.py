@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.command import Captured
+from py_portable.capture import Captured
 from py_portable.config import Smoke
 from py_portable.prove.judge import Finding, corroborate, judge, look
 from py_portable.prove.record import Record

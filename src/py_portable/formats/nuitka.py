@@ -90,7 +90,7 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
             **ctx.params["env"],
             **ctx.env.pass_env,
             "CCACHE_DIR": f"{CACHE}/ccache",
-            "CCACHE_BASEDIR": "/work",
+            "CCACHE_BASEDIR": "/build",
             "NUITKA_CACHE_DIR": f"{CACHE}/nuitka",
         },
         timeout=7200,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable.command import Captured
+from py_portable.capture import Captured
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.engines.guard import BACKSTOP_SECONDS, HELPERS
 from py_portable.engines.select import reproduce

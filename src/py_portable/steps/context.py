@@ -15,7 +15,7 @@ from py_portable.images import Image
 from py_portable.store import Store
 
 OUT = "/out"
-WORK = "/work"
+WORK = "/build"
 BUILD_PATH = "/opt/python/bin:/opt/tools/bin:/usr/lib/ccache:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
 
@@ -83,7 +83,7 @@ class Context:
         timeout: float = 3600,
         hint: str | None = None,
     ) -> None:
-        """Run `resources/SCRIPT WORDS…` in the step's image: /out and /work are writable, nothing else is.
+        """Run `resources/SCRIPT WORDS…` in the step's image: /out and /build are writable, nothing else is.
 
         Offline: everything it needs was fetched before. Raises BuildFailed with the log's last lines.
         """

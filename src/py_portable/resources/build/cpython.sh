@@ -2,8 +2,8 @@
 # cpython.sh OPTIMIZE: build CPython from the one tarball in /in/source into /opt/python (bound to the step's out).
 set -eu
 optimize=$1
-mkdir -p /work/build
-cd /work/build
+mkdir -p /build/tree
+cd /build/tree
 tar -xf /in/source/* --strip-components=1
 
 # -fPIC: the static libpython is linked into position independent executables by Nuitka.
@@ -13,7 +13,7 @@ if [ "$optimize" = true ]; then
 fi
 ./configure -q "$@"
 make -s -j"$JOBS"
-make -s install >/work/install.log 2>&1 || { tail -n 40 /work/install.log; exit 1; }
+make -s install >/build/install.log 2>&1 || { tail -n 40 /build/install.log; exit 1; }
 
 cd /opt/python
 ln -sf python3 bin/python

