@@ -12,6 +12,7 @@ from pathlib import Path
 from py_portable import build as building
 from py_portable import evidence
 from py_portable.conclude import BAD, Conclusions, conclude
+from py_portable.config.glibc import canonical_image
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made, Start
@@ -47,7 +48,7 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
 
     Raises ConfigError for an image that the config does not name.
     """
-    _check_images(session, wanted)
+    wanted = _known_images(session, wanted)
     prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
     if wanted.controls and not wanted.images:
         prefixes.append("control ")
@@ -76,15 +77,17 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     return Proved(tuple(results), own, conclude(part, allow_unproven=allow_unproven), path)
 
 
-def _check_images(session: Session, wanted: Wanted) -> None:
-    known = [spec.name for spec in session.config.portability.images]
+def _known_images(session: Session, wanted: Wanted) -> Wanted:
+    """The wanted images as the config calls them: `debian:bullseye` is its `debian:11`."""
+    known = {canonical_image(spec.name): spec.name for spec in session.config.portability.images}
     for name in wanted.images:
-        if name not in known:
+        if canonical_image(name) not in known:
             raise ConfigError(
                 f"no image is named {name}",
                 where=session.config.where(("portability", "images")),
-                hint=f"there are: {', '.join(known)}",
+                hint=f"there are: {', '.join(known.values())}",
             )
+    return replace(wanted, images=tuple(known[canonical_image(name)] for name in wanted.images))
 
 
 def _lost_controls(wanted: Wanted, built: building.Built) -> list[dict[str, str]]:
