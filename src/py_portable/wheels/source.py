@@ -26,7 +26,9 @@ IGNORED = frozenset(
 )
 """Left out wherever they stand."""
 
-IGNORED_AT_TOP = frozenset(("build", "dist", "venv", "node_modules", "portable.lock"))
+IGNORED_AT_TOP = frozenset(
+    ("build", "dist", "venv", "node_modules", "portable.lock", "portable.yaml", "portable.yml")
+)
 """Left out only at the top: deeper down a package may have such a name."""
 
 
