@@ -182,6 +182,8 @@ def test_a_part_replaces_the_one_of_the_same_command_and_scope(tmp_path: Path) -
         b'{"schema": 1, "artifacts": [{"name": "a"}]}',
         b'{"schema": 1, "artifacts": [{"name": "a", "sha256": "x", "measured_floor": 2.31}]}',
         b'{"schema": 1, "expected": [["a"]]}',
+        b'{"schema": 1, "cells": [{"artifact": "", "sha256": "", "image": "", "condition": "", "expect": "",'
+        b' "verdict": "PASS"}]}',
         b'{"schema": 1, "cells": [{"artifact": "a", "sha256": "x", "image": "i", "condition": "plain", "expect": "pass",'
         b' "verdict": "fine"}]}',
         b"[" * 200_000,
