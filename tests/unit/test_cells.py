@@ -149,3 +149,9 @@ def test_a_failed_installation_fails_for_that_reason() -> None:
     finding = finding_of_install("exit status 1: no matching wheel")
     assert judge(finding, "pass").verdict == "FAIL"
     assert judge(finding, "fail:install").verdict == "XFAIL"
+
+
+def test_only_engines_that_are_known_to_isolate_partly_are_excused(bench: Bench) -> None:
+    lacking = replace(bench.info, lacks=("network",))
+    assert proving._excused(replace(bench, info=lacking)) == ("network",)  # the engine native
+    assert proving._excused(replace(bench, info=replace(lacking, name="bubblewrap"))) == ()

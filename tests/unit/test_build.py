@@ -1,0 +1,33 @@
+"""What a build may replace in dist/: only what it put there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from py_portable import build
+from py_portable.errors import ConfigError
+from py_portable.session import open_session
+
+CONFIG = """version: 1
+app: {requirement: "tinyapp==1.0"}
+python: "3.13"
+artifacts: {src: {format: wheelhouse}}
+"""
+
+
+def test_a_folder_of_the_users_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "portable.yaml").write_text(CONFIG)
+    session = open_session(tmp_path / "portable.yaml", dist=tmp_path)
+    place = tmp_path / "src"
+    place.mkdir()
+    build._claim(session, "src", place)  # an empty folder is nobody's loss
+    (place / "mine.py").write_text("precious")
+    build._claim(session, "src", place)  # claimed before: it is ours now
+
+    other = open_session(tmp_path / "portable.yaml", dist=tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "src").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "src" / "mine.py").write_text("precious")
+    with pytest.raises(ConfigError, match="was not made by py-portable"):
+        build._claim(other, "src", tmp_path / "elsewhere" / "src")
