@@ -22,6 +22,7 @@ from py_portable.engines.base import Engine, EngineInfo, Job
 from py_portable.engines.select import select
 from py_portable.errors import ConfigError
 from py_portable.fetch import Pin
+from py_portable.images import Image
 from py_portable.interpreters.source import pin as interpreter_pin
 from py_portable.lock import model as lock_model
 from py_portable.lock.model import Lock
@@ -125,10 +126,16 @@ class Session:
             if isinstance(node, ImageNode) and canonical_image(node.image) in wanted:
                 self.talk.say(f"asking anew for {node.name}")
                 image = images.resolve(
-                    node.image, packages=node.packages, before=node.before, store=self.store, fresh=True
+                    node.image,
+                    packages=node.packages,
+                    needs=node.needs,
+                    before=node.before,
+                    store=self.store,
+                    engine=self.engine,
+                    fresh=True,
                 )
-                found[node.name] = image.identity
-        lock = lock.with_images(found)
+                found[node.name] = image
+        lock = _with_images(lock, self.plan(lock), found)
         self.write_lock(lock)
         return lock
 
@@ -188,9 +195,9 @@ class Session:
         Raises ConfigError under --locked where an image is not the locked one any more.
         """
         report = Runner(self.environment(), self.talk.step).run(plan.nodes, wanted)
-        seen = {name: image.identity for name, image in report.images.items() if image.source == "bootstrap"}
-        for name, identity in seen.items():
-            old = lock.images.get(name)
+        seen = {name: image for name, image in report.images.items() if image.source != "host"}
+        for name, image in seen.items():
+            old, identity = lock.images.get(name), image.identity
             if old and old != identity:
                 if self.locked:
                     raise ConfigError(
@@ -199,7 +206,7 @@ class Session:
                         hint="run without --locked to take the new one",
                     )
                 self.talk.say(f"{name}: the distribution has moved on; new identity {identity[:19]}…")
-        self.write_lock(lock.with_images(seen))
+        self.write_lock(_with_images(lock, plan, seen))
         return report
 
     def host(self) -> Mapping[str, Any]:
@@ -281,6 +288,15 @@ def _check_names(update: Collection[str], lock: Lock, images: Collection[str]) -
                 where="--update",
                 hint=f"there are: {', '.join(sorted(known)) or 'none yet'}; '*' means all",
             )
+
+
+def _with_images(lock: Lock, plan: Plan, seen: Mapping[str, Image]) -> Lock:
+    """The lock with what the names of these images stand for, and which images were made of them."""
+    names = {name: node.image for name, node in plan.nodes.items() if isinstance(node, ImageNode)}
+    return lock.with_images(
+        {name: image.identity for name, image in seen.items()},
+        {names[name]: image.origin for name, image in seen.items() if image.origin},
+    )
 
 
 def _told(pin: Pin) -> str:

@@ -21,10 +21,18 @@ import pytest
 import py_portable
 from py_portable.engines import ids
 from py_portable.errors import StepError
-from py_portable.images import Image, ImageUnavailable, apt, find_release, releases, resolve
+from py_portable.images import (
+    BootstrapSource,
+    Image,
+    ImageUnavailable,
+    Request,
+    apt,
+    find_release,
+    releases,
+    resolve,
+)
 from py_portable.images.bootstrap import bootstrap
 from py_portable.images.recipe import BootstrapSpec
-from py_portable.images.resolve import BootstrapSource, Request
 from py_portable.store import Store, default_root
 
 pytestmark = pytest.mark.integration

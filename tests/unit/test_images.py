@@ -12,7 +12,7 @@ import pytest
 
 from py_portable import images, resources
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError
-from py_portable.images import ImageUnavailable, apt, problems
+from py_portable.images import BootstrapSource, ImageUnavailable, Request, apt, problems
 from py_portable.images.bootstrap import Bootstrapped
 from py_portable.images.recipe import (
     HOOKS,
@@ -23,7 +23,6 @@ from py_portable.images.recipe import (
     parse_packages,
     recipe,
 )
-from py_portable.images.resolve import BootstrapSource, Request
 from py_portable.store import Store
 
 PLACE = Path("/place")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from py_portable.images.debian import BootstrapSource, Release, find_release, releases
 from py_portable.images.host import host
+from py_portable.images.model import Image, Request, Source
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.resolve import SOURCES, Image, Release, Source, find_release, releases, resolve
+from py_portable.images.resolve import SOURCES, resolve
 
 __all__ = [
     "SOURCES",
+    "BootstrapSource",
     "Image",
     "ImageUnavailable",
     "Release",
+    "Request",
     "Source",
     "find_release",
     "host",

@@ -7,8 +7,9 @@ import json
 import platform
 from pathlib import Path
 
+from py_portable.images.debian import find_release
+from py_portable.images.model import Image
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.resolve import Image, find_release
 
 DPKG_STATUS = Path("/var/lib/dpkg/status")
 

@@ -15,21 +15,6 @@ from py_portable.fetch import Pin, fetch, pins
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-PACKAGES = (
-    "build-essential",
-    "libbz2-dev",
-    "libffi-dev",
-    "libgdbm-dev",
-    "liblzma-dev",
-    "libncurses-dev",
-    "libreadline-dev",
-    "libsqlite3-dev",
-    "libssl-dev",
-    "uuid-dev",
-    "zlib1g-dev",
-)
-"""What compiling CPython with its whole standard library takes, as Debian packages."""
-
 
 def pin(python: str) -> Pin:
     """The pinned release of the Python `python` (such as "3.13"). Raises ConfigError where there is none."""

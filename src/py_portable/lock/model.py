@@ -34,24 +34,26 @@ class LockedHouse:
 
 @dataclass(frozen=True)
 class Lock:
-    """`images`: name -> identity. `houses`: "baseline/python" -> its resolution. `pins`: what the kit itself pins
-    (interpreters, build tools) -> version and digest."""
+    """`images`: node -> identity. `pins`: what the kit itself pins (interpreters, build tools) -> version and
+    digest. `houses`: "baseline/python" -> its resolution. `origins`: name of a registry image -> digest."""
 
     images: Mapping[str, str] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
     houses: Mapping[str, LockedHouse] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def with_house(self, name: str, house: LockedHouse) -> Lock:
         return replace(self, houses={**self.houses, name: house})
 
-    def with_images(self, images: Mapping[str, str]) -> Lock:
-        return replace(self, images={**self.images, **images})
+    def with_images(self, images: Mapping[str, str], origins: Mapping[str, str] | None = None) -> Lock:
+        return replace(self, images={**self.images, **images}, origins={**self.origins, **(origins or {})})
 
 
 def dumps(lock: Lock) -> str:
     told = {
         "version": VERSION,
         "images": dict(lock.images),
+        "origins": dict(lock.origins),
         "pins": dict(lock.pins),
         "houses": {k: asdict(v) for k, v in lock.houses.items()},
     }
@@ -70,6 +72,7 @@ def loads(text: str, where: str) -> Lock:
             {k: _text(v) for k, v in told["images"].items()},
             {k: _text(v) for k, v in told["pins"].items()},
             {k: _house(v) for k, v in told["houses"].items()},
+            {k: _text(v) for k, v in told.get("origins", {}).items()},
         )
     except json.JSONDecodeError as problem:
         raise ConfigError("is not JSON", where=f"{where}:{problem.lineno}:{problem.colno}", hint=_AGAIN)

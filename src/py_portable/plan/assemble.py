@@ -20,8 +20,6 @@ from py_portable.steps.graph import ImageNode, Node, Step
 from py_portable.wheels import steps as wheel_steps
 from py_portable.wheels import tools
 
-COMPILER_PACKAGES = ("build-essential", "ccache")
-
 
 @dataclass(frozen=True)
 class Control:
@@ -77,7 +75,12 @@ def assemble(config: Config, lock: Lock, *, artifacts: Collection[str] = ()) -> 
         made[name] = steps[-1].name if steps else None
     images = {}
     for spec in config.portability.images:
-        node = ImageNode(f"image {spec.name}", spec.name, locked=lock.images.get(f"image {spec.name}"))
+        node = ImageNode(
+            f"image {spec.name}",
+            spec.name,
+            locked=lock.images.get(f"image {spec.name}"),
+            origin=lock.origins.get(spec.name),
+        )
         nodes[node.name] = node
         images[spec.name] = node.name
     left_out = [(n, "not asked for") for n in config.artifacts if n not in wanted]
@@ -96,9 +99,16 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
     baseline = config.baselines[artifact.baseline]
     place = f"{artifact.python} ({baseline.name})"
     aim = target(config, baseline.name, artifact.python)
-    packages = {*interpreter_source.PACKAGES, *COMPILER_PACKAGES, *baseline.packages}
     name = f"baseline {baseline.name}"
-    image = ImageNode(name, baseline.image, tuple(sorted(packages)), baseline.before, lock.images.get(name))
+    image = ImageNode(
+        name,
+        baseline.image,
+        tuple(sorted(baseline.packages)),
+        baseline.before,
+        locked=lock.images.get(name),
+        origin=lock.origins.get(baseline.image),
+        needs=("compilers", "cpython"),
+    )
     fetched = tools.fetch_step(place, aim)
     interpreter = interpreter_source.steps(
         artifact.python,
@@ -165,7 +175,13 @@ def _built_too_new(
     artifact = min(fit, key=lambda a: not a.format.endswith("standalone"))
     house = _house(config, lock, artifact, nodes)
     image_name = f"control baseline {newest}"
-    image = ImageNode(image_name, newest, COMPILER_PACKAGES, locked=lock.images.get(image_name))
+    image = ImageNode(
+        image_name,
+        newest,
+        locked=lock.images.get(image_name),
+        origin=lock.origins.get(newest),
+        needs=("compilers",),
+    )
     (*before, last) = FORMATS[artifact.format].steps(artifact, replace(house, image=image.name))
     step: Step = replace(last, name=f"control {name} {artifact.name}")
     made: list[Node] = [image, *before, step]

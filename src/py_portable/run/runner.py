@@ -90,15 +90,18 @@ class Runner:
 
     def _image(self, node: ImageNode) -> None:
         started = time.monotonic()
-        if self.env.on_host and not node.packages:
+        if self.env.on_host and not (node.packages or node.needs or node.before):
             self._images[node.name] = images.host(node.image)
             return
         self._images[node.name] = images.resolve(
             node.image,
             packages=node.packages,
+            needs=node.needs,
             before=node.before,
             store=self.env.store,
+            engine=self.env.engine,
             locked_identity=node.locked,
+            locked_origin=node.origin,
         )
         self._say(node.name, "done", time.monotonic() - started)
 

@@ -57,6 +57,10 @@ class ImageNode:
     before: str | None = None
     locked: str | None = None
     """The identity that the lock names."""
+    origin: str | None = None
+    """The digest that the lock gives the image's name, whatever is added to it."""
+    needs: tuple[str, ...] = ()
+    """What the kit itself needs in it, see `images.packages`."""
 
     lane: Lane = "io"
     all_needs: tuple[str, ...] = ()

@@ -1,0 +1,35 @@
+"""What is known by a name: small files that lead to entries of the store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from pathlib import Path
+
+
+class Names:
+    """Small files that name store keys. Losing one costs a bootstrap, nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, name: str) -> Path:
+        return self._folder / hashlib.sha256(name.encode()).hexdigest()
+
+    def get(self, name: str) -> str | None:
+        try:
+            text = self._path(name).read_text("ascii")
+        except (OSError, ValueError):
+            return None
+        return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
+
+    def set(self, name: str, key: str) -> None:
+        if self.get(name) == key:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(name)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
+        fresh.write_text(key)
+        fresh.replace(path)
