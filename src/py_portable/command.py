@@ -116,8 +116,9 @@ def run(
     pass_fds: tuple[int, ...] = (),
     capture_bytes: int = 1 << 20,
     shown: Sequence[str] | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> Outcome:
-    """Run `argv` with stdin from /dev/null in a session of its own and wait for it.
+    """Run `argv` with stdin from /dev/null (or the file descriptor `stdin`) in a session of its own and wait for it.
 
     `timeout` is in seconds; at the limit (and when this thread is interrupted) the whole process group is
     killed, and so is what is left of it when the command has ended. `log` gets both streams as they come, and
@@ -132,7 +133,7 @@ def run(
         if sink:
             sink.write(f"$ {shlex.join(words if shown is None else shown)}\n".encode())
             sink.flush()
-        child = _start(words, cwd, env, pass_fds)
+        child = _start(words, cwd, env, pass_fds, stdin)
         assert child.stdout and child.stderr
         stack.enter_context(child.stdout)
         stack.enter_context(child.stderr)
@@ -157,14 +158,18 @@ def run(
 
 
 def _start(
-    words: tuple[str, ...], cwd: Path | None, env: Mapping[str, str] | None, pass_fds: tuple[int, ...]
+    words: tuple[str, ...],
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    pass_fds: tuple[int, ...],
+    stdin: int,
 ) -> subprocess.Popen[bytes]:
     try:
         return _spawner.popen(
             words,
             cwd=cwd,
             env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=pass_fds,

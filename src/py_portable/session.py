@@ -14,11 +14,10 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from py_portable import __version__, images, resources
-from py_portable.command import Outcome
 from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
-from py_portable.engines.base import Engine, EngineInfo, Job
+from py_portable.engines.base import Ended, Engine, EngineInfo, Job
 from py_portable.engines.select import select
 from py_portable.errors import ConfigError
 from py_portable.fetch import Pin
@@ -67,7 +66,7 @@ class LazyEngine:
     def argv(self, job: Job) -> tuple[str, ...]:
         return self.chosen[0].argv(job)
 
-    def run(self, job: Job, **options: Any) -> Outcome:
+    def run(self, job: Job, **options: Any) -> Ended:
         return self.chosen[0].run(job, **options)
 
 
