@@ -17,9 +17,16 @@ from py_portable.errors import MachineError
 _COPY_SECONDS = 1800.0
 
 
-@functools.lru_cache
 def sees(program: str, image: str, helpers: Path) -> bool:
-    """Whether the daemon sees the caller's files: it is asked for one with a name that nobody else has."""
+    """Whether the daemon sees the caller's files: it is asked for one with a name that nobody else has.
+
+    `image` holds what the folder `helpers` does. Asked once a process.
+    """
+    return _sees(program, image, helpers, daemon.selected())
+
+
+@functools.lru_cache
+def _sees(program: str, image: str, helpers: Path, _selected: tuple[str, ...]) -> bool:
     folder = helpers.parent if os.access(helpers.parent, os.W_OK) else Path(tempfile.gettempdir())
     with tempfile.TemporaryDirectory(prefix="py-portable-seen-", dir=folder) as made:
         Path(made, "it").touch()

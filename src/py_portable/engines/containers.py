@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from py_portable.capture import Captured
 from py_portable.command import Outcome, run
 from py_portable.engines import carry, daemon, owner
 from py_portable.engines.base import Bind, Ended, EngineInfo, Job
@@ -22,6 +23,7 @@ from py_portable.engines.bubblewrap import BUILD_CAPS, PROOF_CAPS, SHM_BYTES
 from py_portable.engines.guard import spoken, supervised
 from py_portable.engines.stage import PROOF_BYTES
 from py_portable.engines.trial import trial
+from py_portable.errors import MachineError
 
 RUN_LABEL = "py-portable.run"
 _RUN = secrets.token_hex(8)
@@ -69,12 +71,15 @@ class Containers:
         """Run the job in a container of its own, which is gone afterwards."""
         if job.helpers is None and self.helpers is None:
             raise ValueError("a container needs the compiled helpers")
-        found = daemon.find(self.name)
+        try:
+            found = daemon.find(self.name)
+            image = daemon.bring(self.name, job.root, _home(job))
+            carried = self._way(found, job) == "carried"
+        except MachineError as problem:
+            return _refused((self.name, "run"), problem, log)
         name = f"py-portable-{os.getpid()}-{secrets.token_hex(4)}"
         labels = (f"{RUN_LABEL}={_RUN}", f"{owner.LABEL}={owner.mine()}")
         marks = ("--name", name, *(word for label in labels for word in ("--label", label)))
-        image = daemon.bring(self.name, job.root, _home(job))
-        carried = self._way(found, job) == "carried"
 
         def call(job: Job, timeout: float, stdin: int) -> Outcome:
             with ExitStack() as stack:
@@ -96,7 +101,10 @@ class Containers:
                 return outcome
 
         given = () if carried else _given(found, job)
-        ended = spoken(call, job, self.helpers, timeout, *given)
+        try:
+            ended = spoken(call, job, self.helpers, timeout, *given)
+        except MachineError as problem:
+            return _refused((self.name, "create"), problem, log)
         return self._settled(ended, job, name)
 
     def _way(self, found: daemon.Daemon, job: Job) -> Way:
@@ -161,6 +169,15 @@ def docker(helpers: Path | None) -> Containers:
 
 def podman(helpers: Path | None) -> Containers:
     return Containers("podman", helpers)
+
+
+def _refused(argv: tuple[str, ...], problem: MachineError, log: Path | None) -> Ended:
+    """A job that the daemon could not be given: one image must not end the cells of all the others."""
+    said = f"{problem.what}\n{problem.tail or ''}".encode()
+    if log:
+        with log.open("ab") as stream:
+            stream.write(said)
+    return Ended(argv, 125, False, 0.0, Captured(b"", b"", 0), Captured(said, b"", len(said)), log)
 
 
 def _home(job: Job) -> daemon.Home | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -22,7 +23,8 @@ from py_portable.engines import ids, owner
 from py_portable.errors import MachineError
 from py_portable.redact import hide
 
-REPOSITORY = "py-portable-root"
+REPOSITORY = "localhost/py-portable-root"
+"""With its host: podman looks for a short name wherever its configuration says."""
 ROOT_LABEL = "py-portable.root"
 KEPT_PREFIX = "py-portable-kept-"
 OLDEST: Mapping[str, tuple[int, int]] = {"docker": (20, 10), "podman": (4, 0)}
@@ -43,7 +45,12 @@ class Daemon:
 
 def find(program: str) -> Daemon:
     """Ask it what it is, once a process. Raises MachineError where it is missing, silent or too old."""
-    return _find(program, tuple(os.environ.get(name, "") for name in _SELECTORS))
+    return _find(program, selected())
+
+
+def selected() -> tuple[str, ...]:
+    """What decides which daemon a command line reaches."""
+    return tuple(os.environ.get(name, "") for name in _SELECTORS)
 
 
 _SELECTORS = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "CONTAINER_HOST", "PATH")
@@ -128,8 +135,12 @@ class Home:
 
 def image_of(root: Path, home: Home | None = None, changes: tuple[str, ...] = ()) -> str:
     """The tag under which the daemon has this root file system. Only a stat: a stored root never changes."""
-    seen = root.stat()
-    told = [f"{root.resolve()} {seen.st_dev} {seen.st_ino} {seen.st_ctime_ns}", repr(home), *changes]
+    try:
+        seen = root.stat()
+        state = f"{seen.st_dev} {seen.st_ino} {seen.st_ctime_ns}"
+    except OSError:
+        state = "missing"
+    told = [f"{root.resolve()} {state}", repr(home), *changes]
     return f"{REPOSITORY}:{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"
 
 
@@ -147,13 +158,13 @@ def bring(program: str, root: Path, home: Home | None = None, changes: tuple[str
 
 def has(program: str, tag: str) -> bool:
     """Whether the daemon has the image; asked once, since nothing removes one while a run needs it."""
-    key = (program, os.environ.get("DOCKER_HOST", ""), tag)
+    key = (program, *selected(), tag)
     if key not in _known and command.run([program, "image", "inspect", tag], timeout=60).ok:
         _known.add(key)
     return key in _known
 
 
-_known: set[tuple[str, str, str]] = set()
+_known: set[tuple[str, ...]] = set()
 
 
 def _import(program: str, root: Path, tag: str, home: Home | None, changes: tuple[str, ...]) -> None:
@@ -210,12 +221,21 @@ def remove(program: str, *names: str) -> None:
     command.run([program, "rm", "--force", "--volumes", *names], timeout=120)
 
 
-def forget_images(program: str, older_than: str = "168h") -> None:
-    """Remove the root file systems that were brought into the daemon so long ago (a duration of docker's)."""
+def answering() -> tuple[str, ...]:
+    """The programs whose daemon answers."""
+    found = []
+    for program in OLDEST:
+        with contextlib.suppress(MachineError):
+            found.append(find(program).program)
+    return tuple(found)
+
+
+def forget_images(program: str, keep_days: float) -> None:
+    """Remove the root file systems that were brought into the daemon more than so many days ago."""
     command.run(
         [
             *(program, "image", "prune", "--all", "--force"),
-            *("--filter", f"label={ROOT_LABEL}", "--filter", f"until={older_than}"),
+            *("--filter", f"label={ROOT_LABEL}", "--filter", f"until={round(keep_days * 86400)}s"),
         ],
         timeout=300,
     )

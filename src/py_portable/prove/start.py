@@ -29,6 +29,8 @@ class Started:
     timed_out: bool
     seconds: float
     reproduce: str
+    kept: str | None = None
+    """A shell line that looks into what was kept of a failure."""
 
 
 def job(
@@ -37,6 +39,8 @@ def job(
     argv: Sequence[str],
     binds: Sequence[Bind],
     helpers: Path,
+    *,
+    keep: bool = False,
 ) -> Job:
     """What the engine is asked for: `argv`, whose first word is an absolute path inside the image."""
     if not argv or not argv[0].startswith("/"):
@@ -53,6 +57,7 @@ def job(
         uid=condition.uid,
         tmp_bytes=condition.tmp_bytes,
         helpers=helpers,
+        keep=keep,
     )
 
 
@@ -67,13 +72,14 @@ def start(
     log: Path | None = None,
     *,
     capture_bytes: int = 65536,
+    keep: bool = False,
 ) -> Started:
     """Start `argv` once, at most `timeout` seconds long; whatever it leaves running is ended.
 
     `helpers` is the folder with the compiled cell-run and canary. A failing, hanging or missing app is no
     error; raises MachineError only where the engine itself cannot be started.
     """
-    asked = job(root, condition, argv, binds, helpers)
+    asked = job(root, condition, argv, binds, helpers, keep=keep)
     outcome = engine.run(asked, timeout=timeout, log=log, capture_bytes=capture_bytes)
     record, trouble = None, None
     try:
@@ -91,4 +97,5 @@ def start(
         outcome.timed_out or (record is not None and record.limit),
         outcome.seconds,
         reproduce(engine, asked),
+        outcome.kept,
     )
