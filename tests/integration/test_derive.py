@@ -105,7 +105,7 @@ date >/var/log/when; mkdir -p /opt/lib/__pycache__ /run/mine && date >/opt/lib/_
 def test_packages_and_before_and_nothing_else(base: Image, store: Store, tmp_path: Path) -> None:
     started = int(time.time())
     image = add(base, store, packages=("libpq-dev", "jq"), before=BEFORE)
-    names = dict((name, version) for name, version, _ in image.packages)
+    names = {name: version for name, version, _ in image.packages}
     assert names["libpq-dev"] and names["jq"] and names["patchelf"] and names["libc6"]
     assert (image.name, image.source, image.origin, image.glibc) == ("debian:12", "registry", ORIGIN, "2.36")
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", image.identity) and image.identity != base.identity
@@ -138,9 +138,7 @@ def test_packages_and_before_and_nothing_else(base: Image, store: Store, tmp_pat
     other = tree(again.root)
     assert {name for name in after.keys() | other.keys() if after.get(name) != other.get(name)} == set()
 
-    drifted = add(
-        base, store, packages=("jq", "libpq-dev"), before=BEFORE, locked_identity=NO_SUCH_IDENTITY
-    )
+    drifted = add(base, store, packages=("jq", "libpq-dev"), before=BEFORE, locked_identity=NO_SUCH_IDENTITY)
     assert drifted.identity == image.identity and drifted.drifted_from == NO_SUCH_IDENTITY
     kept = add(base, store, packages=("jq", "libpq-dev"), before=BEFORE, locked_identity=image.identity)
     assert kept.root == image.root and kept.drifted_from is None
@@ -243,7 +241,9 @@ def test_a_mirror_that_nobody_runs(base: Image, store: Store) -> None:
     assert caught.value.reason.startswith("adding packages to debian:12: ")
 
 
-def test_an_image_without_tar_is_told_before_anything_is_fetched(base: Image, store: Store, tmp_path: Path) -> None:
+def test_an_image_without_tar_is_told_before_anything_is_fetched(
+    base: Image, store: Store, tmp_path: Path
+) -> None:
     bare = tmp_path / "root"
     subprocess.run(["cp", "-a", str(base.root), str(bare)], check=True)
     (bare / "usr/bin/tar").unlink()

@@ -14,7 +14,7 @@ from typing import Literal
 
 from py_portable import resources
 from py_portable.engines import stage
-from py_portable.errors import ConfigError
+from py_portable.errors import ConfigError, MachineError
 
 SCRIPT = "images/add.sh"
 Manager = Literal["apt", "dnf", "zypper", "apk", "none"]
@@ -74,15 +74,25 @@ def find_manager(root: Path) -> Manager:
     """The package manager that the image has, "none" where it has none that is known here."""
     for program, manager in _PROGRAMS.items():
         for folder in _FOLDERS:
-            if os.path.lexists(root / stage.inside(root, f"{folder}/{program}")[1:]):
+            place = inside(root, f"{folder}/{program}")
+            if place is not None and os.path.lexists(place):
                 return manager
     return "none"
+
+
+def inside(root: Path, name: str) -> Path | None:
+    """Where an absolute name of the image lies here, its links followed inside the image; None for a loop."""
+    try:
+        return root / stage.inside(root, name)[1:]
+    except MachineError:
+        return None
 
 
 def os_release(root: Path) -> Mapping[str, str]:
     """os-release(5) of an image; empty where it has none."""
     for name in ("/etc/os-release", "/usr/lib/os-release"):
-        text = read_bounded(root / stage.inside(root, name)[1:], 1 << 16)
+        place = inside(root, name)
+        text = read_bounded(place, 1 << 16) if place is not None else b""
         pairs = (line.partition("=") for line in text.decode("utf-8", "replace").splitlines())
         found = {name.strip(): value.strip().strip("\"'") for name, equals, value in pairs if equals}
         if found:
@@ -96,8 +106,13 @@ def read_bounded(path: Path, limit: int) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return b""
-    with os.fdopen(fd, "rb") as stream:
-        return stream.read(limit) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return b""
+        with os.fdopen(fd, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(fd)
 
 
 def parse_installed(text: str) -> tuple[Installed, ...]:

@@ -50,11 +50,12 @@ def files(setup: apt.AptSetup, release: Release | None, ca_bundle: str | None) -
     copies = _Files()
     settings: list[tuple[str, str]] = []
     for name, value in setup.settings:
+        if _UNUSABLE.search(name) or (ca_bundle is not None and name.lower() == "acquire::https::cainfo"):
+            continue
         inside = copies.take(Path(value)) if _FILE_SETTING.search(name) else value
-        if inside is not None and not _UNUSABLE.search(name):
+        if inside is not None:
             settings.append((name, inside))
     if ca_bundle is not None:
-        settings = [pair for pair in settings if pair[0].lower() != "acquire::https::cainfo"]
         settings.append(("Acquire::https::CAInfo", f"{KIT}/ca.crt"))
     lines: tuple[str, ...] = ()
     if release is not None and served(setup):

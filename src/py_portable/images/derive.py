@@ -227,7 +227,9 @@ def _folder(path: Path) -> Path:
 def _unpack(work: _Work, changed: Path, place: Path, started: int) -> None:
     """`place/out/root` from the archive of the changed root."""
     base, root = work.base.root, place / "out" / "root"
-    resolver = stage.inside(base, "/etc/resolv.conf")[1:]
+    if changed.is_symlink() or not changed.is_file():
+        raise StepError(f"{work.base.name} was not packed: its tar wrote no archive", log=place / "log")
+    resolver = stage.inside(base, "/etc/resolv.conf")[1:]  # where it leads, the engine mounts the machine's
     mounted = tuple(dict.fromkeys((*KEPT, resolver)))
     kept, settled = place / "kept.tar", place / "settled.tar"
     names = [f"./{name}" for name in mounted if _real(base, name)]

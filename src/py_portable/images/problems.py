@@ -122,7 +122,7 @@ _NO_PACKAGE = re.compile(
     r"|E: Package '(\S+)' has no installation candidate"
     r"|.*(?:No match for argument|Unable to find a match): (\S+)"
     r"|.*No package (?:matches )?'?([^'\s]+?)'? ?(?:available)?\.?"
-    r"|.*No provider of '([^']+)' found|.*Package '([^']+)' not found"
+    r"|.*No provider of '([^']+)' found\.?|.*Package '([^']+)' not found\.?"
     r"|\s+(\S+) \(no such package\):)\s*$",
     re.MULTILINE,
 )
