@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from py_portable.images import Image, ImageUnavailable, Request, apt, releases, 
 from py_portable.images.derive import derive
 from py_portable.images.recipe import EPOCH
 from py_portable.store import Store, default_root
+from tests.integration.test_images import BECOME, UID, room  # noqa: F401
 
 pytestmark = pytest.mark.integration
 
@@ -252,3 +254,42 @@ def test_an_image_without_tar_is_told_before_anything_is_fetched(
         add(image, store, {"http_proxy": "http://127.0.0.1:9"}, packages=("jq",))
     assert caught.value.hint == "add tar to the `packages` of the baseline"
     shutil.rmtree(bare)
+
+
+AS_USER = """
+import dataclasses, os, sys
+from pathlib import Path
+from py_portable.engines import ids
+from py_portable.engines.bubblewrap import Bubblewrap
+from py_portable.images import Request, resolve
+from py_portable.images.derive import derive
+from py_portable.store import Store
+os.umask(0o077)
+store = Store(Path("store"))
+base = dataclasses.replace(resolve("debian:12", store=store), source="registry", key=None, packages=())
+image = derive(base, Request("debian:12", packages=("jq",), engine=Bubblewrap()), store, ids.prefix())
+store.verify(store.get(image.key))
+print(image.identity, store.get(image.key).digest)
+"""
+
+
+def test_an_ordinary_user_gets_the_same_bits(
+    room: Path,  # noqa: F811
+    base: Image,
+    store: Store,
+) -> None:
+    python = room / "python" / "bin" / "python3"
+    words = ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", BECOME.format(uid=UID), "sh"]
+    words += [str(room), str(Path(sys.base_prefix)), str(python), "-c", AS_USER]
+    env = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "HOME": str(room / "home"),
+        "PYTHONPATH": str(room / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(words, cwd=room / "home", env=env, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    image = add(base, store, packages=("jq",))
+    entry = store.get(image.key or "")
+    assert entry is not None
+    assert done.stdout.split() == [image.identity, entry.digest]

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from py_portable import command, resources
 from py_portable.command import Outcome
-from py_portable.engines import ids, stage
+from py_portable.engines import ids
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.errors import MachineError, PortableError, StepError
 from py_portable.images import additions, apt, aptfiles, network, problems
@@ -21,7 +21,7 @@ from py_portable.images.entries import Entries, drift
 from py_portable.images.model import Image, Request
 from py_portable.images.packages import optional_packages, programs, provided, system_packages
 from py_portable.images.recipe import EPOCH, TIMEOUT_SECONDS
-from py_portable.images.settle import KEPT, Moment, settle
+from py_portable.images.unpacking import unpack
 from py_portable.store import Store
 
 OUT = "/out"
@@ -163,7 +163,14 @@ def _make(work: _Work, packages: tuple[str, ...], place: Path) -> Mapping[str, o
     if not outcome.ok:
         raise _failure(work, outcome, out, hidden)
     installed = additions.parse_installed(_text(out / "packages"))
-    _unpack(work, out / "root.tar", place, int(started))
+    unpack(
+        base=work.base.root,
+        changed=out / "root.tar",
+        place=place,
+        started=int(started),
+        prefix=work.prefix,
+        timeout=work.timeout,
+    )
     return {
         "identity": work.asked.identity(installed),
         "glibc": additions.glibc_of(installed),
@@ -222,53 +229,6 @@ def _folder(path: Path) -> Path:
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     path.chmod(0o755)
     return path
-
-
-def _unpack(work: _Work, changed: Path, place: Path, started: int) -> None:
-    """`place/out/root` from the archive of the changed root."""
-    base, root = work.base.root, place / "out" / "root"
-    if changed.is_symlink() or not changed.is_file():
-        raise StepError(f"{work.base.name} was not packed: its tar wrote no archive", log=place / "log")
-    resolver = stage.inside(base, "/etc/resolv.conf")[1:]  # where it leads, the engine mounts the machine's
-    mounted = tuple(dict.fromkeys((*KEPT, resolver)))
-    kept, settled = place / "kept.tar", place / "settled.tar"
-    names = [f"./{name}" for name in mounted if _real(base, name)]
-    _tar(
-        work,
-        *("--create", f"--file={kept}", "--format=posix", "--no-recursion", "./", "--recursion", *names),
-        cwd=base,
-        place=place,
-    )
-    settle(
-        changed,
-        kept,
-        settled,
-        moment=Moment(started, EPOCH),
-        in_base=lambda name: os.path.lexists(base / name),
-        mounted=mounted,
-    )
-    changed.unlink()
-    root.mkdir()
-    words = ("--extract", f"--file={settled}", "--preserve-permissions", "--delay-directory-restore")
-    _tar(work, *words, "--warning=no-unknown-keyword", cwd=root, place=place)
-
-
-def _tar(work: _Work, *words: str, cwd: Path, place: Path) -> None:
-    attributes = ("--numeric-owner", "--xattrs", "--xattrs-include=*")
-    command.check(
-        [*work.prefix, "tar", *attributes, *words],
-        what=f"packing and unpacking {work.base.name}",
-        cwd=cwd,
-        env={"PATH": network.PATH, "LC_ALL": "C.UTF-8"},
-        timeout=work.timeout,
-        log=place / "log",
-    )
-
-
-def _real(root: Path, name: str) -> bool:
-    """Whether the image has the name, and no link on the way to it."""
-    parents = [root / parent for parent in PurePosixPath(name).parents if str(parent) != "."]
-    return os.path.lexists(root / name) and not any(path.is_symlink() for path in parents)
 
 
 def _failure(work: _Work, outcome: Outcome, out: Path, hidden: tuple[str, ...]) -> PortableError:
