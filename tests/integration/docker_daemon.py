@@ -72,7 +72,7 @@ def wait_for(variables: dict[str, str], daemon: subprocess.Popen[bytes], log: Pa
 def podman() -> Iterator[dict[str, str]]:
     """The variables with which podman works in a folder of its own, on a machine that lets nobody raise a limit."""
     needs("podman", "runc")
-    folder = Path(tempfile.mkdtemp(prefix="py-portable-podman-"))
+    folder = Path(tempfile.mkdtemp(prefix="podman-of-tests-"))
     (folder / "run").mkdir()
     (folder / "containers.conf").write_text(
         '[containers]\ndefault_ulimits = ["nofile=1024:4096", "nproc=8192:8192"]\n'
