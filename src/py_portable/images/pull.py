@@ -120,14 +120,14 @@ _CAUSES = (
         "start it, let this user in (group docker), or install skopeo, which needs no daemon",
     ),
     _cause(
-        r"too ?many ?requests|\b429\b",
+        r"too ?many ?requests|status.{0,200}\b429\b",
         ImageUnavailable,
         "the registry refuses more requests for now (rate limit)",
         "wait, or log in with: docker login {host}   (or: skopeo login {host})",
     ),
     _cause(
         r"unauthorized|authentication required|invalid username/password|(?<!permission )\bdenied\b"
-        r"|no basic auth credentials|\b40[13]\b",
+        r"|no basic auth credentials|status.{0,200}\b40[13]\b",
         ImageUnavailable,
         "the registry refuses it: not logged in, or the login may not read it (or there is no such repository)",
         "log in with: docker login {host}   (or: skopeo login {host})",
@@ -145,7 +145,7 @@ _CAUSES = (
         "check the name; a locked image that was deleted is given up by: py-portable lock --update NAME",
     ),
     _cause(
-        r"manifest unknown|no such manifest|manifest .*not found|\b404\b",
+        r"manifest unknown|no such manifest|manifest .*not found|status.{0,200}\b404\b",
         ImageUnavailable,
         "the registry has no such tag or digest",
         "check the name; a locked image that was deleted is given up by: py-portable lock --update NAME",
@@ -171,20 +171,20 @@ _CAUSES = (
         "the registry, or a proxy or mirror before it, sends other bytes: tell whoever runs it",
     ),
     _cause(
-        r"unexpected EOF|short read|unexpected end of|happened during read|connection reset by peer",
+        r"unexpected EOF|short read|unexpected end of|happened during read",
         ImageUnavailable,
         "a layer came truncated: the registry ended the transfer before its end",
         "run the same command again; where it stays so, tell whoever runs {host}",
     ),
     _cause(
         r"i/o timeout|timeout awaiting|context deadline exceeded|tls handshake timeout|connection timed out"
-        r"|network is unreachable|no route to host|proxyconnect",
+        r"|network is unreachable|no route to host|proxyconnect|connection reset by peer",
         ImageUnavailable,
         "the registry cannot be reached",
         "check the network and its proxy (HTTPS_PROXY)",
     ),
     _cause(
-        r"\b5[0-9][0-9]\b(?: \(|:| [A-Z])|unexpected http status",
+        r"status.{0,200}\b5[0-9][0-9]\b",
         ImageUnavailable,
         "the registry has an error of its own",
         "run the same command again later",
@@ -199,7 +199,7 @@ def failure(wanted: Wanted, outcome: Outcome, *, limit: float) -> PortableError:
     text = _said(hide(outcome.stderr.text.strip() or outcome.stdout.text.strip()))
     if outcome.stopped or outcome.timed_out:
         why = outcome.stopped or f"the registry did not answer within {limit:.0f} s"
-        found = _match(text)
+        found = _match(text, wanted)
         # What it said before it began to try again.
         if found is None or outcome.stopped:
             return ImageUnavailable(
@@ -209,7 +209,7 @@ def failure(wanted: Wanted, outcome: Outcome, *, limit: float) -> PortableError:
             )
         why = found.what
     else:
-        found = _match(text)
+        found = _match(text, wanted)
     if found is None:
         # The tool's own words name the registry that was asked, so they stand in the tail.
         how = f"exit status {outcome.status}"
@@ -221,7 +221,11 @@ def failure(wanted: Wanted, outcome: Outcome, *, limit: float) -> PortableError:
     return found.error(f"{wanted.name}: {found.what}", tail=text, hint=f"{hint}{asked}")
 
 
-def _match(text: str) -> _Cause | None:
+def _match(text: str, wanted: Wanted) -> _Cause | None:
+    # A repository may be called what a cause is called.
+    reference = wanted.reference
+    for word in (str(reference), f"manifest {reference.tag} in", reference.name):
+        text = text.replace(word, " ")
     return next((cause for cause in _CAUSES if cause.expression.search(text)), None)
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from py_portable.engines import ids
 from py_portable.errors import MachineError, PortableError
 from py_portable.images import libc
+from py_portable.images.derive import derive
 from py_portable.images.layers import Layer, unpack
 from py_portable.images.manifest import Platform
 from py_portable.images.model import Image, Request
@@ -89,8 +90,4 @@ def image(
 
 def finished(base: Image, request: Request, store: Store, prefix: tuple[str, ...]) -> Image:
     """`base` with what the request adds to it. Raises what `derive` raises."""
-    if request.plain:
-        return base
-    from py_portable.images.derive import derive
-
-    return derive(base, request, store, prefix)
+    return base if request.plain else derive(base, request, store, prefix)

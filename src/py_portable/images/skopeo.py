@@ -10,7 +10,16 @@ from py_portable.errors import MachineError
 from py_portable.images import manifest as manifests
 from py_portable.images.manifest import Manifest
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.pull import COPY_SECONDS, INSPECT_SECONDS, Content, Piece, Wanted, failure, growth
+from py_portable.images.pull import (
+    COPY_SECONDS,
+    IDLE_SECONDS,
+    INSPECT_SECONDS,
+    Content,
+    Piece,
+    Wanted,
+    failure,
+    growth,
+)
 from py_portable.images.reference import Reference
 
 _POLICIES = (Path("/etc/containers/policy.json"), Path("~/.config/containers/policy.json"))
@@ -31,7 +40,7 @@ class Skopeo:
         found, digest = _manifest(wanted, digest)
         target = room / "image"
         target.mkdir()
-        limits = growth(target, found.size + _SLACK)
+        limits = growth(target, found.size + _SLACK, IDLE_SECONDS)
         outcome = command.run(
             [
                 *("skopeo", *_policy(room), "copy", "--quiet"),
