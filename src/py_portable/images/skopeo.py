@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from py_portable import command
@@ -23,6 +26,7 @@ from py_portable.images.pull import (
 from py_portable.images.reference import Reference
 
 _POLICIES = (Path("/etc/containers/policy.json"), Path("~/.config/containers/policy.json"))
+_RUN = Path("/run/containers")
 _OPEN_POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
 _SLACK = 64 << 20
 """Bytes beside the blobs in the folder that a copy goes to."""
@@ -41,17 +45,15 @@ class Skopeo:
         target = room / "image"
         target.mkdir()
         limits = growth(target, found.size + _SLACK, IDLE_SECONDS)
-        outcome = command.run(
-            [
-                *("skopeo", *_policy(room), "copy", "--quiet"),
-                *(f"docker://{wanted.reference.pinned(digest)}", f"dir:{target}"),
-            ],
-            # Not in the log, which is kept: skopeo's own words may name a mirror.
-            shown=("skopeo", "copy", f"{wanted.name}@{digest}"),
-            env=_environment(room),
-            timeout=COPY_SECONDS,
-            watch=limits,
-        )
+        words = ("skopeo", *_policy(room), "copy", "--quiet")
+        with _environment(room) as env:
+            outcome = command.run(
+                [*words, f"docker://{wanted.reference.pinned(digest)}", f"dir:{target}"],
+                env=env,
+                timeout=COPY_SECONDS,
+                watch=limits,
+            )
+        # No more than this: the log is kept, and skopeo's own words may name a mirror.
         with log.open("a") as stream:
             stream.write(f"skopeo copy {wanted.name}: {digest}, {found.size} bytes, {outcome.seconds:.1f} s\n")
         if not outcome.ok:
@@ -76,12 +78,13 @@ def _manifest(wanted: Wanted, digest: str) -> tuple[Manifest, str]:
 
 
 def _ask(wanted: Wanted, reference: Reference, *options: str) -> bytes:
-    outcome = command.run(
-        ["skopeo", "inspect", "--raw", *options, f"docker://{_by_digest(reference)}"],
-        env=_environment(None),
-        timeout=INSPECT_SECONDS,
-        capture_bytes=2 * manifests.MAX_MANIFEST,
-    )
+    with _environment(None) as env:
+        outcome = command.run(
+            ["skopeo", "inspect", "--raw", *options, f"docker://{_by_digest(reference)}"],
+            env=env,
+            timeout=INSPECT_SECONDS,
+            capture_bytes=2 * manifests.MAX_MANIFEST,
+        )
     if not outcome.ok:
         raise failure(wanted, outcome, limit=INSPECT_SECONDS)
     if outcome.stdout.total > manifests.MAX_MANIFEST:
@@ -121,12 +124,18 @@ def _policy(room: Path) -> tuple[str, ...]:
     return ("--policy", str(path))
 
 
-def _environment(room: Path | None) -> dict[str, str]:
-    told = dict(os.environ)
-    told["LC_ALL"] = "C"
-    # A folder that is not there makes it warn at each call.
-    if not Path(told.get("XDG_RUNTIME_DIR", "/")).is_dir():
-        del told["XDG_RUNTIME_DIR"]
+@contextlib.contextmanager
+def _environment(room: Path | None) -> Iterator[dict[str, str]]:
+    """The caller's, so that logins, certificates and proxies are found; temporary files go to `room`."""
+    told = {**os.environ, "LC_ALL": "C"}
     if room:
         told["TMPDIR"] = str(room)
-    return told
+    with contextlib.ExitStack() as stack:
+        # A folder that is not there makes it warn at each call.
+        if not Path(told.get("XDG_RUNTIME_DIR", "/")).is_dir():
+            del told["XDG_RUNTIME_DIR"]
+        # Without one it looks into /run/containers/UID, and where root has made /run/containers for itself that
+        # is an error, and not a login that is missing.
+        if "XDG_RUNTIME_DIR" not in told and _RUN.is_dir() and not os.access(_RUN, os.X_OK):
+            told["XDG_RUNTIME_DIR"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="py-portable-"))
+        yield told
