@@ -63,7 +63,7 @@ class Bootstrapped:
 def tool_version() -> str:
     """`mmdebstrap 1.3.5`. Raises MachineError where it is not installed."""
     if not shutil.which("mmdebstrap"):
-        raise MachineError(
+        raise problems.SourceUnusable(
             "mmdebstrap is not installed: Debian images cannot be bootstrapped",
             hint="run: py-portable doctor --fix   (or: apt-get install mmdebstrap)",
         )
@@ -91,7 +91,7 @@ def bootstrap(
     tool = tool_version()
     mode: Mode = "root" if os.geteuid() == 0 else "unshare"
     if setup.archive is None and not apt.DEBIAN_KEYRING.is_file():
-        raise MachineError(
+        raise problems.SourceUnusable(
             "this machine has no keys to check Debian's packages with",
             hint="run: py-portable doctor --fix   (or: apt-get install debian-archive-keyring)",
         )

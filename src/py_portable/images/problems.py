@@ -20,6 +20,10 @@ class ImageUnavailable(PortableError):
         return self.what.splitlines()[0]
 
 
+class SourceUnusable(MachineError):
+    """The source of images cannot work on this machine at all: another one that claims the name is asked."""
+
+
 @dataclass(frozen=True)
 class Problem:
     error: type[PortableError]
