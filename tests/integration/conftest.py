@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.integration import manylinux_like
+
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -80,3 +82,17 @@ def main_job(tmp_path_factory: pytest.TempPathFactory) -> MainJob:
     built = project.run("build", "-v")
     assert built.status == 0, built.stderr
     return MainJob(project, built, project.run("portability", "-v"))
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> manylinux_like.Parts:
+    """Our own interpreters 3.13 and 3.11, and the root that they were compiled in."""
+    return manylinux_like.parts(tmp_path_factory.mktemp("parts") / "config")
+
+
+@pytest.fixture(scope="session")
+def manylinux_layout(
+    tmp_path_factory: pytest.TempPathFactory, parts: manylinux_like.Parts
+) -> manylinux_like.Layout:
+    """An image laid out like a manylinux image, as an OCI layout on disk."""
+    return manylinux_like.make(tmp_path_factory.mktemp("manylinux"), parts)

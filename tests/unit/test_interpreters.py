@@ -17,12 +17,31 @@ from hypothesis import strategies as st
 
 from py_portable.config import Archive
 from py_portable.errors import ConfigError, StepError
+from py_portable.images import Image
 from py_portable.images.packages import system_packages
 from py_portable.interpreters import PROVIDERS, Provider
 from py_portable.interpreters.manylinux import tag
-from py_portable.interpreters.settle import check
-from py_portable.interpreters.standalone import digest
+from py_portable.interpreters.settle import check, read
+from py_portable.interpreters.standalone import digest, take
 from py_portable.interpreters.unpack import Limits, members_of, unpack
+from py_portable.steps.context import Context, Environment, Result
+from py_portable.store import Store
+from tests.unit.elf_builder import build_elf
+
+
+class NoEngine:
+    """Runs nothing."""
+
+    name = "none"
+
+    def probe(self) -> Any:
+        raise AssertionError
+
+    def argv(self, job: Any) -> Any:
+        raise AssertionError
+
+    def run(self, job: Any, **options: Any) -> Any:
+        raise AssertionError("nothing is to be run")
 
 
 def member(name: str, data: bytes = b"", **changes: Any) -> tuple[tarfile.TarInfo, bytes]:
@@ -195,3 +214,33 @@ def test_an_archive_that_is_gone_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         digest(Archive(path=tmp_path / "gone.tar.gz"))
     assert digest(Archive(url="https://example.org/x", sha256="0" * 64)) == "0" * 64
+
+
+def test_an_archive_that_needs_a_newer_glibc_than_the_baseline_is_refused_before_it_is_run(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "archive/bin").mkdir(parents=True)
+    needs = {"libc.so.6": [("GLIBC_2.34", False, ["dlopen"])]}
+    (tmp_path / "archive/bin/python3").write_bytes(build_elf(needs=needs))
+    image = Image("debian:11", tmp_path, "sha256:x", "bootstrap", "2.31", None)
+    ctx = Context(
+        env=Environment(Store(tmp_path / "store"), NoEngine(), epoch=0, jobs=1),
+        name="interpreter 3.13 (default)",
+        params={"python": "3.13"},
+        inputs={"archive 3.13": Result(tmp_path / "archive", "sha256:a", {})},
+        image=image,
+        work=tmp_path / "work",
+        log=tmp_path / "log",
+    )
+    with pytest.raises(StepError) as caught:
+        take(ctx)
+    assert caught.value.what == "the archive's files need glibc 2.34, and the baseline debian:11 has 2.31"
+
+
+def test_what_a_script_told_is_never_read_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("{}")
+    (tmp_path / "there").symlink_to(tmp_path / "secret")
+    with pytest.raises(StepError, match="did not say"):
+        read(tmp_path / "there")
+    with pytest.raises(StepError, match="did not say"):
+        read(tmp_path / "none")

@@ -13,7 +13,7 @@ import pytest
 from py_portable import resources
 from py_portable.config import Config, parse
 from py_portable.errors import ConfigError
-from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage
+from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
 from py_portable.plan.assemble import Plan, assemble, houses, interpreter_pins, target
 from py_portable.steps.graph import ImageNode, Step, key, ordered
 
@@ -401,3 +401,12 @@ def test_steps_of_two_pairs_have_two_keys(tmp_path: Path) -> None:
         n for n in made.nodes.values() if isinstance(n, Step) and n.name.startswith("wheel of the app")
     ]
     assert len({key(step, digests, epoch=0) for step in compiled}) == 4
+
+
+def test_one_lock_holds_a_house_for_each_pair_and_one_pin_for_each_python(tmp_path: Path) -> None:
+    lock = replace(several(), pins=interpreter_pins(pairs(tmp_path)))
+    again = loads(dumps(lock), "portable.lock")
+    assert again == lock
+    assert sorted(again.houses) == ["new/3.11", "new/3.13", "old/3.11", "old/3.13"]
+    assert sorted(again.pins) == ["cpython 3.11", "cpython 3.13"]
+    assert assemble(pairs(tmp_path), again).nodes == assemble(pairs(tmp_path), lock).nodes

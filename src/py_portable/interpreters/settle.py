@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from py_portable.elf import measure
@@ -59,21 +60,23 @@ def check(told: Mapping[str, Any], python: str, origin: str) -> None:
 
 
 def there(ctx: Context) -> list[str]:
-    """The lines that a script left in /build/there."""
-    path = ctx.work / "sandbox" / "there"
-    return [line for line in _read(path).splitlines() if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", line)][:100]
+    """The lines that a script left in /build/there. Raises StepError where it left none."""
+    text = read(ctx.work / "sandbox" / "there")
+    return [line for line in text.splitlines() if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", line)][:100]
 
 
 def _told(ctx: Context, name: str) -> dict[str, Any]:
     try:
-        told = json.loads(_read(ctx.work / "sandbox" / name))
-    except (OSError, ValueError) as problem:
+        return dict(json.loads(read(ctx.work / "sandbox" / name)))
+    except ValueError as problem:
         raise StepError(f"the interpreter did not say what it is: {problem}") from None
-    return dict(told)
 
 
-def _read(path: os.PathLike[str]) -> str:
-    """Programs of an image ran beside it: no link is followed, and only so much is read."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+def read(path: Path) -> str:
+    """What a program of an image wrote: no link is followed, and only so much is read. Raises StepError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as problem:
+        raise StepError(f"the interpreter did not say what it is: {problem.strerror}") from None
     with os.fdopen(fd, encoding="utf-8", errors="replace") as stream:
         return stream.read(MAX_TOLD)

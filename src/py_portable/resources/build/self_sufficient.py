@@ -16,10 +16,10 @@ from pathlib import Path
 
 PREFIX = Path("/opt/python")
 LIB = PREFIX / "lib"
-# The parts of glibc, and the loader: always the target's own.
+# The parts of glibc, and the loader: always the target's own. libnsl.so.2 is another project's.
 GLIBC = re.compile(
-    r"^(linux-vdso|ld-linux.*|libc|libm|libmvec|libpthread|libdl|librt|libutil|libnsl|libresolv|libanl"
-    r"|libBrokenLocale|libthread_db|libnss_.*)\.so(\.|$)"
+    r"^((linux-vdso|ld-linux.*|libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl"
+    r"|libBrokenLocale|libthread_db|libnss_.*)\.so(\.|$)|libnsl\.so\.1$)"
 )
 
 
