@@ -55,12 +55,15 @@ def _artifacts(schema: Schema, node: Schema) -> Iterator[str]:
 
 
 def _inner(schema: Schema, key: str, node: Schema) -> Iterator[str]:
-    """Mappings that stand in a list of this section."""
+    """Mappings that stand in a list of this section, or in a mapping by names of the user's."""
     for name, child in node["properties"].items():
-        items = _resolve(schema, _resolve(schema, child).get("items", {}))
-        items = {**items, **items.get("else", {})}
-        if "properties" in items:
-            yield _table(f"`{key}.{name}[]`", schema, items)
+        found = _resolve(schema, child)
+        named = found.get("additionalProperties")
+        for mark, inner in (("[]", found.get("items", {})), (".NAME", named if isinstance(named, dict) else {})):
+            items = _resolve(schema, inner)
+            items = {**items, **items.get("else", {})}
+            if "properties" in items:
+                yield _table(f"`{key}.{name}{mark}`", schema, items)
 
 
 def _section(schema: Schema, node: Schema) -> Schema | None:

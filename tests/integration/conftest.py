@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration import docker_daemon
+from tests.integration import docker_daemon, manylinux_like
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -96,3 +96,17 @@ def podman() -> Iterator[dict[str, str]]:
     """The variables with which podman works apart from the machine's own."""
     with docker_daemon.podman() as variables:
         yield variables
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> manylinux_like.Parts:
+    """Our own interpreters 3.13 and 3.11, and the root that they were compiled in."""
+    return manylinux_like.parts(tmp_path_factory.mktemp("parts") / "config")
+
+
+@pytest.fixture(scope="session")
+def manylinux_layout(
+    tmp_path_factory: pytest.TempPathFactory, parts: manylinux_like.Parts
+) -> manylinux_like.Layout:
+    """An image laid out like a manylinux image, as an OCI layout on disk."""
+    return manylinux_like.make(tmp_path_factory.mktemp("manylinux"), parts)
