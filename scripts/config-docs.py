@@ -55,9 +55,12 @@ def _artifacts(schema: Schema, node: Schema) -> Iterator[str]:
 
 
 def _inner(schema: Schema, key: str, node: Schema) -> Iterator[str]:
-    """Mappings that stand in a list of this section."""
+    """Mappings that stand in this section, or in a list of it."""
     for name, child in node["properties"].items():
-        items = _resolve(schema, _resolve(schema, child).get("items", {}))
+        each = _resolve(schema, child)
+        if "properties" in each:
+            yield _table(f"`{key}.{name}`", schema, each)
+        items = _resolve(schema, each.get("items", {}))
         items = {**items, **items.get("else", {})}
         if "properties" in items:
             yield _table(f"`{key}.{name}[]`", schema, items)

@@ -21,6 +21,7 @@ from py_portable.config.model import (
     ImageSpec,
     InterpreterChoice,
     Portability,
+    Publish,
     Smoke,
     Wheels,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "ImageSpec",
     "InterpreterChoice",
     "Portability",
+    "Publish",
     "Smoke",
     "Wheels",
     "load",
