@@ -12,7 +12,7 @@ from typing import Any
 from py_portable import build as building
 from py_portable import evidence
 from py_portable.conclude import BAD
-from py_portable.errors import ConfigError, UnmetError
+from py_portable.errors import Blocked, ConfigError, UnmetError
 from py_portable.session import Session
 from py_portable.wheels import twine
 
@@ -51,7 +51,8 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
     target = twine.target(repository, session.environment().environ)
     names = [name for name, artifact in session.config.artifacts.items() if artifact.format == "wheel"]
     built = building.build(session, names)
-    for problem in built.failures.values():
+    # What lies between a cause and a wheel is of no use to anybody.
+    for problem in sorted(built.failures.values(), key=lambda one: isinstance(one, Blocked)):
         raise problem
     cells = building.refresh(session, _identities(built))["cells"]
     wanted = [

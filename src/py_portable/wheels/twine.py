@@ -136,9 +136,10 @@ def upload(
     words += ["--skip-existing"] if skip_existing else []
     if repository:
         words += ["--repository-url" if "://" in repository else "--repository", repository]
-    # A name given here wins over a URL that the environment sets for another purpose.
-    names = [n for n in environ if not (repository and n in ("TWINE_REPOSITORY", "TWINE_REPOSITORY_URL"))]
-    env = {name: environ[name] for name in names} | _WIDE
+    env = {name: value for name, value in environ.items() if value or not name.startswith("TWINE_")} | _WIDE
+    if repository:
+        # A URL that the environment sets would win over a name that is given here.
+        env = {n: v for n, v in env.items() if n not in ("TWINE_REPOSITORY", "TWINE_REPOSITORY_URL")}
     outcome = command.run([*words, "--", *map(str, files)], env=env, timeout=UPLOAD_SECONDS)
     secrets = [environ[name] for name in SECRETS if name in environ]
     said = without(outcome.stdout.text + outcome.stderr.text, secrets)
