@@ -56,6 +56,7 @@ def main(args: list[str] | None = None) -> None:
             streams.drop_stdout()
     # Worker threads that wait for an interrupted step must not keep the process, nor leave it behind.
     if status == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         end_all()
         os._exit(status)
     sys.exit(status)

@@ -104,12 +104,17 @@ def swept(daemon: Daemon, run: str) -> Iterator[tuple[str, ...]]:
         if not _alive(owner):
             _remove(daemon, container)
     mine = f"{os.getpid()}:{run}"
-    try:
-        yield (f"--label={OWNER}={mine}",)
-    finally:
+
+    def sweep() -> None:
         for owner, container in _owned(daemon):
             if owner == mine:
                 _remove(daemon, container)
+
+    with command.at_end(sweep):
+        try:
+            yield (f"--label={OWNER}={mine}",)
+        finally:
+            sweep()
 
 
 def _owned(daemon: Daemon) -> list[tuple[str, str]]:
