@@ -55,11 +55,16 @@ def _artifacts(schema: Schema, node: Schema) -> Iterator[str]:
 
 
 def _inner(schema: Schema, key: str, node: Schema) -> Iterator[str]:
-    """Mappings that stand in a list of this section, or in a mapping by names of the user's."""
+    """Mappings that stand in this section, in a list of it, or in a mapping by names of the user's."""
     for name, child in node["properties"].items():
         found = _resolve(schema, child)
         named = found.get("additionalProperties")
-        for mark, inner in (("[]", found.get("items", {})), (".NAME", named if isinstance(named, dict) else {})):
+        places = (
+            ("", found),
+            ("[]", found.get("items", {})),
+            (".NAME", named if isinstance(named, dict) else {}),
+        )
+        for mark, inner in places:
             items = _resolve(schema, inner)
             items = {**items, **items.get("else", {})}
             if "properties" in items:

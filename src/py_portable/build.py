@@ -21,10 +21,14 @@ from py_portable.prove.conditions import CONDITIONS
 from py_portable.redact import hide
 from py_portable.run.runner import Report
 from py_portable.session import Session
+from py_portable.steps.context import Result
 from py_portable.store import digest
+from py_portable.wheels.publish import NODE as PUBLISHED
 from py_portable.wheels.rows import wheel_rows
 
 EVIDENCE = "evidence"
+PUBLISH = "publish"
+"""The folder of dist/ with the wheels (and the sdist) for a package index."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
         return Made(artifact.name, artifact.format, artifact.path, {"script": session.config.app.script})
     result = report.results[node]
     payload = result.meta["payload"]
+    if artifact.format == "wheel":
+        return _published(session, artifact, result, report)
     place = session.dist / artifact.name
     _claim(session, artifact.name, place)
     path = place if payload == "." else place / payload
@@ -101,13 +107,14 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
         if payload != ".":
             place.mkdir(exist_ok=True)
         session.store.restore(entry, payload, path)
-    interpreter = next(
-        (
-            report.results[n]
-            for n in report.results
-            if n.startswith(f"interpreter {artifact.python} ({artifact.baseline})")
-        ),
-        None,
+    return _made(artifact, path, result, report)
+
+
+def _made(artifact: Artifact, path: Path, result: Result, report: Report) -> Made:
+    place = f"{artifact.python} ({artifact.baseline})"
+    interpreter, wheelhouse = (
+        next((report.results[n] for n in report.results if n.startswith(f"{kind} {place}")), None)
+        for kind in ("interpreter", "wheelhouse")
     )
     return Made(
         artifact.name,
@@ -116,7 +123,22 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
         result.meta,
         interpreter.path if interpreter else None,
         interpreter.digest if interpreter else None,
+        wheelhouse.path if wheelhouse else None,
+        wheelhouse.digest if wheelhouse else None,
     )
+
+
+def _published(session: Session, artifact: Artifact, result: Result, report: Report) -> Made:
+    """All that is to be published lies in one folder, and nothing else does: it is what an upload takes."""
+    place = session.dist / PUBLISH
+    _claim(session, PUBLISH, place)
+    whole = report.results[PUBLISHED]
+    if not place.exists() or digest(place) != digest(whole.path):
+        entry = session.store.get(report.keys[PUBLISHED])
+        assert entry is not None
+        place.parent.mkdir(parents=True, exist_ok=True)
+        session.store.restore(entry, ".", place)
+    return _made(artifact, place / result.meta["payload"], result, report)
 
 
 def _claim(session: Session, name: str, place: Path) -> None:

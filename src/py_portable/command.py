@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,14 +99,28 @@ def _end_unseen(future: Future[subprocess.Popen[bytes]]) -> None:
 
 
 _spawner = _Spawner()
+_endings: list[Callable[[], None]] = []
 
 
 def end_all() -> None:
     """Kill the process group of every command that still runs: for a process that is about to leave.
 
-    Only the main thread is interrupted; what worker threads wait for would live on.
+    Only the main thread is interrupted; what worker threads wait for would live on. Then what `at_end` was told.
     """
     _spawner.end_all()
+    while _endings:
+        _endings.pop()()
+
+
+@contextlib.contextmanager
+def at_end(ending: Callable[[], None]) -> Iterator[None]:
+    """Have `end_all` call this too: for what a killed command leaves to others, such as a daemon's container."""
+    _endings.append(ending)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            _endings.remove(ending)
 
 
 def run(

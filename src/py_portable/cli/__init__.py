@@ -10,7 +10,7 @@ import traceback
 import click
 
 from py_portable import __version__
-from py_portable.cli import build, config, machine, portability, prove, streams, wheels
+from py_portable.cli import build, config, machine, portability, prove, publish, streams, wheels
 from py_portable.cli.show import clean, message
 from py_portable.command import end_all
 from py_portable.errors import ConfigError, MachineError, PortableError
@@ -30,7 +30,7 @@ def cli() -> None:
     """
 
 
-for room in (config, build, portability, prove, wheels, machine):
+for room in (config, build, portability, prove, wheels, publish, machine):
     for command in room.COMMANDS:
         cli.add_command(command)
 
@@ -56,6 +56,7 @@ def main(args: list[str] | None = None) -> None:
             streams.drop_stdout()
     # Worker threads that wait for an interrupted step must not keep the process, nor leave it behind.
     if status == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         end_all()
         os._exit(status)
     sys.exit(status)

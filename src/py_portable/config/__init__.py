@@ -22,6 +22,7 @@ from py_portable.config.model import (
     ImageSpec,
     InterpreterChoice,
     Portability,
+    Publish,
     Smoke,
     Wheels,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "ImageSpec",
     "InterpreterChoice",
     "Portability",
+    "Publish",
     "Smoke",
     "Wheels",
     "load",

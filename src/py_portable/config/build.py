@@ -19,10 +19,11 @@ from py_portable.config.model import (
     ImageSpec,
     InterpreterChoice,
     Portability,
+    Publish,
     Smoke,
     Wheels,
 )
-from py_portable.config.rules import artifacts_of, baselines_of, default_baseline
+from py_portable.config.rules import artifacts_of, baselines_of, default_baseline, published
 from py_portable.config.schema import formats, resolve, schema
 
 _COMMON = ("format", "from", "baseline", "python", "smoke")
@@ -44,17 +45,19 @@ def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
             for name, each in baselines_of(data).items()
         },
         build=_build(data.get("build", {})),
-        wheels=_wheels(data.get("wheels", {})),
+        wheels=_wheels(data, base),
         artifacts=_artifacts(data, app, base),
         portability=_portability(data.get("portability", {})),
         sha256=hashlib.sha256(raw).hexdigest(),
-        marks=_with_names(document.marks, artifacts_of(data)),
+        marks=_with_names(document.marks, artifacts_of(data), published(data)),
     )
 
 
-def _with_names(marks: Marks, made: Mapping[str, tuple[DataPath, Any]]) -> Marks:
-    """An artifact of a bare list can be looked up by its name too."""
+def _with_names(marks: Marks, made: Mapping[str, tuple[DataPath, Any]], extra: Iterable[str]) -> Marks:
+    """An artifact of a bare list can be looked up by its name too, and one of `wheels.publish`."""
     table = dict(marks.table)
+    for name in extra:
+        table.setdefault(("artifacts", name), table["wheels", "publish", "pythons"])
     for name, (path, _) in made.items():
         table.setdefault(("artifacts", name), marks.table[path])
     return Marks(marks.name, table)
@@ -100,7 +103,8 @@ def _build(data: Mapping[str, Any]) -> Build:
     return Build(env=dict(data.get("env", {})), pass_env=tuple(data.get("pass-env", ())))
 
 
-def _wheels(data: Mapping[str, Any]) -> Wheels:
+def _wheels(document: Mapping[str, Any], base: Path) -> Wheels:
+    data = document.get("wheels", {})
     max_glibc = data.get("max-glibc")
 
     def by_project(key: str) -> dict[str, tuple[str, ...]]:
@@ -111,7 +115,17 @@ def _wheels(data: Mapping[str, Any]) -> Wheels:
         no_binary=tuple(dict.fromkeys(map(_canonical, data.get("no-binary", ())))),
         metadata=by_project("metadata"),
         build_requires=by_project("build-requires"),
+        use=(base / data["use"]).absolute() if "use" in data else None,
+        publish=_publish(document),
     )
+
+
+def _publish(document: Mapping[str, Any]) -> Publish | None:
+    told = document.get("wheels", {}).get("publish")
+    if told is None:
+        return None
+    baseline = str(told.get("baseline") or default_baseline(document))
+    return Publish(tuple(dict.fromkeys(map(str, told["pythons"]))), baseline, told.get("sdist", True))
 
 
 def _canonical(project: str) -> str:
@@ -133,6 +147,12 @@ def _artifacts(data: Mapping[str, Any], app: App, base: Path) -> dict[str, Artif
 
     for name in made:
         add(name)
+    publish = _publish(data)
+    for name, python in published(data).items():
+        assert publish is not None
+        built[name] = Artifact(
+            name, "wheel", publish.baseline, python, None, app.smoke, {"extras": app.extras}
+        )
     return built
 
 

@@ -79,6 +79,15 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Publish:
+    """The app's own wheels for a package index."""
+
+    pythons: tuple[str, ...]
+    baseline: str
+    sdist: bool = True
+
+
+@dataclass(frozen=True)
 class Wheels:
     """How wheels are resolved and built. Project names are in their canonical form."""
 
@@ -87,6 +96,9 @@ class Wheels:
     no_binary: tuple[str, ...]
     metadata: Mapping[str, tuple[str, ...]]
     build_requires: Mapping[str, tuple[str, ...]]
+    use: Path | None = None
+    """A folder of the app's wheels that somebody else built, absolute."""
+    publish: Publish | None = None
 
 
 @dataclass(frozen=True)

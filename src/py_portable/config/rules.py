@@ -14,7 +14,7 @@ from py_portable.config.schema import formats, resolve
 DEFAULT_BASELINES = {"default": {"image": "debian:11"}}
 
 # What lies beside the artifacts in dist/, whatever its suffix.
-RESERVED = ("evidence", "junit", "logs", "report", "sbom", "sha256sums")
+RESERVED = ("evidence", "junit", "logs", "publish", "report", "sbom", "sha256sums")
 
 
 def problems(document: Document, base: Path) -> list[Problem]:
@@ -30,6 +30,7 @@ def problems(document: Document, base: Path) -> list[Problem]:
         *rules.glibc(),
         *rules.images(),
         *rules.smokes(),
+        *rules.own_wheels(),
     ]
 
 
@@ -39,6 +40,12 @@ def artifacts_of(data: Mapping[str, Any]) -> dict[str, tuple[DataPath, dict[str,
     if isinstance(written, list):
         return {name: (("artifacts", i), {"format": name}) for i, name in enumerate(written)}
     return {name: (("artifacts", name), mapping) for name, mapping in written.items()}
+
+
+def published(data: Mapping[str, Any]) -> dict[str, str]:
+    """Name of each artifact that `wheels.publish` asks for -> its Python."""
+    pythons = data.get("wheels", {}).get("publish", {}).get("pythons", ())
+    return {f"publish-{python}": str(python) for python in pythons}
 
 
 def baselines_of(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -212,6 +219,8 @@ class _Rules:
         if wanted is None:
             return
         used = {mapping.get("baseline", self.default) for _, mapping in self.made.values()}
+        if "publish" in self.data["wheels"]:
+            used.add(self.data["wheels"]["publish"].get("baseline", self.default))
         for name, baseline in baselines_of(self.data).items():
             floor = known_glibc(baseline["image"])
             if name in used and floor and version_key(wanted) < version_key(floor):
@@ -246,3 +255,25 @@ class _Rules:
                     place = f"{mark.key_line}:{mark.key_column}"
                     text = f"the same arguments as at {place}: the two smoke commands could not be told apart"
                     yield self.wrong(path, text, key=True)
+
+    def own_wheels(self) -> Iterator[Problem]:
+        """`wheels.use` and `wheels.publish` are about an app that is built here."""
+        wheels, app = self.data.get("wheels", {}), self.data["app"]
+        for key in ("use", "publish"):
+            if key in wheels and ("source" not in app or str(app["source"]).endswith(".whl")):
+                text = "needs app.source to be a folder or an sdist: an app from elsewhere has its wheels already"
+                yield self.wrong(("wheels", key), text, key=True)
+        if "publish" not in wheels:
+            return
+        path: DataPath = ("wheels", "publish")
+        for name in published(self.data):
+            if name in self.made:
+                text = "the name is taken: wheels.publish makes an artifact that is called so"
+                yield self.wrong(self.made[name][0], text, key=True)
+        known = baselines_of(self.data)
+        if "baseline" in wheels["publish"]:
+            if wheels["publish"]["baseline"] not in known:
+                yield self.wrong((*path, "baseline"), _no("baseline", wheels["publish"]["baseline"], known))
+        elif self.default is None:
+            text = f"needs baseline, as none is named default; there are: {listed(known)}"
+            yield self.wrong(path, text, key=True)

@@ -46,6 +46,9 @@ class Made:
     interpreter: Path | None = None
     """The prefix of the interpreter it was made with, where a cell has to bring it along."""
     interpreter_digest: str | None = None
+    wheelhouse: Path | None = None
+    """The wheelhouse of the same baseline and interpreter, where the run has one."""
+    wheelhouse_digest: str | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,9 @@ from py_portable.images.reference import Reference, parse
 @cache
 def table() -> Mapping[str, Mapping[str, str]]:
     """Alias -> machine architecture (as `uname -m` says it) -> reference with PyPA's dated tag."""
-    found: dict[str, dict[str, str]] = tomllib.loads(resources.path("images.toml").read_text("utf-8"))["alias"]
+    found: dict[str, dict[str, str]] = tomllib.loads(resources.path("images.toml").read_text("utf-8"))[
+        "alias"
+    ]
     return found
 
 

@@ -71,5 +71,12 @@ def _state(archive: Archive, name: str) -> str | None:
         ) from None
     if archive.path.is_dir():
         return None
-    told = (archive.path.absolute(), archive.ref, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
+    told = (
+        archive.path.absolute(),
+        archive.ref,
+        seen.st_size,
+        seen.st_mtime_ns,
+        seen.st_ctime_ns,
+        seen.st_ino,
+    )
     return " ".join(["archive", archive.kind, *map(str, told)])

@@ -49,7 +49,8 @@ class Daemon:
         number = str(self._inspect(wanted, reference).get("Id", ""))
         if not is_digest(number if ":" in number else f"sha256:{number}"):
             raise MachineError(
-                f"{wanted.name}: {self.name} pulled it and does not know it", hint=f"look at: {self.name} images"
+                f"{wanted.name}: {self.name} pulled it and does not know it",
+                hint=f"look at: {self.name} images",
             )
         archive = room / "saved.tar"
         outcome = command.run(
@@ -70,7 +71,14 @@ class Daemon:
 
     def _pull(self, wanted: Wanted, reference: Reference) -> None:
         outcome = command.run(
-            [self.name, "pull", "--quiet", "--platform", f"linux/{wanted.platform.architecture}", str(reference)],
+            [
+                self.name,
+                "pull",
+                "--quiet",
+                "--platform",
+                f"linux/{wanted.platform.architecture}",
+                str(reference),
+            ],
             env=_environment(None),
             timeout=COPY_SECONDS,
         )

@@ -67,5 +67,3 @@ def _file(root: Path, name: str) -> Path | None:
         return path if path.is_file() and not path.is_symlink() else None
     except (OSError, ValueError, PortableError):
         return None
-
-

@@ -214,10 +214,14 @@ def failure(wanted: Wanted, outcome: Outcome, *, limit: float) -> PortableError:
         # The tool's own words name the registry that was asked, so they stand in the tail.
         how = f"exit status {outcome.status}"
         return ImageUnavailable(
-            f"{wanted.name}: {outcome.argv[0]} could not get it ({how})", tail=text, hint="the lines above say why"
+            f"{wanted.name}: {outcome.argv[0]} could not get it ({how})",
+            tail=text,
+            hint="the lines above say why",
         )
     asked = _asked(wanted)
-    hint = found.hint.replace("{host}", host).replace("   (or: skopeo login )", "   (or: skopeo login docker.io)")
+    hint = found.hint.replace("{host}", host).replace(
+        "   (or: skopeo login )", "   (or: skopeo login docker.io)"
+    )
     return found.error(f"{wanted.name}: {found.what}", tail=text, hint=f"{hint}{asked}")
 
 

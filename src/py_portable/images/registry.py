@@ -69,7 +69,12 @@ class RegistrySource:
         tool = self._find()
         found = digest or tool.digest(wanted)
         entry = root.keep(
-            store, prefix, request.name, found, platform, lambda room, log: tool.fetch(wanted, found, room, log)
+            store,
+            prefix,
+            request.name,
+            found,
+            platform,
+            lambda room, log: tool.fetch(wanted, found, room, log),
         )
         if not reference.digest:
             names.set(known, found.removeprefix("sha256:"))
@@ -92,5 +97,3 @@ def _held(request: Request, known: str | None) -> tuple[str | None, ...]:
     if request.fresh:
         return ()
     return (request.locked_identity, f"sha256:{known}" if known else None)
-
-

@@ -130,7 +130,11 @@ def _docker(files: dict[str, Path], listed: bytes, ref: str | None, platform: Pl
         raise _several(name, tags)
     names = entries[0].get("Layers")
     config_name = entries[0].get("Config")
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or not isinstance(config_name, str):
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(n, str) for n in names)
+        or not isinstance(config_name, str)
+    ):
         raise _broken(name, "its manifest.json names no config or no layers")
     if not names or len(names) > manifests.MAX_LAYERS:
         raise _broken(name, f"it has {len(names)} layers, and may have 1 to {manifests.MAX_LAYERS}")
@@ -148,7 +152,9 @@ def _docker(files: dict[str, Path], listed: bytes, ref: str | None, platform: Pl
         found = _digest_of_file(path)
         # The identity of such an image is its config's, and that says what layers are when unpacked.
         if (found if kind == _TAR else _digest_unpacked(path, kind, name)) != diff_id:
-            raise ImageUnavailable(f"{name}: wrong digest: the layer {member[:120]!r} is not what its config says")
+            raise ImageUnavailable(
+                f"{name}: wrong digest: the layer {member[:120]!r} is not what its config says"
+            )
         layers.append(Piece(path, found, kind))
     return Saved(digest_of(data), Content(config, tuple(layers)))
 
@@ -258,7 +264,9 @@ def _digest_unpacked(path: Path, kind: str, name: str) -> str:
 
 def _no_such(name: str, ref: str, there: list[str]) -> ImageUnavailable:
     shown = ", ".join(filter(None, there[:20])) or "none with a name"
-    return ImageUnavailable(f"{name}: the archive has no image {ref}; there are: {shown}", hint="write one of them")
+    return ImageUnavailable(
+        f"{name}: the archive has no image {ref}; there are: {shown}", hint="write one of them"
+    )
 
 
 def _several(name: str, there: list[str]) -> ImageUnavailable:
@@ -271,5 +279,3 @@ def _several(name: str, there: list[str]) -> ImageUnavailable:
 
 def _broken(name: str, what: str) -> ImageUnavailable:
     return ImageUnavailable(f"{name}: {what}", hint="make the archive anew: docker save, or skopeo copy")
-
-

@@ -55,7 +55,9 @@ class Skopeo:
             )
         # No more than this: the log is kept, and skopeo's own words may name a mirror.
         with log.open("a") as stream:
-            stream.write(f"skopeo copy {wanted.name}: {digest}, {found.size} bytes, {outcome.seconds:.1f} s\n")
+            stream.write(
+                f"skopeo copy {wanted.name}: {digest}, {found.size} bytes, {outcome.seconds:.1f} s\n"
+            )
         if not outcome.ok:
             raise failure(wanted, outcome, limit=COPY_SECONDS)
         return _content(wanted, found, target)
@@ -108,7 +110,9 @@ def _content(wanted: Wanted, found: Manifest, folder: Path) -> Content:
         for layer in found.layers:
             size = path(layer.digest).stat().st_size
             if size != layer.size:
-                raise ImageUnavailable(f"{name}: {layer.digest} has {size} bytes, the manifest says {layer.size}")
+                raise ImageUnavailable(
+                    f"{name}: {layer.digest} has {size} bytes, the manifest says {layer.size}"
+                )
     except FileNotFoundError as problem:
         raise MachineError(f"{name}: skopeo left out {problem.filename}", hint="update skopeo") from None
     layers = tuple(Piece(path(layer.digest), layer.digest, layer.media_type) for layer in found.layers)

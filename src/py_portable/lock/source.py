@@ -22,6 +22,8 @@ from py_portable.errors import ConfigError
 LEGACY_BUILD = ("setuptools>=40.8.0", "wheel")
 """PEP 517: what a project without a [build-system] table requires."""
 
+LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
+
 MAX_METADATA_BYTES = 4 << 20
 
 # RuntimeError: an encrypted member; NotImplementedError: an unknown compression; ValueError: a broken header.
@@ -70,6 +72,18 @@ def build_requires(folder: Path) -> tuple[str, ...]:
     if not project.is_file():
         return LEGACY_BUILD
     return _build_requires(_read_toml(project), str(project))
+
+
+def build_backend(folder: Path) -> tuple[str, tuple[str, ...]]:
+    """`build-system.build-backend` and `backend-path` of a source folder (PEP 517)."""
+    project = folder / "pyproject.toml"
+    told = _table(_read_toml(project), "build-system") if project.is_file() else {}
+    backend, paths = told.get("build-backend", LEGACY_BACKEND), told.get("backend-path", [])
+    if not isinstance(backend, str):
+        raise ConfigError("build-system.build-backend is not text", where=str(project))
+    if not isinstance(paths, list) or not all(isinstance(one, str) for one in paths):
+        raise ConfigError("build-system.backend-path is not a list of paths", where=str(project))
+    return backend, tuple(paths)
 
 
 def sdist_build_requires(sdist: Path) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from py_portable.interpreters import PROVIDERS, SOURCE, Wanted
 from py_portable.lock.model import Lock
 from py_portable.lock.source import distribution_name
 from py_portable.steps.graph import ImageNode, Node, Step
+from py_portable.wheels import given, tools
+from py_portable.wheels import publish as publishing
 from py_portable.wheels import steps as wheel_steps
-from py_portable.wheels import tools
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def assemble(config: Config, lock: Lock, *, artifacts: Collection[str] = ()) -> 
         steps = FORMATS[artifact.format].steps(artifact, house)
         nodes |= {step.name: step for step in steps}
         made[name] = steps[-1].name if steps else None
+    if any(artifact.format == "wheel" for artifact in wanted.values()):
+        nodes |= {step.name: step for step in _publish(config, lock, nodes)}
     images = {}
     for spec in config.portability.images:
         node = ImageNode(
@@ -127,6 +130,7 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         target=aim,
         source=config.app.source,
         environment=config.build.env,
+        use=_given(config, baseline.name, artifact.python),
     )
     made: list[Node] = [image, fetched, *interpreter, *compiled, toolbox, *wheels]
     nodes |= {node.name: node for node in made}
@@ -171,6 +175,36 @@ def interpreter_pins(config: Config) -> dict[str, str]:
             pin = provider.pin(config.interpreter, artifact.python)
             found |= [pin] if pin else []
     return found
+
+
+def _given(config: Config, baseline: str, python: str) -> given.Given | None:
+    """The wheel of `wheels.use` for this wheelhouse. Raises ConfigError where none fits, or several do."""
+    if config.wheels.use is None:
+        return None
+    where = config.where(("wheels", "use"))
+    return given.choose(config.wheels.use, app_name(config), where=where, **target(config, baseline, python))
+
+
+def _publish(config: Config, lock: Lock, nodes: dict[str, Node]) -> list[Step]:
+    """The nodes that make the publishable wheels, all Pythons in one go: an abi3 wheel serves several."""
+    wanted = config.wheels.publish
+    assert wanted is not None and config.app.source is not None
+    own = {a.python: a for a in config.artifacts.values() if a.format == "wheel" and a.python}
+    first = _house(config, lock, next(iter(own.values())), nodes)
+    aim = target(config, wanted.baseline, wanted.pythons[0])
+    found = {python: _given(config, wanted.baseline, python) for python in own}
+    return publishing.publish_steps(
+        {python: lock.houses[f"{wanted.baseline}/{python}"] for python in own},
+        image=first.image,
+        app_wheel=f"wheel of the app {first.place}",
+        interpreter=first.interpreter,
+        target={name: aim[name] for name in ("max_glibc", "arch")},
+        source=config.app.source,
+        distribution=first.distribution,
+        sdist=wanted.sdist,
+        environment=config.build.env,
+        use={python: one for python, one in found.items() if one},
+    )
 
 
 def app_name(config: Config) -> str | None:

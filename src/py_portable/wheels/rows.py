@@ -11,13 +11,16 @@ from packaging.utils import parse_wheel_filename
 
 from py_portable.elf.floor import wheel_floor
 from py_portable.steps.context import Result
+from py_portable.wheels.publish import NODE as PUBLISHED
 from py_portable.wheels.tags import platform
 
 
 def wheel_rows(results: Mapping[str, Result]) -> list[dict[str, Any]]:
-    """One row for each wheel of each wheelhouse."""
+    """One row for each wheel of each wheelhouse, and for each that is to be published."""
     rows = []
     for name, result in results.items():
+        if name == PUBLISHED:
+            rows += [_row(wheel, "publish", "published") for wheel in sorted(result.path.glob("*.whl"))]
         if not name.startswith("wheelhouse "):
             continue
         place = name.removeprefix("wheelhouse ")

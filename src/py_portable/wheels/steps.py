@@ -16,6 +16,7 @@ from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.wheels import check
+from py_portable.wheels.given import Given, taken
 from py_portable.wheels.source import built_wheels, copy_source, source_digest
 
 SITE_BUILD_HINT = "a header or a library is missing? Name its Debian package in baselines.NAME.packages"
@@ -31,6 +32,7 @@ def house_steps(
     target: Mapping[str, str],
     source: Path | None,
     environment: Mapping[str, str],
+    use: Given | None = None,
 ) -> list[Step]:
     """The steps of one wheelhouse, the last of which gives the folder of wheels.
 
@@ -46,6 +48,8 @@ def house_steps(
     )
     compiled = [_compile(p, common, place, image, interpreter) for p in house.packages if not p.file.is_wheel]
     app = [_app(source, house, common, place, image, interpreter)] if source is not None else []
+    if use is not None:
+        app = [_given(use, place)]
     repaired = Step(
         name=f"wheelhouse {place}",
         action=repair,
@@ -87,6 +91,20 @@ def _app(
         image=image,
         locals={"source": source},
     )
+
+
+def _given(use: Given, place: str) -> Step:
+    return Step(
+        name=f"wheel of the app {place}",
+        action=take_wheel,
+        params={"file": use.path.name, "sha256": use.sha256},
+        lane="io",
+        locals={"path": use.path},
+    )
+
+
+def take_wheel(ctx: Context) -> None:
+    taken(ctx.locals["path"], ctx.params["sha256"], ctx.out)
 
 
 def fetch_wheels(ctx: Context) -> None:

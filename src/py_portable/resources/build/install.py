@@ -1,22 +1,43 @@
 """Install the app from a wheelhouse into a virtual environment on the image, offline, and make /…/start.
 
-install.py WHEELS VENV DISTRIBUTION SCRIPT ENTRY_POINT (the last two may be empty)
+install.py WHEELS VENV DISTRIBUTION SCRIPT ENTRY_POINT [OWN SHA256 EXTRAS] (all but the first three may be empty)
+
+OWN is a wheel of the app that is to be installed instead of the one in WHEELS, SHA256 that file's digest.
 """
 
+import hashlib
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def origin(folder: Path, distribution: str) -> dict[str, Any]:
+    """What pip recorded of where the distribution came from (PEP 610); nothing where it came by its name."""
+    (site,) = folder.glob("lib/python3.*/site-packages")
+    for one in importlib.metadata.distributions(path=[str(site)]):
+        if normal(one.name) == normal(distribution):
+            told: dict[str, Any] = json.loads(one.read_text("direct_url.json") or "{}")
+            return told
+    return {}
+
+
 def main() -> None:
-    wheels, folder, distribution, script, entry_point = sys.argv[1:]
+    wheels, folder, distribution, script, entry_point, *rest = sys.argv[1:]
+    own, sha256, extras = rest or ("", "", "")
+    wanted = distribution
+    if own:
+        if hashlib.sha256(Path(own).read_bytes()).hexdigest() != sha256:
+            sys.exit(f"{own} is not the wheel that is to be proven")
+        wanted = f"{own}[{extras}]" if extras else own
     venv.create(folder, with_pip=False, symlinks=True)
     python = Path(folder) / "bin" / "python"
     pip = [
@@ -29,10 +50,17 @@ def main() -> None:
         "install",
         "--quiet",
     ]
-    pip += ["--root-user-action=ignore", "--no-index", "--find-links", wheels, distribution]
+    pip += ["--root-user-action=ignore", "--no-index", "--find-links", wheels, wanted]
     done = subprocess.run(pip)
     if done.returncode:
         sys.exit(done.returncode)
+    if own:
+        told = origin(Path(folder), distribution)
+        if not told.get("url", "").endswith("/" + Path(own).name):
+            sys.exit(f"pip installed {distribution} from {told.get('url', 'the wheelhouse')}, not {own}")
+        hashed = told.get("archive_info", {}).get("hash", f"sha256={sha256}")
+        if hashed != f"sha256={sha256}":
+            sys.exit(f"pip installed a {distribution} with {hashed}, not {sha256}")
     start = Path(folder).parent / "start"
     if not entry_point:
         (site,) = Path(folder).glob("lib/python3.*/site-packages")

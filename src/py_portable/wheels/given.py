@@ -1,0 +1,111 @@
+"""`wheels.use`: the app's wheel out of a folder that somebody else's build filled."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.tags import Tag, cpython_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from py_portable.errors import ConfigError, StepError
+from py_portable.lock.choose import supported
+
+WHERE = "wheels.use"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A wheel of the user's own folder. `sha256` is in hex."""
+
+    path: Path
+    sha256: str
+
+
+def choose(
+    folder: Path, distribution: str | None, *, python: str, max_glibc: str, arch: str, where: str = WHERE
+) -> Given:
+    """The wheel of the app that fits best: as pip would choose, and then one that still has to be repaired.
+
+    Raises ConfigError where none fits or two fit alike.
+    """
+    try:
+        names = sorted(path.name for path in folder.iterdir() if path.name.endswith(".whl"))
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=f"{where}: {folder}") from None
+    name = best(
+        names, distribution, python=python, max_glibc=max_glibc, arch=arch, where=f"{where}: {folder}"
+    )
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        raise ConfigError(f"{name} is not a regular file", where=f"{where}: {folder}")
+    return Given(path, _sha256(path))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def best(
+    names: Iterable[str],
+    distribution: str | None,
+    *,
+    python: str,
+    max_glibc: str,
+    arch: str,
+    where: str = WHERE,
+) -> str:
+    """The file name of the best wheel of `distribution` (None: of whatever is there) for the target.
+
+    Raises ConfigError where none fits or two fit alike.
+    """
+    tags = [*supported(python, max_glibc, arch), *_unrepaired(python, arch)]
+    rank = {tag: place for place, tag in reversed(list(enumerate(tags)))}
+    target = f"CPython {python}, {arch}, glibc {max_glibc}"
+    names = list(names)
+    fitting: list[tuple[int, str]] = []
+    for name in names:
+        try:
+            project, _, _, tags_of = parse_wheel_filename(name)
+        except InvalidWheelFilename:
+            continue
+        if distribution is not None and project != canonicalize_name(distribution):
+            continue
+        ranks = [rank[tag] for tag in tags_of if tag in rank]
+        if ranks:
+            fitting.append((min(ranks), name))
+    if not fitting:
+        raise ConfigError(
+            f"has no wheel of {distribution or 'the app'} for {target}",
+            where=where,
+            tail="\n".join(names) or "it holds no wheels",
+            hint="build one for this Python and an older glibc, or say python or wheels.max-glibc otherwise",
+        )
+    first = min(fitting)[0]
+    alike = [name for place, name in fitting if place == first]
+    if len(alike) > 1:
+        raise ConfigError(
+            f"has several wheels that fit {target} alike",
+            where=where,
+            tail="\n".join(alike),
+            hint="leave one of them in the folder",
+        )
+    return alike[0]
+
+
+def _unrepaired(python: str, arch: str) -> list[Tag]:
+    version = [int(part) for part in python.split(".")[:2]]
+    return list(cpython_tags(python_version=version, platforms=[f"linux_{arch}"]))
+
+
+def taken(path: Path, sha256: str, into: Path) -> None:
+    """Copy a wheel of the user's folder. Raises StepError where it is not the one that was chosen any more."""
+    shutil.copyfile(path, into / path.name)
+    if _sha256(into / path.name) != sha256:
+        raise StepError(
+            f"{path.name} changed while the run went on", where=str(path.parent), hint="run again"
+        )

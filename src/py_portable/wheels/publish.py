@@ -1,0 +1,330 @@
+"""The app's own wheels for a package index: made by cibuildwheel in the baseline's image, then held to promises.
+
+cibuildwheel runs on this machine and works in a container of docker or podman; the container has no network, and
+what the build system requires comes out of the lock.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import shutil
+import sys
+import tarfile
+import uuid
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from py_portable import command
+from py_portable.engines import ids
+from py_portable.engines.base import Bind
+from py_portable.errors import ConfigError, StepError, UnmetError
+from py_portable.index import files
+from py_portable.index.model import LockedFile
+from py_portable.lock import source as sources
+from py_portable.lock.model import LockedHouse
+from py_portable.redact import scrub
+from py_portable.steps.context import BuildFailed, Context
+from py_portable.steps.graph import Step
+from py_portable.wheels import check, given, twine
+from py_portable.wheels.daemon import NAMES, daemon_tag, engine_option, find, swept
+from py_portable.wheels.given import Given, taken
+from py_portable.wheels.source import built_wheels, copy_source, source_digest
+
+NODE = "publish wheels"
+SDIST = "publish sdist"
+REQUIRES = ".py-portable-build"
+"""Where a container sees what the build system requires, below the project."""
+BUILD_SECONDS = 7200.0
+MAX_SDIST_BYTES = 4 << 30
+ALIASES = "manylinux2014, manylinux_2_28, manylinux_2_34"
+
+
+def publish_steps(
+    houses: Mapping[str, LockedHouse],
+    *,
+    image: str,
+    app_wheel: str,
+    interpreter: str,
+    target: Mapping[str, str],
+    source: Path,
+    distribution: str | None,
+    sdist: bool,
+    environment: Mapping[str, str],
+    use: Mapping[str, Given],
+) -> list[Step]:
+    """The last gives a folder with the wheels (and the sdist). `houses` and `use` are by Python.
+
+    `target` has max_glibc and arch; `interpreter` and `app_wheel` are nodes of the first Python.
+    """
+    first = next(iter(houses))
+    common = {"target": dict(target), "env": dict(environment), "source": source_digest(source)}
+    build = {python: [asdict(file) for file in house.app_build] for python, house in houses.items()}
+    made: list[Step] = []
+    if sdist:
+        made.append(
+            Step(
+                name=SDIST,
+                action=build_sdist,
+                params={**common, "python": first, "build": build[first]},
+                needs=(interpreter,),
+                scripts=("build/sdist.py",),
+                image=image,
+                locals={"source": source},
+            )
+        )
+    params = {**common, "distribution": distribution, "pythons": list(houses)}
+    if use:
+        params["use"] = {python: [one.path.name, one.sha256] for python, one in use.items()}
+        last = Step(
+            name=NODE,
+            action=take_wheels,
+            params=params,
+            needs=tuple(step.name for step in made),
+            lane="io",
+            locals={"paths": {python: one.path for python, one in use.items()}},
+        )
+    else:
+        last = Step(
+            name=NODE,
+            action=build_wheels,
+            params={**params, "build": build, "cibuildwheel": _version()},
+            needs=(app_wheel, *(step.name for step in made)),
+            image=image,
+            locals={"source": source},
+        )
+    return [*made, last]
+
+
+def _version() -> str | None:
+    try:
+        return importlib.metadata.version("cibuildwheel")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def build_sdist(ctx: Context) -> None:
+    """An app that is an sdist already is taken as it is."""
+    origin: Path = ctx.locals["source"]
+    if origin.is_file():
+        shutil.copyfile(origin, ctx.out / origin.name)
+        return
+    folder = ctx.work / "source"
+    folder.mkdir()
+    copy_source(origin, folder / "app")
+    backend, paths = sources.build_backend(origin)
+    spec = {"requires": sources.build_requires(origin), "backend": backend, "backend_path": paths}
+    ctx.sandbox(
+        "build/sdist.py",
+        json.dumps(spec),
+        binds=(
+            Bind(ctx.need("interpreter").path, "/opt/python"),
+            Bind(folder, "/in/source"),
+            Bind(_gather(ctx, {ctx.params["python"]: ctx.params["build"]}, ctx.work / "build"), "/in/build"),
+        ),
+        environ={**ctx.params["env"], **ctx.env.pass_env},
+    )
+
+
+def take_wheels(ctx: Context) -> Mapping[str, Any]:
+    for name, sha256 in dict(map(tuple, ctx.params["use"].values())).items():
+        path = next(one for one in ctx.locals["paths"].values() if one.name == name)
+        taken(path, sha256, ctx.out)
+    return {"made_by": "given", **_finish(ctx)}
+
+
+def build_wheels(ctx: Context) -> Mapping[str, Any]:
+    """A pure wheel is made by pip alike on every system: cibuildwheel declines to, and has nothing to add."""
+    (wheel,) = built_wheels(ctx.need("wheel of the app").path)
+    if wheel.name.endswith("-none-any.whl"):
+        shutil.copyfile(wheel, ctx.out / wheel.name)
+        return {"made_by": "pip", **_finish(ctx)}
+    return {"made_by": _cibuildwheel(ctx), **_finish(ctx)}
+
+
+def _cibuildwheel(ctx: Context) -> str:
+    assert ctx.image is not None
+    twine.require("cibuildwheel")
+    pythons = ctx.params["pythons"]
+    _laid_out(ctx.image.root, ctx.image.name, pythons)
+    engine = ctx.env.engine.name
+    daemon = find(ctx.env.environ, engine if engine in NAMES else None)
+    project = _project(ctx)
+    _gather(ctx, ctx.params["build"], project / REQUIRES)
+    tag = daemon_tag(daemon, ctx.image, ctx.work, ctx.log, ids.prefix())
+    wheels = ctx.work / "wheels"
+    with swept(daemon, uuid.uuid4().hex) as labels:
+        create = (*labels, "--rm", "--network=none", *_variables(ctx))
+        told = {
+            f"CIBW_MANYLINUX_{ctx.params['target']['arch'].upper()}_IMAGE": tag,
+            "CIBW_CONTAINER_ENGINE": engine_option(daemon.name, create),
+            **_options(pythons, ctx.params["target"]["arch"]),
+            "CIBW_CACHE_PATH": str(ctx.env.store.cache("cibuildwheel")),
+            "SOURCE_DATE_EPOCH": str(ctx.env.epoch),
+        }
+        words = [
+            sys.executable,
+            "-m",
+            "cibuildwheel",
+            "--platform",
+            "linux",
+            "--output-dir",
+            str(wheels),
+            str(project),
+        ]
+        try:
+            outcome = command.run(
+                words,
+                cwd=project,
+                env={**daemon.env, **ctx.env.pass_env, **told},
+                timeout=BUILD_SECONDS,
+                log=ctx.log,
+            )
+        finally:
+            scrub(ctx.log, ctx.env.pass_env.values())
+    command.require(outcome, what=ctx.name, error=BuildFailed, hint=HINT)
+    for wheel in built_wheels(wheels):
+        shutil.copyfile(wheel, ctx.out / wheel.name)
+    return f"cibuildwheel {ctx.params['cibuildwheel']} on {daemon.name} {daemon.version}"
+
+
+HINT = (
+    "the container has no network: name system packages in baselines.NAME.packages, build requirements in\n"
+    "pyproject.toml; a before-all or before-build of [tool.cibuildwheel] that downloads cannot work here"
+)
+
+
+def identifiers(pythons: Sequence[str], arch: str) -> list[str]:
+    """cibuildwheel's names: `cp313-manylinux_x86_64`."""
+    return [f"cp{python.replace('.', '')}-manylinux_{arch}" for python in pythons]
+
+
+def _options(pythons: Sequence[str], arch: str) -> dict[str, str]:
+    """What is ours to say; everything else is the user's [tool.cibuildwheel].
+
+    Its tests and audits are left out: they download, and the wheels are proven in cells.
+    """
+    return {
+        "CIBW_BUILD": " ".join(identifiers(pythons, arch)),
+        "CIBW_SKIP": "",
+        "CIBW_ARCHS": arch,
+        "CIBW_TEST_SKIP": "*",
+        "CIBW_AUDIT_COMMAND": "",
+    }
+
+
+def _variables(ctx: Context) -> list[str]:
+    """Arguments of `docker create` for the environment of the build. Passed variables go by name: no value shows."""
+    target = ctx.params["target"]
+    requires = f"/project/{REQUIRES}"
+    env = {
+        "AUDITWHEEL_PLAT": f"manylinux_{target['max_glibc'].replace('.', '_')}_{target['arch']}",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": requires,
+        "UV_NO_INDEX": "1",
+        "UV_OFFLINE": "1",
+        "UV_FIND_LINKS": requires,
+        **ctx.params["env"],
+    }
+    return [*(f"--env={n}={v}" for n, v in env.items()), *(f"--env={name}" for name in ctx.env.pass_env)]
+
+
+def _laid_out(root: Path, name: str, pythons: Sequence[str]) -> None:
+    """Raises ConfigError where the image is not one that cibuildwheel can work in."""
+    where = f"wheels.publish on {name}"
+    if not (root / "opt/python").is_dir():
+        raise ConfigError(
+            "this image is not laid out like a manylinux image: it has no /opt/python, which cibuildwheel needs",
+            where=where,
+            hint=f"name a baseline for it, wheels.publish.baseline, whose image is one of: {ALIASES}",
+        )
+    for python in pythons:
+        short = python.replace(".", "")
+        if not (root / f"opt/python/cp{short}-cp{short}").exists():
+            there = sorted(one.name for one in (root / "opt/python").glob("cp*"))
+            raise ConfigError(
+                f"this image has no /opt/python/cp{short}-cp{short}",
+                where=where,
+                hint=f"it has {', '.join(there)}; take it out of wheels.publish.pythons, or choose another image",
+            )
+
+
+def _project(ctx: Context) -> Path:
+    """The working folder that cibuildwheel copies into its container: the sdist unpacked, else the source."""
+    project = ctx.work / "project"
+    made = [result.path for name, result in ctx.inputs.items() if name == SDIST]
+    origin: Path = next(made[0].iterdir()) if made else ctx.locals["source"]
+    if origin.is_dir():
+        copy_source(origin, project)
+        return project
+    folder = ctx.work / "unpacked"
+    unpack_sdist(origin, folder)
+    inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
+    if len(inner) != 1:
+        raise StepError(f"{origin.name} holds {len(inner)} folders, expected one as in every sdist")
+    inner[0].rename(project)
+    return project
+
+
+def unpack_sdist(sdist: Path, folder: Path) -> None:
+    """Raises StepError for one that is too large or would leave the folder."""
+    try:
+        if sdist.name.endswith(".zip"):
+            with zipfile.ZipFile(sdist) as archive:
+                _bounded(sum(member.file_size for member in archive.infolist()), sdist)
+                archive.extractall(folder)
+        else:
+            with tarfile.open(sdist) as tar:
+                _bounded(sum(member.size for member in tar), sdist)
+                tar.extractall(folder, filter="data")
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as problem:
+        raise StepError(f"{sdist.name} cannot be unpacked: {problem}") from None
+
+
+def _bounded(size: int, sdist: Path) -> None:
+    if size > MAX_SDIST_BYTES:
+        raise StepError(f"{sdist.name} holds {size} bytes, more than the {MAX_SDIST_BYTES} that are allowed")
+
+
+def _gather(ctx: Context, build: Mapping[str, Sequence[Mapping[str, Any]]], into: Path) -> Path:
+    into.mkdir(exist_ok=True)
+    for python, told in build.items():
+        locked = [LockedFile(**file) for file in told]
+        target = {**ctx.params["target"], "python": python}
+        files.gather(ctx.env.store, locked, into, environ=ctx.env.environ, **target)
+    return into
+
+
+def _finish(ctx: Context) -> Mapping[str, Any]:
+    """Hold what was made against its promises, and the sdist with it. The wheel of each Python, by its name."""
+    target = ctx.params["target"]
+    wheels = built_wheels(ctx.out)
+    if not wheels:
+        raise StepError("no wheel was made", log=ctx.log)
+    platform = f"manylinux_{target['max_glibc'].replace('.', '_')}_{target['arch']}"
+    findings = check.check(ctx.out, [platform, "any"])
+    if findings:
+        raise UnmetError(
+            f"wheels that are to be published break their promise: {', '.join(f.wheel for f in findings)}",
+            tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
+            log=ctx.log,
+            hint="raise wheels.max-glibc, or choose an older baseline",
+        )
+    for sdist in (path for n, result in ctx.inputs.items() if n == SDIST for path in result.path.iterdir()):
+        if sdist.is_symlink() or not re.fullmatch(r"[\w.+!-]+\.(tar\.gz|zip)", sdist.name):
+            raise StepError(f"{sdist.name} is no sdist")
+        shutil.copyfile(sdist, ctx.out / sdist.name)
+    names = [wheel.name for wheel in wheels]
+    chosen = {
+        python: given.best(names, ctx.params["distribution"], python=python, where=NODE, **target)
+        for python in ctx.params["pythons"]
+    }
+    extra = set(names) - set(chosen.values())
+    if extra:
+        raise StepError(f"nothing proves {', '.join(sorted(extra))}: it fits none of wheels.publish.pythons")
+    twine.strict_check(sorted(ctx.out.iterdir()))
+    return {"wheels": chosen}
