@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
-from py_portable.doctor import apt, engines
+from py_portable.doctor import apt, engines, publishing
 from py_portable.doctor.machine import Machine, observe
 from py_portable.doctor.needs import Finding, cure, lacking, packages, render, system
 from py_portable.engines.base import Engine
@@ -24,7 +24,7 @@ def _tell(line: str) -> None:
 
 def examine(registry: Registry, machine: Machine | None = None) -> tuple[Finding, ...]:
     """Look at the machine and start a canary on every engine of `registry`; changes nothing."""
-    return (*system(machine or observe()), *_engines(registry))
+    return (*system(machine or observe()), publishing.examine(), *_engines(registry))
 
 
 def fix(findings: tuple[Finding, ...], machine: Machine, say: Callable[[str], None] = _tell) -> bool:

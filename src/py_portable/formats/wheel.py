@@ -22,6 +22,7 @@ KIT = "/opt/kit"
 
 class Wheel:
     name = "wheel"
+    needs_libpython = False
     controls: frozenset[str] = frozenset()
 
     def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:

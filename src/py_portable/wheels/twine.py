@@ -27,7 +27,7 @@ SECRETS = (
     "TESTPYPI_ID_TOKEN",
     "BUILDKITE_AGENT_ACCESS_TOKEN",
 )
-_WIDE = {"COLUMNS": "1000", "NO_COLOR": "1", "TERM": "dumb"}
+_WIDE = {"COLUMNS": "1000", "TERM": "xterm"}
 
 
 def require(name: str) -> None:
@@ -39,7 +39,7 @@ def require(name: str) -> None:
 def strict_check(files: Sequence[Path]) -> None:
     """`twine check --strict`. Raises UnmetError with what twine says of each bad file."""
     require("twine")
-    words = [sys.executable, "-m", "twine", "check", "--strict", "--", *map(str, files)]
+    words = [sys.executable, "-m", "twine", "--no-color", "check", "--strict", "--", *map(str, files)]
     outcome = command.run(words, env={**os.environ, **_WIDE}, timeout=CHECK_SECONDS)
     if outcome.ok:
         return
@@ -132,7 +132,15 @@ def upload(
     Raises StepError that names the cause, MachineError where there is no login.
     """
     aim = target(repository, environ)
-    words = [sys.executable, "-m", "twine", "upload", "--non-interactive", "--disable-progress-bar"]
+    words = [
+        sys.executable,
+        "-m",
+        "twine",
+        "--no-color",
+        "upload",
+        "--non-interactive",
+        "--disable-progress-bar",
+    ]
     words += ["--skip-existing"] if skip_existing else []
     if repository:
         words += ["--repository-url" if "://" in repository else "--repository", repository]
@@ -161,44 +169,45 @@ def upload(
 
 
 _CAUSES = (
-    (r"\b401\b|\b403\b", "the repository refused the login", "look at TWINE_USERNAME and TWINE_PASSWORD"),
-    (r"\b404\b|\b405\b", "nothing takes uploads at this address", "is it the address for uploads?"),
-    (
-        r"\b409\b|already exist",
-        "a file of this name is there already",
-        "raise the version, or: --skip-existing",
-    ),
-    (r"\b400\b", "the repository refused a file", None),
-    (r"\b413\b", "a file is larger than the repository allows", None),
-    (r"\b5\d\d\b", "the repository itself failed", "try again later"),
     (
         r"SSLError|CERTIFICATE_VERIFY",
         "the repository's certificate is not trusted",
         "TWINE_CERT names a CA bundle",
     ),
-    (r"UnsupportedConfiguration", "the repository does not know --skip-existing", "leave it out"),
     (
         r"ConnectionError|Max retries|Timeout",
         "the repository cannot be reached",
-        "check the network and the proxy",
+        "check the address, the network and the proxy",
     ),
+    (r"UnsupportedConfiguration", "the repository does not know --skip-existing", "leave it out"),
     (
         r"TrustedPublishing",
         "trusted publishing gave no token",
         "is this job named as a trusted publisher there?",
     ),
+    (r"HTTPError: 40[13]\b", "the repository refused the login", "look at TWINE_USERNAME and TWINE_PASSWORD"),
+    (r"HTTPError: 40[45]\b", "nothing takes uploads at this address", "is it the address for uploads?"),
+    (
+        r"HTTPError: 409\b|already exist",
+        "a file of this name is there already",
+        "raise the version, or: --skip-existing",
+    ),
+    (r"HTTPError: 400\b", "the repository refused a file", None),
+    (r"HTTPError: 413\b", "a file is larger than the repository allows", None),
+    (r"HTTPError: 5\d\d\b", "the repository itself failed", "try again later"),
 )
 
 
 def cause(lines: Iterable[str]) -> tuple[str, str | None]:
-    """What a failed upload failed of, and what to do, from what twine printed."""
-    told = [line for line in lines if re.match(r"\s*(ERROR|[\w.]+(Error|Exception|Timeout)\b)", line)]
-    # The last words are the error's own; an address before them may have any number in it.
-    said = re.sub(r"\S+://\S+", "", " ".join(told[-2:]))
+    """What a failed upload failed of, and what to do, from what twine printed: its last error and all after it."""
+    said = ""
+    for line in lines:
+        begins = re.match(r"ERROR\b|[\w.]+(Error|Exception|Timeout)\b", line)
+        said = line if begins else f"{said} {line}" if said else ""
     for pattern, what, hint in _CAUSES:
         if re.search(pattern, said):
             return what, hint
-    return "twine says why below", None
+    return "twine says why", None
 
 
 def _short(lines: Sequence[str]) -> Sequence[str]:
