@@ -87,7 +87,8 @@ class Context:
     ) -> None:
         """Run `resources/SCRIPT WORDS…` in the step's image: /out and /build are writable, nothing else is.
 
-        `then`: more scripts with their words, run after it in the same sandbox. Offline: everything it needs was fetched before. Raises BuildFailed with the log's last lines.
+        `then`: more scripts with their words, run after it in the same sandbox. Offline: everything it needs was
+        fetched before. Raises BuildFailed with the log's last lines.
         """
         assert self.image is not None
         scratch = self.work / "sandbox"
