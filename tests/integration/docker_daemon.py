@@ -55,6 +55,9 @@ def dockerd(*, apart: bool = False) -> Iterator[dict[str, str]]:
                 daemon.wait(60)
             except subprocess.TimeoutExpired:
                 daemon.kill()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if line.split()[4].startswith(f"{folder}/"):  # the namespaces of networks stay mounted
+            subprocess.run(["umount", "--lazy", line.split()[4]], check=True)
     shutil.rmtree(folder)
 
 

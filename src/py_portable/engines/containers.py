@@ -128,6 +128,9 @@ class Containers:
     ) -> Outcome:
         """Copy the binds in, start, and copy the writable ones out again."""
         with ExitStack() as stack:
+            if any(bind.writable for bind in job.binds):
+                # What is written has to be part of the container, which is thrown away afterwards.
+                job = replace(job, root_access="throw-away")
             if job.root_access == "read-only":
                 # A read-only container takes no copies: they become part of an image of its own.
                 filled = carry.filled_image(

@@ -37,7 +37,7 @@ _DROPPED = re.compile(
     r"|etc/(?:\.pwd\.lock|passwd-|group-|shadow-|gshadow-|subuid-|subgid-)|var/lib/dbus/machine-id"
     r"|root/(?:\.cache|\.wget-hsts|\.bash_history)(?:/.*)?"
 )
-_DROPPED_IF_NEW = re.compile(r"run(?:/.*)?|var/tmp/.+|(?:.*/)?__pycache__(?:/.*)?")
+_DROPPED_IF_NEW = re.compile(r"run(?:/.*)?|var/tmp/.+|(?:.*/)?__pycache__(?:/.*)?|\.dockerenv|etc/mtab")
 _EMPTIED = re.compile(r"var/log/.+|etc/machine-id")
 _XATTRS = ("SCHILY.xattr.security.capability", "SCHILY.xattr.user.")
 _MAX_MEMBERS = 2_000_000
