@@ -337,11 +337,13 @@ def test_docker_makes_the_same_of_the_same_layers(tmp_path: Path) -> None:
 def test_a_root_file_system_comes_out_as_tar_makes_it(tmp_path: Path) -> None:
     """The machine's own /etc: names, owners and links that nobody made up."""
     source = Path("/etc")
-    data = subprocess.run(
+    packed = subprocess.run(
         ["tar", "-C", source, "--numeric-owner", "--format=posix", "--xattrs", "-cz", "."],
-        check=True,
         capture_output=True,
-    ).stdout
+    )
+    # 1: somebody wrote to a file while it was read.
+    assert packed.returncode in (0, 1), packed.stderr
+    data = packed.stdout
     unpack([layer(tmp_path, data)], tmp_path / "ours", limits=Limits())
     (tmp_path / "theirs").mkdir()
     subprocess.run(
