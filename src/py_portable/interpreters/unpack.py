@@ -15,12 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from py_portable.errors import MachineError, StepError
 
 GZIP, XZ, ZSTD = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 _CHUNK = 1 << 20
+MAX_HEADER_BYTES = 1 << 20
+_MEMORY_TYPES = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 _UNREADABLE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OverflowError, ValueError)
 
 
@@ -41,12 +49,7 @@ def unpack(archive: Path, into: Path, *, below: str = "", limits: Limits | None 
     """
     bounds = limits or Limits()
     links: list[tuple[PurePosixPath, tarfile.TarInfo]] = []
-    members = total = 0
-    for tar, member in _members(archive):
-        members += 1
-        total += member.size
-        if members > bounds.members or total > bounds.bytes:
-            raise _bad(archive, member, f"more than {bounds.members} members or {bounds.bytes} bytes")
+    for tar, member in _members(archive, bounds):
         inside = _inside(archive, member, member.name, below, bounds)
         if inside is None:
             continue
@@ -66,7 +69,7 @@ def unpack(archive: Path, into: Path, *, below: str = "", limits: Limits | None 
 def members_of(archive: Path, names: tuple[str, ...]) -> set[str]:
     """Which of `names` the archive has, read until all are found."""
     found: set[str] = set()
-    for _, member in _members(archive):
+    for _, member in _members(archive, Limits()):
         if member.name in names:
             found.add(member.name)
             if len(found) == len(names):
@@ -74,10 +77,29 @@ def members_of(archive: Path, names: tuple[str, ...]) -> set[str]:
     return found
 
 
-def _members(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+class _Header(tarfile.TarInfo):
+    """tarfile reads a long name or a set of attributes whole into memory, however long it says it is."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _MEMORY_TYPES and found.size > MAX_HEADER_BYTES:
+            raise StepError(f"a header of {found.size} bytes in the archive: that is no interpreter")
+        return found
+
+
+def _members(archive: Path, limits: Limits) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    members = total = 0
     try:
-        with _plain(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        with (
+            _plain(archive) as stream,
+            tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as tar,
+        ):
             for member in tar:
+                members += 1
+                total += member.size
+                if members > limits.members or total > limits.bytes:
+                    raise _bad(archive, member, f"is past {limits.members} members or {limits.bytes} bytes")
                 yield tar, member
     except (MachineError, StepError):
         raise

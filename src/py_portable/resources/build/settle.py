@@ -117,7 +117,9 @@ def ours(value: Any, old: str, key: str) -> Any:
     if not isinstance(value, str):
         return value
     if old != "/usr" or key in PATHS:
-        value = re.sub(rf"(?<![\w.]){re.escape(old)}(?=[/:\s'\"]|$)", str(PREFIX), value)
+        # The start of a path, also one that stands right after -L or -I.
+        start = r"(?:(?<!\w)|(?<=-L)|(?<=-I))"
+        value = re.sub(rf"{start}{re.escape(old)}(?=[/:\s'\"]|$)", str(PREFIX), value)
     value = re.sub(r"(?<!\S)(?:/\S+/)?clang(\+\+)?(?!\S)", lambda m: "c++" if m[1] else "cc", value)
     value = re.sub(r"(?<!\S)(?:/\S+/)?llvm-(ar|nm|ranlib|strip|objcopy|readelf)(?!\S)", r"\1", value)
     return value.replace("-fdebug-default-version=4", "")
