@@ -55,15 +55,20 @@ def _artifacts(schema: Schema, node: Schema) -> Iterator[str]:
 
 
 def _inner(schema: Schema, key: str, node: Schema) -> Iterator[str]:
-    """Mappings that stand in this section, or in a list of it."""
+    """Mappings that stand in this section, in a list of it, or in a mapping by names of the user's."""
     for name, child in node["properties"].items():
-        each = _resolve(schema, child)
-        if "properties" in each:
-            yield _table(f"`{key}.{name}`", schema, each)
-        items = _resolve(schema, each.get("items", {}))
-        items = {**items, **items.get("else", {})}
-        if "properties" in items:
-            yield _table(f"`{key}.{name}[]`", schema, items)
+        found = _resolve(schema, child)
+        named = found.get("additionalProperties")
+        places = (
+            ("", found),
+            ("[]", found.get("items", {})),
+            (".NAME", named if isinstance(named, dict) else {}),
+        )
+        for mark, inner in places:
+            items = _resolve(schema, inner)
+            items = {**items, **items.get("else", {})}
+            if "properties" in items:
+                yield _table(f"`{key}.{name}{mark}`", schema, items)
 
 
 def _section(schema: Schema, node: Schema) -> Schema | None:

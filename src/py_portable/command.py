@@ -21,6 +21,7 @@ from py_portable.capture import Captured, Window
 from py_portable.errors import MachineError, PortableError, StepError
 
 KILL_GRACE_SECONDS = 2.0
+WATCH_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class Outcome:
     stdout: Captured
     stderr: Captured
     log: Path | None = None
+    stopped: str | None = None
+    """Why `watch` had it ended."""
 
     @property
     def ok(self) -> bool:
-        return self.status == 0 and not self.timed_out
+        return self.status == 0 and not self.timed_out and not self.stopped
 
 
 class _Spawner:
@@ -133,13 +136,15 @@ def run(
     pass_fds: tuple[int, ...] = (),
     capture_bytes: int = 1 << 20,
     shown: Sequence[str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+    watch: Callable[[], str | None] | None = None,
 ) -> Outcome:
-    """Run `argv` with stdin from /dev/null in a session of its own and wait for it.
+    """Run `argv` with stdin from /dev/null (or the file descriptor `stdin`) in a session of its own and wait for it.
 
     `timeout` is in seconds; at the limit (and when this thread is interrupted) the whole process group is
     killed, and so is what is left of it when the command has ended. `log` gets both streams as they come, and
-    `shown` in place of the command where that holds secrets. Raises MachineError where the program cannot be
-    started.
+    `shown` in place of the command where that holds secrets. `watch` is called every second; when it says why,
+    the command is ended as at the limit. Raises MachineError where the program cannot be started.
     """
     words = tuple(str(word) for word in argv)
     started = time.monotonic()
@@ -149,13 +154,14 @@ def run(
         if sink:
             sink.write(f"$ {shlex.join(words if shown is None else shown)}\n".encode())
             sink.flush()
-        child = _start(words, cwd, env, pass_fds)
+        child = _start(words, cwd, env, pass_fds, stdin)
         assert child.stdout and child.stderr
         stack.enter_context(child.stdout)
         stack.enter_context(child.stderr)
         windows = (Window(capture_bytes), Window(capture_bytes))
         try:
-            timed_out = _pump(child, windows, sink, None if timeout is None else started + timeout)
+            end = None if timeout is None else started + timeout
+            timed_out, stopped = _pump(child, windows, sink, end, watch)
         except BaseException:
             kill(child)
             child.wait()
@@ -170,18 +176,23 @@ def run(
         windows[0].done(),
         windows[1].done(),
         log,
+        stopped,
     )
 
 
 def _start(
-    words: tuple[str, ...], cwd: Path | None, env: Mapping[str, str] | None, pass_fds: tuple[int, ...]
+    words: tuple[str, ...],
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    pass_fds: tuple[int, ...],
+    stdin: int,
 ) -> subprocess.Popen[bytes]:
     try:
         return _spawner.popen(
             words,
             cwd=cwd,
             env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=pass_fds,
@@ -198,9 +209,12 @@ def _pump(
     windows: tuple[Window, Window],
     sink: IO[bytes] | None,
     end: float | None,
-) -> bool:
+    watch: Callable[[], str | None] | None,
+) -> tuple[bool, str | None]:
     assert child.stdout and child.stderr
     timed_out = ended = False
+    stopped: str | None = None
+    look = time.monotonic() + WATCH_SECONDS
     with selectors.DefaultSelector() as selector:
         for stream, window in zip((child.stdout, child.stderr), windows, strict=True):
             os.set_blocking(stream.fileno(), False)
@@ -211,12 +225,20 @@ def _pump(
             while selector.get_map():
                 left = None if end is None else end - time.monotonic()
                 if left is not None and left <= 0:
-                    if timed_out or ended:
+                    if timed_out or ended or stopped:
                         break
                     timed_out = True
                     kill(child)
                     end = time.monotonic() + KILL_GRACE_SECONDS
                     continue
+                if watch and not (timed_out or ended or stopped):
+                    if time.monotonic() >= look:
+                        look = time.monotonic() + WATCH_SECONDS
+                        if stopped := watch():
+                            kill(child)
+                            end = time.monotonic() + KILL_GRACE_SECONDS
+                            continue
+                    left = WATCH_SECONDS if left is None else min(left, WATCH_SECONDS)
                 for key, _ in selector.select(left):
                     if key.data is None:
                         # The child has ended: what still holds its pipes is an orphan. Its own last words are
@@ -239,7 +261,7 @@ def _pump(
     # Not yet waited for, so that its number, and the group's, cannot belong to somebody else.
     _kill_group(child)
     child.wait()
-    return timed_out
+    return timed_out, stopped
 
 
 def _read(fd: int) -> bytes | None:
@@ -281,6 +303,8 @@ def require(
         return outcome
     if outcome.timed_out:
         how = f"did not end within {outcome.seconds:.0f} s"
+    elif outcome.stopped:
+        how = f"was ended: {outcome.stopped}"
     elif outcome.status < 0:
         how = f"was killed by {_signal_name(-outcome.status)}"
     else:

@@ -130,7 +130,9 @@ def bench_of(session: Session) -> Bench:
     engine, info, _ = session.engine.chosen
     logs = session.dist / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    return Bench(engine, info, helpers(session.store), session.store, cpu_flags(), logs)
+    return Bench(
+        engine, info, helpers(session.store), session.store, cpu_flags(), logs, session.keep_on_failure
+    )
 
 
 def _cells(session: Session, wanted: Wanted, built: building.Built) -> list[Cell]:

@@ -14,21 +14,18 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from py_portable import __version__, images, resources
-from py_portable.command import Outcome
 from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
-from py_portable.engines.base import Engine, EngineInfo, Job
+from py_portable.engines.base import Ended, Engine, EngineInfo, Job
 from py_portable.engines.select import select
 from py_portable.errors import ConfigError
-from py_portable.fetch import Pin
 from py_portable.images import Image
-from py_portable.interpreters.source import pin as interpreter_pin
 from py_portable.lock import model as lock_model
 from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver, Target
 from py_portable.native.stored import helpers
-from py_portable.plan.assemble import Plan, assemble, houses, target
+from py_portable.plan.assemble import Plan, assemble, houses, interpreter_pins, target
 from py_portable.run.runner import Report, Runner
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
@@ -67,7 +64,7 @@ class LazyEngine:
     def argv(self, job: Job) -> tuple[str, ...]:
         return self.chosen[0].argv(job)
 
-    def run(self, job: Job, **options: Any) -> Outcome:
+    def run(self, job: Job, **options: Any) -> Ended:
         return self.chosen[0].run(job, **options)
 
 
@@ -141,7 +138,7 @@ class Session:
 
     def _pinned(self, lock: Lock) -> Lock:
         """The lock with what this version of the kit pins; a newer kit may bring other interpreters and tools."""
-        pins = {f"cpython {python}": _told(interpreter_pin(python)) for _, python in houses(self.config)}
+        pins = interpreter_pins(self.config)
         pins["build tools"] = f"sha256:{resources.sha256('tools.txt')}"
         for name, told in pins.items():
             old = lock.pins.get(name)
@@ -297,10 +294,6 @@ def _with_images(lock: Lock, plan: Plan, seen: Mapping[str, Image]) -> Lock:
         {name: image.identity for name, image in seen.items()},
         {names[name]: image.origin for name, image in seen.items() if image.origin},
     )
-
-
-def _told(pin: Pin) -> str:
-    return f"{pin.version} sha256:{pin.sha256}"
 
 
 def _lock_name(config: Path) -> str:

@@ -7,12 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.integration import docker_daemon, manylinux_like
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -80,3 +82,31 @@ def main_job(tmp_path_factory: pytest.TempPathFactory) -> MainJob:
     built = project.run("build", "-v")
     assert built.status == 0, built.stderr
     return MainJob(project, built, project.run("portability", "-v"))
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[dict[str, str]]:
+    """The variables that lead to a docker daemon of the tests' own."""
+    with docker_daemon.dockerd() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[dict[str, str]]:
+    """The variables with which podman works apart from the machine's own."""
+    with docker_daemon.podman() as variables:
+        yield variables
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> manylinux_like.Parts:
+    """Our own interpreters 3.13 and 3.11, and the root that they were compiled in."""
+    return manylinux_like.parts(tmp_path_factory.mktemp("parts") / "config")
+
+
+@pytest.fixture(scope="session")
+def manylinux_layout(
+    tmp_path_factory: pytest.TempPathFactory, parts: manylinux_like.Parts
+) -> manylinux_like.Layout:
+    """An image laid out like a manylinux image, as an OCI layout on disk."""
+    return manylinux_like.make(tmp_path_factory.mktemp("manylinux"), parts)

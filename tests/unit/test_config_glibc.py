@@ -22,6 +22,8 @@ from py_portable.config.glibc import canonical_image, known_glibc, version_key
         ("quay.example/pypa/manylinux_2_28_x86_64:2025.01.01-1", "2.28"),
         ("manylinux2014", "2.17"),
         ("pypa/manylinux2014_aarch64@sha256:00", "2.17"),
+        ("manylinux_2_34_aarch64", "2.34"),
+        ("manylinux2014_x86_64", "2.17"),
         ("manylinux1", "2.5"),
         ("debian:10", None),
         ("debian:sid", None),
@@ -30,6 +32,8 @@ from py_portable.config.glibc import canonical_image, known_glibc, version_key
         ("ubuntu:20.04", None),
         ("alpine:3.22", None),
         ("musllinux_1_2", None),
+        ("musllinux_1_2_x86_64", None),
+        ("quay.example/pypa/musllinux_1_2_x86_64:2025.01.01-1", None),
     ],
 )
 def test_known_glibc(image: str, glibc: str | None) -> None:

@@ -50,9 +50,16 @@ def test_a_missing_program_is_named(program: str, name: str) -> None:
 
 def test_the_test_suite_needs_more() -> None:
     told = dataclasses.replace(ROOT, environment={"PY_PORTABLE_TESTS": "1"})
-    assert list(lacking(told)) == ["strace", "C headers"]
-    more = dataclasses.replace(told, programs=PROGRAMS | {"strace"}, files=FILES | set(machine.HEADERS))
-    assert lacking(more) == {}
+    assert list(lacking(told)) == ["skopeo", "docker-registry", "strace", "C headers"]
+    more = PROGRAMS | {"strace", "skopeo", "docker-registry"}
+    assert lacking(dataclasses.replace(told, programs=more, files=FILES | set(machine.HEADERS))) == {}
+
+
+def test_without_skopeo_the_kit_works_and_says_what_is_missed() -> None:
+    (told,) = (finding for finding in needs.system(ROOT) if finding.name == "skopeo")
+    assert (told.ok, told.required) == (False, False)
+    assert told.cure == "apt-get install --yes --no-install-recommends skopeo"
+    assert "not here skopeo" in needs.render((told,))
 
 
 def test_a_missing_keyring_is_found_on_ubuntu() -> None:

@@ -13,8 +13,8 @@ import pytest
 from py_portable import resources
 from py_portable.config import Config, parse
 from py_portable.errors import ConfigError
-from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage
-from py_portable.plan.assemble import Plan, assemble, houses, target
+from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
+from py_portable.plan.assemble import Plan, assemble, houses, interpreter_pins, target
 from py_portable.steps.graph import ImageNode, Step, key, ordered
 
 
@@ -248,3 +248,165 @@ def test_a_baseline_whose_glibc_nobody_knows_is_a_config_error(tmp_path: Path) -
     bare = replace(unknown, wheels=replace(unknown.wheels, max_glibc=None))
     with pytest.raises(ConfigError, match="nothing tells the glibc of mine:1"):
         target(bare, "default", "3.13")
+
+
+# ----------------------------------------------------------------------------------- interpreters and their houses
+
+
+def needs_of(plan: Plan, name: str) -> tuple[str, ...]:
+    node = plan.nodes[name]
+    assert isinstance(node, (Step, ImageNode))
+    return node.needs
+
+
+def test_from_source_one_interpreter_does_for_wheels_and_for_linking(plan: Plan) -> None:
+    assert "interpreter 3.13 (default)" in needs_of(plan, "artifact binary")
+    assert needs_of(plan, "baseline default") == ("compilers", "cpython")
+
+
+@pytest.mark.parametrize(("provider", "more"), [("manylinux", ()), ("system", ("system-python",))])
+def test_where_the_provider_has_no_libpython_one_from_source_is_linked(
+    tmp_path: Path, provider: str, more: tuple[str, ...]
+) -> None:
+    made = assemble(config(tmp_path, interpreter={"provider": provider}), LOCK)
+    linked = "interpreter 3.13 from source (default)"
+    for name in ("artifact binary", "artifact folder"):
+        assert linked in needs_of(made, name)
+        assert "interpreter 3.13 (default)" not in needs_of(made, name)
+    for name in ("toolbox 3.13 (default)", "wheel b-1.0 3.13 (default)", "wheelhouse 3.13 (default)"):
+        assert "interpreter 3.13 (default)" in needs_of(made, name)
+        assert linked not in needs_of(made, name)
+    step = made.nodes[linked]
+    assert isinstance(step, Step)
+    assert step.image == "baseline default"
+    assert needs_of(made, "baseline default") == ("compilers", *more, "cpython")
+    assert interpreter_pins(config(tmp_path, interpreter={"provider": provider})).keys() == {"cpython 3.13"}
+
+
+def test_what_is_not_linked_takes_no_interpreter_from_source(tmp_path: Path) -> None:
+    changes = {"interpreter": {"provider": "manylinux"}, "artifacts": ["wheelhouse"]}
+    made = assemble(config(tmp_path, **changes), LOCK)
+    assert not [name for name in made.nodes if "source" in name]
+    assert needs_of(made, "baseline default") == ("compilers",)
+    assert interpreter_pins(config(tmp_path, **changes)) == {}
+
+
+def test_a_baseline_is_the_same_image_whichever_artifacts_are_asked_for(tmp_path: Path) -> None:
+    told = config(tmp_path, interpreter={"provider": "manylinux"})
+    whole, part = assemble(told, LOCK), assemble(told, LOCK, artifacts=["wheels"])
+    assert part.nodes["baseline default"] == whole.nodes["baseline default"]
+    assert "interpreter 3.13 from source (default)" not in part.nodes
+
+
+def test_an_archive_is_known_by_its_digest_and_not_by_where_it_lies(tmp_path: Path) -> None:
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    (archives / "a.tar.gz").write_bytes(b"one")
+    told = config(
+        tmp_path,
+        artifacts=["wheelhouse"],
+        interpreter={"provider": "standalone", "archives": {"3.13": {"path": "archives/a.tar.gz"}}},
+    )
+    made = assemble(told, LOCK)
+    digest = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+    assert interpreter_pins(told) == {"standalone 3.13": f"sha256:{digest}"}
+    assert str(archives) not in json.dumps([n.params for n in made.nodes.values() if isinstance(n, Step)])
+    archive = made.nodes["archive 3.13"]
+    assert isinstance(archive, Step)
+    assert archive.params == {"sha256": digest}
+    (archives / "a.tar.gz").write_bytes(b"two")
+    assert interpreter_pins(told) != {"standalone 3.13": f"sha256:{digest}"}
+
+
+def test_from_source_a_python_without_a_pin_is_a_config_error(tmp_path: Path) -> None:
+    for provider, artifacts in (("source", ["wheelhouse"]), ("manylinux", ["nuitka-onefile"])):
+        told = config(tmp_path, python="3.9", artifacts=artifacts, interpreter={"provider": provider})
+        with pytest.raises(ConfigError, match=r"no CPython 3\.9 is pinned"):
+            interpreter_pins(told)
+
+
+PAIRS = {
+    "a": {"format": "wheelhouse", "baseline": "old", "python": "3.13"},
+    "b": {"format": "wheelhouse", "baseline": "old", "python": "3.11"},
+    "c": {"format": "nuitka-onefile", "baseline": "new", "python": "3.13"},
+    "d": {"format": "wheelhouse", "baseline": "new", "python": "3.11"},
+    "e": {"format": "nuitka-standalone", "baseline": "new", "python": "3.13"},
+}
+
+
+def pairs(tmp_path: Path, **changes: Any) -> Config:
+    baselines = {"old": {"image": "debian:11"}, "new": {"image": "debian:12"}}
+    return config(tmp_path, baselines=baselines, artifacts=PAIRS, **changes)
+
+
+def several() -> Lock:
+    return Lock(
+        images={"baseline old": "sha256:old", "baseline new": "sha256:new"},
+        houses={
+            f"{b}/{p}": replace(HOUSE, inputs=f"{b}{p}") for b in ("old", "new") for p in ("3.13", "3.11")
+        },
+    )
+
+
+HOUSE = LOCK.houses["default/3.13"]
+
+
+def test_each_pair_of_baseline_and_python_has_one_house_and_shares_what_is_the_same(tmp_path: Path) -> None:
+    told = pairs(tmp_path)
+    assert sorted(houses(told)) == [("new", "3.11"), ("new", "3.13"), ("old", "3.11"), ("old", "3.13")]
+    made = assemble(told, several())
+    places = [f"{python} ({baseline})" for baseline in ("old", "new") for python in ("3.13", "3.11")]
+    for kind in (
+        "tools",
+        "toolbox",
+        "interpreter",
+        "wheels",
+        "wheelhouse",
+        "wheel b-1.0",
+        "wheel of the app",
+    ):
+        assert sorted(
+            n for n in made.nodes if n.startswith(f"{kind} ") and n.removeprefix(f"{kind} ") in places
+        ) == (sorted(f"{kind} {place}" for place in places))
+    assert sorted(n for n in made.nodes if n.startswith("source ")) == [
+        "source cpython-3.11.2",
+        "source cpython-3.13.5",
+    ]
+    locked = {
+        n.name: n.locked for n in made.nodes.values() if isinstance(n, ImageNode) and "baseline" in n.name
+    }
+    assert {name: lock for name, lock in locked.items() if lock} == {
+        "baseline old": "sha256:old",
+        "baseline new": "sha256:new",
+    }
+
+
+def test_each_artifact_is_made_of_its_own_pair_and_of_nothing_of_another(tmp_path: Path) -> None:
+    made = assemble(pairs(tmp_path), several())
+    for name, artifact in PAIRS.items():
+        place = f"{artifact['python']} ({artifact['baseline']})"
+        node = made.artifacts[name]
+        assert node
+        needed = [each.name for each in ordered(made.nodes, [node])]
+        assert f"wheelhouse {place}" in needed
+        others = [n for n in needed if "(" in n and not n.endswith(place)]
+        assert others == []
+        assert [n for n in needed if n.startswith("baseline ")] == [f"baseline {artifact['baseline']}"]
+
+
+def test_steps_of_two_pairs_have_two_keys(tmp_path: Path) -> None:
+    made = assemble(pairs(tmp_path), several())
+    digests = {name: name for name in made.nodes}
+    compiled = [
+        n for n in made.nodes.values() if isinstance(n, Step) and n.name.startswith("wheel of the app")
+    ]
+    assert len({key(step, digests, epoch=0) for step in compiled}) == 4
+
+
+def test_one_lock_holds_a_house_for_each_pair_and_one_pin_for_each_python(tmp_path: Path) -> None:
+    lock = replace(several(), pins=interpreter_pins(pairs(tmp_path)))
+    again = loads(dumps(lock), "portable.lock")
+    assert again == lock
+    assert sorted(again.houses) == ["new/3.11", "new/3.13", "old/3.11", "old/3.13"]
+    assert sorted(again.pins) == ["cpython 3.11", "cpython 3.13"]
+    assert assemble(pairs(tmp_path), again).nodes == assemble(pairs(tmp_path), lock).nodes

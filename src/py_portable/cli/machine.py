@@ -44,11 +44,16 @@ def _engines() -> Iterable[Engine]:
     "--keep-days", default=30.0, show_default=True, help="Keep what was used in the last so many days."
 )
 def gc(keep_days: float) -> None:
-    """Remove from the store what has not been used for a while."""
+    """Remove from the store, and from docker and podman, what has not been used for a while."""
+    from py_portable.engines import daemon
     from py_portable.store import Store, default_root
 
     count = Store(default_root(os.environ)).gc(keep_days=keep_days)
     click.echo(f"removed {count} objects")
+    for program in daemon.answering():
+        daemon.sweep(program)
+        daemon.forget_images(program, keep_days)
+        click.echo(f"{program}: removed root file systems older than {keep_days:g} days")
 
 
 COMMANDS = (doctor, gc)

@@ -88,7 +88,9 @@ def common(function: Command) -> Command:
             engine_option,
             click.option("--locked", is_flag=True, help="Fail where the lock would have to change."),
             click.option(
-                "--keep-on-failure", is_flag=True, help="Keep a failed step's folder below DIST/logs/kept."
+                "--keep-on-failure",
+                is_flag=True,
+                help="Keep a failed step's folder (below DIST/logs/kept) or container.",
             ),
             json_option,
             quiet_option,

@@ -14,6 +14,7 @@ from py_portable.config.document import MAX_BYTES, read
 from py_portable.config.init import render
 from py_portable.config.model import (
     App,
+    Archive,
     Artifact,
     Baseline,
     Build,
@@ -33,6 +34,7 @@ from py_portable.errors import ConfigError
 
 __all__ = [
     "App",
+    "Archive",
     "Artifact",
     "Baseline",
     "Build",

@@ -11,6 +11,7 @@ from typing import Any
 from py_portable.config.document import DataPath, Document, Marks
 from py_portable.config.model import (
     App,
+    Archive,
     Artifact,
     Baseline,
     Build,
@@ -38,7 +39,7 @@ def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
         version=data["version"],
         app=app,
         python=str(data["python"]),
-        interpreter=InterpreterChoice(**data.get("interpreter", {})),
+        interpreter=_interpreter(data.get("interpreter", {}), base),
         baselines={
             name: Baseline(name, each["image"], tuple(each.get("packages", ())), each.get("before"))
             for name, each in baselines_of(data).items()
@@ -84,6 +85,18 @@ def _smokes(written: Iterable[Mapping[str, Any]]) -> tuple[Smoke, ...]:
         )
         for each in written
     )
+
+
+def _interpreter(data: Mapping[str, Any], base: Path) -> InterpreterChoice:
+    archives = {
+        str(python): Archive(
+            url=each.get("url"),
+            path=(base / each["path"]).absolute() if "path" in each else None,
+            sha256=each.get("sha256"),
+        )
+        for python, each in data.get("archives", {}).items()
+    }
+    return InterpreterChoice(data.get("provider", "source"), data.get("optimize", False), archives)
 
 
 def _build(data: Mapping[str, Any]) -> Build:

@@ -37,11 +37,22 @@ class App:
 
 
 @dataclass(frozen=True)
+class Archive:
+    """An archive with an interpreter in it. Exactly one of `url` and `path` (absolute) is set."""
+
+    url: str | None = field(default=None, repr=False)
+    path: Path | None = None
+    sha256: str | None = None
+    """64 hex digits; None only with `path`."""
+
+
+@dataclass(frozen=True)
 class InterpreterChoice:
-    """Where interpreters come from; `optimize` means PGO and LTO."""
+    """Where interpreters come from; `optimize` means PGO and LTO; `archives` are by Python, such as "3.13"."""
 
     provider: str = "source"
     optimize: bool = False
+    archives: Mapping[str, Archive] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

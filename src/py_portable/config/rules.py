@@ -25,6 +25,7 @@ def problems(document: Document, base: Path) -> list[Problem]:
         *rules.requirements(),
         *rules.names(),
         *rules.baselines(),
+        *rules.interpreter(),
         *rules.made_from(),
         *rules.glibc(),
         *rules.images(),
@@ -64,6 +65,13 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError:  # a name that is too long, a folder that may not be read
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
         return False
 
 
@@ -141,6 +149,37 @@ class _Rules:
     @staticmethod
     def takes(mapping: Mapping[str, Any], key: str) -> bool:
         return key in formats()[mapping["format"]]["properties"]
+
+    def interpreter(self) -> Iterator[Problem]:
+        choice = self.data.get("interpreter", {})
+        provider, archives = choice.get("provider", "source"), choice.get("archives", {})
+        if choice.get("optimize") and provider != "source":
+            text = f"only what is compiled here can be optimized, and the provider is {provider}"
+            yield self.wrong(("interpreter", "optimize"), text, key=True)
+        if provider != "standalone":
+            if "archives" in choice:
+                text = f"is for the provider standalone, and the provider is {provider}"
+                yield self.wrong(("interpreter", "archives"), text, key=True)
+            return
+        for python, each in archives.items():
+            yield from self.archive(("interpreter", "archives", python), each)
+        pythons = [
+            m.get("python", self.data["python"]) for _, m in self.made.values() if self.takes(m, "python")
+        ]
+        for python in dict.fromkeys(pythons):
+            if python not in archives:
+                has = f"it has: {listed(archives)}" if archives else "the key archives is missing"
+                text = f"an artifact asks for Python {python}, and no archive is named for it; {has}"
+                yield self.wrong(("interpreter",), text, key=True)
+
+    def archive(self, path: DataPath, each: Mapping[str, Any]) -> Iterator[Problem]:
+        if ("url" in each) == ("path" in each):
+            yield self.wrong(path, "needs url or path, one of them", key=True)
+        elif "url" in each and "sha256" not in each:
+            yield self.wrong(path, "needs sha256: what is fetched is verified", key=True)
+        elif "path" in each and not _is_file(self.base / each["path"]):
+            text = f"there is no file {show(each['path'])}; relative paths start at this file's folder"
+            yield self.wrong((*path, "path"), text)
 
     def made_from(self) -> Iterator[Problem]:
         source = {name: mapping["from"] for name, (_, mapping) in self.made.items() if "from" in mapping}

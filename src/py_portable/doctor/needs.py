@@ -35,6 +35,8 @@ class Need:
     """Says what is not there; None where all of it is."""
     names: Mapping[str, tuple[str, ...]]
     wanted: Callable[[Machine], bool] = lambda machine: True
+    required: Callable[[Machine], bool] = lambda machine: True
+    """Whether the kit does not work there without it."""
 
 
 def _programs(*names: str) -> Callable[[Machine], str | None]:
@@ -96,6 +98,20 @@ NEEDS = (
         _programs("newuidmap", "newgidmap"),
         {"apt-get": ("uidmap",), "dnf": ("shadow-utils",), "zypper": ("shadow",), "pacman": ("shadow",)},
         wanted=lambda machine: not machine.is_root or machine.for_tests,
+    ),
+    Need(
+        "skopeo",
+        "gets images from registries (docker or podman can, too)",
+        _programs("skopeo"),
+        dict.fromkeys(("apt-get", "dnf", "zypper", "pacman"), ("skopeo",)),
+        required=lambda machine: machine.for_tests,
+    ),
+    Need(
+        "docker-registry",
+        "tests: a registry on loopback",
+        _programs("docker-registry"),
+        {"apt-get": ("docker-registry",), "dnf": ("docker-distribution",)},
+        wanted=lambda machine: machine.for_tests,
     ),
     Need(
         "strace",
@@ -178,10 +194,11 @@ def system(machine: Machine) -> tuple[Finding, ...]:
             continue
         cause = need.missing(machine)
         if cause is None:
-            found.append(Finding(need.name, True, need.what))
+            found.append(Finding(need.name, True, need.what, required=need.required(machine)))
             continue
         packages = need.names.get("apt-get", ())
-        found.append(Finding(need.name, False, need.what, cause, _own_cure(machine, need), packages=packages))
+        own, required = _own_cure(machine, need), need.required(machine)
+        found.append(Finding(need.name, False, need.what, cause, own, required, packages))
     if not machine.is_root:
         found.append(_ids(machine))
     return tuple(found)

@@ -43,9 +43,22 @@ class Job:
     home: str | None = None
     """proof: a folder to make, owned by `uid`, mode 0700; None: no folder is made."""
     uid: int = 0
-    """proof: the uid and gid that the home folder belongs to (cell-run does the drop itself)."""
+    """proof: the uid and gid that the command runs as, and that the home folder belongs to."""
     tmp_bytes: int | None = None
     """Size limit of a fresh tmpfs on /tmp (mode 1777); None: /tmp of the root as it is."""
+    helpers: Path | None = None
+    """The folder with the compiled cell-run that the command is put under; None: the engine's own."""
+    keep: bool = False
+    """Where the command fails, keep what there is to look at (a container)."""
+
+
+@dataclass(frozen=True)
+class Ended(Outcome):
+    """What came of a job. `record`: what cell-run wrote of it, not yet trusted; empty where it wrote nothing."""
+
+    record: bytes = b""
+    kept: str | None = None
+    """A shell line that looks into what was kept of a failure."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,7 @@ class Engine(Protocol):
         *,
         timeout: float,
         log: Path | None = None,
-        pass_fds: tuple[int, ...] = (),
         capture_bytes: int = 65536,
-    ) -> Outcome:
-        """Run the job; at the time limit all it started is ended. Never raises for a failing command."""
+    ) -> Ended:
+        """Run the job under cell-run; at the time limit all it started is ended. Never raises for a failing command."""
         ...

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from py_portable.command import Outcome, run
 from py_portable.engines import ids, stage
-from py_portable.engines.base import EngineInfo, Job
-from py_portable.engines.guard import guarded
+from py_portable.engines.base import Ended, EngineInfo, Job
+from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
@@ -37,7 +37,7 @@ class Bubblewrap:
 
     def argv(self, job: Job) -> tuple[str, ...]:
         """The command line by hand; it shows the job's environment."""
-        return _argv(job, _setenv(job.env))
+        return _argv(supervised(job, self.helpers), _setenv(job.env))
 
     def run(
         self,
@@ -45,9 +45,8 @@ class Bubblewrap:
         *,
         timeout: float,
         log: Path | None = None,
-        pass_fds: tuple[int, ...] = (),
         capture_bytes: int = 65536,
-    ) -> Outcome:
+    ) -> Ended:
         """Run the job. Its environment travels through an fd, out of sight of logs and of `ps`."""
 
         def call(job: Job, timeout: float, fds: tuple[int, ...]) -> Outcome:
@@ -64,7 +63,7 @@ class Bubblewrap:
                     capture_bytes=capture_bytes,
                 )
 
-        return guarded(call, job, self.helpers, timeout, pass_fds)
+        return piped(call, job, self.helpers, timeout)
 
 
 def _program() -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from py_portable.command import Outcome, run
 from py_portable.engines import ids, stage
-from py_portable.engines.base import EngineInfo, Job
-from py_portable.engines.guard import guarded
+from py_portable.engines.base import Ended, EngineInfo, Job
+from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
 
 
@@ -30,7 +30,7 @@ class Chroot:
 
     def argv(self, job: Job) -> tuple[str, ...]:
         """The command line by hand; it shows the job's environment."""
-        return _argv(job, tuple(f"{name}={value}" for name, value in job.env.items()))
+        return _argv(supervised(job, self.helpers), _assignments(job))
 
     def run(
         self,
@@ -38,14 +38,13 @@ class Chroot:
         *,
         timeout: float,
         log: Path | None = None,
-        pass_fds: tuple[int, ...] = (),
         capture_bytes: int = 65536,
-    ) -> Outcome:
+    ) -> Ended:
         """Run the job; its environment is left out of the log."""
 
         def call(job: Job, timeout: float, fds: tuple[int, ...]) -> Outcome:
             return run(
-                self.argv(job),
+                _argv(job, _assignments(job)),
                 shown=_argv(job, tuple(f"{name}=..." for name in job.env)),
                 env=stage.environment(),
                 timeout=timeout,
@@ -54,7 +53,11 @@ class Chroot:
                 capture_bytes=capture_bytes,
             )
 
-        return guarded(call, job, self.helpers, timeout, pass_fds)
+        return piped(call, job, self.helpers, timeout)
+
+
+def _assignments(job: Job) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in job.env.items())
 
 
 def _argv(job: Job, assignments: tuple[str, ...]) -> tuple[str, ...]:

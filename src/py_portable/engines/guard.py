@@ -1,49 +1,148 @@
-"""A build under cell-run, so that nothing of it outlives its time limit, its end, or the caller.
+"""Every command runs under cell-run, so that nothing of it outlives its time limit, its end, or the caller.
 
 The signal that bubblewrap and unshare ask for at their parent's death comes too late for a parent that dies while
-they are still starting: what they started then runs on. cell-run watches a pipe instead.
+they are still starting: what they started then runs on. cell-run watches a pipe instead: that of its record, or,
+in a container, its stdin.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from py_portable.capture import Captured
 from py_portable.command import Outcome
-from py_portable.engines.base import Bind, Job
+from py_portable.engines.base import Bind, Ended, Job
 
 HELPERS = "/run/py-portable"
 """Where the folder with cell-run and canary is shown inside."""
 BACKSTOP_SECONDS = 10.0
 """How much longer an engine waits than cell-run, which ends everything at the time limit itself."""
+CHANNEL = ("--channel", "stdio")
+_MOST_BYTES = 4096
 
 Call = Callable[[Job, float, tuple[int, ...]], Outcome]
 
 
-def guarded(call: Call, job: Job, helpers: Path | None, timeout: float, fds: tuple[int, ...]) -> Outcome:
-    """`call(job, timeout, fds)`; a build is put under cell-run where `helpers` has a compiled one.
+def supervised(job: Job, helpers: Path | None, *words: str) -> Job:
+    """The job with cell-run before its command; `words` are more arguments of cell-run.
 
-    Its exit status is then the command's, or 128 + a signal's number, or 124 at the time limit; the file
-    descriptors `fds` do not reach it.
+    A proof becomes its ordinary user. A build without compiled helpers stays as it is.
     """
-    if job.profile == "proof" or helpers is None:
-        return call(job, timeout, fds)
+    folder = job.helpers or helpers
+    if folder is None:
+        return job
+    drop = ("--uid", str(job.uid), "--gid", str(job.uid)) if job.profile == "proof" else ()
+    return replace(
+        job,
+        argv=(f"{HELPERS}/cell-run", *drop, *words, "--", *job.argv),
+        binds=(*job.binds, Bind(folder, HELPERS)),
+    )
+
+
+def limit(seconds: float) -> tuple[str, str]:
+    """cell-run's words for a time limit."""
+    return "--limit-ms", str(max(1, round(seconds * 1000)))
+
+
+def piped(call: Call, job: Job, helpers: Path | None, timeout: float) -> Ended:
+    """`call(job, timeout, fds)` under cell-run, whose record comes through an inherited pipe.
+
+    The exit status is then the command's, or 128 + a signal's number, or 124 at the time limit.
+    """
+    if job.helpers is None and helpers is None:
+        return Ended(**vars(call(job, timeout, ())))
     reader, writer = os.pipe()
     try:
-        limit = str(max(1, round(timeout * 1000)))
-        words = (f"{HELPERS}/cell-run", "--record", str(writer), "--limit-ms", limit, "--")
-        kept = replace(job, argv=(*words, *job.argv), binds=(*job.binds, Bind(helpers, HELPERS)))
-        outcome = call(kept, timeout + BACKSTOP_SECONDS, (*fds, writer))
+        try:
+            kept = supervised(job, helpers, "--record", str(writer), *limit(timeout))
+            outcome = call(kept, timeout + BACKSTOP_SECONDS, (writer,))
+        finally:
+            os.close(writer)
+        # Not until its end: a process that escaped may hold the other side for ever.
         os.set_blocking(reader, False)
         try:
-            record = json.loads(os.read(reader, 4096))
-        except (BlockingIOError, ValueError):
-            return outcome
-        limited = isinstance(record, dict) and record.get("limit") is True
-        return replace(outcome, timed_out=outcome.timed_out or limited)
+            record = os.read(reader, _MOST_BYTES)
+        except BlockingIOError:
+            record = b""
+    finally:
+        os.close(reader)
+    return _ended(outcome, record)
+
+
+def spoken(
+    call: Callable[[Job, float, int], Outcome], job: Job, helpers: Path | None, timeout: float, *words: str
+) -> Ended:
+    """`call(job, timeout, stdin)` under cell-run, for an engine that no file descriptor passes through.
+
+    The environment travels on stdin, out of sight of the engine's records; the caller's end of that pipe is what
+    keeps the command alive. The record is what stderr holds behind a word that only cell-run was told. `words`:
+    more for cell-run.
+    """
+    secret = secrets.token_hex(16)
+    reader, writer = os.pipe()
+    try:
+        block = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in job.env.items())
+        told = f"{secret}\n{len(block)}\n".encode() + block
+        with os.fdopen(os.dup(writer), "wb") as stream:
+            _make_room(writer, len(told))
+            stream.write(told)
+        kept = replace(supervised(job, helpers, *CHANNEL, *limit(timeout), *words), env={})
+        outcome = call(kept, timeout + BACKSTOP_SECONDS, reader)
     finally:
         os.close(reader)
         os.close(writer)
+    stderr, record = split_record(outcome.stderr, secret)
+    if outcome.log:
+        _cut(outcome.log, secret)
+    return _ended(replace(outcome, stderr=stderr), record)
+
+
+def _make_room(pipe: int, size: int) -> None:
+    """Nobody reads yet: all of it has to fit into the pipe."""
+    if size > 1 << 16:
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+
+
+def split_record(stderr: Captured, secret: str) -> tuple[Captured, bytes]:
+    """stderr without the record, and the record (empty where there is none)."""
+    mark = f"\n{secret} ".encode()
+    data = stderr.data
+    at = data.rfind(mark)
+    if at < 0:
+        return stderr, b""
+    record, end, after = data[at + len(mark) :].partition(b"\n")
+    kept = data[:at] + after
+    return Captured(kept, b"", len(kept)), record + end
+
+
+def _cut(log: Path, secret: str) -> None:
+    """Take the record out of a log, whose last thing it is but for what the engine itself says."""
+    with log.open("r+b") as stream:
+        start = max(0, stream.seek(0, os.SEEK_END) - 2 * _MOST_BYTES)
+        stream.seek(start)
+        data = stream.read()
+        at = data.rfind(f"\n{secret} ".encode())
+        if at >= 0:
+            _, _, after = data[at + 1 :].partition(b"\n")
+            stream.seek(start + at)
+            stream.write(after)
+            stream.truncate()
+
+
+def _ended(outcome: Outcome, record: bytes) -> Ended:
+    limited = _told(record).get("limit") is True
+    return Ended(**{**vars(outcome), "timed_out": outcome.timed_out or limited}, record=record)
+
+
+def _told(record: bytes) -> Mapping[str, object]:
+    try:
+        told = json.loads(record)
+    except (ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}

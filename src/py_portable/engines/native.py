@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from py_portable.command import Outcome, run
-from py_portable.engines.base import Bind, EngineInfo, Job
-from py_portable.engines.guard import guarded
+from py_portable.engines.base import Bind, Ended, EngineInfo, Job
+from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
@@ -36,7 +36,7 @@ class Native:
     def argv(self, job: Job) -> tuple[str, ...]:
         """The command line by hand. What a bind would show elsewhere is named where it is."""
         assignments = (f"{name}={value}" for name, value in job.env.items())
-        return ("env", "-i", "-C", job.cwd, *assignments, *_at_home(job))
+        return ("env", "-i", "-C", job.cwd, *assignments, *_at_home(supervised(job, self.helpers)))
 
     def run(
         self,
@@ -44,9 +44,8 @@ class Native:
         *,
         timeout: float,
         log: Path | None = None,
-        pass_fds: tuple[int, ...] = (),
         capture_bytes: int = 65536,
-    ) -> Outcome:
+    ) -> Ended:
         """Run the job. Raises MachineError for a root other than /, which this engine cannot give."""
         if job.root.absolute() != ROOT:
             raise MachineError(
@@ -74,7 +73,7 @@ class Native:
                 if os.geteuid() == 0:
                     os.chown(home, job.uid, job.uid)
                 job = replace(job, env={**job.env, "HOME": str(home)})
-            return guarded(call, job, self.helpers, timeout, pass_fds)
+            return piped(call, job, self.helpers, timeout)
 
 
 def _within_reach(bind: Bind, stack: ExitStack) -> Bind:

@@ -9,15 +9,18 @@ from pathlib import Path
 from py_portable.engines.base import Engine, EngineInfo, Job
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
+from py_portable.engines.containers import docker, podman
 from py_portable.engines.native import Native
 from py_portable.errors import ConfigError, MachineError
 
 ENGINES: Mapping[str, Callable[[Path | None], Engine]] = {
     "bubblewrap": Bubblewrap,
+    "docker": docker,
+    "podman": podman,
     "chroot": Chroot,
     "native": Native,
 }
-AUTO = ("bubblewrap", "chroot")
+AUTO = ("bubblewrap", "docker", "podman", "chroot")
 """What `auto` tries, in this order. `native` isolates nothing, so it must be asked for."""
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from py_portable import native
 from py_portable.engines import ids
-from py_portable.engines.base import Bind, Engine, Job
+from py_portable.engines.base import Engine, Job
 from py_portable.engines.diagnose import Facts, cure
 from py_portable.engines.guard import HELPERS
 from py_portable.errors import MachineError
@@ -21,7 +21,11 @@ TMP_BYTES = 1 << 20
 _SECONDS = 20.0
 
 
-def trial(engine: Engine, helpers: Path | None) -> tuple[str, ...]:
+Diagnose = Callable[[str], tuple[str, str]]
+"""From what was said on stderr to the cause and the cure."""
+
+
+def trial(engine: Engine, helpers: Path | None, diagnose: Diagnose | None = None) -> tuple[str, ...]:
     """Start the canary with everything asked for at once; what it did not get, sorted (empty: all of it).
 
     Raises MachineError with the cause and the cure where nothing could be started.
@@ -30,14 +34,14 @@ def trial(engine: Engine, helpers: Path | None) -> tuple[str, ...]:
         with tempfile.TemporaryDirectory(prefix="py-portable-trial-") as name:
             Path(name).chmod(0o755)  # the ids of a mapped range must be able to look at it
             native.compile(Path(name))
-            return trial(engine, Path(name))
+            return trial(engine, Path(name), diagnose)
     job = Job(
         profile="proof",
         # Any folder will do: the static helpers need nothing of it.
         root=Path("/") if engine.name == "native" else helpers,
-        argv=(f"{HELPERS}/cell-run", "--uid", str(UID), "--gid", str(UID), "--", f"{HELPERS}/canary"),
+        argv=(f"{HELPERS}/canary",),
         env={"HOME": HOME},
-        binds=(Bind(helpers, HELPERS),),
+        helpers=helpers,
         home=HOME,
         uid=UID,
         tmp_bytes=TMP_BYTES,
@@ -45,7 +49,8 @@ def trial(engine: Engine, helpers: Path | None) -> tuple[str, ...]:
     outcome = engine.run(job, timeout=_SECONDS)
     seen = _parse(outcome.stdout.data) if outcome.ok else None
     if seen is None:
-        cause, mend = cure(Facts.gather(), outcome.stderr.text)
+        said = outcome.stderr.text
+        cause, mend = diagnose(said) if diagnose else cure(Facts.gather(), said)
         raise MachineError(f"{engine.name}: {cause}", hint=mend, tail=outcome.stderr.text)
     return lacks(seen)
 

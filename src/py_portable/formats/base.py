@@ -22,6 +22,11 @@ class House:
     place: str
     image: str
     interpreter: str
+    linkable: str | None
+    """The interpreter whose libpython is linked: another one of the same Python where `interpreter` has none.
+
+    None where the format does not say that it needs one.
+    """
     toolbox: str
     wheelhouse: str
     distribution: str | None
@@ -70,6 +75,8 @@ class Start:
 
 class Format(Protocol):
     name: str
+    needs_libpython: bool
+    """Whether its artifacts link a libpython: they are then made with `House.linkable`."""
     controls: frozenset[str]
     """The controls that can be built for it."""
 

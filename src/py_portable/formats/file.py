@@ -12,6 +12,7 @@ from py_portable.steps.graph import Step
 
 class File:
     name = "file"
+    needs_libpython = False
     controls: frozenset[str] = frozenset()
 
     def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:

@@ -24,10 +24,11 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 class _Nuitka:
     mode: Literal["standalone", "onefile"]
+    needs_libpython = True
     controls = frozenset(("built-too-new",))
 
     def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
-        assert house is not None
+        assert house is not None and house.linkable is not None
         options = artifact.options
         spec = {
             "distribution": house.distribution,
@@ -44,7 +45,7 @@ class _Nuitka:
                 name=f"artifact {artifact.name}",
                 action=compile_app,
                 params={"spec": spec, "env": dict(house.environment)},
-                needs=(house.interpreter, house.toolbox, house.wheelhouse),
+                needs=(house.linkable, house.toolbox, house.wheelhouse),
                 scripts=("build/nuitka.py",),
                 image=house.image,
             ),

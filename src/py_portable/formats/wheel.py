@@ -23,6 +23,7 @@ KIT = "/opt/kit"
 class Wheel:
     name = "wheel"
     controls: frozenset[str] = frozenset()
+    needs_libpython = False
 
     def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
         """The wheelhouse is there for the cells: the app's dependencies come out of it."""

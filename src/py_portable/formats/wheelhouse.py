@@ -20,6 +20,7 @@ KIT = "/opt/kit"
 
 class Wheelhouse:
     name = "wheelhouse"
+    needs_libpython = False
     controls: frozenset[str] = frozenset()
 
     def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from py_portable.images.debian import BootstrapSource, Release, find_release, releases
 from py_portable.images.host import host
 from py_portable.images.model import Image, Request, Source
-from py_portable.images.problems import ImageUnavailable
+from py_portable.images.problems import ImageUnavailable, SourceUnusable
 from py_portable.images.resolve import SOURCES, resolve
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Release",
     "Request",
     "Source",
+    "SourceUnusable",
     "find_release",
     "host",
     "releases",

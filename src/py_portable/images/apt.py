@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 from py_portable import command
 from py_portable.errors import MachineError
+from py_portable.images.problems import SourceUnusable
 
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _ALIASES = frozenset({"stable", "oldstable", "oldoldstable", "testing", "unstable", "sid"})
@@ -190,7 +192,12 @@ def _likeness(mirror: Mirror) -> int:
 
 
 def read(codenames: Iterable[str], *, timeout: float = 20) -> AptSetup:
-    """Read this machine's configuration. Raises MachineError where there is no apt."""
+    """Read this machine's configuration. Raises MachineError; SourceUnusable where there is no apt."""
+    if not shutil.which("apt-config"):
+        raise SourceUnusable(
+            "there is no apt on this machine: Debian images cannot be bootstrapped",
+            hint="use a machine with Debian or Ubuntu, or install skopeo: images then come from a registry",
+        )
     shown = command.check(
         ["apt-config", "dump"],
         what="reading apt's configuration",

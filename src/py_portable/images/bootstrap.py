@@ -13,7 +13,7 @@ from pathlib import Path
 
 from py_portable import command
 from py_portable.errors import MachineError, PortableError, StepError
-from py_portable.images import apt, problems
+from py_portable.images import apt, network, problems
 from py_portable.images.recipe import (
     BootstrapSpec,
     Mode,
@@ -46,9 +46,6 @@ _GUARD: Mapping[Mode, tuple[str, ...]] = {
     ),
     "unshare": _DIES_WITH_US,
 }
-_CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_SYSTEM_CA = Path("/etc/ssl/certs/ca-certificates.crt")
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Bootstrapped:
 def tool_version() -> str:
     """`mmdebstrap 1.3.5`. Raises MachineError where it is not installed."""
     if not shutil.which("mmdebstrap"):
-        raise MachineError(
+        raise problems.SourceUnusable(
             "mmdebstrap is not installed: Debian images cannot be bootstrapped",
             hint="run: py-portable doctor --fix   (or: apt-get install mmdebstrap)",
         )
@@ -94,11 +91,11 @@ def bootstrap(
     tool = tool_version()
     mode: Mode = "root" if os.geteuid() == 0 else "unshare"
     if setup.archive is None and not apt.DEBIAN_KEYRING.is_file():
-        raise MachineError(
+        raise problems.SourceUnusable(
             "this machine has no keys to check Debian's packages with",
             hint="run: py-portable doctor --fix   (or: apt-get install debian-archive-keyring)",
         )
-    ca_bundle = _ca_bundle(setup, environ)
+    ca_bundle = network.ca_bundle(setup, environ)
     with _place(prefix) as place:
         made = recipe(spec, setup, mode=mode, place=place, ca_bundle=ca_bundle)
         _write(made, place)
@@ -111,7 +108,7 @@ def bootstrap(
                 cwd=place,
             )
         finally:
-            _scrub(log)
+            network.scrub(log)
         if not outcome.ok:
             raise _failure(spec, outcome)
         try:
@@ -152,11 +149,9 @@ def _write(made: Recipe, place: Path) -> None:
 
 def _environment(environ: Mapping[str, str], spec: BootstrapSpec, place: Path) -> dict[str, str]:
     """What package scripts and `before` may see of the caller's environment: how to reach the network."""
-    kept = {name: value for name, value in environ.items() if name.lower() in _PROXY_VARIABLES}
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     return {
-        **kept,
-        "PATH": path,
+        **network.proxies(environ),
+        "PATH": network.PATH,
         "HOME": "/root",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
@@ -164,15 +159,6 @@ def _environment(environ: Mapping[str, str], spec: BootstrapSpec, place: Path) -
         "SOURCE_DATE_EPOCH": str(spec.epoch),
         "TMPDIR": str(place),
     }
-
-
-def _ca_bundle(setup: apt.AptSetup, environ: Mapping[str, str]) -> str | None:
-    named = (Path(environ[name]) for name in _CA_VARIABLES if environ.get(name))
-    candidates = [setup.ca_bundle, *named, _SYSTEM_CA]
-    for path in candidates:
-        if path is not None and path.is_file():
-            return path.read_text("utf-8", "replace")
-    return None
 
 
 @contextlib.contextmanager
@@ -195,15 +181,6 @@ def _place(prefix: tuple[str, ...]) -> Iterator[Path]:
 
 def _remove(folder: Path, prefix: tuple[str, ...]) -> None:
     command.run([*prefix, "rm", "-rf", "--one-file-system", "--", str(folder)], timeout=300)
-
-
-def _scrub(log: Path | None) -> None:
-    """apt writes a mirror's address as it was given it, login and all."""
-    with contextlib.suppress(FileNotFoundError):
-        if log is not None:
-            text = log.read_text("utf-8", "surrogateescape")
-            if (clean := hide(text)) != text:
-                log.write_text(clean, "utf-8", "surrogateescape")
 
 
 def _failure(spec: BootstrapSpec, outcome: command.Outcome) -> PortableError:

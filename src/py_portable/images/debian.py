@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import re
-import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,11 +14,11 @@ from py_portable.engines import ids
 from py_portable.errors import MachineError
 from py_portable.images import apt
 from py_portable.images.bootstrap import Bootstrapped, bootstrap
+from py_portable.images.entries import Entries, drift
 from py_portable.images.model import Image, Request
-from py_portable.images.names import Names
 from py_portable.images.packages import system_packages
 from py_portable.images.recipe import BootstrapSpec
-from py_portable.store import Entry, Store
+from py_portable.store import Store
 
 _NAME = re.compile(r"(?P<distribution>[a-z][a-z0-9._/-]*):(?P<release>[A-Za-z0-9._-]+)")
 
@@ -77,38 +73,8 @@ class BootstrapSource:
         assert release is not None
         packages = system_packages("apt", request.needs, request.packages)
         spec = BootstrapSpec(release.suite, packages, request.before, check_valid_until=release.valid_until)
-        entry = self._entry(spec, request, store, prefix)
-        found = str(entry.meta["identity"])
-        locked = request.locked_identity
-        return Image(
-            name=request.name,
-            root=entry.path / "root",
-            identity=found,
-            source="bootstrap",
-            glibc=str(entry.meta["glibc"]),
-            suite=release.suite,
-            packages=tuple((str(n), str(v), s) for n, v, s in entry.meta["packages"]),
-            drifted_from=locked if locked and locked != found else None,
-            key=entry.key,
-            log=entry.log,
-        )
-
-    def _entry(self, spec: BootstrapSpec, request: Request, store: Store, prefix: tuple[str, ...]) -> Entry:
-        names = Names(store.cache("images"))
-        wanted = f"fresh {time.time_ns()}" if request.fresh else request.locked_identity or "latest"
-        # An entry is filed under what was asked for, since what comes of it is known only when it is made.
-        # Names lead from an identity to the entry that happens to hold it.
-        if not request.fresh:
-            known = names.get(request.locked_identity or _recipe(spec, "latest"))
-            held = _held(known, request.locked_identity, store)
-            if held is not None:
-                return held
-
-        built = False
 
         def build(work: Path) -> Mapping[str, object]:
-            nonlocal built
-            built = True
             if not ids.available():
                 told = ids.detect()
                 raise MachineError(f"{request.name} cannot be bootstrapped: {told.reason}", hint=told.cure)
@@ -123,21 +89,17 @@ class BootstrapSource:
                 "packages": [list(package) for package in made.packages],
             }
 
-        entry = store.make(_recipe(spec, wanted), build, prefix=prefix)
-        made = str(entry.meta["identity"])
-        entry = _held(names.get(made), made, store) or entry
-        names.set(made, entry.key)
-        if built:
-            names.set(_recipe(spec, "latest"), entry.key)
-        return entry
-
-
-def _held(key: str | None, identity: str | None, store: Store) -> Entry | None:
-    """The entry of that key, if it is there and holds that identity (None: whichever)."""
-    entry = store.get(key) if key else None
-    return entry if entry is not None and identity in (None, entry.meta["identity"]) else None
-
-
-def _recipe(spec: BootstrapSpec, asked: str) -> str:
-    told = {"image": spec.told(), "machine": os.uname().machine, "asked": asked}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        entry = Entries(store, "images").get(spec.told(), request, build, prefix=prefix)
+        found = str(entry.meta["identity"])
+        return Image(
+            name=request.name,
+            root=entry.path / "root",
+            identity=found,
+            source="bootstrap",
+            glibc=str(entry.meta["glibc"]),
+            suite=release.suite,
+            packages=tuple((str(n), str(v), s) for n, v, s in entry.meta["packages"]),
+            drifted_from=drift(found, request),
+            key=entry.key,
+            log=entry.log,
+        )

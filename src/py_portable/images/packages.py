@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 
 from py_portable import resources
@@ -21,3 +21,20 @@ def system_packages(manager: str, needs: Iterable[str], packages: Iterable[str] 
     Raises KeyError for a need or a manager that resources/packages.toml does not know.
     """
     return tuple(sorted({*packages, *(name for need in needs for name in _table()[need][manager])}))
+
+
+def optional_packages(manager: str, needs: Iterable[str]) -> tuple[str, ...]:
+    """The names of what the needs want, and do without where the image's repositories do not have it."""
+    return tuple(sorted({name for need in needs for name in _table()[need].get(f"{manager}-optional", ())}))
+
+
+def programs() -> tuple[str, ...]:
+    """All programs that `provided` asks about, sorted."""
+    words = (word for told in _table()["programs"].values() for word in told)
+    return tuple(sorted({name for word in words for name in word.split("|")}))
+
+
+def provided(package: str, present: Collection[str]) -> bool:
+    """Whether the programs that the kit needs the package for are among those `present` on the PATH."""
+    told = _table()["programs"].get(package)
+    return bool(told) and all(any(name in present for name in word.split("|")) for word in told or ())

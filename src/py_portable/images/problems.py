@@ -1,4 +1,4 @@
-"""Why a bootstrap failed, in the user's words."""
+"""Why a bootstrap or a package manager failed, in the user's words."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class ImageUnavailable(PortableError):
     def reason(self) -> str:
         """One line, as it stands behind UNPROVEN."""
         return self.what.splitlines()[0]
+
+
+class SourceUnusable(MachineError):
+    """The source of images cannot work on this machine at all: another one that claims the name is asked."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ _PATTERNS = (
         MachineError,
         "the disk is full",
         "free some space (a root takes about 150 MB, twice that while it is made), or set TMPDIR and"
-        " PY_PORTABLE_STORE to a larger disk",
+        " PY_PORTABLE_STORE to a larger disk; what is added to an image is kept in memory meanwhile: half of the"
+        " machine's memory is the most",
     ),
     _pattern(
         r"^.*(?:newuidmap|newgidmap|/etc/sub[ug]id).*$",
@@ -67,6 +72,14 @@ _PATTERNS = (
         "the suite's signature cannot be checked with the keys of this machine",
         "install the distribution's keyring (package debian-archive-keyring), or a newer version of it",
     ),
+    # dnf, microdnf and yum; zypper; apk.
+    _pattern(
+        r"^.*(?:GPG check FAILED|Public key for .* is not installed|package .* is not signed|key import failed"
+        r"|Signature verification failed|signed with an unknown key|UNTRUSTED signature|BAD signature).*$",
+        MachineError,
+        "a signature cannot be checked with the keys in the image",
+        "use a newer image, whose keys are those of its repositories now",
+    ),
     _pattern(
         r"^.*Release file .*(?:is expired|not valid yet).*$",
         ImageUnavailable,
@@ -75,22 +88,30 @@ _PATTERNS = (
         ' Acquire::Check-Valid-Until "false" in the machine\'s apt configuration; else set the clock',
     ),
     _pattern(
-        r"^.*(?:certificate verif\w+ failed|certificate is NOT trusted|unknown issuer|certificate chain).*$",
+        r"^.*(?:certificate verif\w+ failed|certificate is NOT trusted|unknown issuer|certificate chain"
+        r"|SSL certificate problem|Curl error \((?:60|77)\)|certificate not trusted).*$",
         MachineError,
         "the mirror's TLS certificate is not trusted here",
-        "give apt the authority's certificate: Acquire::https::CAInfo in /etc/apt/apt.conf.d/",
+        "give apt the authority's certificate: Acquire::https::CAInfo in /etc/apt/apt.conf.d/; or name a bundle"
+        " that has it in SSL_CERT_FILE",
     ),
     _pattern(
         r"^.*(?:temporary failure resolving|could not resolve|could not connect|unable to connect"
-        r"|network is unreachable|connection (?:timed out|failed|refused)|failed to fetch .* (?:5\d\d|407|403) ).*$",
+        r"|network is unreachable|connection (?:timed out|failed|refused)|failed to fetch .* (?:5\d\d|407|403) "
+        r"|Curl error \((?:5|6|7|28|35|52|55|56)\)|Status code: (?:5\d\d|407|403) |Error code: HTTP response: 5"
+        r"|Timeout exceeded when accessing|Connection failed|temporary error \(try again later\)|DNS:? .*error"
+        r"|network error \(check Internet|network connection aborted|operation timed out).*$",
         ImageUnavailable,
         "the mirror cannot be reached",
-        "check the network and the proxy that apt is told to use (apt-config dump | grep -i proxy)",
+        "check the network and the proxy that apt is told to use (apt-config dump | grep -i proxy), or that the"
+        " variables http_proxy and https_proxy name",
     ),
     _pattern(
-        r"^.*(?:does not have a Release file|failed to fetch .* 404 ).*$",
+        r"^.*(?:does not have a Release file|failed to fetch .* 404 |Failed to download metadata for repo"
+        r"|Cannot (?:download|prepare|find a valid baseurl|retrieve) .*(?:repomd|mirrorlist|repo:|metadata)"
+        r"|Valid metadata not found|APKINDEX.*(?:No such file|not found)).*$",
         ImageUnavailable,
-        "the machine's mirror does not carry this suite",
+        "the mirror does not carry this suite",
         "old suites move to the archive of old releases: use a newer image, or a mirror that has it",
     ),
     _pattern(
@@ -101,29 +122,54 @@ _PATTERNS = (
     ),
 )
 _NO_PACKAGE = re.compile(
-    r"^E: (?:Unable to locate package|Couldn't find any package by (?:glob|regex)) '?([^'\s]+)'?",
+    r"^(?:E: (?:Unable to locate package|Couldn't find any package by (?:glob|regex)) '?([^'\s]+)'?"
+    r"|E: Package '(\S+)' has no installation candidate"
+    r"|.*(?:No match for argument|Unable to find a match): (\S+)"
+    r"|.*No package (?:matches )?'?([^'\s]+?)'? ?(?:available)?\.?"
+    r"|.*No provider of '([^']+)' found\.?|.*Package '([^']+)' not found\.?"
+    r"|\s+(\S+) \(no such package\):)\s*$",
     re.MULTILINE,
 )
-_NO_CANDIDATE = re.compile(r"^E: (?:Package '(\S+)' has no installation candidate)", re.MULTILINE)
-_UNMET = re.compile(r"^.*unmet dependencies.*$", re.MULTILINE)
+_UNMET = re.compile(
+    r"^.*(?:unmet dependencies|nothing provides|conflicting requests|unable to select packages).*$",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
-def explain(log: str, *, suite: str, known_packages: Callable[[], Iterable[str]] = tuple) -> Problem:
-    """The cause of a failed bootstrap, from the log's text; `known_packages` is asked for near names."""
-    missing = _NO_PACKAGE.search(log) or _NO_CANDIDATE.search(log)
-    if missing:
-        near = difflib.get_close_matches(missing[1], list(known_packages()), n=3, cutoff=0.75)
-        also = (
-            f"did you mean {' or '.join(near)}?" if near else "see the packages of the baseline in the config"
-        )
-        return Problem(StepError, f"{suite} has no package {missing[1]}", also)
+def explain(
+    log: str,
+    *,
+    suite: str,
+    known_packages: Callable[[], Iterable[str]] = tuple,
+    doing: str | None = None,
+    names_first: bool = True,
+) -> Problem:
+    """The cause of a failed bootstrap, from the log's text; `known_packages` is asked for near names.
+
+    `doing`: what failed, as a sentence begins with it. `names_first` is False where a package manager may say that
+    it knows no package because it reached no mirror.
+    """
+    missing = _no_package(log, suite, known_packages)
+    if missing and names_first:
+        return missing
+    doing, failed = (doing, doing) if doing else (f"bootstrap of {suite}", f"the bootstrap of {suite}")
     for pattern in _PATTERNS:
         found = pattern.expression.search(log)
         if found:
             line = hide(found[0].strip())[:300]
-            return Problem(pattern.error, f"bootstrap of {suite}: {pattern.what}: {line}", pattern.hint)
+            return Problem(pattern.error, f"{doing}: {pattern.what}: {line}", pattern.hint)
+    if missing:
+        return missing
     if _UNMET.search(log):
-        return Problem(
-            StepError, f"bootstrap of {suite}: packages do not fit together", "see the lines above"
-        )
-    return Problem(StepError, f"the bootstrap of {suite} failed", "the log has all of it")
+        return Problem(StepError, f"{doing}: packages do not fit together", "see the lines above")
+    return Problem(StepError, f"{failed} failed", "the log has all of it")
+
+
+def _no_package(log: str, suite: str, known_packages: Callable[[], Iterable[str]]) -> Problem | None:
+    found = _NO_PACKAGE.search(log)
+    if not found:
+        return None
+    name = next(word for word in found.groups() if word)
+    near = difflib.get_close_matches(name, list(known_packages()), n=3, cutoff=0.75)
+    also = f"did you mean {' or '.join(near)}?" if near else "see the packages of the baseline in the config"
+    return Problem(StepError, f"{suite} has no package {name}", also)

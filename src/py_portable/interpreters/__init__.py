@@ -1,1 +1,16 @@
-"""Interpreters by provider: each module gives the step that makes one, self-sufficient, at /opt/python."""
+"""Interpreters by provider: each module gives the steps that make one, self-sufficient, at /opt/python."""
+
+from __future__ import annotations
+
+from py_portable.interpreters.base import PREFIX, Libpython, Provider, Wanted
+from py_portable.interpreters.manylinux import Manylinux
+from py_portable.interpreters.source import Source
+from py_portable.interpreters.standalone import Standalone
+from py_portable.interpreters.system import System
+
+PROVIDERS: dict[str, Provider] = {made.name: made for made in (Source(), Manylinux(), Standalone(), System())}
+
+SOURCE = PROVIDERS["source"]
+"""What stands in where an artifact links a libpython and its provider's prefix has none."""
+
+__all__ = ["PREFIX", "PROVIDERS", "SOURCE", "Libpython", "Provider", "Wanted"]

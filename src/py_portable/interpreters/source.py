@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from py_portable.config import InterpreterChoice
 from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError
 from py_portable.fetch import Pin, fetch, pins
+from py_portable.interpreters.base import PREFIX, Libpython, Wanted
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
@@ -28,24 +30,34 @@ def pin(python: str) -> Pin:
     return known[python]
 
 
-def steps(python: str, *, baseline: str, image: str, tools: str, optimize: bool) -> tuple[Step, Step]:
-    """(fetch, compile): the second gives a prefix that is used at /opt/python."""
-    release = pin(python)
-    source = Step(
-        name=f"source cpython-{release.version}",
-        action=fetch_source,
-        params={"python": python, "sha256": release.sha256},
-        lane="io",
-    )
-    compiled = Step(
-        name=f"interpreter {python} ({baseline})",
-        action=compile_source,
-        params={"version": release.version, "optimize": optimize},
-        needs=(source.name, tools),
-        scripts=("build/cpython.sh", "build/self_sufficient.py"),
-        image=image,
-    )
-    return source, compiled
+class Source:
+    name = "source"
+    needs: tuple[str, ...] = ("cpython",)
+    libpython: Libpython | None = "static"
+
+    def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str]:
+        release = pin(python)
+        return f"cpython {python}", f"{release.version} sha256:{release.sha256}"
+
+    def steps(self, wanted: Wanted) -> tuple[Step, ...]:
+        """(fetch, compile). For the interpreter of another provider's house, it is named for what it is there."""
+        release = pin(wanted.python)
+        source = Step(
+            name=f"source cpython-{release.version}",
+            action=fetch_source,
+            params={"python": wanted.python, "sha256": release.sha256},
+            lane="io",
+        )
+        word = "" if wanted.choice.provider == self.name else " from source"
+        compiled = Step(
+            name=f"interpreter {wanted.python}{word} ({wanted.baseline})",
+            action=compile_source,
+            params={"version": release.version, "optimize": wanted.choice.optimize},
+            needs=(source.name, wanted.tools),
+            scripts=("build/cpython.sh", "build/self_sufficient.py"),
+            image=wanted.image,
+        )
+        return source, compiled
 
 
 def fetch_source(ctx: Context) -> None:
@@ -54,10 +66,15 @@ def fetch_source(ctx: Context) -> None:
 
 
 def compile_source(ctx: Context) -> Mapping[str, Any]:
-    prefix = Bind(ctx.out, "/opt/python", writable=True)
+    prefix = Bind(ctx.out, PREFIX, writable=True)
     source = Bind(ctx.need("source").path, "/in/source")
     tools = Bind(ctx.need("tools").path, "/in/tools")
     optimize = bool(ctx.params["optimize"])
     ctx.sandbox("build/cpython.sh", str(optimize).lower(), binds=(prefix, source), timeout=7200)
     ctx.sandbox("build/self_sufficient.py", binds=(prefix, tools))
-    return {"version": ctx.params["version"], "provider": "source", "optimized": optimize}
+    return {
+        "version": ctx.params["version"],
+        "provider": "source",
+        "optimized": optimize,
+        "libpython": "static",
+    }

@@ -1,7 +1,8 @@
 /*
  * cell-run: starts one app in a cell and writes down what came of it.
  *
- *   cell-run [--uid N --gid N] [--record FD] [--limit-ms N] -- PROGRAM [ARGUMENT...]
+ *   cell-run [--uid N --gid N] [--record FD | --channel stdio] [--limit-ms N] [--owner UID:GID --owned FOLDER...]
+ *            -- PROGRAM [ARGUMENT...]
  *
  * Static, no NSS, iconv or locale: it runs in any root file system, also in one that is empty.
  *
@@ -16,6 +17,12 @@
  * Without --uid nothing is dropped and no limit is set, and PROGRAM may be looked up in PATH: that is how a build
  * is kept in hand, which runs as root and is believed.
  *
+ * --channel stdio is for callers that can hand over no file descriptor (container engines). stdin then brings a word
+ * that the app cannot know, a line with the size of the environment, and the environment, NUL-terminated; when it
+ * ends, the caller has gone and everything is ended. The record goes to stderr, behind that word.
+ *
+ * --owned folders belong to --owner when all has ended, with everything in them: root in a container is root.
+ *
  * Own exit status: the app's; 128 + signal; 124 at the time limit; 125 when cell-run itself failed; 126 or 127
  * when the app's execve failed.
  */
@@ -24,6 +31,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -59,7 +67,7 @@ struct cap_data {
     uint32_t effective, permitted, inheritable;
 };
 
-enum { OWN_FAILURE = 125, GRACE_MS = 100, SWEEP_MS = 10000 };
+enum { OWN_FAILURE = 125, GRACE_MS = 100, SWEEP_MS = 10000, WORD = 32, MOST_OWNED = 32, MOST_ENV = 1 << 20 };
 
 /*
  * What the app's side tells over the pipe: "ran" without an error just before execve, then the step that failed,
@@ -83,6 +91,11 @@ struct result {
 };
 
 static int record_fd = -1;
+static int watch_fd = -1;
+static char word[WORD + 1];
+static const char *owned[MOST_OWNED];
+static int owned_count;
+static unsigned owner_uid, owner_gid;
 static bool wants_identity;
 static uid_t want_uid;
 static gid_t want_gid;
@@ -96,7 +109,7 @@ static int64_t now_ns(void)
 
 static void write_record(const struct result *r)
 {
-    char line[1024], exited[16] = "null", signalled[16] = "null";
+    char line[1024 + WORD], exited[16] = "null", signalled[16] = "null";
     bool ran = strcmp(r->trouble.stage, "ran") == 0;
 
     if (record_fd < 0)
@@ -106,10 +119,10 @@ static void write_record(const struct result *r)
     if (r->reached && WIFSIGNALED(r->status))
         snprintf(signalled, sizeof signalled, "%d", WTERMSIG(r->status));
     int size = snprintf(line, sizeof line,
-                        "{\"record\": 1, \"stage\": \"%s\", \"errno\": %d, \"reached\": %s, \"exec_errno\": %d, "
+                        "%s%s%s{\"record\": 1, \"stage\": \"%s\", \"errno\": %d, \"reached\": %s, \"exec_errno\": %d, "
                         "\"exited\": %s, \"signal\": %s, \"limit\": %s, \"wall_ns\": %lld, \"user_us\": %lld, "
                         "\"sys_us\": %lld, \"maxrss_kb\": %lld, \"left_behind\": %d}\n",
-                        r->trouble.stage, ran ? 0 : r->trouble.error, r->reached ? "true" : "false",
+                        *word ? "\n" : "", word, *word ? " " : "", r->trouble.stage, ran ? 0 : r->trouble.error, r->reached ? "true" : "false",
                         ran && !r->reached ? r->trouble.error : 0, exited, signalled,
                         r->limit ? "true" : "false", (long long)r->wall_ns, (long long)r->user_us,
                         (long long)r->sys_us, (long long)r->maxrss_kb, r->left_behind);
@@ -131,6 +144,21 @@ static _Noreturn void fail(const char *stage, int error)
     write_record(&r);
     dprintf(2, "cell-run: %s: %s\n", stage, strerror(error));
     _exit(OWN_FAILURE);
+}
+
+static int give_one(const char *path, const struct stat *seen, int kind, struct FTW *place)
+{
+    (void)kind, (void)place;
+    if (seen->st_uid != owner_uid && lchown(path, owner_uid, owner_gid) == 0 && (seen->st_mode & 06000) &&
+        S_ISREG(seen->st_mode))
+        chmod(path, seen->st_mode & 07777); /* lchown takes setuid and setgid away */
+    return 0;
+}
+
+static void give_away(void)
+{
+    for (int i = 0; i < owned_count; i++)
+        nftw(owned[i], give_one, 64, FTW_PHYS | FTW_MOUNT);
 }
 
 static long number(const char *text, long most)
@@ -161,19 +189,73 @@ static void close_span(unsigned first, unsigned last)
         close(fd);
 }
 
+static void read_fully(char *into, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = read(0, into, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            fail("channel", n < 0 ? errno : EPIPE);
+        into += n;
+        size -= n;
+    }
+}
+
+/* "WORD\nSIZE\nNAME=VALUE\0..." */
+static void open_channel(void)
+{
+    extern char **environ;
+    char told[WORD + 1], size_text[16];
+    read_fully(told, WORD + 1);
+    for (int i = 0; i < WORD; i++)
+        if (!isxdigit((unsigned char)told[i]))
+            fail("channel", EPROTO);
+    size_t at = 0;
+    for (;; at++) {
+        if (at == sizeof size_text)
+            fail("channel", EPROTO);
+        read_fully(size_text + at, 1);
+        if (size_text[at] == '\n')
+            break;
+    }
+    size_text[at] = 0;
+    size_t size = number(size_text, MOST_ENV), count = 0;
+    char *block = malloc(size + 1);
+    if (!block)
+        fail("channel", ENOMEM);
+    read_fully(block, size);
+    block[size] = 0;
+    for (size_t i = 0; i < size; i++)
+        count += block[i] == 0;
+    char **names = calloc(count + 1, sizeof *names);
+    if (!names)
+        fail("channel", ENOMEM);
+    for (size_t i = 0; i < count; i++, block += strlen(block) + 1)
+        names[i] = block;
+    environ = names;
+    if ((watch_fd = fcntl(0, F_DUPFD_CLOEXEC, 8)) < 0 || (record_fd = fcntl(2, F_DUPFD_CLOEXEC, 9)) < 0)
+        fail("channel", errno);
+    memcpy(word, told, WORD);
+}
+
 static void tidy_fds(void)
 {
-    if (record_fd >= 0) {
-        if (fcntl(record_fd, F_SETFD, FD_CLOEXEC) < 0) {
-            int error = errno;
-            record_fd = -1;
-            fail("record-fd", error);
-        }
-        close_span(3, record_fd - 1);
-        close_span(record_fd + 1, UINT_MAX);
-    } else {
-        close_span(3, UINT_MAX);
+    if (record_fd >= 0 && fcntl(record_fd, F_SETFD, FD_CLOEXEC) < 0) {
+        int error = errno;
+        record_fd = -1;
+        fail("record-fd", error);
     }
+    int low = watch_fd < record_fd ? watch_fd : record_fd, high = watch_fd < record_fd ? record_fd : watch_fd;
+    unsigned next = 3;
+    for (int i = 0; i < 2; i++) {
+        int kept = i ? high : low;
+        if (kept < 3)
+            continue;
+        close_span(next, kept - 1);
+        next = kept + 1;
+    }
+    close_span(next, UINT_MAX);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
         fail("dev-null", errno);
@@ -466,12 +548,15 @@ static void supervise(pid_t child, int pipe_fd, int64_t limit_ms, const sigset_t
             left = (struct timespec){ns / 1000000000, ns % 1000000000};
             patience = &left;
         }
-        struct pollfd watched[2] = {{open_pipe ? pipe_fd : -1, POLLIN, 0}, {record_fd, 0, 0}};
-        if (ppoll(watched, 2, patience, waiting) <= 0)
+        struct pollfd watched[3] = {
+            {open_pipe ? pipe_fd : -1, POLLIN, 0}, {record_fd, 0, 0}, {watch_fd, POLLIN, 0}};
+        char more;
+        if (ppoll(watched, 3, patience, waiting) <= 0)
             continue;
-        if (watched[1].revents & (POLLERR | POLLNVAL)) {
+        if ((watched[1].revents & (POLLERR | POLLNVAL)) || (watched[2].revents && read(watch_fd, &more, 1) <= 0)) {
             kill(child, SIGKILL);
             sweep();
+            give_away();
             _exit(OWN_FAILURE);
         }
         if (watched[0].revents)
@@ -483,6 +568,8 @@ int main(int argc, char **argv)
 {
     bool has_uid = false, has_gid = false;
     int64_t limit_ms = 0;
+    bool channel = false, has_owner = false;
+    char after;
     int at = 1;
     for (; at < argc && strcmp(argv[at], "--") != 0; at += 2) {
         if (at + 1 >= argc)
@@ -500,16 +587,26 @@ int main(int argc, char **argv)
             record_fd = number(value, 65535);
             if (record_fd <= 2)
                 fail("arguments", EINVAL);
+        } else if (strcmp(argv[at], "--channel") == 0 && strcmp(value, "stdio") == 0) {
+            channel = true;
+        } else if (strcmp(argv[at], "--owner") == 0 && sscanf(value, "%u:%u%c", &owner_uid, &owner_gid, &after) == 2) {
+            has_owner = true;
+        } else if (strcmp(argv[at], "--owned") == 0 && owned_count < MOST_OWNED && value[0] == '/') {
+            owned[owned_count++] = value;
         } else {
             fail("arguments", EINVAL);
         }
     }
+    if ((channel && record_fd >= 0) || (owned_count && !has_owner))
+        fail("arguments", EINVAL);
     if (at + 1 >= argc || has_uid != has_gid || (has_uid && argv[at + 1][0] != '/'))
         fail("arguments", EINVAL);
     wants_identity = has_uid;
 
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         fail("not-dumpable", errno);
+    if (channel)
+        open_channel();
     tidy_fds();
     umask(022);
     if (wants_identity) {
@@ -548,6 +645,7 @@ int main(int argc, char **argv)
     if (!r.limit)
         r.left_behind = leftovers();
     sweep();
+    give_away();
     write_record(&r);
     if (strcmp(r.trouble.stage, "ran") != 0)
         dprintf(2, "cell-run: %s: %s\n", r.trouble.stage, strerror(r.trouble.error));

@@ -13,7 +13,7 @@ from py_portable.config import Artifact, Config
 from py_portable.config.glibc import known_glibc, version_key
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, House
-from py_portable.interpreters import source as interpreter_source
+from py_portable.interpreters import PROVIDERS, SOURCE, Wanted
 from py_portable.lock.model import Lock
 from py_portable.lock.source import distribution_name
 from py_portable.steps.graph import ImageNode, Node, Step
@@ -110,16 +110,14 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         baseline.before,
         locked=lock.images.get(name),
         origin=lock.origins.get(baseline.image),
-        needs=("compilers", "cpython"),
+        needs=_needs(config, baseline.name),
     )
     fetched = tools.fetch_step(place, aim)
-    interpreter = interpreter_source.steps(
-        artifact.python,
-        baseline=baseline.name,
-        image=image.name,
-        tools=fetched.name,
-        optimize=config.interpreter.optimize,
-    )
+    provider = PROVIDERS[config.interpreter.provider]
+    wanted = Wanted(config.interpreter, artifact.python, baseline.name, image.name, fetched.name)
+    interpreter = provider.steps(wanted)
+    linkable = _to_link(config, artifact)
+    compiled = SOURCE.steps(wanted) if linkable else interpreter
     toolbox = tools.install_step(
         place, fetched=fetched.name, interpreter=interpreter[-1].name, image=image.name
     )
@@ -134,12 +132,13 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         environment=config.build.env,
         use=_given(config, baseline.name, artifact.python),
     )
-    made: list[Node] = [image, fetched, *interpreter, toolbox, *wheels]
+    made: list[Node] = [image, fetched, *interpreter, *compiled, toolbox, *wheels]
     nodes |= {node.name: node for node in made}
     return House(
         place=place,
         image=image.name,
         interpreter=interpreter[-1].name,
+        linkable=compiled[-1].name if FORMATS[artifact.format].needs_libpython else None,
         toolbox=toolbox.name,
         wheelhouse=wheels[-1].name,
         distribution=app_name(config),
@@ -147,6 +146,35 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         entry_point=config.app.entry_point,
         environment=config.build.env,
     )
+
+
+def _to_link(config: Config, artifact: Artifact) -> bool:
+    """Whether it takes an interpreter from source to link beside the one that its wheels are compiled for."""
+    return FORMATS[artifact.format].needs_libpython and not PROVIDERS[config.interpreter.provider].libpython
+
+
+def _needs(config: Config, baseline: str) -> tuple[str, ...]:
+    """What the kit needs in a baseline: the same whichever of its artifacts are asked for, so one image."""
+    needs = ["compilers", *PROVIDERS[config.interpreter.provider].needs]
+    if any(_to_link(config, a) for a in config.artifacts.values() if a.baseline == baseline):
+        needs += SOURCE.needs
+    return tuple(dict.fromkeys(needs))
+
+
+def interpreter_pins(config: Config) -> dict[str, str]:
+    """What the lock says of the interpreters: name -> version and digest. Raises ConfigError where there is none."""
+    found: dict[str, str] = {}
+    for artifact in config.artifacts.values():
+        if not (artifact.baseline and artifact.python):
+            continue
+        providers = [
+            PROVIDERS[config.interpreter.provider],
+            *([SOURCE] if _to_link(config, artifact) else []),
+        ]
+        for provider in providers:
+            pin = provider.pin(config.interpreter, artifact.python)
+            found |= [pin] if pin else []
+    return found
 
 
 def _given(config: Config, baseline: str, python: str) -> given.Given | None:

@@ -21,7 +21,7 @@ from py_portable.prove.canary import Observation, observe
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.prove.judge import Finding, corroborate, judge, look
 from py_portable.prove.memory import Memory
-from py_portable.prove.start import start
+from py_portable.prove.start import Started, start
 from py_portable.store import Store
 
 PARTIAL_ENGINES = ("chroot", "native")
@@ -64,6 +64,8 @@ class Bench:
     store: Store
     cpu_flags: str
     logs: Path
+    keep: bool = False
+    """Whether an engine keeps what there is to look at of a cell that failed."""
 
 
 Tell = Callable[[CellResult], None]
@@ -253,6 +255,7 @@ def _start(
         bench.helpers,
         cell.smoke.timeout,
         capture_bytes=CAPTURE_BYTES,
+        keep=bench.keep,
     )
     record = started.record
     result = replace(
@@ -260,7 +263,7 @@ def _start(
         stdout_tail=started.stdout.text[-TAIL_CHARS:],
         stderr_tail=started.stderr.text[-TAIL_CHARS:],
         # An installation is thrown away with the run: its start cannot be repeated as it stands.
-        reproduce=None if cell.start.install else started.reproduce,
+        reproduce=None if cell.start.install else _by_hand(started),
         when=now(),
     )
     if record is None or not record.called:
@@ -285,6 +288,11 @@ def _start(
     )
     memory.keep(result)
     return result
+
+
+def _by_hand(started: Started) -> str:
+    """The command line that starts the cell again; a shell takes what was kept for a comment."""
+    return f"{started.reproduce} # kept: {started.kept}" if started.kept else started.reproduce
 
 
 def finding_of_install(failure: str) -> Finding:

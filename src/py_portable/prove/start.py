@@ -9,10 +9,9 @@ from pathlib import Path
 
 from py_portable.capture import Captured
 from py_portable.engines.base import Bind, Engine, Job
-from py_portable.engines.guard import BACKSTOP_SECONDS, HELPERS
 from py_portable.engines.select import reproduce
 from py_portable.prove.conditions import HOSTNAME, Condition
-from py_portable.prove.record import MOST_BYTES, Record, RecordError, parse
+from py_portable.prove.record import Record, RecordError, parse
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,8 @@ class Started:
     timed_out: bool
     seconds: float
     reproduce: str
+    kept: str | None = None
+    """A shell line that looks into what was kept of a failure."""
 
 
 def job(
@@ -39,28 +40,24 @@ def job(
     binds: Sequence[Bind],
     helpers: Path,
     *,
-    record_fd: int | None = None,
-    timeout: float | None = None,
+    keep: bool = False,
 ) -> Job:
     """What the engine is asked for: `argv`, whose first word is an absolute path inside the image."""
     if not argv or not argv[0].startswith("/"):
         raise ValueError(f"not an absolute path inside the image: {list(argv)[:1]}")
-    words = [f"{HELPERS}/cell-run", "--uid", str(condition.uid), "--gid", str(condition.uid)]
-    if record_fd is not None:
-        words += ["--record", str(record_fd)]
-    if timeout is not None:
-        words += ["--limit-ms", str(max(1, round(timeout * 1000)))]
     return Job(
         profile="proof",
         root=root,
-        argv=(*words, "--", *argv),
+        argv=tuple(argv),
         env=condition.env,
-        binds=(*binds, Bind(helpers, HELPERS)),
+        binds=tuple(binds),
         root_access=condition.root_access,
         hostname=HOSTNAME,
         home=condition.home,
         uid=condition.uid,
         tmp_bytes=condition.tmp_bytes,
+        helpers=helpers,
+        keep=keep,
     )
 
 
@@ -75,30 +72,18 @@ def start(
     log: Path | None = None,
     *,
     capture_bytes: int = 65536,
+    keep: bool = False,
 ) -> Started:
     """Start `argv` once, at most `timeout` seconds long; whatever it leaves running is ended.
 
     `helpers` is the folder with the compiled cell-run and canary. A failing, hanging or missing app is no
     error; raises MachineError only where the engine itself cannot be started.
     """
-    reader, writer = os.pipe()
-    try:
-        try:
-            outcome = engine.run(
-                job(root, condition, argv, binds, helpers, record_fd=writer, timeout=timeout),
-                timeout=timeout + BACKSTOP_SECONDS,
-                log=log,
-                pass_fds=(writer,),
-                capture_bytes=capture_bytes,
-            )
-        finally:
-            os.close(writer)
-        data = _read(reader)
-    finally:
-        os.close(reader)
+    asked = job(root, condition, argv, binds, helpers, keep=keep)
+    outcome = engine.run(asked, timeout=timeout, log=log, capture_bytes=capture_bytes)
     record, trouble = None, None
     try:
-        record = parse(data)
+        record = parse(outcome.record)
     except RecordError as problem:
         said = outcome.stderr.text.strip().splitlines()
         trouble = f"{problem}; {engine.name} said: {said[-1]}" if said else str(problem)
@@ -111,14 +96,6 @@ def start(
         outcome.stderr,
         outcome.timed_out or (record is not None and record.limit),
         outcome.seconds,
-        reproduce(engine, job(root, condition, argv, binds, helpers)),
+        reproduce(engine, asked),
+        outcome.kept,
     )
-
-
-def _read(reader: int) -> bytes:
-    """What is in the pipe now. Not until its end: a process that escaped may hold the other side for ever."""
-    os.set_blocking(reader, False)
-    try:
-        return os.read(reader, MOST_BYTES + 1)
-    except BlockingIOError:
-        return b""

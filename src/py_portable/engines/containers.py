@@ -1,0 +1,230 @@
+"""docker and podman, through their command lines: the engines of most machines and CI runners.
+
+A root file system is brought into the daemon once; each job is one container, gone when the job ends. Nothing
+but words, stdin, stdout and stderr passes between here and there, so a daemon on another machine will do.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import secrets
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from py_portable.capture import Captured
+from py_portable.command import Outcome, run
+from py_portable.engines import carry, daemon, owner
+from py_portable.engines.base import Bind, Ended, EngineInfo, Job
+from py_portable.engines.bubblewrap import BUILD_CAPS, PROOF_CAPS, SHM_BYTES
+from py_portable.engines.guard import spoken, supervised
+from py_portable.engines.stage import PROOF_BYTES
+from py_portable.engines.trial import trial
+from py_portable.errors import MachineError
+
+RUN_LABEL = "py-portable.run"
+_RUN = secrets.token_hex(8)
+
+Way = Literal["shown", "carried"]
+"""How files get inside: bound, where the daemon sees the caller's paths, else copied in and out."""
+
+
+@dataclass(frozen=True)
+class Containers:
+    """`helpers`: a folder with the compiled cell-run and canary; without it a probe compiles them."""
+
+    name: str
+    helpers: Path | None = None
+
+    def probe(self) -> EngineInfo:
+        """Start the canary. Raises MachineError, whose hint is the cure."""
+        found = daemon.find(self.name)
+        daemon.sweep(self.name)
+        lacks = trial(self, self.helpers, diagnose=self._diagnose)
+        return EngineInfo(self.name, found.version, "partial" if lacks else "full", lacks)
+
+    def _diagnose(self, said: str) -> tuple[str, str]:
+        last = said.strip().splitlines()[-1] if said.strip() else "nothing was said"
+        if "CAP_SYS_RESOURCE" in said or "setrlimit" in said.lower() or "oom_score_adj" in said:
+            return (
+                f"this machine lets it start no container: {last}",
+                "run it where it may, or use --engine bubblewrap",
+            )
+        return f"the canary did not start: {last}", f"look at: {self.name} run --rm hello-world"
+
+    def argv(self, job: Job) -> tuple[str, ...]:
+        """The command line by hand; it shows the job's environment."""
+        kept = supervised(job, self.helpers)
+        return (self.name, "run", "--rm", *_words(kept, daemon.image_of(job.root, _home(job)), kept.binds))
+
+    def run(
+        self,
+        job: Job,
+        *,
+        timeout: float,
+        log: Path | None = None,
+        capture_bytes: int = 65536,
+    ) -> Ended:
+        """Run the job in a container of its own, which is gone afterwards."""
+        if job.helpers is None and self.helpers is None:
+            raise ValueError("a container needs the compiled helpers")
+        try:
+            found = daemon.find(self.name)
+            image = daemon.bring(self.name, job.root, _home(job))
+            carried = self._way(found, job) == "carried"
+        except MachineError as problem:
+            return _refused((self.name, "run"), problem, log)
+        name = f"py-portable-{os.getpid()}-{secrets.token_hex(4)}"
+        labels = (f"{RUN_LABEL}={_RUN}", f"{owner.LABEL}={owner.mine()}")
+        marks = ("--name", name, *(word for label in labels for word in ("--label", label)))
+
+        def call(job: Job, timeout: float, stdin: int) -> Outcome:
+            with ExitStack() as stack:
+                if not job.keep:
+                    stack.callback(daemon.remove, self.name, name)
+                if carried:
+                    outcome = self._carried(job, name, marks, image, timeout, log, stdin, capture_bytes)
+                else:
+                    words = (self.name, "run", *(() if job.keep else ("--rm",)), "--interactive", *marks)
+                    outcome = run(
+                        (*words, *_words(job, image, job.binds)),
+                        timeout=timeout,
+                        log=log,
+                        stdin=stdin,
+                        capture_bytes=capture_bytes,
+                    )
+                    if outcome.ok and not job.keep:
+                        stack.pop_all()  # --rm has done it
+                return outcome
+
+        given = () if carried else _given(found, job)
+        try:
+            ended = spoken(call, job, self.helpers, timeout, *given)
+        except MachineError as problem:
+            return _refused((self.name, "create"), problem, log)
+        return self._settled(ended, job, name)
+
+    def _way(self, found: daemon.Daemon, job: Job) -> Way:
+        helpers = job.helpers or self.helpers
+        assert helpers is not None
+        seen = carry.sees(self.name, daemon.bring(self.name, helpers), helpers)
+        # What root of a mapped range writes would be nobody's here.
+        foreign = found.rootless and found.program == "docker" and any(bind.writable for bind in job.binds)
+        return "shown" if seen and not foreign else "carried"
+
+    def _carried(
+        self,
+        job: Job,
+        name: str,
+        marks: tuple[str, ...],
+        image: str,
+        timeout: float,
+        log: Path | None,
+        stdin: int,
+        capture_bytes: int,
+    ) -> Outcome:
+        """Copy the binds in, start, and copy the writable ones out again."""
+        with ExitStack() as stack:
+            if job.root_access == "read-only":
+                # A read-only container takes no copies: they become part of an image of its own.
+                filled = carry.filled_image(
+                    self.name, image, name, f"{daemon.REPOSITORY}:{name}", job.binds, marks[2:]
+                )
+                stack.callback(carry.remove_image, self.name, filled)
+                carry.create(self.name, name, (*marks, *_words(job, filled, ())))
+            else:
+                carry.create(self.name, name, (*marks, *_words(job, image, ())))
+                carry.copy_in(self.name, name, job.binds)
+            outcome = run(
+                [self.name, "start", "--attach", "--interactive", name],
+                timeout=timeout,
+                log=log,
+                stdin=stdin,
+                capture_bytes=capture_bytes,
+            )
+            for bind in job.binds:
+                if bind.writable:
+                    carry.copy_out(self.name, name, bind)
+            return outcome
+
+    def _settled(self, ended: Ended, job: Job, name: str) -> Ended:
+        """Keep the container of a failure where that was asked for, and remove any other."""
+        if not job.keep:
+            return ended
+        if ended.ok or not ended.record:
+            daemon.remove(self.name, name)
+            return ended
+        kept = f"{daemon.KEPT_PREFIX}{name.removeprefix('py-portable-')}"
+        run([self.name, "rename", name, kept], timeout=60)
+        look = f"{self.name} commit {kept} {kept} && {self.name} run --rm -it --entrypoint /bin/sh {kept}"
+        return replace(ended, kept=look)
+
+
+def docker(helpers: Path | None) -> Containers:
+    return Containers("docker", helpers)
+
+
+def podman(helpers: Path | None) -> Containers:
+    return Containers("podman", helpers)
+
+
+def _refused(argv: tuple[str, ...], problem: MachineError, log: Path | None) -> Ended:
+    """A job that the daemon could not be given: one image must not end the cells of all the others."""
+    said = f"{problem.what}\n{problem.tail or ''}".encode()
+    if log:
+        with log.open("ab") as stream:
+            stream.write(said)
+    return Ended(argv, 125, False, 0.0, Captured(b"", b"", 0), Captured(said, b"", len(said)), log)
+
+
+def _home(job: Job) -> daemon.Home | None:
+    return daemon.Home(job.home, job.uid) if job.home is not None else None
+
+
+def _given(found: daemon.Daemon, job: Job) -> tuple[str, ...]:
+    """cell-run's words that make what a build wrote the caller's: root inside is root outside."""
+    uid = os.geteuid()
+    if uid == 0 or found.rootless or job.profile == "proof":
+        return ()
+    targets = [bind.target for bind in job.binds if bind.writable]
+    if not targets:
+        return ()
+    return ("--owner", f"{uid}:{os.getegid()}", *(word for target in targets for word in ("--owned", target)))
+
+
+def _words(job: Job, image: str, binds: tuple[Bind, ...]) -> tuple[str, ...]:
+    """What follows `run` and the container's name. Pure."""
+    caps = PROOF_CAPS if job.profile == "proof" else BUILD_CAPS
+    program, *arguments = job.argv
+    return (
+        *("--pull", "never", "--log-driver", "none", "--user", "0:0", "--workdir", job.cwd),
+        *("--network", "host" if job.network else "none", "--hostname", job.hostname),
+        *("--cap-drop", "ALL", *(word for cap in caps for word in ("--cap-add", cap))),
+        *("--security-opt", "no-new-privileges", "--shm-size", str(SHM_BYTES)),
+        *(("--read-only",) if job.root_access == "read-only" else ()),
+        *_tmpfs(job),
+        *(word for bind in binds for word in ("--mount", mount(bind))),
+        *(word for name, value in job.env.items() for word in ("--env", f"{name}={value}")),
+        *("--entrypoint", program, image, *arguments),
+    )
+
+
+def _tmpfs(job: Job) -> tuple[str, ...]:
+    if any(bind.target == "/tmp" for bind in job.binds):
+        return ()
+    most = job.tmp_bytes if job.tmp_bytes is not None else PROOF_BYTES if job.profile == "proof" else None
+    size = "" if most is None else f"size={most},"
+    return ("--tmpfs", f"/tmp:rw,exec,nosuid,nodev,{size}mode=1777")
+
+
+def mount(bind: Bind) -> str:
+    """The value of --mount: one line of CSV, so that no character of a path means anything."""
+    fields = ["type=bind", f"source={bind.source.absolute()}", f"target={bind.target}"]
+    if not bind.writable:
+        fields.append("readonly")
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()

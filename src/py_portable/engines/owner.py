@@ -1,0 +1,38 @@
+"""Who made a container: a label that tells a later run whether its owner still lives."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+LABEL = "py-portable.owner"
+
+
+def mine() -> str:
+    """This process: the boot, the process namespace, the pid and when it started."""
+    pid = os.getpid()
+    return f"{_place()}:{pid}:{_started(pid)}"
+
+
+def is_dead(label: str) -> bool:
+    """Whether the label's process has ended. False where that cannot be seen from here (another machine)."""
+    place, _, rest = label.partition(":")
+    pid, _, started = rest.partition(":")
+    if place != _place() or not pid.isdigit():
+        return False
+    return _started(int(pid)) != started
+
+
+def _place() -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
+
+
+def _started(pid: int) -> str:
+    """The process's start in clock ticks since the boot (proc(5), stat, field 22); empty where it is gone."""
+    try:
+        # The name stands in brackets and may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
+    except (OSError, IndexError):
+        return ""

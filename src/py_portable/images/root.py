@@ -1,0 +1,93 @@
+"""An image's layers as a root file system in the store, whichever way they came here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from py_portable.engines import ids
+from py_portable.errors import MachineError, PortableError
+from py_portable.images import libc
+from py_portable.images.derive import derive
+from py_portable.images.layers import Layer, unpack
+from py_portable.images.manifest import Platform
+from py_portable.images.model import Image, Request
+from py_portable.images.pull import Content
+from py_portable.store import Entry, Store
+
+UNPACK_SECONDS = 1800.0
+_FORM = 1
+"""Raise it where a digest gives another root than before: roots in stores are then made anew."""
+
+
+def key(identity: str, platform: Platform) -> str:
+    """Where the root of an image is kept: names and ways to get it do not enter."""
+    told = {"image": identity, "platform": [platform.architecture, *platform.variants], "form": _FORM}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def keep(
+    store: Store,
+    prefix: tuple[str, ...],
+    name: str,
+    identity: str,
+    platform: Platform,
+    fetch: Callable[[Path, Path], Content],
+) -> Entry:
+    """The entry with the root of that identity. Where there is none, `fetch(room, log)` gets the layers into the
+    empty folder `room`, and they are unpacked. What fails on the way leaves nothing in the store.
+    """
+
+    def build(work: Path) -> Mapping[str, object]:
+        if not ids.available():
+            told = ids.detect()
+            raise MachineError(f"{name} cannot be unpacked: {told.reason}", hint=told.cure)
+        room, root, log = work / "room", work / "out" / "root", work / "log"
+        room.mkdir()
+        content = fetch(room, log)
+        root.mkdir()
+        layers = [Layer(piece.path, piece.digest, piece.media_type) for piece in content.layers]
+        try:
+            unpack(layers, root, prefix=prefix, log=log, timeout=UNPACK_SECONDS)
+        except PortableError as problem:
+            problem.what = f"{name}: {problem.what}"
+            raise
+        return {
+            "identity": identity,
+            "glibc": libc.glibc(root),
+            "suite": libc.debian_suite(root),
+            "env": dict(content.config.env),
+            "arch": content.config.architecture,
+        }
+
+    return store.make(key(identity, platform), build, prefix=prefix)
+
+
+def image(
+    request: Request, entry: Entry, source: Literal["registry", "archive"], *, origin: str | None
+) -> Image:
+    """The plain image that an entry of `keep` holds."""
+    identity = str(entry.meta["identity"])
+    locked = request.locked_identity if request.plain else None
+    glibc, suite = entry.meta["glibc"], entry.meta["suite"]
+    return Image(
+        name=request.name,
+        root=entry.path / "root",
+        identity=identity,
+        source=source,
+        glibc=None if glibc is None else str(glibc),
+        suite=None if suite is None else str(suite),
+        drifted_from=locked if locked and locked != identity else None,
+        key=entry.key,
+        log=entry.log,
+        env={str(name): str(value) for name, value in entry.meta["env"].items()},
+        origin=origin,
+    )
+
+
+def finished(base: Image, request: Request, store: Store, prefix: tuple[str, ...]) -> Image:
+    """`base` with what the request adds to it. Raises what `derive` raises."""
+    return base if request.plain else derive(base, request, store, prefix)

@@ -1,0 +1,82 @@
+"""What every interpreter goes through that we did not compile: made self-sufficient, ours in its paths, and known."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from py_portable.elf import measure
+from py_portable.engines.base import Bind
+from py_portable.errors import StepError
+from py_portable.interpreters.base import PREFIX
+from py_portable.steps.context import Context
+
+SCRIPTS = ("build/self_sufficient.py", "build/settle.py")
+MAX_TOLD = 1 << 16
+_VERSION = re.compile(r"3\.[0-9]{1,3}\.[0-9]{1,3}")
+
+
+def settle(ctx: Context, provider: str, python: str, *, origin: str) -> Mapping[str, Any]:
+    """Work on the prefix in the step's out folder; returns the step's meta.
+
+    `origin` says in messages where it comes from. Raises StepError where it is not the CPython `python`,
+    BuildFailed where it can't be made to stand alone.
+    """
+    prefix = Bind(ctx.out, PREFIX, writable=True)
+    tools = Bind(ctx.need("tools").path, "/in/tools")
+    ctx.sandbox("build/self_sufficient.py", "--leave-out", binds=(prefix, tools))
+    ctx.sandbox("build/settle.py", python, binds=(prefix,))
+    told, brought = _told(ctx, "interpreter.json"), _told(ctx, "brought.json")
+    check(told, python, origin)
+    return {
+        "version": told["version"],
+        "provider": provider,
+        "libpython": told["libpython"],
+        "lacks": told["lacks"],
+        "brought": brought["brought"],
+        "left_out": brought["left_out"],
+        "measured_floor": measure(ctx.out).floor,
+    }
+
+
+def check(told: Mapping[str, Any], python: str, origin: str) -> None:
+    """Raises StepError where what an interpreter says of itself is not the CPython `python`."""
+    version = str(told["version"])
+    if told["implementation"] != "cpython" or told["free_threaded"] or not _VERSION.fullmatch(version):
+        kind = "free-threaded" if told["free_threaded"] else told["implementation"]
+        raise StepError(
+            f"{origin} is {kind} {version!r}; only CPython with its global lock is used",
+            hint="choose another archive, or interpreter.provider: source",
+        )
+    if version.rpartition(".")[0] != python:
+        raise StepError(
+            f"{origin} is Python {version}, and {python} is asked for",
+            hint=f'say python: "{version.rpartition(".")[0]}", or name what has {python}',
+        )
+
+
+def there(ctx: Context) -> list[str]:
+    """The lines that a script left in /build/there. Raises StepError where it left none."""
+    text = read(ctx.work / "sandbox" / "there")
+    return [line for line in text.splitlines() if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", line)][:100]
+
+
+def _told(ctx: Context, name: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(read(ctx.work / "sandbox" / name)))
+    except ValueError as problem:
+        raise StepError(f"the interpreter did not say what it is: {problem}") from None
+
+
+def read(path: Path) -> str:
+    """What a program of an image wrote: no link is followed, and only so much is read. Raises StepError."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as problem:
+        raise StepError(f"the interpreter did not say what it is: {problem.strerror}") from None
+    with os.fdopen(fd, encoding="utf-8", errors="replace") as stream:
+        return stream.read(MAX_TOLD)

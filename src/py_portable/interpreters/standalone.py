@@ -1,0 +1,111 @@
+"""python-build-standalone archives: the config names one for each Python, by address and sha256, or by path.
+
+Their layouts are documented at https://gregoryszorc.com/docs/python-build-standalone/main/distributions.html:
+`install_only` has the prefix as `python/`, a full archive as `python/install/` beside `python/PYTHON.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from py_portable.config import Archive, InterpreterChoice
+from py_portable.config.glibc import version_key
+from py_portable.elf import measure
+from py_portable.errors import ConfigError, StepError
+from py_portable.fetch import Url, fetch
+from py_portable.interpreters.base import Libpython, Wanted
+from py_portable.interpreters.settle import SCRIPTS, settle
+from py_portable.interpreters.unpack import members_of, unpack
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
+
+MAX_ARCHIVE_BYTES = 1 << 30
+FULL = "python/PYTHON.json"
+
+
+class Standalone:
+    name = "standalone"
+    needs: tuple[str, ...] = ()
+    libpython: Libpython | None = None
+    """Some archives have one, but none that a baseline's compiler is sure to link: see docs/interpreters.md."""
+
+    def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str]:
+        return f"standalone {python}", f"sha256:{digest(choice.archives[python])}"
+
+    def steps(self, wanted: Wanted) -> tuple[Step, ...]:
+        archive = wanted.choice.archives[wanted.python]
+        unpacked = Step(
+            name=f"archive {wanted.python}",
+            action=unpack_archive,
+            params={"sha256": digest(archive)},
+            lane="io",
+            locals={"archive": archive},
+        )
+        settled = Step(
+            name=f"interpreter {wanted.python} ({wanted.baseline})",
+            action=take,
+            params={"python": wanted.python},
+            needs=(unpacked.name, wanted.tools),
+            scripts=SCRIPTS,
+            image=wanted.image,
+        )
+        return unpacked, settled
+
+
+def digest(archive: Archive) -> str:
+    """Its sha256: as the config says, else of the file. Raises ConfigError where that cannot be read."""
+    if archive.sha256 or archive.path is None:
+        assert archive.sha256 is not None
+        return archive.sha256
+    try:
+        with archive.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=str(archive.path)) from None
+
+
+def unpack_archive(ctx: Context) -> None:
+    archive: Archive = ctx.locals["archive"]
+    file = _file(archive, ctx.params["sha256"], ctx.work)
+    full = bool(members_of(file, (FULL,)))
+    unpack(file, ctx.out, below="python/install" if full else "python")
+    if not (ctx.out / "bin" / "python3").exists():
+        raise StepError(
+            f"{file.name} has no python/bin/python3 and no python/install/bin/python3",
+            hint="name an install_only or a full archive of python-build-standalone for Linux with glibc",
+        )
+    file.unlink()
+
+
+def _file(archive: Archive, sha256: str, work: Path) -> Path:
+    """The archive under a name of our own, verified: a path may change while it is read."""
+    if archive.url:
+        # Its name is for messages only; what it is, its first bytes say.
+        name = archive.url.partition("?")[0].rpartition("/")[2] or "archive"
+        return fetch((Url(archive.url),), sha256, work / name, max_bytes=MAX_ARCHIVE_BYTES)
+    assert archive.path is not None
+    file = work / archive.path.name
+    shutil.copyfile(archive.path, file)
+    found = digest(Archive(path=file))
+    if found != sha256:
+        raise StepError(
+            f"{archive.path} has the sha256 {found}, not {sha256} as interpreter.archives says",
+            hint="take the right file, or correct the sha256",
+        )
+    return file
+
+
+def take(ctx: Context) -> Mapping[str, Any]:
+    assert ctx.image is not None
+    shutil.copytree(ctx.need("archive").path, ctx.out, symlinks=True, dirs_exist_ok=True)
+    floor, glibc = measure(ctx.out).floor, ctx.image.glibc
+    if floor and glibc and version_key(floor) > version_key(glibc):
+        raise StepError(
+            f"the archive's files need glibc {floor}, and the baseline {ctx.image.name} has {glibc}",
+            hint="choose an archive that was built for an older glibc, or a newer baseline",
+        )
+    return settle(ctx, "standalone", ctx.params["python"], origin="the archive")
