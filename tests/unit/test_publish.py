@@ -134,7 +134,8 @@ def test_an_image_without_pythons_is_refused_with_the_way_out(tmp_path: Path) ->
         publish._laid_out(tmp_path, "debian:11", ["3.13"])
     assert "no /opt/python" in caught.value.what
     assert "manylinux_2_28" in (caught.value.hint or "")
-    (tmp_path / "opt/python/cp313-cp313").mkdir(parents=True)
+    (tmp_path / "opt/python").mkdir(parents=True)
+    (tmp_path / "opt/python/cp313-cp313").symlink_to("/opt/_internal/cpython-3.13")
     publish._laid_out(tmp_path, "debian:11", ["3.13"])
     with pytest.raises(ConfigError, match=r"no /opt/python/cp311-cp311") as caught:
         publish._laid_out(tmp_path, "debian:11", ["3.13", "3.11"])

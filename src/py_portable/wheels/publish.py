@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import sys
@@ -243,7 +244,8 @@ def _laid_out(root: Path, name: str, pythons: Sequence[str]) -> None:
         )
     for python in pythons:
         short = python.replace(".", "")
-        if not (root / f"opt/python/cp{short}-cp{short}").exists():
+        # A link into /opt/_internal, which is to be looked for in the image and not here.
+        if not os.path.lexists(root / f"opt/python/cp{short}-cp{short}"):
             there = sorted(one.name for one in (root / "opt/python").glob("cp*"))
             raise ConfigError(
                 f"this image has no /opt/python/cp{short}-cp{short}",
