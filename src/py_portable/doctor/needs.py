@@ -114,6 +114,20 @@ NEEDS = (
         wanted=lambda machine: machine.for_tests,
     ),
     Need(
+        "dockerd",
+        "tests: a docker daemon of their own",
+        _programs("docker", "dockerd"),
+        {"apt-get": ("docker.io",), "dnf": ("moby-engine",), "zypper": ("docker",), "pacman": ("docker",)},
+        wanted=lambda machine: machine.for_tests and machine.is_root,
+    ),
+    Need(
+        "podman",
+        "tests: containers without a daemon",
+        _programs("podman", "runc"),
+        dict.fromkeys(("apt-get", "dnf", "zypper", "pacman"), ("podman", "runc")),
+        wanted=lambda machine: machine.for_tests and machine.is_root,
+    ),
+    Need(
         "strace",
         "tests: stops programs at chosen system calls",
         _programs("strace"),
