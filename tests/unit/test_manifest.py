@@ -98,6 +98,11 @@ def test_a_broken_manifest_says_how(told: object, why: str) -> None:
     assert caught.value.what.startswith("x:1: ") and why in caught.value.what
 
 
+def test_a_kind_that_is_no_text_is_no_index() -> None:
+    assert not manifest.is_index(raw({"mediaType": [None]}), "x")
+    assert manifest.is_index(raw({"manifests": []}), "x")
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 100_000, b"{" + b" " * manifest.MAX_MANIFEST + b"}"])
 def test_what_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(ImageUnavailable, match="manifest or config"):

@@ -22,8 +22,8 @@ KIT = "/opt/kit"
 
 class Wheel:
     name = "wheel"
-    controls: frozenset[str] = frozenset()
     needs_libpython = False
+    controls: frozenset[str] = frozenset()
 
     def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
         """The wheelhouse is there for the cells: the app's dependencies come out of it."""

@@ -14,7 +14,7 @@ from py_portable.command import Outcome
 from py_portable.engines import ids
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.errors import MachineError, PortableError, StepError
-from py_portable.images import additions, apt, aptfiles, network, problems
+from py_portable.images import additions, apt, aptfiles, libc, network, problems
 from py_portable.images.additions import SCRIPT, Additions, Manager
 from py_portable.images.debian import Release, releases
 from py_portable.images.entries import Entries, drift
@@ -173,7 +173,7 @@ def _make(work: _Work, packages: tuple[str, ...], place: Path) -> Mapping[str, o
     )
     return {
         "identity": work.asked.identity(installed),
-        "glibc": additions.glibc_of(installed),
+        "glibc": libc.glibc(place / "out" / "root") or additions.glibc_of(installed),
         "base": work.base.identity,
         "engine": work.engine.name,
         "seconds": round(time.time() - started, 1),

@@ -25,17 +25,13 @@ MAX_PULL = 64 << 30
 """Bytes of all blobs of an image together."""
 _MAX_ENV = 512
 _MAX_ENV_BYTES = 128 << 10
-_INDEXES = frozenset(
-    {
-        "application/vnd.oci.image.index.v1+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-    }
+_INDEXES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-_MANIFESTS = frozenset(
-    {
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.docker.distribution.manifest.v2+json",
-    }
+_MANIFESTS = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
 )
 _ARCHITECTURES = {
     "x86_64": "amd64",
@@ -117,7 +113,7 @@ def is_index(data: bytes, name: str) -> bool:
     """Whether a raw manifest is a list of images for several platforms. Raises ImageUnavailable."""
     told = _object(data, name)
     kind = told.get("mediaType")
-    return kind in _INDEXES if kind else isinstance(told.get("manifests"), list)
+    return kind in _INDEXES if isinstance(kind, str) else isinstance(told.get("manifests"), list)
 
 
 def choose(data: bytes, wanted: Platform, name: str) -> Blob:

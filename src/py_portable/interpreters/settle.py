@@ -15,7 +15,7 @@ from py_portable.errors import StepError
 from py_portable.interpreters.base import PREFIX
 from py_portable.steps.context import Context
 
-SCRIPTS = ("build/self_sufficient.py", "build/settle.py")
+SCRIPTS = ("build/self_sufficient.py", "build/settle.py", "build/in_turn.sh")
 MAX_TOLD = 1 << 16
 _VERSION = re.compile(r"3\.[0-9]{1,3}\.[0-9]{1,3}")
 
@@ -28,8 +28,12 @@ def settle(ctx: Context, provider: str, python: str, *, origin: str) -> Mapping[
     """
     prefix = Bind(ctx.out, PREFIX, writable=True)
     tools = Bind(ctx.need("tools").path, "/in/tools")
-    ctx.sandbox("build/self_sufficient.py", "--leave-out", binds=(prefix, tools))
-    ctx.sandbox("build/settle.py", python, binds=(prefix,))
+    ctx.sandbox(
+        "build/self_sufficient.py",
+        "--leave-out",
+        then=(("build/settle.py", python),),
+        binds=(prefix, tools),
+    )
     told, brought = _told(ctx, "interpreter.json"), _told(ctx, "brought.json")
     check(told, python, origin)
     return {

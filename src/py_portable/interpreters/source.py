@@ -54,7 +54,7 @@ class Source:
             action=compile_source,
             params={"version": release.version, "optimize": wanted.choice.optimize},
             needs=(source.name, wanted.tools),
-            scripts=("build/cpython.sh", "build/self_sufficient.py"),
+            scripts=("build/cpython.sh", "build/self_sufficient.py", "build/in_turn.sh"),
             image=wanted.image,
         )
         return source, compiled
@@ -70,8 +70,13 @@ def compile_source(ctx: Context) -> Mapping[str, Any]:
     source = Bind(ctx.need("source").path, "/in/source")
     tools = Bind(ctx.need("tools").path, "/in/tools")
     optimize = bool(ctx.params["optimize"])
-    ctx.sandbox("build/cpython.sh", str(optimize).lower(), binds=(prefix, source), timeout=7200)
-    ctx.sandbox("build/self_sufficient.py", binds=(prefix, tools))
+    ctx.sandbox(
+        "build/cpython.sh",
+        str(optimize).lower(),
+        then=(("build/self_sufficient.py",),),
+        binds=(prefix, source, tools),
+        timeout=7200,
+    )
     return {
         "version": ctx.params["version"],
         "provider": "source",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from py_portable import command, resources
@@ -15,6 +15,7 @@ from py_portable.images import Image
 from py_portable.store import Store
 
 OUT = "/out"
+PYTHON = "/opt/python/bin/python3"
 WORK = "/build"
 BUILD_PATH = "/opt/python/bin:/opt/tools/bin:/usr/lib/ccache:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -78,6 +79,7 @@ class Context:
         self,
         script: str,
         *words: str,
+        then: tuple[tuple[str, ...], ...] = (),
         binds: tuple[Bind, ...] = (),
         environ: Mapping[str, str] | None = None,
         timeout: float = 3600,
@@ -85,17 +87,17 @@ class Context:
     ) -> None:
         """Run `resources/SCRIPT WORDS…` in the step's image: /out and /build are writable, nothing else is.
 
-        Offline: everything it needs was fetched before. Raises BuildFailed with the log's last lines.
+        `then`: more scripts with their words, run after it in the same sandbox. Offline: everything it needs was
+        fetched before. Raises BuildFailed with the log's last lines.
         """
         assert self.image is not None
         scratch = self.work / "sandbox"
         scratch.mkdir(exist_ok=True)
-        interpreter = "/opt/python/bin/python3" if script.endswith(".py") else "/bin/sh"
-        source = resources.path(script)
+        commands = ((script, *words), *then)
         job = Job(
             profile="build",
             root=self.image.root,
-            argv=(interpreter, f"/kit/{source.name}", *words),
+            argv=_argv(commands),
             env={
                 **self.image.env,
                 "PATH": build_path(self.image.env.get("PATH", "")),
@@ -112,7 +114,7 @@ class Context:
             binds=(
                 Bind(scratch, WORK, writable=True),
                 Bind(self.out, OUT, writable=True),
-                Bind(source, f"/kit/{source.name}"),
+                *_scripts(commands),
                 *binds,
             ),
             hostname="build",
@@ -125,6 +127,29 @@ class Context:
         if outcome.kept:
             hint = f"{hint}\nlook inside: {outcome.kept}" if hint else f"look inside: {outcome.kept}"
         command.require(outcome, what=f"{self.name}", error=BuildFailed, hint=hint)
+
+
+IN_TURN = "build/in_turn.sh"
+
+
+def _argv(commands: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    each = [(_interpreter(script), _shown(script), *words) for script, *words in commands]
+    if len(each) == 1:
+        return each[0]
+    return ("/bin/sh", _shown(IN_TURN), *(word for one in each for word in (str(len(one)), *one)))
+
+
+def _interpreter(script: str) -> str:
+    return PYTHON if script.endswith(".py") else "/bin/sh"
+
+
+def _shown(script: str) -> str:
+    return f"/kit/{PurePosixPath(script).name}"
+
+
+def _scripts(commands: tuple[tuple[str, ...], ...]) -> tuple[Bind, ...]:
+    names = [command[0] for command in commands] + ([IN_TURN] if len(commands) > 1 else [])
+    return tuple(Bind(resources.path(name), _shown(name)) for name in names)
 
 
 def build_path(told: str) -> str:
