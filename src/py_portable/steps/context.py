@@ -12,6 +12,7 @@ from py_portable import command, resources
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.errors import PortableError
 from py_portable.images import Image
+from py_portable.redact import scrub
 from py_portable.store import Store
 
 OUT = "/out"
@@ -123,7 +124,7 @@ class Context:
         try:
             outcome = self.env.engine.run(job, timeout=timeout, log=self.log)
         finally:
-            _scrub(self.log, self.env.pass_env)
+            scrub(self.log, self.env.pass_env.values())
         if outcome.kept:
             hint = f"{hint}\nlook inside: {outcome.kept}" if hint else f"look inside: {outcome.kept}"
         command.require(outcome, what=f"{self.name}", error=BuildFailed, hint=hint)
@@ -158,16 +159,3 @@ def build_path(told: str) -> str:
     return ":".join(
         [*known[:3], *(place for place in told.split(":") if place and place not in known), *known[3:]]
     )
-
-
-def _scrub(log: Path, secrets: Mapping[str, str]) -> None:
-    """Take the values of passed variables out of a log that a compiler wrote them into."""
-    values = [value.encode() for value in secrets.values() if len(value) > 3]
-    if not values or not log.exists():
-        return
-    text = log.read_bytes()
-    cleaned = text
-    for value in values:
-        cleaned = cleaned.replace(value, b"***")
-    if cleaned != text:
-        log.write_bytes(cleaned)
