@@ -81,7 +81,8 @@ def seen(root: Path) -> dict[str, tuple[object, ...]]:
         what: bytes | None = None
         kind = "file"
         if path.is_symlink():
-            kind, what = "symlink", os.fsencode(path.readlink())
+            # Path.readlink would leave out a leading "./".
+            kind, what = "symlink", os.fsencode(os.readlink(path))  # noqa: PTH115
         elif path.is_dir():
             kind = "folder"
         elif path.is_file():

@@ -194,6 +194,21 @@ def test_links_are_followed_inside_the_root_only(tmp_path: Path) -> None:
     assert not (tmp_path / "5").exists()
 
 
+def test_a_link_means_what_it_says_where_it_stands_and_when(tmp_path: Path) -> None:
+    unpack_members(
+        tmp_path,
+        [
+            *(symlink("a/up", "../b"), file("a/up/1")),
+            *(symlink("a/abs", "/b"), file("a/abs/2")),
+            *(symlink("l", "a"), file("l/3"), symlink("l", "b"), file("l/4"), file("l/5")),
+            *(symlink("m", "a"), file("m/6")),
+        ],
+        [file(".wh.m"), file("m/7"), file("l", b"file"), file("l/8")],
+    )
+    files = {name for name, what in seen(tmp_path / "root").items() if what[0] == "file"}
+    assert files == {"b/1", "b/2", "a/3", "b/4", "b/5", "a/6", "m/7", "l/8"}
+
+
 def test_sparse_files_have_their_holes(tmp_path: Path) -> None:
     records = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.size": str(8 << 20)}
     records |= {"GNU.sparse.map": f"0,2,{4 << 20},3"}
@@ -311,6 +326,20 @@ def test_limits(tmp_path: Path) -> None:
         )
 
 
+def test_limits_count_all_layers_together(tmp_path: Path) -> None:
+    given = [[folder("a"), folder("b")] for _ in range(6)]
+    unpack_members(tmp_path, *given, total_bytes=6 * 2048, entries=12)
+    for number, (limits, reason) in enumerate(
+        [
+            ({"total_bytes": 6 * 2048 - 1}, "unpack to more than 12287 bytes"),
+            ({"entries": 11}, "more than 11 entries"),
+        ]
+    ):
+        where = tmp_path / str(number)
+        where.mkdir()
+        assert reason in refused(where, *given, **limits)
+
+
 def test_holes_count_as_bytes(tmp_path: Path) -> None:
     sparse = {"GNU.sparse.size": "1000000", "GNU.sparse.map": "0,1"}
     given = [file(str(number), pax_headers=sparse) for number in range(5)]
@@ -351,9 +380,11 @@ WAYS = {"plain": bytes, "gzip": gzip.compress, "members": in_members, "zstd": zs
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_compression(way: str, tmp_path: Path) -> None:
-    body = os.urandom(300_000) + bytes(900_000)
-    unpack_bytes(tmp_path, [WAYS[way](archive([file("a", body), file("b")]))])
-    assert (tmp_path / "root/a").read_bytes() == body
+    for number, body in enumerate((os.urandom(300_000) + bytes(900_000), bytes(3 << 20))):
+        where = tmp_path / str(number)
+        where.mkdir()
+        unpack_bytes(where, [WAYS[way](archive([file("a", body), file("b")]))])
+        assert (where / "root/a").read_bytes() == body
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -221,6 +221,20 @@ def test_an_archive_may_end_without_its_mark() -> None:
     assert read(b"") == []
 
 
+def test_only_files_have_data() -> None:
+    """The header of a hard link or a folder may hold a size; nothing of that size follows."""
+    odd = [link("l", "a"), symlink("s", "a"), folder("d")]
+    for info, _ in odd:
+        info.size = 700
+    data = b"".join(info.tobuf(tarfile.GNU_FORMAT) for info, _ in odd) + archive([file("behind")])
+    assert [(entry.name, entry.size) for entry, _ in read(data)] == [
+        (b"l", 0),
+        (b"s", 0),
+        (b"d/", 0),
+        (b"behind", 1),
+    ]
+
+
 def test_numbers() -> None:
     assert number(b"0000644\0") == 0o644
     assert number(b"   644 \0") == 0o644

@@ -94,17 +94,14 @@ def _gunzip(stream: BinaryIO) -> Iterator[bytes]:
     raw = stream.read(_RAW)
     while raw:
         member = zlib.decompressobj(31)
-        more = False
         while not member.eof:
-            if not raw and not more and not (raw := stream.read(_RAW)):
+            if not raw and not (raw := stream.read(_RAW)):
                 raise Refused("its gzip data ends early")
             try:
                 out = member.decompress(raw, _PIECE)
             except zlib.error:
                 raise Refused("its gzip data is damaged")
             raw = member.unconsumed_tail
-            # Where the bound was met there may be more to come out, though all was taken in.
-            more = len(out) == _PIECE
             if out:
                 yield out
         raw = member.unused_data or stream.read(_RAW)
