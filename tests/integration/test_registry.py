@@ -390,16 +390,16 @@ def test_a_full_disk_is_named(room: str, misbehaving: Faulty, tmp_path: Path) ->
 
 
 def test_docker_gets_it_where_there_is_no_skopeo(
-    logged_in: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    logged_in: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, docker: dict[str, str]
 ) -> None:
-    docker = shutil.which("docker")
-    if not docker or subprocess.run([docker, "version"], capture_output=True).returncode:
-        pytest.skip("no docker daemon answers")
+    for variable, value in docker.items():
+        monkeypatch.setenv(variable, value)
+    program = str(shutil.which("docker"))
     layers = [tar_layer({"a": "b", "gone": "x"}), tar_layer({".wh.gone": ""})]
     digest = logged_in.image("by/docker:1", layers, tmp_path / "x", env=["A=b"], form="docker")
     places = tmp_path / "bin"
     places.mkdir()
-    (places / "docker").symlink_to(docker)
+    (places / "docker").symlink_to(program)
     for name in ("unshare", "env"):
         (places / name).symlink_to(str(shutil.which(name)))
     monkeypatch.setenv("PATH", str(places))
@@ -415,4 +415,4 @@ def test_docker_gets_it_where_there_is_no_skopeo(
         # The daemon does not trust the CA: on loopback it then tries without TLS, and says only how that ended.
         assert isinstance(denied, ImageUnavailable)
     finally:
-        subprocess.run([docker, "rmi", "--force", name, f"{logged_in.host}/by/docker@{digest}"], capture_output=True)
+        subprocess.run([program, "rmi", "--force", name, f"{logged_in.host}/by/docker@{digest}"], capture_output=True)
