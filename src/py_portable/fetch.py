@@ -157,7 +157,8 @@ def _apt_reason(outcome: command.Outcome, seconds: float) -> str:
 
 
 def _debian_mirror() -> str | None:
-    from py_portable.images import apt, releases
+    from py_portable.images import releases
+    from py_portable.images.debian import apt
 
     if not shutil.which("apt-config"):
         return None

@@ -22,7 +22,7 @@ from py_portable.engines.base import Bind, Job
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.containers import Containers
 from py_portable.images import Request, resolve
-from py_portable.images.derive import derive
+from py_portable.images.adding.derive import derive
 from py_portable.prove.canary import observe
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.prove.start import start

@@ -25,9 +25,10 @@ from py_portable.engines import ids
 from py_portable.engines.base import Job
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.errors import StepError
-from py_portable.images import Image, ImageUnavailable, Request, apt, releases, resolve
-from py_portable.images.derive import derive
-from py_portable.images.recipe import EPOCH
+from py_portable.images import Image, ImageUnavailable, Request, releases, resolve
+from py_portable.images.adding.derive import derive
+from py_portable.images.debian import apt
+from py_portable.images.debian.recipe import EPOCH
 from py_portable.store import Store, default_root
 from tests.integration.test_images import BECOME, UID, room  # noqa: F401
 
@@ -262,7 +263,7 @@ from pathlib import Path
 from py_portable.engines import ids
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.images import Request, resolve
-from py_portable.images.derive import derive
+from py_portable.images.adding.derive import derive
 from py_portable.store import Store
 os.umask(0o077)
 store = Store(Path("store"))

@@ -17,7 +17,7 @@ from py_portable.engines import ids
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.errors import PortableError, StepError
 from py_portable.images import Image, ImageUnavailable, Request
-from py_portable.images.derive import derive
+from py_portable.images.adding.derive import derive
 from py_portable.store import Store
 
 pytestmark = pytest.mark.integration

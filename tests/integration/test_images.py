@@ -26,13 +26,13 @@ from py_portable.images import (
     Image,
     ImageUnavailable,
     Request,
-    apt,
     find_release,
     releases,
     resolve,
 )
-from py_portable.images.bootstrap import bootstrap
-from py_portable.images.recipe import BootstrapSpec
+from py_portable.images.debian import apt
+from py_portable.images.debian.bootstrap import bootstrap
+from py_portable.images.debian.recipe import BootstrapSpec
 from py_portable.store import Store, default_root
 
 pytestmark = pytest.mark.integration

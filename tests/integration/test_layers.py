@@ -20,8 +20,8 @@ import pytest
 import py_portable
 from py_portable.engines import ids
 from py_portable.errors import MachineError
-from py_portable.images.layers import Layer, LayerError, unpack
-from py_portable.images.limits import Limits
+from py_portable.images.layers.limits import Limits
+from py_portable.images.layers.stack import Layer, LayerError, unpack
 from tests.unit.layer_builder import archive, file, folder, link, member, put, seen, symlink
 
 pytestmark = pytest.mark.integration
@@ -144,7 +144,7 @@ def test_an_owner_outside_the_mapped_range(tmp_path: Path) -> None:
 RANGE = r"""
 import sys
 from pathlib import Path
-from py_portable.images.layers import Layer, unpack
+from py_portable.images.layers.stack import Layer, unpack
 PREFIX = ("unshare", "--user", "--map-root-user", "--map-users=auto", "--map-groups=auto", "--")
 blob, digest, root = sys.argv[1:]
 unpack([Layer(Path(blob), digest, "application/vnd.oci.image.layer.v1.tar")], Path(root), prefix=PREFIX, log=Path(root + ".log"))
@@ -239,7 +239,7 @@ def test_an_ordinary_user_with_a_mapped_range() -> None:
 def bring_imports(room: Path) -> None:
     """What the unpacker imports from elsewhere, for a user who cannot read the .venv."""
     ask = (
-        "import sys, py_portable.images.layers; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+        "import sys, py_portable.images.layers.stack; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", ask], capture_output=True, text=True, check=True

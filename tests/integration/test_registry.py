@@ -14,7 +14,8 @@ import pytest
 from py_portable.engines.base import Job
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.errors import MachineError, PortableError
-from py_portable.images import Image, ImageUnavailable, pull, resolve, skopeo
+from py_portable.images import Image, ImageUnavailable, resolve
+from py_portable.images.registry import pull, skopeo
 from py_portable.store import Store, default_root
 from tests.integration.conftest import portable
 from tests.integration.registry import (

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from py_portable.images.apply import Tally
-from py_portable.images.limits import Limits
-from py_portable.images.unpack import Blob, unpack
+from py_portable.images.layers.apply import Tally
+from py_portable.images.layers.limits import Limits
+from py_portable.images.layers.unpack import Blob, unpack
 
 Member = tuple[tarfile.TarInfo, bytes]
 NEEDED = "needs root: a layer's files have owners"

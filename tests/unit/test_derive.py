@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from py_portable import resources
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError
-from py_portable.images import Image, ImageUnavailable, Request, apt, aptfiles, network, problems, releases
-from py_portable.images.additions import (
+from py_portable.images import Image, ImageUnavailable, Request, network, problems, releases
+from py_portable.images.adding import aptfiles
+from py_portable.images.adding.additions import (
     Additions,
     find_manager,
     glibc_of,
@@ -21,9 +22,10 @@ from py_portable.images.additions import (
     parse_installed,
     read_bounded,
 )
-from py_portable.images.derive import derive
+from py_portable.images.adding.derive import derive
+from py_portable.images.adding.settle import FIXED
+from py_portable.images.debian import apt
 from py_portable.images.packages import optional_packages, programs, provided, system_packages
-from py_portable.images.settle import FIXED
 from py_portable.store import Store
 
 BASE = "sha256:" + "1" * 64

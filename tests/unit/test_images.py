@@ -12,9 +12,10 @@ import pytest
 
 from py_portable import images, resources
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError
-from py_portable.images import BootstrapSource, ImageUnavailable, Request, apt, problems
-from py_portable.images.bootstrap import Bootstrapped
-from py_portable.images.recipe import (
+from py_portable.images import BootstrapSource, ImageUnavailable, Request, problems
+from py_portable.images.debian import apt
+from py_portable.images.debian.bootstrap import Bootstrapped
+from py_portable.images.debian.recipe import (
     HOOKS,
     BootstrapSpec,
     Package,

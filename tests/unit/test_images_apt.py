@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.images import apt
+from py_portable.images.debian import apt
 
 CODENAMES = ("bullseye", "bookworm", "trixie", "forky")
 KEYRING = Path("/keys/all.gpg")

@@ -14,10 +14,12 @@ import pytest
 from backports import zstd
 
 from py_portable import errors
-from py_portable.images import ImageUnavailable, blobs, layers
-from py_portable.images.layers import Layer, LayerError
-from py_portable.images.limits import Limits, shown
-from py_portable.images.unpack import Failure
+from py_portable.images import ImageUnavailable
+from py_portable.images.layers import blobs
+from py_portable.images.layers import stack as layers
+from py_portable.images.layers.limits import Limits, shown
+from py_portable.images.layers.stack import Layer, LayerError
+from py_portable.images.layers.unpack import Failure
 from tests.unit.layer_builder import (
     DEV,
     NEEDED,

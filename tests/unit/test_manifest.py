@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.images import ImageUnavailable, manifest
-from py_portable.images.manifest import Blob, Platform, here
+from py_portable.images import ImageUnavailable
+from py_portable.images.registry import manifest
+from py_portable.images.registry.manifest import Blob, Platform, here
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from py_portable.config.glibc import known_glibc
 from py_portable.errors import ConfigError
-from py_portable.images import ImageUnavailable, aliases, mirrors
-from py_portable.images.reference import MAX_NAME, Reference, is_archive, parse, parse_archive
+from py_portable.images import ImageUnavailable
+from py_portable.images.registry import aliases, mirrors
+from py_portable.images.registry.reference import MAX_NAME, Reference, is_archive, parse, parse_archive
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 SCRIPT = Path(__file__).parents[2] / "scripts/refresh-images"

@@ -14,11 +14,12 @@ from py_portable.capture import Captured
 from py_portable.command import Outcome, require, run
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError, PortableError
-from py_portable.images import ImageUnavailable, Request, SourceUnusable, pull, root
-from py_portable.images.manifest import Config, here
-from py_portable.images.pull import Content, Wanted
-from py_portable.images.reference import parse
-from py_portable.images.registry import RegistrySource, puller
+from py_portable.images import ImageUnavailable, Request, SourceUnusable, root
+from py_portable.images.registry import pull
+from py_portable.images.registry.manifest import Config, here
+from py_portable.images.registry.pull import Content, Wanted
+from py_portable.images.registry.reference import parse
+from py_portable.images.registry.source import RegistrySource, puller
 from py_portable.store import Store
 
 resolving = sys.modules["py_portable.images.resolve"]

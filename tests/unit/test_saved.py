@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from py_portable.images import ImageUnavailable, saved
-from py_portable.images.manifest import Platform
+from py_portable.images import ImageUnavailable
+from py_portable.images.registry import saved
+from py_portable.images.registry.manifest import Platform
 
 HERE = Platform("amd64")
 LAYER = b"layer one" * 100

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from py_portable.engines.base import Engine
-from py_portable.images.recipe import Package
+from py_portable.images.debian.recipe import Package
 from py_portable.store import Store
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from py_portable.images.apt import AptSetup
+from py_portable.images.debian.apt import AptSetup
 from py_portable.redact import hide
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from py_portable.engines import ids
 from py_portable.engines.base import Engine
 from py_portable.errors import ConfigError, MachineError, PortableError
-from py_portable.images.archive import ArchiveSource
-from py_portable.images.debian import BootstrapSource
+from py_portable.images.debian.source import BootstrapSource
 from py_portable.images.model import Image, Request, Source
 from py_portable.images.problems import ImageUnavailable, SourceUnusable
-from py_portable.images.reference import parse
-from py_portable.images.registry import RegistrySource
+from py_portable.images.registry.archive import ArchiveSource
+from py_portable.images.registry.reference import parse
+from py_portable.images.registry.source import RegistrySource
 from py_portable.store import Store
 
 SOURCES: dict[str, Source] = {

@@ -11,11 +11,11 @@ from typing import Literal
 from py_portable.engines import ids
 from py_portable.errors import MachineError, PortableError
 from py_portable.images import libc
-from py_portable.images.derive import derive
-from py_portable.images.layers import Layer, unpack
-from py_portable.images.manifest import Platform
+from py_portable.images.adding.derive import derive
+from py_portable.images.layers.stack import Layer, unpack
 from py_portable.images.model import Image, Request
-from py_portable.images.pull import Content
+from py_portable.images.registry.manifest import Platform
+from py_portable.images.registry.pull import Content
 from py_portable.store import Entry, Store
 
 UNPACK_SECONDS = 1800.0

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from py_portable.errors import ConfigError
-from py_portable.images.reference import Reference, parse
+from py_portable.images.registry.reference import Reference, parse
 
 VARIABLE = "PY_PORTABLE_MIRRORS"
 # What docker and skopeo make of a short name. Only the prefixes of mirrors are compared with it.

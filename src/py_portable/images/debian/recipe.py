@@ -13,7 +13,7 @@ from typing import Literal
 
 from py_portable import resources
 from py_portable.errors import ConfigError
-from py_portable.images import apt
+from py_portable.images.debian import apt
 
 EPOCH = 1735689600
 """Times inside a root are at most this (2025-01-01): the same root whenever it is made."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.reference import is_digest
+from py_portable.images.registry.reference import is_digest
 
 MAX_MANIFEST = 4 << 20
 """Bytes of a manifest, an index or a config: what registries accept."""

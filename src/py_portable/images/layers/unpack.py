@@ -1,4 +1,4 @@
-"""The program that unpacks layers: `python -m py_portable.images.unpack TASK LAYER…`, also under mapped ids.
+"""The program that unpacks layers: `python -m py_portable.images.layers.unpack TASK LAYER…`, also under mapped ids.
 
 Both are JSON. TASK has `root` (a folder that is empty or not there yet) and `limits` (of Limits); LAYER, the
 lowest first, has `blob` (a file), `digest`, and `name` (how messages call it). The last line of stdout is JSON:
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from py_portable.errors import MachineError
-from py_portable.images import apply, blobs
-from py_portable.images.limits import Limits, Refused, shown
-from py_portable.images.tar import Reader
-from py_portable.images.tree import FOLDER, Tree
+from py_portable.images.layers import apply, blobs
+from py_portable.images.layers.limits import Limits, Refused, shown
+from py_portable.images.layers.tar import Reader
+from py_portable.images.layers.tree import FOLDER, Tree
 
 _OF_THE_LAYER = (
     errno.EEXIST,

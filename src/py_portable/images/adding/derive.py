@@ -14,14 +14,16 @@ from py_portable.command import Outcome
 from py_portable.engines import ids
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.errors import MachineError, PortableError, StepError
-from py_portable.images import additions, apt, aptfiles, libc, network, problems
-from py_portable.images.additions import SCRIPT, Additions, Manager
-from py_portable.images.debian import Release, releases
+from py_portable.images import libc, network, problems
+from py_portable.images.adding import additions, aptfiles
+from py_portable.images.adding.additions import SCRIPT, Additions, Manager
+from py_portable.images.adding.unpacking import unpack
+from py_portable.images.debian import apt
+from py_portable.images.debian.recipe import EPOCH, TIMEOUT_SECONDS
+from py_portable.images.debian.source import Release, releases
 from py_portable.images.entries import Entries, drift
 from py_portable.images.model import Image, Request
 from py_portable.images.packages import optional_packages, programs, provided, system_packages
-from py_portable.images.recipe import EPOCH, TIMEOUT_SECONDS
-from py_portable.images.unpacking import unpack
 from py_portable.store import Store
 
 OUT = "/out"

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from py_portable.images import manifest as manifests
-from py_portable.images.manifest import MAX_PULL, Platform, digest_of
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.pull import Content, Piece
-from py_portable.images.reference import is_digest
+from py_portable.images.registry import manifest as manifests
+from py_portable.images.registry.manifest import MAX_PULL, Platform, digest_of
+from py_portable.images.registry.pull import Content, Piece
+from py_portable.images.registry.reference import is_digest
 
 MAX_MEMBERS = 20_000
 _CHUNK = 1 << 20

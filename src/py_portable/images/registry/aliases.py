@@ -9,7 +9,7 @@ from functools import cache
 
 from py_portable import resources
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.reference import Reference, parse
+from py_portable.images.registry.reference import Reference, parse
 
 
 @cache

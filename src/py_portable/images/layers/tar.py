@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from py_portable.images import sparse
-from py_portable.images.limits import Limits, Refused
+from py_portable.images.layers import sparse
+from py_portable.images.layers.limits import Limits, Refused
 
 Kind = Literal["file", "folder", "symlink", "link", "fifo", "device"]
 

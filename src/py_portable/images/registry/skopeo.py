@@ -10,10 +10,10 @@ from pathlib import Path
 
 from py_portable import command
 from py_portable.errors import MachineError
-from py_portable.images import manifest as manifests
-from py_portable.images.manifest import Manifest
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.pull import (
+from py_portable.images.registry import manifest as manifests
+from py_portable.images.registry.manifest import Manifest
+from py_portable.images.registry.pull import (
     COPY_SECONDS,
     IDLE_SECONDS,
     INSPECT_SECONDS,
@@ -23,7 +23,7 @@ from py_portable.images.pull import (
     failure,
     growth,
 )
-from py_portable.images.reference import Reference
+from py_portable.images.registry.reference import Reference
 
 _POLICIES = (Path("/etc/containers/policy.json"), Path("~/.config/containers/policy.json"))
 _RUN = Path("/run/containers")

@@ -7,15 +7,16 @@ import shutil
 from collections.abc import Callable
 
 from py_portable.errors import ConfigError
-from py_portable.images import aliases, mirrors, root
-from py_portable.images.daemon import Daemon
-from py_portable.images.manifest import here
+from py_portable.images import root
 from py_portable.images.model import Image, Request
 from py_portable.images.names import Names
 from py_portable.images.problems import SourceUnusable
-from py_portable.images.pull import Puller, Wanted
-from py_portable.images.reference import is_archive, is_digest, parse
-from py_portable.images.skopeo import Skopeo
+from py_portable.images.registry import aliases, mirrors
+from py_portable.images.registry.daemon import Daemon
+from py_portable.images.registry.manifest import here
+from py_portable.images.registry.pull import Puller, Wanted
+from py_portable.images.registry.reference import is_archive, is_digest, parse
+from py_portable.images.registry.skopeo import Skopeo
 from py_portable.store import Entry, Store
 
 

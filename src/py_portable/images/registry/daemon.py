@@ -9,11 +9,11 @@ from typing import Any
 
 from py_portable import command
 from py_portable.errors import MachineError
-from py_portable.images import saved
-from py_portable.images.manifest import MAX_PULL
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.pull import COPY_SECONDS, Content, Wanted, failure, growth
-from py_portable.images.reference import Reference, is_digest
+from py_portable.images.registry import saved
+from py_portable.images.registry.manifest import MAX_PULL
+from py_portable.images.registry.pull import COPY_SECONDS, Content, Wanted, failure, growth
+from py_portable.images.registry.reference import Reference, is_digest
 
 
 class Daemon:

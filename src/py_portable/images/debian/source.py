@@ -12,12 +12,12 @@ from pathlib import Path
 from py_portable import resources
 from py_portable.engines import ids
 from py_portable.errors import MachineError
-from py_portable.images import apt
-from py_portable.images.bootstrap import Bootstrapped, bootstrap
+from py_portable.images.debian import apt
+from py_portable.images.debian.bootstrap import Bootstrapped, bootstrap
+from py_portable.images.debian.recipe import BootstrapSpec
 from py_portable.images.entries import Entries, drift
 from py_portable.images.model import Image, Request
 from py_portable.images.packages import system_packages
-from py_portable.images.recipe import BootstrapSpec
 from py_portable.store import Store
 
 _NAME = re.compile(r"(?P<distribution>[a-z][a-z0-9._/-]*):(?P<release>[A-Za-z0-9._-]+)")

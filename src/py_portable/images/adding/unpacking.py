@@ -9,8 +9,8 @@ from py_portable import command
 from py_portable.engines import stage
 from py_portable.errors import StepError
 from py_portable.images import network
-from py_portable.images.recipe import EPOCH
-from py_portable.images.settle import KEPT, Moment, settle
+from py_portable.images.adding.settle import KEPT, Moment, settle
+from py_portable.images.debian.recipe import EPOCH
 
 _ATTRIBUTES = ("--numeric-owner", "--xattrs", "--xattrs-include=*")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
-from py_portable.images.limits import Limits, Refused, shown
+from py_portable.images.layers.limits import Limits, Refused, shown
 
 T = TypeVar("T")
 

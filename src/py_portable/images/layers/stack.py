@@ -11,8 +11,8 @@ from pathlib import Path
 
 from py_portable import command
 from py_portable.errors import MachineError
-from py_portable.images import blobs
-from py_portable.images.limits import Limits
+from py_portable.images.layers import blobs
+from py_portable.images.layers.limits import Limits
 from py_portable.images.problems import ImageUnavailable
 from py_portable.store.errors import room
 
@@ -57,11 +57,18 @@ def unpack(
                 " artifacts that are no images cannot be unpacked",
             )
     outcome = command.run(
-        [*prefix, sys.executable, "-P", "-m", "py_portable.images.unpack", *_task(layers, root, limits)],
+        [
+            *prefix,
+            sys.executable,
+            "-P",
+            "-m",
+            "py_portable.images.layers.unpack",
+            *_task(layers, root, limits),
+        ],
         env=_environment(),
         timeout=timeout,
         log=log,
-        shown=[*prefix, "py_portable.images.unpack", str(root), *(layer.digest for layer in layers)],
+        shown=[*prefix, "py_portable.images.layers.unpack", str(root), *(layer.digest for layer in layers)],
     )
     if outcome.timed_out:
         raise LayerError(

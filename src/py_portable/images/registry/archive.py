@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from py_portable.images import root, saved
-from py_portable.images.manifest import here
+from py_portable.images import root
 from py_portable.images.model import Image, Request
 from py_portable.images.names import Names
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.pull import Content
-from py_portable.images.reference import Archive, is_archive, parse_archive
+from py_portable.images.registry import saved
+from py_portable.images.registry.manifest import here
+from py_portable.images.registry.pull import Content
+from py_portable.images.registry.reference import Archive, is_archive, parse_archive
 from py_portable.store import Entry, Store
 
 

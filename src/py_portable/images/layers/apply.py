@@ -13,9 +13,9 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from py_portable.images.limits import Limits, Refused, shown
-from py_portable.images.tar import Entry, Reader
-from py_portable.images.tree import NO_FOLDER, Folder, Tree, join
+from py_portable.images.layers.limits import Limits, Refused, shown
+from py_portable.images.layers.tar import Entry, Reader
+from py_portable.images.layers.tree import NO_FOLDER, Folder, Tree, join
 
 _WHITEOUT = b".wh."
 _META = b".wh..wh."

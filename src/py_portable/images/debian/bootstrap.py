@@ -13,8 +13,9 @@ from pathlib import Path
 
 from py_portable import command
 from py_portable.errors import MachineError, PortableError, StepError
-from py_portable.images import apt, network, problems
-from py_portable.images.recipe import (
+from py_portable.images import network, problems
+from py_portable.images.debian import apt
+from py_portable.images.debian.recipe import (
     BootstrapSpec,
     Mode,
     Package,

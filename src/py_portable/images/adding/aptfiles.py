@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from py_portable.images import apt
-from py_portable.images.debian import Release
+from py_portable.images.debian import apt
+from py_portable.images.debian.source import Release
 
 KIT = "/kit"
 """Where the folder is shown inside."""

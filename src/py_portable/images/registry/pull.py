@@ -11,9 +11,9 @@ from typing import Protocol
 
 from py_portable.command import Outcome
 from py_portable.errors import MachineError, PortableError
-from py_portable.images.manifest import Config, Platform
 from py_portable.images.problems import ImageUnavailable
-from py_portable.images.reference import Reference
+from py_portable.images.registry.manifest import Config, Platform
+from py_portable.images.registry.reference import Reference
 from py_portable.redact import hide
 
 INSPECT_SECONDS = 60.0

@@ -1,0 +1,1 @@
+"""Debian images, bootstrapped with mmdebstrap through the machine's own apt configuration."""
