@@ -1,8 +1,10 @@
-"""Files into containers and out of them, for a daemon that cannot see the caller's paths (remote, rootless)."""
+"""Files into containers and out of them: shown, or copied where a daemon cannot see the caller's paths."""
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 import os
 import tarfile
 import tempfile
@@ -15,6 +17,17 @@ from py_portable.engines.base import Bind
 from py_portable.errors import MachineError
 
 _COPY_SECONDS = 1800.0
+
+
+def mount(bind: Bind) -> str:
+    """The value of --mount: one record of CSV, so that no character of a path means anything."""
+    fields = ["type=bind", f"source={bind.source.absolute()}", f"target={bind.target}"]
+    if not bind.writable:
+        fields.append("readonly")
+    line = io.StringIO()
+    # A line break is put in quotes only where it is part of the terminator (Python < 3.13).
+    csv.writer(line, lineterminator="\r\n").writerow(fields)
+    return line.getvalue().removesuffix("\r\n")
 
 
 def sees(program: str, image: str, helpers: Path) -> bool:
@@ -34,12 +47,13 @@ def _sees(program: str, image: str, helpers: Path, _selected: tuple[str, ...]) -
         outcome = command.run(
             [
                 *(program, "run", "--rm", "--pull", "never", "--network", "none"),
-                *("--volume", f"{made}:/seen:ro", "--entrypoint", "/cell-run", image),
+                # Not --volume: a daemon elsewhere would make the folder, and keep it.
+                *("--mount", mount(Bind(Path(made), "/seen")), "--entrypoint", "/cell-run", image),
                 *("--", "/cell-run", "--", "/seen/it"),
             ],
             timeout=60,
         )
-    # 126: it is there, and no program. A folder that the daemon made up is empty: 127.
+    # 126: it is there, and no program. Where there is no such folder the daemon refuses: 125.
     return outcome.status == 126
 
 
@@ -58,7 +72,8 @@ def copy_in(program: str, name: str, binds: Iterable[Bind]) -> None:
     with tempfile.TemporaryFile(prefix="py-portable-carry-") as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for bind in binds:
-                archive.add(bind.source, arcname=bind.target.lstrip("/"))
+                # Resolved: of a link the engine would show what it leads to.
+                archive.add(bind.source.resolve(), arcname=bind.target.lstrip("/"))
         file.seek(0)
         command.check(
             [program, "cp", "-", f"{name}:/"],
