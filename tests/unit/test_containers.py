@@ -300,6 +300,17 @@ def test_a_read_only_container_gets_an_image_of_its_own(docker: Containers, stub
     assert stub.commands("image")[-1] == ["image", "rm", "--force", made[1]]
 
 
+@pytest.mark.parametrize("status", [1, 125, 126, 127])
+def test_a_daemon_that_does_not_start_the_callers_file_does_not_see_it(
+    helpers: Path, stub: Stub, status: int, tmp_path: Path
+) -> None:
+    image = daemon.bring("docker", helpers)
+    assert carry.sees("docker", image, helpers) and carry.sees("docker", image, helpers)
+    assert len(stub.commands("run")) == 1, "asked once a process"
+    stub.says("run", status, "", "crun: setrlimit: Operation not permitted: OCI permission denied\n")
+    assert not carry.sees("docker", f"{image}-{status}", helpers)
+
+
 @pytest.mark.parametrize("command", ["create", "cp", "commit"])
 def test_a_copy_that_fails_is_the_jobs_own_trouble(docker: Containers, stub: Stub, build: Job, command: str) -> None:
     stub.blind()
@@ -324,8 +335,8 @@ def test_whose_a_builds_files_become(
     monkeypatch.setattr("os.getegid", lambda: 7)
     options = ["name=rootless"] if rootless else []
     stub.says("info", stdout=json.dumps({**INFO, "SecurityOptions": options}))
-    stub.says("run", 126)  # "I see your files", and nothing is started
-    stub.says("start", 126)
+    stub.says("run")  # "I see your files", and nothing is started
+    stub.says("start")
     docker.run(replace(build, profile=profile), timeout=30)  # type: ignore[arg-type]
     words = (stub.commands("run")[1:] or stub.commands("create"))[0]
     out = build.binds[0].target
@@ -339,12 +350,13 @@ def test_whose_a_builds_files_become(
 
 
 def test_the_probe_says_why_nothing_starts(docker: Containers, stub: Stub) -> None:
-    stub.says("run", 126, "", "docker: Error response from daemon: OCI runtime create failed: setrlimit: denied\n")
+    for command in ("run", "start"):
+        stub.says(command, 126, "", "docker: Error response from daemon: OCI runtime create failed: setrlimit: denied\n")
     with pytest.raises(MachineError) as caught:
         docker.probe()
     assert caught.value.what.startswith("docker: this machine lets it start no container: docker: Error")
     assert caught.value.hint == "run it where it may, or use --engine bubblewrap"
-    stub.says("run", 126, "", "")
+    stub.says("start", 126, "", "")
     with pytest.raises(MachineError, match="the canary did not start: nothing was said") as caught:
         docker.probe()
     assert caught.value.hint == "look at: docker run --rm hello-world"

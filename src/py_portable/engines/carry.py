@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable
@@ -31,9 +32,9 @@ def mount(bind: Bind) -> str:
 
 
 def sees(program: str, image: str, helpers: Path) -> bool:
-    """Whether the daemon sees the caller's files: it is asked for one with a name that nobody else has.
+    """Whether the daemon sees the caller's files and can start them: it is asked for one that nobody else has.
 
-    `image` holds what the folder `helpers` does. Asked once a process.
+    `image`: any that it has. `helpers`: the folder with the canary. Asked once a process.
     """
     return _sees(program, image, helpers, daemon.selected())
 
@@ -42,19 +43,18 @@ def sees(program: str, image: str, helpers: Path) -> bool:
 def _sees(program: str, image: str, helpers: Path, _selected: tuple[str, ...]) -> bool:
     folder = helpers.parent if os.access(helpers.parent, os.W_OK) else Path(tempfile.gettempdir())
     with tempfile.TemporaryDirectory(prefix="py-portable-seen-", dir=folder) as made:
-        Path(made, "it").touch()
-        # The program is what the image holds; that it complains of its arguments is all that is wanted.
+        shutil.copy(helpers / "canary", made)
+        # No status but 0 would do: podman tells with 126 what docker tells with 125, and so does a root that is
+        # nobody outside and does not get at the file.
         outcome = command.run(
             [
                 *(program, "run", "--rm", "--pull", "never", "--network", "none"),
                 # Not --volume: a daemon elsewhere would make the folder, and keep it.
-                *("--mount", mount(Bind(Path(made), "/seen")), "--entrypoint", "/cell-run", image),
-                *("--", "/cell-run", "--", "/seen/it"),
+                *("--mount", mount(Bind(Path(made), "/seen")), "--entrypoint", "/seen/canary", image),
             ],
             timeout=60,
         )
-    # 126: it is there, and no program. Where there is no such folder the daemon refuses: 125.
-    return outcome.status == 126
+    return outcome.ok
 
 
 def create(program: str, name: str, words: Iterable[str]) -> None:
