@@ -1,9 +1,12 @@
-"""Files into containers and out of them, for a daemon that cannot see the caller's paths (remote, rootless)."""
+"""Files into containers and out of them: shown, or copied where a daemon cannot see the caller's paths."""
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable
@@ -17,10 +20,21 @@ from py_portable.errors import MachineError
 _COPY_SECONDS = 1800.0
 
 
-def sees(program: str, image: str, helpers: Path) -> bool:
-    """Whether the daemon sees the caller's files: it is asked for one with a name that nobody else has.
+def mount(bind: Bind) -> str:
+    """The value of --mount: one record of CSV, so that no character of a path means anything."""
+    fields = ["type=bind", f"source={bind.source.absolute()}", f"target={bind.target}"]
+    if not bind.writable:
+        fields.append("readonly")
+    line = io.StringIO()
+    # A line break is put in quotes only where it is part of the terminator (Python < 3.13).
+    csv.writer(line, lineterminator="\r\n").writerow(fields)
+    return line.getvalue().removesuffix("\r\n")
 
-    `image` holds what the folder `helpers` does. Asked once a process.
+
+def sees(program: str, image: str, helpers: Path) -> bool:
+    """Whether the daemon sees the caller's files and can start them: it is asked for one that nobody else has.
+
+    `image`: any that it has. `helpers`: the folder with the canary. Asked once a process.
     """
     return _sees(program, image, helpers, daemon.selected())
 
@@ -29,18 +43,18 @@ def sees(program: str, image: str, helpers: Path) -> bool:
 def _sees(program: str, image: str, helpers: Path, _selected: tuple[str, ...]) -> bool:
     folder = helpers.parent if os.access(helpers.parent, os.W_OK) else Path(tempfile.gettempdir())
     with tempfile.TemporaryDirectory(prefix="py-portable-seen-", dir=folder) as made:
-        Path(made, "it").touch()
-        # The program is what the image holds; that it complains of its arguments is all that is wanted.
+        shutil.copy(helpers / "canary", made)
+        # No status but 0 would do: podman tells with 126 what docker tells with 125, and so does a root that is
+        # nobody outside and does not get at the file.
         outcome = command.run(
             [
                 *(program, "run", "--rm", "--pull", "never", "--network", "none"),
-                *("--volume", f"{made}:/seen:ro", "--entrypoint", "/cell-run", image),
-                *("--", "/cell-run", "--", "/seen/it"),
+                # Not --volume: a daemon elsewhere would make the folder, and keep it.
+                *("--mount", mount(Bind(Path(made), "/seen")), "--entrypoint", "/seen/canary", image),
             ],
             timeout=60,
         )
-    # 126: it is there, and no program. A folder that the daemon made up is empty: 127.
-    return outcome.status == 126
+    return outcome.ok
 
 
 def create(program: str, name: str, words: Iterable[str]) -> None:
@@ -58,7 +72,8 @@ def copy_in(program: str, name: str, binds: Iterable[Bind]) -> None:
     with tempfile.TemporaryFile(prefix="py-portable-carry-") as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for bind in binds:
-                archive.add(bind.source, arcname=bind.target.lstrip("/"))
+                # Resolved: of a link the engine would show what it leads to.
+                archive.add(bind.source.resolve(), arcname=bind.target.lstrip("/"))
         file.seek(0)
         command.check(
             [program, "cp", "-", f"{name}:/"],

@@ -6,8 +6,6 @@ but words, stdin, stdout and stderr passes between here and there, so a daemon o
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import secrets
 from contextlib import ExitStack
@@ -209,7 +207,7 @@ def _words(job: Job, image: str, binds: tuple[Bind, ...]) -> tuple[str, ...]:
         *("--security-opt", "no-new-privileges", "--shm-size", str(SHM_BYTES)),
         *(("--read-only",) if job.root_access == "read-only" else ()),
         *_tmpfs(job),
-        *(word for bind in binds for word in ("--mount", mount(bind))),
+        *(word for bind in binds for word in ("--mount", carry.mount(bind))),
         *(word for name, value in job.env.items() for word in ("--env", f"{name}={value}")),
         *("--entrypoint", program, image, *arguments),
     )
@@ -221,13 +219,3 @@ def _tmpfs(job: Job) -> tuple[str, ...]:
     most = job.tmp_bytes if job.tmp_bytes is not None else PROOF_BYTES if job.profile == "proof" else None
     size = "" if most is None else f"size={most},"
     return ("--tmpfs", f"/tmp:rw,exec,nosuid,nodev,{size}mode=1777")
-
-
-def mount(bind: Bind) -> str:
-    """The value of --mount: one line of CSV, so that no character of a path means anything."""
-    fields = ["type=bind", f"source={bind.source.absolute()}", f"target={bind.target}"]
-    if not bind.writable:
-        fields.append("readonly")
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(fields)
-    return line.getvalue()

@@ -63,6 +63,8 @@ def _find(program: str, _selected: tuple[str, ...]) -> Daemon:
     outcome = command.run([program, "info", "--format", "{{json .}}"], timeout=_INFO_SECONDS)
     told = _object(outcome.stdout.text)
     version = _version(program, told)
+    if not version and program == "docker" and _version("podman", told):
+        raise MachineError("docker: it is podman under another name", hint="use it as --engine podman")
     if not version:
         cause, cure = why_silent(program, outcome)
         raise MachineError(f"{program}: {cause}", hint=cure, tail=hide(outcome.stderr.text))
@@ -91,15 +93,20 @@ def _object(text: str) -> Mapping[str, Any]:
 
 def _version(program: str, told: Mapping[str, Any]) -> str:
     if program == "podman":
-        return str((told.get("version") or {}).get("Version") or "")
+        return str(_part(told, "version").get("Version") or "")
     return str(told.get("ServerVersion") or "")
 
 
 def _rootless(told: Mapping[str, Any]) -> bool:
-    if "SecurityOptions" in told:
-        options = told["SecurityOptions"] or []
-        return any(option.startswith(("name=rootless", "name=userns")) for option in options)
-    return bool(((told.get("host") or {}).get("security") or {}).get("rootless"))
+    options = told.get("SecurityOptions")
+    if isinstance(options, list):
+        return any(str(option).startswith(("name=rootless", "name=userns")) for option in options)
+    return bool(_part(_part(told, "host"), "security").get("rootless"))
+
+
+def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = told.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def why_silent(program: str, outcome: Outcome) -> tuple[str, str]:
@@ -107,19 +114,27 @@ def why_silent(program: str, outcome: Outcome) -> tuple[str, str]:
     said = outcome.stderr.text + outcome.stdout.text
     if outcome.timed_out:
         return f"did not answer within {_INFO_SECONDS:.0f} s", f"look at: {program} info"
-    if "permission denied" in said.lower():
+    if program == "docker" and "permission denied" in said.lower():
         return (
             "its socket is closed to this user",
             f"sudo usermod --append --groups docker {os.environ.get('USER') or '$USER'}, then log in anew",
         )
-    if "cannot connect" in said.lower() or "connection refused" in said.lower() or "no such host" in said:
-        where = os.environ.get("DOCKER_HOST") or os.environ.get("CONTAINER_HOST")
+    if any(words in said.lower() for words in ("cannot connect", "connection refused", "no such host")):
+        variable, unit = _REACHED_BY[program]
+        where = os.environ.get(variable)
         return (
             "no daemon answers" + (f" at {hide(where)}" if where else ""),
-            "sudo systemctl start docker" if not where else f"check DOCKER_HOST, or look at: {program} info",
+            f"check {variable}, or look at: {program} info" if where else f"sudo systemctl start {unit}",
         )
-    lines = [line for line in said.splitlines() if line.strip()]
-    return (hide(lines[-1].strip()) if lines else "said nothing"), f"look at: {program} info"
+    # With --format docker tells its errors as part of what it tells.
+    errors = _object(outcome.stdout.text).get("ServerErrors")
+    if isinstance(errors, list) and errors:
+        said = "\n".join(map(str, errors))
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return (hide(lines[-1]) if lines else "said nothing"), f"look at: {program} info"
+
+
+_REACHED_BY = {"docker": ("DOCKER_HOST", "docker"), "podman": ("CONTAINER_HOST", "podman.socket")}
 
 
 _importing = threading.Lock()

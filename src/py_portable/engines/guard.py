@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from pathlib import Path
 from py_portable.capture import Captured
 from py_portable.command import Outcome
 from py_portable.engines.base import Bind, Ended, Job
+from py_portable.errors import MachineError
 
 HELPERS = "/run/py-portable"
 """Where the folder with cell-run and canary is shown inside."""
@@ -25,6 +27,10 @@ BACKSTOP_SECONDS = 10.0
 """How much longer an engine waits than cell-run, which ends everything at the time limit itself."""
 CHANNEL = ("--channel", "stdio")
 _MOST_BYTES = 4096
+_MOST_ENV = 1 << 20
+"""As cell-run has it."""
+_LOG_END_BYTES = 1 << 20
+"""More than engine and pipes hold back of stdout, which may come after the record."""
 
 Call = Callable[[Job, float, tuple[int, ...]], Outcome]
 
@@ -82,7 +88,7 @@ def spoken(
 
     The environment travels on stdin, out of sight of the engine's records; the caller's end of that pipe is what
     keeps the command alive. The record is what stderr holds behind a word that only cell-run was told. `words`:
-    more for cell-run.
+    more for cell-run. Raises MachineError where the environment is too large.
     """
     secret = secrets.token_hex(16)
     reader, writer = os.pipe()
@@ -90,7 +96,7 @@ def spoken(
         block = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in job.env.items())
         told = f"{secret}\n{len(block)}\n".encode() + block
         with os.fdopen(os.dup(writer), "wb") as stream:
-            _make_room(writer, len(told))
+            _make_room(writer, len(block), len(told))
             stream.write(told)
         kept = replace(supervised(job, helpers, *CHANNEL, *limit(timeout), *words), env={})
         outcome = call(kept, timeout + BACKSTOP_SECONDS, reader)
@@ -103,10 +109,20 @@ def spoken(
     return _ended(replace(outcome, stderr=stderr), record)
 
 
-def _make_room(pipe: int, size: int) -> None:
-    """Nobody reads yet: all of it has to fit into the pipe."""
-    if size > 1 << 16:
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+def _make_room(pipe: int, environment: int, size: int) -> None:
+    """Nobody reads yet: all of it has to fit into the pipe, which is small for a user who has many (pipe(7))."""
+    most = _MOST_ENV
+    try:
+        if environment <= most:
+            if size > (most := fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)):
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, size)
+            return
+    except OSError:
+        pass  # above /proc/sys/fs/pipe-max-size, or above what this user may have of all pipes
+    raise MachineError(
+        f"the environment of a command has {environment} bytes, and no more than {most} can be handed over",
+        hint="pass fewer or shorter variables: build.pass-env",
+    )
 
 
 def split_record(stderr: Captured, secret: str) -> tuple[Captured, bytes]:
@@ -122,16 +138,15 @@ def split_record(stderr: Captured, secret: str) -> tuple[Captured, bytes]:
 
 
 def _cut(log: Path, secret: str) -> None:
-    """Take the record out of a log, whose last thing it is but for what the engine itself says."""
+    """Take the record out of a log; only what was held back of stdout and what the engine says follow it."""
     with log.open("r+b") as stream:
-        start = max(0, stream.seek(0, os.SEEK_END) - 2 * _MOST_BYTES)
+        start = max(0, stream.seek(0, os.SEEK_END) - _LOG_END_BYTES)
         stream.seek(start)
         data = stream.read()
-        at = data.rfind(f"\n{secret} ".encode())
-        if at >= 0:
-            _, _, after = data[at + 1 :].partition(b"\n")
-            stream.seek(start + at)
-            stream.write(after)
+        found = re.search(rb"\n" + secret.encode() + rb" [^\n]*\n", data)
+        if found:
+            stream.seek(start + found.start())
+            stream.write(data[found.end() :])
             stream.truncate()
 
 

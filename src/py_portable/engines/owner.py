@@ -18,9 +18,11 @@ def is_dead(label: str) -> bool:
     """Whether the label's process has ended. False where that cannot be seen from here (another machine)."""
     place, _, rest = label.partition(":")
     pid, _, started = rest.partition(":")
-    if place != _place() or not pid.isdigit():
+    # No pid has more digits: those of a larger number int() may refuse.
+    if place != _place() or not (pid.isascii() and pid.isdigit() and len(pid) < 10):
         return False
-    return _started(int(pid)) != started
+    seen = _started(int(pid))
+    return seen != started and not (seen == "" and _hidden(int(pid)))
 
 
 def _place() -> str:
@@ -36,3 +38,14 @@ def _started(pid: int) -> str:
         return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return ""
+
+
+def _hidden(pid: int) -> bool:
+    """Whether it lives and /proc does not show it: another user's process where that is mounted with hidepid."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return not os.access(f"/proc/{pid}/stat", os.R_OK)
+    except ProcessLookupError:
+        return False
+    return False

@@ -57,6 +57,8 @@
 #endif
 #define CAP_VERSION_3 0x20080522
 #define CAP_KILL_NUMBER 5
+/* The number above means nobody; without 64 bits number() cannot tell it. */
+#define MOST_ID (LONG_MAX > UINT_MAX ? (long)(UINT_MAX - 1u) : LONG_MAX)
 
 struct cap_header {
     uint32_t version;
@@ -130,6 +132,11 @@ static void write_record(const struct result *r)
         ssize_t n = write(record_fd, line + done, size - done);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && errno == EAGAIN) { /* an app that has stderr in common may have made it non-blocking */
+            struct pollfd room = {record_fd, POLLOUT, 0};
+            poll(&room, 1, -1);
+            continue;
+        }
         if (n <= 0)
             return;
         done += n;
@@ -211,6 +218,8 @@ static void open_channel(void)
     for (int i = 0; i < WORD; i++)
         if (!isxdigit((unsigned char)told[i]))
             fail("channel", EPROTO);
+    if (told[WORD] != '\n')
+        fail("channel", EPROTO);
     size_t at = 0;
     for (;; at++) {
         if (at == sizeof size_text)
@@ -218,6 +227,8 @@ static void open_channel(void)
         read_fully(size_text + at, 1);
         if (size_text[at] == '\n')
             break;
+        if (!isdigit((unsigned char)size_text[at]))
+            fail("channel", EPROTO);
     }
     size_text[at] = 0;
     size_t size = number(size_text, MOST_ENV), count = 0;
@@ -225,7 +236,8 @@ static void open_channel(void)
     if (!block)
         fail("channel", ENOMEM);
     read_fully(block, size);
-    block[size] = 0;
+    if (size > 0 && block[size - 1] != 0)
+        fail("channel", EPROTO);
     for (size_t i = 0; i < size; i++)
         count += block[i] == 0;
     char **names = calloc(count + 1, sizeof *names);
@@ -569,7 +581,7 @@ int main(int argc, char **argv)
     bool has_uid = false, has_gid = false;
     int64_t limit_ms = 0;
     bool channel = false, has_owner = false;
-    char after;
+    char uid[16], gid[16], after;
     int at = 1;
     for (; at < argc && strcmp(argv[at], "--") != 0; at += 2) {
         if (at + 1 >= argc)
@@ -589,7 +601,9 @@ int main(int argc, char **argv)
                 fail("arguments", EINVAL);
         } else if (strcmp(argv[at], "--channel") == 0 && strcmp(value, "stdio") == 0) {
             channel = true;
-        } else if (strcmp(argv[at], "--owner") == 0 && sscanf(value, "%u:%u%c", &owner_uid, &owner_gid, &after) == 2) {
+        } else if (strcmp(argv[at], "--owner") == 0 && sscanf(value, "%15[0-9]:%15[0-9]%c", uid, gid, &after) == 2) {
+            owner_uid = number(uid, MOST_ID);
+            owner_gid = number(gid, MOST_ID);
             has_owner = true;
         } else if (strcmp(argv[at], "--owned") == 0 && owned_count < MOST_OWNED && value[0] == '/') {
             owned[owned_count++] = value;

@@ -150,7 +150,7 @@ def _shown(script: str) -> str:
 
 def _scripts(commands: tuple[tuple[str, ...], ...]) -> tuple[Bind, ...]:
     names = [command[0] for command in commands] + ([IN_TURN] if len(commands) > 1 else [])
-    return tuple(Bind(resources.path(name), _shown(name)) for name in names)
+    return tuple(Bind(resources.path(name), _shown(name)) for name in dict.fromkeys(names))
 
 
 def build_path(told: str) -> str:
