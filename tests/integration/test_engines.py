@@ -34,6 +34,8 @@ USER = "py-portable-cells"
 GONE_SECONDS = 3.0
 CONTAINERS = ("docker", "podman")
 ENGINES = ("bubblewrap", "chroot", *CONTAINERS)
+SOON = {**dict.fromkeys((*ENGINES, "native"), 5.0), **dict.fromkeys(CONTAINERS, 20.0)}
+"""Seconds within which a call with a short time limit has to be over; a daemon may be slow on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -349,7 +351,7 @@ def test_time_limit_ends_everything(caller: Caller, engine: str, token: str) -> 
     assert processes(token) == [], "nothing may be left when the call returns"
     assert hung["timed_out"] and hung["record"]["limit"]
     assert hung["stdout"] == "hanging\n"
-    assert 0.7 <= hung["seconds"] < 5
+    assert 0.7 <= hung["seconds"] < SOON[engine]
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, "native"])
@@ -367,7 +369,7 @@ def test_a_daemon_left_behind_is_ended_and_counted(caller: Caller, engine: str, 
     assert processes(token) == [], "nothing may be left when the call returns"
     assert (left["record"]["exited"], left["record"]["left_behind"]) == (0, 3)
     assert left["stdout"] == "started\n"
-    assert left["seconds"] < 5
+    assert left["seconds"] < SOON[engine]
 
 
 def test_a_flood_of_binary_output_is_bounded(caller: Caller, token: str) -> None:
@@ -499,7 +501,7 @@ def test_a_builds_environment_stays_out_of_its_log(caller: Caller, engine: str) 
 def test_time_limit_of_a_build(caller: Caller, engine: str, token: str) -> None:
     hung = caller.ask(engine, "build", argv=["/app/mischief", "hang", token], timeout=0.7)
     assert hung["timed_out"]
-    assert hung["seconds"] < 5
+    assert hung["seconds"] < SOON[engine]
     assert gone(token), processes(token)
 
 
