@@ -54,6 +54,7 @@ def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk)
     )
     nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
     report = Runner(env, talk.step).run(nodes, nodes)
+    talk.cures(report.failures)
     sha256 = digest(path)
     floor = measure(path).floor
     cells = [

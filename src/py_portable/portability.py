@@ -53,6 +53,7 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     if wanted.controls and not wanted.images:
         prefixes.append("control ")
     built = building.build(session, wanted.artifacts, prefixes)
+    session.talk.cures({node: p for node, p in built.failures.items() if node.startswith("image ")})
     cells = _cells(session, wanted, built)
     results = proving.run(cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)))
     part = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 
 from py_portable.elf.view import printable
+from py_portable.errors import PortableError
 from py_portable.redact import hide
 
 
@@ -26,6 +28,12 @@ class Talk:
             return
         took = f" ({seconds:.1f} s)" if what == "done" else ""
         self.say(f"{what:>7}  {name}{took}")
+
+    def cures(self, images: Mapping[str, PortableError]) -> None:
+        """What helps where an image cannot be had: the line of its cells has room for the reason only."""
+        for name, problem in images.items():
+            for line in (problem.hint or "").splitlines():
+                self.say(f"{name}: next: {line}")
 
     def say(self, line: str) -> None:
         if not self.quiet:

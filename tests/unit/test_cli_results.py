@@ -126,6 +126,12 @@ def test_tags_can_look_at_names_only(house: House) -> None:
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN"])
 @pytest.mark.parametrize("field", ["image", "artifact", "detail", "reproduce", "condition", "reason"])
+def test_a_cell_shows_no_login(field: str, verdict: str) -> None:
+    assert "s3cret" not in cell_line(result(verdict=verdict, **{field: "https://ada:s3cret@r.example/x"}))
+
+
+@pytest.mark.parametrize("verdict", ["PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN"])
+@pytest.mark.parametrize("field", ["image", "artifact", "detail", "reproduce", "condition", "reason"])
 def test_a_cell_is_one_line_that_a_terminal_only_shows(field: str, verdict: str) -> None:
     line = cell_line(result(verdict=verdict, **{field: FORGED}))
     assert line.isprintable()

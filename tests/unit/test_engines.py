@@ -6,6 +6,7 @@ import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from py_portable.engines.native import Native
 from py_portable.engines.select import AUTO, ENGINES, every, reproduce, select
 from py_portable.errors import ConfigError, MachineError
 from py_portable.prove.conditions import PLAIN, READ_ONLY
-from py_portable.prove.start import job
+from py_portable.prove.start import job, start
 
 RANGE = ids.Ids("range")
 SINGLE = ids.Ids("single", "no range", "make one")
@@ -157,6 +158,15 @@ def test_no_path_leaves_the_image(tmp_path: Path, target: str, real: str) -> Non
     assert stage.inside(tmp_path, target, "/home/cell") == real
     with pytest.raises(MachineError, match="too many levels"):
         stage.inside(tmp_path, "/loop/x")
+
+
+@pytest.mark.parametrize("engine", [Bubblewrap, Chroot])
+def test_an_image_that_leads_in_a_circle_costs_its_own_cells_only(tmp_path: Path, engine: type[Any]) -> None:
+    (tmp_path / "opt").symlink_to("opt")
+    bind = Bind(tmp_path, "/opt/app")
+    started = start(engine(tmp_path), tmp_path, PLAIN, ("/opt/app/x",), (bind,), tmp_path, 5)
+    assert started.record is None
+    assert started.trouble == "too many levels of symbolic links at /opt/app in the image"
 
 
 @given(st.lists(st.sampled_from(["..", ".", "a", "b", "/", "etc"]), max_size=8))

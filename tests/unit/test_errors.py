@@ -169,6 +169,13 @@ def test_talk_goes_to_stderr_and_is_kept_for_the_evidence(capsys: pytest.Capture
     ]
 
 
+def test_what_helps_an_image_is_said_a_line_at_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    talk = Talk()
+    talk.cures({"image a": MachineError("no TLS", hint="write\nthis"), "image b": StepError("no")})
+    said = [line.split("] ")[1] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["image a: next: write", "image a: next: this"]
+
+
 def test_quiet_says_nothing_and_verbose_names_what_was_cached(capsys: pytest.CaptureFixture[str]) -> None:
     Talk(quiet=True).step("a", "failed", 0.0)
     Talk(verbose=True).step("b", "cached", 0.0)

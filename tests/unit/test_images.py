@@ -251,9 +251,9 @@ def test_forky_is_the_one_whose_date_is_not_looked_at() -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_name_says_why(name: str, reason: str, tmp_path: Path) -> None:
-    with pytest.raises(ImageUnavailable) as caught:
+    with pytest.raises(ConfigError) as caught:
         images.resolve(name, store=Store(tmp_path / "store"))
-    assert caught.value.reason == reason
+    assert caught.value.what == reason
     assert not (tmp_path / "store").exists()
 
 
@@ -311,6 +311,16 @@ def test_the_locked_image_is_used_however_it_came_to_be_made(mirror: Mirror) -> 
     again = mirror.get(made.identity)
     assert again.identity == made.identity and again.drifted_from is None
     assert mirror.made == 1
+
+
+@pytest.mark.parametrize("wishes", [{"packages": ("zlib1g-dev",)}, {"before": "true"}])
+def test_what_was_locked_for_another_recipe_is_not_used(mirror: Mirror, wishes: dict[str, Any]) -> None:
+    old = mirror.get().identity
+    for _ in range(2):
+        found = mirror.get(old, **wishes)
+        assert found.identity != old and found.drifted_from == old
+        assert [name for name, *_ in found.packages][1:] == list(wishes.get("packages", ()))
+    assert mirror.made == 2
 
 
 def test_a_lost_image_that_can_be_made_again_is_no_drift(mirror: Mirror, tmp_path: Path) -> None:

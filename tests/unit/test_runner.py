@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from py_portable.engines.native import Native
-from py_portable.errors import Blocked, PortableError, StepError
+from py_portable.errors import Blocked, ConfigError, PortableError, StepError
 from py_portable.redact import scrub
 from py_portable.run.runner import LANES, Report, Runner
 from py_portable.steps.context import Context, Environment, Result
@@ -104,6 +104,23 @@ def test_a_changed_step_with_the_same_output_changes_nothing_behind_it(env: Envi
     run(env, step("a", params={"text": "x", "option": 1}), step("b", "a"))
     report, _ = run(env, step("a", params={"text": "x", "option": 2}), step("b", "a"))
     assert {name: result.cached for name, result in report.results.items()} == {"a": False, "b": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "mirrors", "said"),
+    [
+        ("Debian:12", "", "'Debian:12' is not the name of an image"),
+        ("r.example/x:1", "garbage", "PY_PORTABLE_MIRRORS: garbage: expected PREFIX=REPLACEMENT"),
+    ],
+)
+def test_a_malformed_image_ends_the_run_once_all_else_is_done(
+    env: Environment, monkeypatch: pytest.MonkeyPatch, name: str, mirrors: str, said: str
+) -> None:
+    monkeypatch.setenv("PY_PORTABLE_MIRRORS", mirrors)
+    with pytest.raises(ConfigError, match=said):
+        run(env, ImageNode("image", name), step("a"))
+    report, _ = run(env, step("a"))
+    assert report.results["a"].cached
 
 
 def test_a_failure_stops_only_what_needs_it_and_is_named_as_the_cause(env: Environment) -> None:

@@ -31,8 +31,8 @@ def message(problem: PortableError) -> str:
 
 
 def cell_line(cell: CellResult) -> str:
-    """The line of one cell, as it ends: one line whatever is in its names, and nothing a terminal would obey."""
-    return clean(_cell_line(cell))
+    """The line of one cell, as it ends: one line whatever is in its names; no login, nothing a terminal obeys."""
+    return hide(clean(_cell_line(cell)))
 
 
 def _cell_line(cell: CellResult) -> str:

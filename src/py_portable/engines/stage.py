@@ -43,6 +43,10 @@ def version(program: str) -> str:
     return words[-1] if words else "unknown"
 
 
+class LinkLoop(MachineError):
+    """The image leads a place that a job needs round in a circle: no job starts in it, and no other is touched."""
+
+
 def inside(root: Path, target: str, home: str | None = None) -> str:
     """`target` with the image's symbolic links resolved as if `root` were the root: no path leaves it.
 
@@ -70,7 +74,7 @@ def inside(root: Path, target: str, home: str | None = None) -> str:
             continue
         links += 1
         if links > _MAX_LINKS:
-            raise MachineError(f"too many levels of symbolic links at {target} in the image", where=str(root))
+            raise LinkLoop(f"too many levels of symbolic links at {target} in the image", where=str(root))
         if link.startswith("/"):
             done = []
         parts += _steps(link)

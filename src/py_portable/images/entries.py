@@ -1,7 +1,7 @@
 """How an image whose contents are known only when it is made is filed in the store, and found again.
 
-An entry is filed under what was asked for: the recipe, and the identity that the lock names. Names lead from an
-identity to the entry that happens to hold it; losing one costs making the image again.
+An entry is filed under what was asked for: the recipe, and the identity that the lock names. Names lead from a
+recipe and an identity to the entry that happens to hold it; losing one costs making the image again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Entries:
         if request.fresh:
             return None
         locked = request.locked_identity
-        return self._held(self._names.get(locked or _key(told, "latest")), locked)
+        # Under the recipe: what was locked for other packages than the config has now is not what is asked for.
+        return self._held(self._names.get(_key(told, locked or "latest")), locked)
 
     def get(
         self, told: Mapping[str, object], request: Request, build: Build, *, prefix: tuple[str, ...] = ()
@@ -52,8 +53,8 @@ class Entries:
 
         entry = self._store.make(_key(told, wanted), noted, prefix=prefix)
         made = str(entry.meta["identity"])
-        entry = self._held(self._names.get(made), made) or entry
-        self._names.set(made, entry.key)
+        entry = self._held(self._names.get(_key(told, made)), made) or entry
+        self._names.set(_key(told, made), entry.key)
         if built:
             self._names.set(_key(told, "latest"), entry.key)
         return entry

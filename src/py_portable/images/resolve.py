@@ -40,7 +40,7 @@ def resolve(
     made comes back and its `drifted_from` says which one it is not. With `locked_origin` the name came from a
     registry, and that digest is asked for there. `fresh` asks the network again. Raises ImageUnavailable (no
     source, registry or mirror unreachable, suite gone), MachineError (something to install here), ConfigError (a
-    malformed setting) or StepError (an unknown package, a failing `before`).
+    malformed name or setting) or StepError (an unknown package, a failing `before`).
     """
     request = Request(name, packages, before, locked_identity, fresh, needs, locked_origin, engine)
     asked = claiming(request, SOURCES.values())
@@ -83,9 +83,9 @@ def _all_failed(name: str, failed: list[tuple[str, PortableError]]) -> PortableE
     )
 
 
-def _unknown(name: str) -> ImageUnavailable:
+def _unknown(name: str) -> PortableError:
     try:
         parse(name)
     except ConfigError as problem:
-        return ImageUnavailable(problem.what, hint=problem.hint)
+        return problem
     return ImageUnavailable(f"{name}: no source of images knows this name")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from py_portable import images
-from py_portable.errors import Blocked, PortableError
+from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
 
@@ -46,7 +46,10 @@ class Runner:
         self._talk = threading.Lock()
 
     def run(self, nodes: Mapping[str, Node], wanted: Iterable[str]) -> Report:
-        """Make the wanted nodes and all they need. A failure stops only what needs it."""
+        """Make the wanted nodes and all they need. A failure stops only what needs it.
+
+        Raises ConfigError at the end for an image whose name, or a setting that it is got by, is malformed.
+        """
         waiting = ordered(nodes, wanted)
         running: dict[Future[None], str] = {}
         lanes = {name: ThreadPoolExecutor(width) for name, width in LANES.items()}
@@ -73,6 +76,10 @@ class Runner:
             raise
         for lane in lanes.values():
             lane.shutdown()
+        for name, problem in self._failures.items():
+            # No image that cannot be had: it would be UNPROVEN on every machine, and optional ones in silence.
+            if isinstance(nodes[name], ImageNode) and isinstance(problem, ConfigError):
+                raise problem
         return Report(dict(self._results), dict(self._images), dict(self._failures), dict(self._keys))
 
     def _ended(self, name: str) -> bool:
