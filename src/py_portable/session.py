@@ -189,20 +189,27 @@ class Session:
     def run(self, plan: Plan, wanted: Iterable[str], lock: Lock) -> Report:
         """Run the wanted nodes; the identities of images that were made are recorded in the lock.
 
-        Raises ConfigError under --locked where an image is not the locked one any more.
+        Raises ConfigError under --locked where an image is not locked, or not the locked one any more.
         """
         report = Runner(self.environment(), self.talk.step).run(plan.nodes, wanted)
         seen = {name: image for name, image in report.images.items() if image.source != "host"}
         for name, image in seen.items():
             old, identity = lock.images.get(name), image.identity
+            if self.locked and old is None:
+                raise ConfigError(
+                    f"{name} is not in it yet",
+                    where=self.lock_path.name,
+                    hint="run once without --locked, and keep the file",
+                )
             if old and old != identity:
+                why = "its distribution has moved on, or the config adds something else to it"
                 if self.locked:
                     raise ConfigError(
-                        f"{name} is {identity} now, locked is {old}: its distribution has moved on",
+                        f"{name} is {identity} now, locked is {old}: {why}",
                         where=self.lock_path.name,
                         hint="run without --locked to take the new one",
                     )
-                self.talk.say(f"{name}: the distribution has moved on; new identity {identity[:19]}…")
+                self.talk.say(f"{name}: {why}; new identity {identity[:19]}…")
         self.write_lock(_with_images(lock, plan, seen))
         return report
 

@@ -116,6 +116,11 @@ def test_one_lock_gives_the_same_on_every_engine(
     assert set(origins) == {"manylinux_2_28", *(image for _, image, _ in by_bubblewrap["cells"])}
     assert all(digest.startswith("sha256:") for digest in origins.values())
 
+    (pulled.project.folder / "portable.lock").rename(tmp_path / "lock")
+    without = pulled.run("bubblewrap", "--locked", store=tmp_path / "bubblewrap")
+    assert without.status == 2, "what is not locked is not taken from the network"
+    shutil.copy(tmp_path / "lock", pulled.project.folder / "portable.lock")
+
     # Another store: everything is pulled, built and started anew, in containers.
     with_docker = Pulled(pulled.project, {**pulled.variables, **docker}, pulled.registry)
     second = with_docker.run("docker", "--locked", store=tmp_path / "docker")
