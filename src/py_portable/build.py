@@ -257,6 +257,7 @@ def _interpreters(report: Report) -> list[dict[str, Any]]:
             "provider": result.meta["provider"],
             "baseline": name.partition("(")[2].rstrip(")"),
             "sha256": result.digest,
+            **({"libraries": result.meta["libraries"]} if result.meta.get("libraries") else {}),
         }
         for name, result in report.results.items()
         if name.startswith("interpreter ")

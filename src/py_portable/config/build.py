@@ -41,7 +41,13 @@ def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
         python=str(data["python"]),
         interpreter=_interpreter(data.get("interpreter", {}), base),
         baselines={
-            name: Baseline(name, each["image"], tuple(each.get("packages", ())), each.get("before"))
+            name: Baseline(
+                name,
+                each["image"],
+                tuple(each.get("packages", ())),
+                each.get("before"),
+                tuple(sorted(each.get("libraries", ()))),
+            )
             for name, each in baselines_of(data).items()
         },
         build=_build(data.get("build", {})),

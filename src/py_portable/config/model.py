@@ -63,6 +63,8 @@ class Baseline:
     image: str
     packages: tuple[str, ...] = ()
     before: str | None = None
+    libraries: tuple[str, ...] = ()
+    """What is compiled for it from its release, see `py_portable.libraries`; sorted."""
 
     @property
     def glibc(self) -> str | None:

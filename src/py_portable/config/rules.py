@@ -145,6 +145,11 @@ class _Rules:
             elif "from" not in mapping and self.default is None and self.takes(mapping, "baseline"):
                 text = f"needs baseline, as none is named default; there are: {listed(known)}"
                 yield self.wrong(path, text, key=True)
+        provider = self.data.get("interpreter", {}).get("provider", "source")
+        for name, each in known.items():
+            if each.get("libraries") and provider != "source":
+                text = f"only an interpreter that is compiled here takes them, and the provider is {provider}"
+                yield self.wrong(("baselines", name, "libraries"), text, key=True)
 
     @staticmethod
     def takes(mapping: Mapping[str, Any], key: str) -> bool:

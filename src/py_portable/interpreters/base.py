@@ -23,6 +23,8 @@ class Wanted:
     baseline: str
     image: str
     tools: str
+    libraries: tuple[str, ...] = ()
+    """Nodes that make libraries of the baseline's own, see `py_portable.libraries`."""
 
 
 class Provider(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from py_portable import libraries
 from py_portable.config import InterpreterChoice
 from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError
@@ -53,7 +54,7 @@ class Source:
             name=f"interpreter {wanted.python}{word} ({wanted.baseline})",
             action=compile_source,
             params={"version": release.version, "optimize": wanted.choice.optimize},
-            needs=(source.name, wanted.tools),
+            needs=(source.name, wanted.tools, *wanted.libraries),
             scripts=("build/cpython.sh", "build/self_sufficient.py", "build/in_turn.sh"),
             image=wanted.image,
         )
@@ -74,7 +75,7 @@ def compile_source(ctx: Context) -> Mapping[str, Any]:
         "build/cpython.sh",
         str(optimize).lower(),
         then=(("build/self_sufficient.py",),),
-        binds=(prefix, source, tools),
+        binds=(prefix, source, tools, *libraries.binds(ctx)),
         timeout=7200,
     )
     return {
@@ -82,4 +83,5 @@ def compile_source(ctx: Context) -> Mapping[str, Any]:
         "provider": "source",
         "optimized": optimize,
         "libpython": "static",
+        "libraries": libraries.versions(ctx),
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from py_portable import libraries
 from py_portable.config import Artifact, Config
 from py_portable.config.glibc import known_glibc, version_key
 from py_portable.errors import ConfigError
@@ -114,7 +115,8 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
     )
     fetched = tools.fetch_step(place, aim)
     provider = PROVIDERS[config.interpreter.provider]
-    wanted = Wanted(config.interpreter, artifact.python, baseline.name, image.name, fetched.name)
+    own = libraries.nodes(baseline.libraries, baseline.name)
+    wanted = Wanted(config.interpreter, artifact.python, baseline.name, image.name, fetched.name, own)
     interpreter = provider.steps(wanted)
     linkable = _to_link(config, artifact)
     compiled = SOURCE.steps(wanted) if linkable else interpreter
@@ -131,8 +133,10 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         source=config.app.source,
         environment=config.build.env,
         use=_given(config, baseline.name, artifact.python),
+        libraries=own,
     )
-    made: list[Node] = [image, fetched, *interpreter, *compiled, toolbox, *wheels]
+    fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=image.name)
+    made: list[Node] = [image, fetched, *fresh, *interpreter, *compiled, toolbox, *wheels]
     nodes |= {node.name: node for node in made}
     return House(
         place=place,
@@ -158,11 +162,15 @@ def _needs(config: Config, baseline: str) -> tuple[str, ...]:
     needs = ["compilers", *PROVIDERS[config.interpreter.provider].needs]
     if any(_to_link(config, a) for a in config.artifacts.values() if a.baseline == baseline):
         needs += SOURCE.needs
+    needs += libraries.needs(config.baselines[baseline].libraries)
     return tuple(dict.fromkeys(needs))
 
 
 def interpreter_pins(config: Config) -> dict[str, str]:
-    """What the lock says of the interpreters: name -> version and digest. Raises ConfigError where there is none."""
+    """What the lock says of interpreters and libraries: name -> version and digest.
+
+    Raises ConfigError where no such interpreter is pinned.
+    """
     found: dict[str, str] = {}
     for artifact in config.artifacts.values():
         if not (artifact.baseline and artifact.python):
@@ -174,6 +182,7 @@ def interpreter_pins(config: Config) -> dict[str, str]:
         for provider in providers:
             pin = provider.pin(config.interpreter, artifact.python)
             found |= [pin] if pin else []
+        found |= libraries.locked(config.baselines[artifact.baseline].libraries)
     return found
 
 

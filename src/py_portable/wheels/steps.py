@@ -12,6 +12,7 @@ from py_portable.engines.base import Bind
 from py_portable.errors import UnmetError
 from py_portable.index import files
 from py_portable.index.model import LockedFile
+from py_portable.libraries import binds
 from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -33,10 +34,11 @@ def house_steps(
     source: Path | None,
     environment: Mapping[str, str],
     use: Given | None = None,
+    libraries: tuple[str, ...] = (),
 ) -> list[Step]:
     """The steps of one wheelhouse, the last of which gives the folder of wheels.
 
-    `place` is "PYTHON (BASELINE)"; `target` has python, max_glibc and arch.
+    `place` is "PYTHON (BASELINE)"; `target` has python, max_glibc and arch; `libraries` are nodes too.
     """
     common = {"target": dict(target), "env": dict(environment)}
     wheels = [p.file for p in house.packages if p.file.is_wheel]
@@ -46,15 +48,16 @@ def house_steps(
         params={**common, "files": [asdict(file) for file in wheels]},
         lane="io",
     )
-    compiled = [_compile(p, common, place, image, interpreter) for p in house.packages if not p.file.is_wheel]
-    app = [_app(source, house, common, place, image, interpreter)] if source is not None else []
+    inside = (interpreter, *libraries)
+    compiled = [_compile(p, common, place, image, inside) for p in house.packages if not p.file.is_wheel]
+    app = [_app(source, house, common, place, image, inside)] if source is not None else []
     if use is not None:
         app = [_given(use, place)]
     repaired = Step(
         name=f"wheelhouse {place}",
         action=repair,
         params={"target": dict(target)},
-        needs=(interpreter, tools, fetched.name, *(step.name for step in (*compiled, *app))),
+        needs=(*inside, tools, fetched.name, *(step.name for step in (*compiled, *app))),
         scripts=("build/repair.py",),
         image=image,
     )
@@ -62,20 +65,25 @@ def house_steps(
 
 
 def _compile(
-    package: LockedPackage, common: Mapping[str, Any], place: str, image: str, interpreter: str
+    package: LockedPackage, common: Mapping[str, Any], place: str, image: str, inside: tuple[str, ...]
 ) -> Step:
     return Step(
         name=f"wheel {package.file.name}-{package.file.version} {place}",
         action=compile_sdist,
         params={**common, "sdist": asdict(package.file), "build": [asdict(file) for file in package.build]},
-        needs=(interpreter,),
+        needs=inside,
         scripts=("build/wheel.sh",),
         image=image,
     )
 
 
 def _app(
-    source: Path, house: LockedHouse, common: Mapping[str, Any], place: str, image: str, interpreter: str
+    source: Path,
+    house: LockedHouse,
+    common: Mapping[str, Any],
+    place: str,
+    image: str,
+    inside: tuple[str, ...],
 ) -> Step:
     return Step(
         name=f"wheel of the app {place}",
@@ -86,7 +94,7 @@ def _app(
             "source": source_digest(source),
             "build": [asdict(file) for file in house.app_build],
         },
-        needs=(interpreter,),
+        needs=inside,
         scripts=("build/wheel.sh",),
         image=image,
         locals={"source": source},
@@ -148,6 +156,7 @@ def repair(ctx: Context) -> Mapping[str, Any]:
             Bind(ctx.need("interpreter").path, "/opt/python"),
             Bind(ctx.need("toolbox").path, "/opt/tools"),
             Bind(incoming, "/in/wheels"),
+            *binds(ctx),
         ),
         environ={"PYTHONPATH": "/opt/tools"},
         hint="raise wheels.max-glibc, choose an older baseline, or compile the wheel (wheels.no-binary)",
@@ -171,6 +180,7 @@ def _compile_wheel(ctx: Context, source: Path) -> None:
             Bind(ctx.need("interpreter").path, "/opt/python"),
             Bind(source, "/in/source"),
             Bind(build, "/in/build"),
+            *binds(ctx),
         ),
         environ={**ctx.params["env"], **ctx.env.pass_env},
         hint=SITE_BUILD_HINT,

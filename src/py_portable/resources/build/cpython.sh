@@ -11,6 +11,10 @@ set -- --prefix=/opt/python --disable-test-modules --with-ensurepip=install --wi
 if [ "$optimize" = true ]; then
     set -- "$@" --enable-optimizations --with-lto
 fi
+if [ -d /opt/libraries/openssl ]; then
+    # The absolute rpath is for the build alone: self_sufficient.py brings the libraries and puts its own in its place.
+    set -- "$@" --with-openssl=/opt/libraries/openssl --with-openssl-rpath=auto
+fi
 ./configure -q "$@"
 make -s -j"$JOBS"
 make -s install >/build/install.log 2>&1 || { tail -n 40 /build/install.log; exit 1; }

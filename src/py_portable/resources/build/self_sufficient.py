@@ -52,10 +52,14 @@ def is_ours(path: Path) -> bool:
     return path.resolve().is_relative_to(PREFIX)
 
 
+def rpath_of(patchelf: Path, file: Path) -> list[str]:
+    show = subprocess.run([patchelf, "--print-rpath", file], check=True, capture_output=True, text=True)
+    return [part for part in show.stdout.strip().split(":") if part]
+
+
 def set_rpath(patchelf: Path, file: Path) -> None:
     """Look in lib/ first. Into a new file: this interpreter has the old one mapped, and would die of a change to it."""
-    show = subprocess.run([patchelf, "--print-rpath", file], check=True, capture_output=True, text=True)
-    kept = [part for part in show.stdout.strip().split(":") if part.startswith("$ORIGIN")]
+    kept = [part for part in rpath_of(patchelf, file) if part.startswith("$ORIGIN")]
     way = os.path.relpath(LIB, file.parent)
     rpath = ":".join(dict.fromkeys(["$ORIGIN" if way == "." else f"$ORIGIN/{way}", *kept]))
     fresh = file.with_name(f"{file.name}.new")
@@ -94,7 +98,8 @@ def main() -> None:
         shutil.copy(source.resolve(), LIB / name)
         (LIB / name).chmod(0o755)
     for file in [*files, *(LIB / name for name in sorted(foreign))]:
-        if needed(file):
+        # What needs nothing may still have been linked with a place of the build's, where glibc would look for its own.
+        if needed(file) or any(not part.startswith("$ORIGIN") for part in rpath_of(patchelf, file)):
             set_rpath(patchelf, file)
     strays = {
         f"{file.name}: {path or name}"
