@@ -1,0 +1,1 @@
+"""Start-up of artifacts against the bare interpreter, in cells."""

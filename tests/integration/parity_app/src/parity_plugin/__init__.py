@@ -1,0 +1,5 @@
+"""A plugin that only the metadata knows."""
+
+
+def greet() -> str:
+    return "greetings of the plugin"

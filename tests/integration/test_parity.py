@@ -1,0 +1,210 @@
+"""What an app sees of how it was packed: every format against `python -m`, in cells."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from py_portable import build as building
+from py_portable.benchmark.project import Workshop, pairings
+from py_portable.benchmark.runner import Place, Subject
+from py_portable.formats import FORMATS
+from py_portable.native.stored import helpers
+from py_portable.prove.conditions import PLAIN
+from py_portable.prove.start import start
+from py_portable.session import open_session
+
+pytestmark = pytest.mark.integration
+
+IMAGE = "debian:12"
+COMPARED = ("nuitka-standalone", "nuitka-onefile")
+"""The formats that are compared; the app's config has an artifact named after each."""
+FORMATS_HERE = tuple(name for name in COMPARED if name in FORMATS)
+
+
+@dataclass(frozen=True)
+class Said:
+    status: int | None
+    stdout: str
+    stderr: str = field(compare=False)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.stdout.splitlines()
+
+
+@dataclass(frozen=True)
+class House:
+    place: Place
+    subjects: dict[str, Subject]
+
+    def say(self, who: str, *words: str, before: tuple[str, ...] = ()) -> Said:
+        """`before`: a program of the image that starts the app, with its arguments."""
+        subject = self.subjects[who]
+        argv = (*before, *subject.argv, *words)
+        started = start(
+            self.place.engine, self.place.root, PLAIN, argv, subject.binds, self.place.helpers, 120
+        )
+        assert started.record is not None and started.record.reached, started.trouble
+        return Said(started.record.status, started.stdout.text, started.stderr.text)
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The probe app, built once in every format, and its wheelhouse in the bare interpreter as "python"."""
+    app = tmp_path_factory.mktemp("parity") / "app"
+    shutil.copytree(Path(__file__).parent / "parity_app", app)
+    session = open_session(app / "portable.yaml")
+    built = building.build(session, (), [f"image {IMAGE}"])
+    assert not built.failures, built.failures
+    image = built.report.images[f"image {IMAGE}"]
+    place = Place(session.engine.chosen[0], image.root, helpers(session.store))
+    with session.store.scratch("parity") as room:
+        room.chmod(0o755)
+        made = pairings(Workshop(session, place, image, room), built, ("output",))
+        subjects = {p.subject.name: p.subject for p in made if not p.same}
+        (python,) = [p.subject for p in made if p.same]
+        found = {"python": python, **subjects}
+        yield House(place, {n: Subject(n, s.argv[:-1], s.binds) for n, s in found.items()})
+
+
+WAIT = ("/usr/bin/timeout", "--foreground", "--preserve-status", "-s")
+ALIKE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "output": (("output",), ()),
+    "exit status 0": (("leave", "0"), ()),
+    "exit status 3": (("leave", "3"), ()),
+    "SystemExit with a text": (("leave-text",), ()),
+    "uncaught exception": (("fail",), ()),
+    "version": (("version",), ()),
+    "entry points": (("plugins",), ()),
+    "package data": (("data",), ()),
+    "pool, spawn": (("pool", "spawn"), ()),
+    "pool, fork": (("pool", "fork"), ()),
+    "process, spawn": (("process", "spawn"), ()),
+    "process, fork": (("process", "fork"), ()),
+    "subprocess": (("child",), ()),
+    "signal handlers": (("handlers",), ()),
+    "SIGTERM from outside": (("wait", "plain"), (*WAIT, "TERM", "3")),
+    "SIGINT from outside": (("wait", "plain"), (*WAIT, "INT", "3")),
+    "SIGTERM handled": (("wait", "handled"), (*WAIT, "TERM", "3")),
+    "SIGINT handled": (("wait", "handled"), (*WAIT, "INT", "3")),
+    "SIGTERM of its own": (("own-signal", "15"), ()),
+    "SIGINT of its own": (("own-signal", "2"), ()),
+    "stdin closed": (("streams",), ("/bin/sh", "-c", 'exec "$0" "$@" <&-')),
+    "stdout closed": (("streams",), ("/bin/sh", "-c", 'exec "$0" "$@" >&-')),
+    "output to a closed stdout": (("output",), ("/bin/sh", "-c", 'exec "$0" "$@" >&-')),
+    "encoding without LANG": (("encoding",), ()),
+    "encoding, C.UTF-8": (("encoding",), ("/usr/bin/env", "LC_ALL=C.UTF-8")),
+    "encoding, POSIX": (("encoding",), ("/usr/bin/env", "LC_ALL=POSIX")),
+    "encoding, PYTHONUTF8=0": (("encoding",), ("/usr/bin/env", "PYTHONUTF8=0")),
+    "environment": (("environment",), ()),
+}
+"""What is as with `python -m`, but for OTHERWISE: the app's words, and what in the image starts it."""
+
+SHARED_BY_NUITKA = {
+    "encoding without LANG": Said(
+        0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 None\ngröße\n", ""
+    ),
+    "environment": Said(0, "\n", ""),
+    "encoding, PYTHONUTF8=0": Said(
+        0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 None\ngröße\n", ""
+    ),
+    "SIGINT of its own": Said(130, "", ""),
+    "stdin closed": Said(0, "[False, False, False]\n", ""),
+}
+OTHERWISE: dict[str, dict[str, Said]] = {
+    "nuitka-standalone": SHARED_BY_NUITKA,
+    # Its first process waits for the one that it unpacked, and ends with a status, not by a signal.
+    "nuitka-onefile": {
+        **SHARED_BY_NUITKA,
+        "SIGTERM of its own": Said(143, "", ""),
+        # What its first process gets as SIGTERM, it hands on as SIGINT.
+        "SIGTERM from outside": Said(130, "waiting\n", ""),
+        "SIGTERM handled": Said(10, "waiting\n", ""),
+    },
+}
+"""What differs by nature: docs/formats/NAME.md, "What differs from `python -m`"."""
+HIDDEN_DATA = ("bytes.bin",)
+"""Suffixes that Nuitka takes for programs, and leaves out of package data."""
+
+
+def test_the_formats_of_the_config_are_those_compared(house: House) -> None:
+    assert set(house.subjects) == {"python", "wheels", *FORMATS_HERE}
+
+
+@pytest.mark.parametrize("case", ALIKE)
+@pytest.mark.parametrize("name", FORMATS_HERE)
+def test_as_with_python_m(house: House, name: str, case: str) -> None:
+    words, before = ALIKE[case]
+    expected = house.say("python", *words, before=before)
+    assert expected.status is not None
+    if case == "package data" and name.startswith("nuitka-"):
+        kept = [line for line in expected.lines if not any(ascii(n) in line for n in HIDDEN_DATA)]
+        assert len(kept) == len(expected.lines) - len(HIDDEN_DATA)
+        expected = Said(expected.status, "".join(f"{line}\n" for line in kept), "")
+    other = OTHERWISE[name].get(case)
+    if other:
+        assert expected != other, "it does not differ any more: say so in the docs, and take it out here"
+        expected = other
+    found = house.say(name, *words, before=before)
+    assert found == expected, found.stderr
+
+
+def test_python_m_itself_says_what_it_should(house: House) -> None:
+    """What is compared with would be worth nothing if every case failed alike."""
+    assert house.say("python", "leave", "3").status == 3
+    assert house.say("python", "version").stdout == "4.5.6\n>=3.11\n"
+    assert "greetings of the plugin" in house.say("python", "plugins").stdout
+    assert len(house.say("python", "data").lines) == 7
+    assert house.say("python", "pool", "spawn").stdout == "[0, 1, 4, 9, 16]\n"
+    assert house.say("python", "wait", "handled", before=(*WAIT, "TERM", "3")).status == 9
+
+
+@pytest.mark.parametrize("name", FORMATS_HERE)
+def test_what_is_said_on_stderr(house: House, name: str) -> None:
+    assert house.say(name, "output").stderr == "to stderr\n"
+    assert house.say(name, "leave-text").stderr == "a text for stderr\n"
+    lines = house.say(name, "fail").stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):" and lines[-1] == "ValueError: nobody catches this"
+
+
+@pytest.mark.parametrize("name", FORMATS_HERE)
+def test_its_own_file_and_the_data_beside_it(house: House, name: str) -> None:
+    """The file is named where it would be; only data lie there."""
+    file, exists, text = house.say(name, "file").lines[:3]
+    assert file.endswith("/parity_app/cli.py") and (exists, text) == ("False", "plain")
+
+
+@pytest.mark.parametrize("name", FORMATS_HERE)
+def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
+    places = house.say(name, "path").lines
+    if name == "nuitka-standalone":
+        folder = house.say(name, "file").lines[0].removesuffix("/parity_app/cli.py")
+        assert set(places) == {folder}
+    else:
+        # Each start unpacks into a folder of its own; the one where the file lies comes first.
+        beside, unpacked = places
+        assert beside == str(Path(house.subjects[name].argv[0]).parent)
+        assert unpacked.startswith("/tmp/onefile_")
+
+
+@pytest.mark.parametrize("name", FORMATS_HERE)
+def test_the_program_is_its_own_name(house: House, name: str) -> None:
+    (program,) = house.subjects[name].argv
+    assert house.say(name, "argv").stdout == f"{[program, 'argv']}\n"
+    assert house.say(name, "name").stdout == "parity_app.cli parity_app parity_app.cli\n"
+    assert house.say("python", "name").stdout == "__main__ parity_app parity_app.cli\n"
+
+
+@pytest.mark.parametrize("name", FORMATS_HERE)
+def test_sys_executable_is_the_program_and_no_python(house: House, name: str) -> None:
+    program, exists = house.say(name, "executable").lines
+    assert exists == "True"
+    if name == "nuitka-standalone":
+        assert program == house.subjects[name].argv[0]
+    else:
+        assert program.startswith("/tmp/onefile_") and program.endswith("/parity.bin")
