@@ -18,7 +18,7 @@ from tests.integration.conftest import REPOSITORY, MainJob, Project, portable, s
 
 pytestmark = pytest.mark.integration
 
-ARTIFACTS = ("wheels", "folder", "binary")
+ARTIFACTS = ("wheels", "folder", "binary", "tree")
 IMAGES = ("debian:11", "debian:12", "debian:13")
 CONDITIONS = ("plain", "read-only", "no-home")
 LINES = ["psycopg2 works!", "pycurl works!", "myextension works!"]
@@ -89,6 +89,7 @@ def test_the_control_never_enters_dist(main_job: MainJob) -> None:
         "evidence.json",
         "folder",
         "logs",
+        "tree",
         "wheels",
     ]
     assert control not in {a["sha256"] for a in main_job.project.evidence["artifacts"]}

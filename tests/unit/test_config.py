@@ -261,6 +261,7 @@ def test_the_sample_app() -> None:
         "wheels": "wheelhouse",
         "folder": "nuitka-standalone",
         "binary": "nuitka-onefile",
+        "tree": "bundle",
     }
     assert config.app.source == ROOT / "examples" / "myapp"
     assert config.app.smoke == (

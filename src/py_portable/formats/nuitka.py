@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -14,12 +12,11 @@ from py_portable.config.glibc import version_key
 from py_portable.elf import is_elf, measure
 from py_portable.engines.base import Bind
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.steps.context import BuildFailed, Context
+from py_portable.formats.entry import read_entry
+from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
 CACHE = "/cache"
-MAX_ENTRY_CHARS = 65536
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 
 class _Nuitka:
@@ -96,32 +93,12 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
         },
         timeout=7200,
     )
-    entry = _entry(ctx)
+    entry = read_entry(ctx.out)
     payload = ctx.out / entry["payload"]
     # A onefile carries its ELF files compressed: what it was packed from is what its floor is.
     unpacked = payload if payload.is_dir() else ctx.work / "sandbox" / "nuitka" / "portable_entry.dist"
     floor = _highest(measure(payload).floor, measure(unpacked).floor)
     return {**entry, "measured_floor": floor}
-
-
-def _entry(ctx: Context) -> dict[str, str]:
-    """What the build says it made. Foreign code ran beside it: no link is followed, and names are only names."""
-    path = ctx.out / "entry.json"
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(fd, encoding="utf-8") as stream:
-        told = json.loads(stream.read(MAX_ENTRY_CHARS))
-    path.unlink()
-    entry = {name: str(told[name]) for name in ("payload", "script", "entry_point")}
-    for name in ("payload", "script"):
-        if not _NAME.fullmatch(entry[name]):
-            raise BuildFailed(
-                f"{entry[name]!r} cannot be the name of an executable",
-                hint="give the app's console script a plain name, or say app.script",
-            )
-    made = ctx.out / entry["payload"]
-    if made.is_symlink() or (made.is_dir() and (made / entry["script"]).is_symlink()):
-        raise BuildFailed(f"{entry['payload']} is a symbolic link, not what was built")
-    return entry
 
 
 def _highest(*floors: str | None) -> str | None:

@@ -1,0 +1,74 @@
+"""The interpreter with the app installed in it and a launcher: a folder that runs where it is put, and its archive."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from py_portable import resources
+from py_portable.config import Artifact
+from py_portable.elf import measure
+from py_portable.engines.base import Bind
+from py_portable.formats.base import APP, House, Made, Start
+from py_portable.formats.entry import read_entry
+from py_portable.formats.packed import pack, unpack
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
+
+LAUNCHER = "build/launcher.sh"
+
+
+class Bundle:
+    name = "bundle"
+    needs_libpython = False
+    controls: frozenset[str] = frozenset()
+
+    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+        assert house is not None
+        spec = {
+            "distribution": house.distribution,
+            "script": house.script,
+            "entry_point": house.entry_point,
+            "trim": artifact.options["trim"],
+        }
+        return (
+            Step(
+                name=f"artifact {artifact.name}",
+                action=make,
+                params={"spec": spec, "archive": artifact.options["archive"]},
+                needs=(house.interpreter, house.wheelhouse),
+                scripts=("build/bundle.py", LAUNCHER),
+                image=house.image,
+            ),
+        )
+
+    def start(self, made: Made) -> Start:
+        script = made.meta["script"]
+        shown = f"{APP}/{script}"
+        return Start(f"{shown}/{script}", (Bind(made.path / script, shown),))
+
+
+def make(ctx: Context) -> Mapping[str, Any]:
+    """With an archive, the folder beside it is what the archive unpacks to: cells start what a user gets."""
+    wheels = ctx.need("wheelhouse")
+    spec = dict(ctx.params["spec"])
+    spec["distribution"] = spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]
+    ctx.sandbox(
+        "build/bundle.py",
+        json.dumps(spec),
+        binds=(
+            Bind(ctx.need("interpreter").path, "/opt/python"),
+            Bind(wheels.path, "/in/wheels"),
+            Bind(resources.path(LAUNCHER), "/kit/launcher.sh"),
+        ),
+    )
+    entry = read_entry(ctx.out)
+    name = entry["payload"]
+    if ctx.params["archive"]:
+        archive = ctx.out / f"{name}.tar.zst"
+        pack(ctx.out / name, archive, epoch=ctx.env.epoch)
+        shutil.rmtree(ctx.out / name)
+        unpack(archive, ctx.out)
+    return {**entry, "payload": ".", "measured_floor": measure(ctx.out / name).floor}

@@ -1,0 +1,233 @@
+"""Make a folder that is a program: the interpreter of /opt/python, the wheels of /in/wheels, and a launcher.
+
+bundle.py SPEC: a JSON object with distribution, script, entry_point, trim. The result is /out/NAME with the launcher
+/out/NAME/NAME, and /out/entry.json. The launcher is made from /kit/launcher.sh.
+"""
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PREFIX = Path("/opt/python")
+TREE = Path("/build/tree")
+WHEELS = Path("/in/wheels")
+OUT = Path("/out")
+KIT = Path(__file__).parent
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHON = f"python{VERSION}"
+# What the launcher starts: its first argument is the name by which the program was called.
+START = """\
+import os
+import sys
+
+if __name__ == "__main__":
+    del sys.argv[0]
+    # OpenSSL looks where the distribution of its build keeps the certificates: on another family, name that one's.
+    if "SSL_CERT_FILE" not in os.environ and "SSL_CERT_DIR" not in os.environ:
+        if not any(map(os.path.exists, @OWN_ROOTS@)):
+            for roots in @ROOTS@:
+                if os.path.exists(roots):
+                    os.environ["SSL_CERT_FILE"] = roots
+                    break
+    @HEAD@
+
+    @CALL@
+"""
+# Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, Alpine.
+ROOTS = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def names(site: Path) -> dict[str, importlib.metadata.Distribution]:
+    return {normal(d.name): d for d in importlib.metadata.distributions(path=[str(site)])}
+
+
+def copy_interpreter() -> Path:
+    """Into the tree; returns its site-packages."""
+    shutil.copytree(PREFIX, TREE, symlinks=True)
+    program = (TREE / "bin" / "python3").resolve()
+    if program.name != PYTHON:
+        shutil.copy2(program, TREE / "bin" / PYTHON)
+    asked = "import sys, sysconfig; print(sys.prefix, sysconfig.get_path('purelib'), sep='\\n')"
+    told = python("-c", asked, capture_output=True, text=True).stdout.splitlines()
+    if told[0] != str(TREE) or not Path(told[1]).is_relative_to(TREE):
+        sys.exit(
+            f"this interpreter can't be moved: at {TREE} it looks for its library in {told[0]}, {told[1]}"
+        )
+    return Path(told[1])
+
+
+def python(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([TREE / "bin" / PYTHON, "-I", "-B", *words], check=True, **options)
+
+
+def install(site: Path) -> list[str]:
+    """The wheels, whole. What the interpreter brought and no wheel is goes. Returns the names of the wheels."""
+    before = set(names(site))
+    wheels = sorted(WHEELS.glob("*.whl"))
+    wanted = {normal(wheel.name.partition("-")[0]) for wheel in wheels}
+    pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+    options = ("--no-index", "--no-deps", "--no-compile", "--root-user-action=ignore", "--ignore-installed")
+    python(*pip, "install", *options, *map(str, wheels))
+    return sorted(before - wanted)
+
+
+def trim_interpreter() -> None:
+    """Leave out what no program needs when it runs. Every module of the standard library goes on importing."""
+    library = TREE / "lib" / PYTHON
+    for file in ("include", "share", "lib/pkgconfig"):
+        shutil.rmtree(TREE / file, ignore_errors=True)
+    for pattern in ("config-*", "test", "idlelib", "turtledemo", "*/test", "*/tests", "*/idle_test"):
+        for folder in library.glob(pattern):
+            if "site-packages" not in folder.parts and (pattern != "test" or folder.is_dir()):
+                shutil.rmtree(folder)
+    # The wheels inside are for making environments with pip; the module itself stays.
+    shutil.rmtree(library / "ensurepip" / "_bundled", ignore_errors=True)
+    if not list((library / "lib-dynload").glob("_tkinter.*")):
+        shutil.rmtree(library / "tkinter", ignore_errors=True)
+        (library / "turtle.py").unlink(missing_ok=True)
+    for archive in (TREE / "lib").glob("**/*.a"):
+        archive.unlink()
+    # Symbols for a debugger and a linker only.
+    elf = [TREE / "bin" / PYTHON, *sorted((library / "lib-dynload").glob("*.so"))]
+    for program in elf:
+        stripped = program.with_name(program.name + ".stripped")
+        subprocess.run(["strip", "--strip-unneeded", "-o", stripped, program], check=True)
+        stripped.chmod(0o755)
+        stripped.replace(program)
+
+
+def clear_programs(before: set[str]) -> None:
+    """bin/ keeps the interpreter and what the wheels brought; their scripts find the interpreter beside them."""
+    folder = TREE / "bin"
+    for file in sorted(folder.iterdir()):
+        if file.name in (PYTHON, "python", "python3"):
+            continue
+        if file.name in before:
+            file.unlink()
+        elif not file.is_symlink():
+            move_script(file)
+    for name in ("python", "python3"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(PYTHON)
+
+
+def move_script(file: Path) -> None:
+    """A script that names the interpreter by where it was built finds it beside itself instead."""
+    data = file.read_bytes()
+    line, _, rest = data.partition(b"\n")
+    if not (line.startswith(b"#!") and os.fsencode(TREE) in line):
+        return
+    # sh reads the second line as a command, Python as a string.
+    way = f'\'\'\'exec\' "$(dirname -- "$(readlink -f -- "$0")")/{PYTHON}" -I -B "$0" "$@"\n\' \'\'\'\n'
+    file.write_bytes(b"#!/bin/sh\n" + way.encode() + rest)
+
+
+def entry(spec: dict[str, Any], app: importlib.metadata.Distribution) -> tuple[str, str]:
+    """(name of the program, module:attribute), chosen as the config says, else the obvious one."""
+    scripts = {e.name: e.value for e in app.entry_points if e.group == "console_scripts"}
+    if spec["entry_point"]:
+        return spec["script"] or app.name, spec["entry_point"]
+    wanted = spec["script"]
+    if not wanted:
+        same = [s for s in scripts if normal(s) == normal(app.name)]
+        wanted = next(iter(scripts)) if len(scripts) == 1 else same[0] if same else None
+    if wanted not in scripts:
+        sys.exit(
+            f"{app.name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
+            "say which one in app.script, or give app.entry-point"
+        )
+    return wanted, scripts[wanted].partition(" [")[0].strip()
+
+
+def launcher(name: str, value: str) -> None:
+    module, _, attribute = value.partition(":")
+    if not re.fullmatch(r"[\w.]+", module) or not re.fullmatch(r"[\w.]*", attribute):
+        sys.exit(f"entry point {value!r} is not module:attribute")
+    if attribute:
+        head, call = f"import {module}", f"sys.exit({module}.{attribute}())"
+    else:
+        head, call = "import runpy", f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    places = ssl.get_default_verify_paths()
+    words = {
+        "@HEAD@": head,
+        "@CALL@": call,
+        "@OWN_ROOTS@": repr((places.openssl_cafile, places.openssl_capath)),
+        "@ROOTS@": repr(ROOTS),
+    }
+    text = START
+    for word, stands_for in words.items():
+        text = text.replace(word, stands_for)
+    (TREE / "lib" / "start.py").write_text(text)
+    # A package's data, or bin or lib, may already be there under the program's name.
+    program = TREE / name
+    if program.exists() or program.is_symlink():
+        sys.exit(f"the program can't be called {name}: the bundle has a folder or file of that name")
+    program.write_text((KIT / "launcher.sh").read_text().replace("@PYTHON@", PYTHON))
+
+
+def compile_all() -> None:
+    """By hash, unchecked: no start looks at a source's time, so none finds it stale and writes."""
+    for folder in TREE.rglob("__pycache__"):
+        shutil.rmtree(folder)
+    way = ("-q", "-f", "-j", os.environ["JOBS"], "--invalidation-mode", "unchecked-hash", "-s", str(TREE))
+    done = subprocess.run(
+        [TREE / "bin" / PYTHON, "-I", "-B", "-m", "compileall", *way, TREE / "lib" / PYTHON],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        print("not compiled (a start would not import them either):", done.stdout, sep="\n")
+
+
+def settle_modes() -> None:
+    """Anyone may read; executable is what was so for its owner; nobody writes but the owner."""
+    for path in [TREE, *TREE.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    site = copy_interpreter()
+    before = {p.name for p in (TREE / "bin").iterdir()}
+    if spec["trim"]:
+        trim_interpreter()
+    extra = install(site)
+    if spec["trim"] and extra:
+        python(
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "uninstall",
+            "-q",
+            "-y",
+            "--root-user-action=ignore",
+            *extra,
+        )
+    clear_programs(before)
+    name, value = entry(spec, names(site)[normal(spec["distribution"])])
+    launcher(name, value)
+    compile_all()
+    settle_modes()
+    (TREE / name).chmod(0o755)
+    shutil.move(TREE, OUT / name)
+    (OUT / "entry.json").write_text(json.dumps({"payload": name, "script": name, "entry_point": value}))
+
+
+main()
