@@ -96,32 +96,32 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
         },
         timeout=7200,
     )
-    entry = _entry(ctx)
-    payload = ctx.out / entry["payload"]
+    told = entry(ctx)
+    payload = ctx.out / told["payload"]
     # A onefile carries its ELF files compressed: what it was packed from is what its floor is.
     unpacked = payload if payload.is_dir() else ctx.work / "sandbox" / "nuitka" / "portable_entry.dist"
     floor = _highest(measure(payload).floor, measure(unpacked).floor)
-    return {**entry, "measured_floor": floor}
+    return {**told, "measured_floor": floor}
 
 
-def _entry(ctx: Context) -> dict[str, str]:
+def entry(ctx: Context) -> dict[str, str]:
     """What the build says it made. Foreign code ran beside it: no link is followed, and names are only names."""
     path = ctx.out / "entry.json"
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     with os.fdopen(fd, encoding="utf-8") as stream:
         told = json.loads(stream.read(MAX_ENTRY_CHARS))
     path.unlink()
-    entry = {name: str(told[name]) for name in ("payload", "script", "entry_point")}
+    names = {name: str(told[name]) for name in ("payload", "script", "entry_point")}
     for name in ("payload", "script"):
-        if not _NAME.fullmatch(entry[name]):
+        if not _NAME.fullmatch(names[name]):
             raise BuildFailed(
-                f"{entry[name]!r} cannot be the name of an executable",
+                f"{names[name]!r} cannot be the name of an executable",
                 hint="give the app's console script a plain name, or say app.script",
             )
-    made = ctx.out / entry["payload"]
-    if made.is_symlink() or (made.is_dir() and (made / entry["script"]).is_symlink()):
-        raise BuildFailed(f"{entry['payload']} is a symbolic link, not what was built")
-    return entry
+    made = ctx.out / names["payload"]
+    if made.is_symlink() or (made.is_dir() and (made / names["script"]).is_symlink()):
+        raise BuildFailed(f"{names['payload']} is a symbolic link, not what was built")
+    return names
 
 
 def _highest(*floors: str | None) -> str | None:

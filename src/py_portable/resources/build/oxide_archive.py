@@ -187,6 +187,10 @@ def main() -> None:
         if library.is_file() and not library.is_symlink():
             shutil.copy(library, STAGE / LIBS / library.name)
     config_c = (config / "config.c").read_text()
+    # Every Rust program loads it, and not every distribution has it.
+    compiler = ["gcc", "-print-file-name=libgcc_s.so.1"]
+    unwinder = subprocess.run(compiler, check=True, capture_output=True, text=True).stdout.strip()
+    shutil.copy(Path(unwinder).resolve(), STAGE / LIBS / "libgcc_s.so.1")
     told = json.dumps(python_json(objects, config_c, names), indent=1, sort_keys=True).encode()
     with (
         ARCHIVE.open("wb") as file,

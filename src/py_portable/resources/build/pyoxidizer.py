@@ -1,7 +1,7 @@
 """Build an app that lies as wheels in /in/wheels with PyOxidizer's driver, from /build/cpython.tar.zst.
 
 pyoxidizer.py SPEC: a JSON object with distribution, script, entry_point, config (whether /in/pyoxidizer.bzl is to
-be used) and args. The result is the folder /out/NAME, /out/pyoxidizer.bzl and /out/entry.json.
+be used) and args. The result is the folder /out/NAME and /out/entry.json.
 """
 
 import compileall
@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,7 @@ PROJECT = Path("/build/project")
 ARCHIVE = Path("/build/cpython.tar.zst")
 STAGE = Path("/build/stage")
 OUT = Path("/out")
-DRIVER = "/build/driver/pyoxidizer"
-CACHE = Path("/cache")
+DRIVER = Path("/build/driver/pyoxidizer")
 
 TEMPLATE = """\
 # What py-portable gives PyOxidizer. A file of your own is used with `config: FILE`; these are its variables:
@@ -115,6 +115,22 @@ def entry(spec: dict[str, Any], distribution: importlib.metadata.Distribution) -
     return wanted, scripts[wanted].partition(" [")[0].strip()
 
 
+def prepare() -> None:
+    """The driver out of its wheel, `cargo` as it wants it, and crates from the folder that was fetched."""
+    for folder in (DRIVER.parent, Path("/build/wrap"), Path("/build/cargo"), Path("/build/tmp")):
+        folder.mkdir()
+    (wheel,) = Path("/in/driver").glob("pyoxidizer-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (member,) = (name for name in archive.namelist() if name.endswith("/scripts/pyoxidizer"))
+        DRIVER.write_bytes(archive.read(member))
+    shutil.copy("/kit/cargo_wrapper.py", "/build/wrap/cargo")
+    for program in (DRIVER, Path("/build/wrap/cargo")):
+        program.chmod(0o755)
+    Path("/build/cargo/config.toml").write_text(
+        '[source.crates-io]\nreplace-with = "fetched"\n[source.fetched]\ndirectory = "/in/crates"\n'
+    )
+
+
 def build(spec: dict[str, Any]) -> Path:
     """The folder that the driver made."""
     environ = {
@@ -125,6 +141,9 @@ def build(spec: dict[str, Any]) -> Path:
         "CARGO_NET_OFFLINE": "true",
         "CARGO_BUILD_JOBS": os.environ["JOBS"],
         "CARGO_INCREMENTAL": "0",
+        "CARGO_PROFILE_RELEASE_STRIP": "symbols",
+        # An RPATH, not a RUNPATH: wheels that count on the system's libz find the one brought along.
+        "RUSTFLAGS": "-C link-arg=-Wl,--disable-new-dtags,-rpath,$ORIGIN/lib/pylibs",
         "PYOXIDIZER_CACHE_DIR": "/build/driver/cache",
         "PYOXIDIZER_SYSTEM_RUST": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -132,7 +151,6 @@ def build(spec: dict[str, Any]) -> Path:
         "PIP_NO_CACHE_DIR": "1",
         "TMPDIR": "/build/tmp",
     }
-    Path("/build/tmp").mkdir()
     told = {
         "ARCHIVE": str(ARCHIVE),
         "ARCHIVE_SHA256": hashlib.sha256(ARCHIVE.read_bytes()).hexdigest(),
@@ -140,7 +158,7 @@ def build(spec: dict[str, Any]) -> Path:
         "STAGE": str(STAGE),
     }
     given = [word for name, value in told.items() for word in ("--var", name, value)]
-    words = [DRIVER, "build", "--system-rust", "--release", *given, *spec["args"]]
+    words = [str(DRIVER), "build", "--system-rust", "--release", *given, *spec["args"]]
     done = subprocess.run(words, cwd=PROJECT, env=environ)
     if done.returncode:
         sys.exit(f"PyOxidizer ended with exit status {done.returncode}")
@@ -157,7 +175,8 @@ def complete(folder: Path) -> list[str]:
     for file in sorted(path for path in SITE.rglob("*") if path.is_file()):
         name = file.relative_to(SITE)
         target = folder / "lib" / name
-        if name.parts[0] == "bin" or "__pycache__" in name.parts:
+        launcher = name.parts[0] == "bin" and not (SITE / "bin" / "__init__.py").exists()
+        if launcher or "__pycache__" in name.parts:
             continue
         if not target.is_file() or not filecmp.cmp(file, target, shallow=False):
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +213,9 @@ def main() -> None:
     if not re.fullmatch(r"[\w.]+", module) or not re.fullmatch(r"[\w.]*", attribute):
         sys.exit(f"entry point {value!r} is not module:attribute")
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) or name == "lib":
-        sys.exit(f"{name!r} cannot be the name of a Rust program: give app.script or an entry point another name")
+        sys.exit(
+            f"{name!r} cannot be the name of a Rust program: give app.script or an entry point another name"
+        )
 
     PROJECT.mkdir()
     config = PROJECT / "pyoxidizer.bzl"
@@ -202,12 +223,16 @@ def main() -> None:
         shutil.copy("/in/pyoxidizer.bzl", config)
     else:
         config.write_text(bzl(name, command(module, attribute), wheels), encoding="utf-8")
-    shutil.copy(config, OUT / "pyoxidizer.bzl")
+    print(f"pyoxidizer.bzl:\n{config.read_text(encoding='utf-8')}", flush=True)
 
+    prepare()
     folder = build(spec)
     program = folder / name
     if not program.is_file():
         sys.exit(f"the configuration's default target gave no program {name!r}")
+    if (SITE / "bin").is_dir() and not (SITE / "bin" / "__init__.py").exists():
+        # pip's launchers: they name the interpreter of this sandbox.
+        shutil.rmtree(folder / "lib" / "bin", ignore_errors=True)
     brought = complete(folder)
     print(f"brought back beside what the driver took: {len(brought)} files")
     sane(folder, program)
