@@ -153,7 +153,9 @@ class Layout:
         if tag is not None:
             self.entries = [old for old in self.entries if old["annotations"][f"{REF_NAME}"] != tag]
             self.entries.append({**entry, "annotations": {REF_NAME: tag}})
-            (self.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": self.entries}))
+            (self.folder / "index.json").write_text(
+                json.dumps({"schemaVersion": 2, "manifests": self.entries})
+            )
         return entry
 
 
@@ -173,7 +175,19 @@ class Authority:
         key, request, names = folder / "ca.key", folder / "server.csr", folder / "names"
         names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
         fresh = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        _openssl("req", "-x509", *fresh, "-keyout", key, "-out", self.certificate, "-days", "2", "-subj", "/CN=CA of a test")
+        _openssl(
+            "req",
+            "-x509",
+            *fresh,
+            "-keyout",
+            key,
+            "-out",
+            self.certificate,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=CA of a test",
+        )
         _openssl("req", *fresh, "-keyout", self.server_key, "-out", request, "-subj", "/CN=localhost")
         _openssl(
             *("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", key, "-CAcreateserial"),
@@ -227,7 +241,10 @@ class Registry:
         told: dict[str, Any] = {
             "version": "0.1",
             "log": {"level": "error", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}, "delete": {"enabled": True}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self.folder / "data")},
+                "delete": {"enabled": True},
+            },
             "http": {"addr": address, "secret": "one for a test"},
         }
         if self.authority and self.tls:

@@ -136,11 +136,15 @@ def test_one_lock_gives_the_same_on_every_engine(
     assert told(pulled.project) == by_bubblewrap
     assert not any(cell["cached"] for cell in pulled.project.evidence["cells"])
     assert left(docker, "docker") == left(podman, "podman") == []
-    held = subprocess.run(["grep", "-rlF", PASSWORD, tmp_path, pulled.project.folder / "dist"], capture_output=True)
+    held = subprocess.run(
+        ["grep", "-rlF", PASSWORD, tmp_path, pulled.project.folder / "dist"], capture_output=True
+    )
     assert held.stdout == b""
 
 
-def test_the_main_job_has_the_same_verdicts_in_docker(main_job: MainJob, docker: dict[str, str], tmp_path: Path) -> None:
+def test_the_main_job_has_the_same_verdicts_in_docker(
+    main_job: MainJob, docker: dict[str, str], tmp_path: Path
+) -> None:
     folder = tmp_path / "project"
     shutil.copytree(main_job.project.folder, folder, symlinks=True)
     project = Project(folder)
@@ -204,7 +208,16 @@ def test_a_container_of_a_dead_owner_is_swept_and_others_are_not(here: dict[str,
     elsewhere = dead.stdout.strip().replace("/", "0/", 1)
     names = {"dead": dead.stdout.strip(), "elsewhere": elsewhere, "mine": owner.mine()}
     for name, label in names.items():
-        words = ["docker", "create", "--name", f"of-{name}", "--label", f"{owner.LABEL}={label}", image, "/canary"]
+        words = [
+            "docker",
+            "create",
+            "--name",
+            f"of-{name}",
+            "--label",
+            f"{owner.LABEL}={label}",
+            image,
+            "/canary",
+        ]
         subprocess.run(words, check=True, capture_output=True)
     kept = f"{daemon.KEPT_PREFIX}x"
     subprocess.run(["docker", "create", "--name", kept, "--label", f"{owner.LABEL}={names['dead']}", image, "/canary"], check=True, capture_output=True)  # fmt: skip
@@ -240,12 +253,16 @@ def test_a_container_ends_with_its_caller(
 
 
 def running() -> list[str]:
-    done = subprocess.run(["docker", "ps", "--filter", f"label={owner.LABEL}", "--quiet"], capture_output=True, text=True)
+    done = subprocess.run(
+        ["docker", "ps", "--filter", f"label={owner.LABEL}", "--quiet"], capture_output=True, text=True
+    )
     return done.stdout.split()
 
 
 def test_the_time_limit_ends_the_container(here: dict[str, str], root: Path, tools: Path) -> None:
-    seen = start(Containers("docker", tools), root, CONDITIONS["plain"], ["/bin/sleep", "1000"], (), tools, 0.5)
+    seen = start(
+        Containers("docker", tools), root, CONDITIONS["plain"], ["/bin/sleep", "1000"], (), tools, 0.5
+    )
     assert seen.timed_out and seen.record and seen.record.limit
     assert running() == []
 
@@ -295,7 +312,9 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
     for name, condition in CONDITIONS.items():
         assert observe(engine, root, condition, tools).violations == (), name
     binds = (Bind(place / "in", "/opt/some where/in"), Bind(place / "out", "/out", writable=True))
-    script = "cat '/opt/some where/in/told' >/out/got; id -u >>/out/got; mkdir /out/more; ln -s got /out/more/link"
+    script = (
+        "cat '/opt/some where/in/told' >/out/got; id -u >>/out/got; mkdir /out/more; ln -s got /out/more/link"
+    )
     ended = engine.run(Job("build", root, ("/bin/sh", "-c", script), binds=binds), timeout=60)
     assert ended.ok, ended.stderr.text
     assert (place / "out" / "got").read_text() == "from the caller0\n"
@@ -305,7 +324,9 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
         seen = start(engine, root, CONDITIONS[condition], argv, binds[:1], tools, 20)
         assert (seen.stdout.text, seen.trouble) == ("from the caller", None), seen
     assert left(apart, "docker") == []
-    images = subprocess.run(["docker", "images", "--format", "{{.Tag}}"], capture_output=True, text=True).stdout
+    images = subprocess.run(
+        ["docker", "images", "--format", "{{.Tag}}"], capture_output=True, text=True
+    ).stdout
     assert not [tag for tag in images.split() if tag.startswith("py-portable-")]
 
 

@@ -54,7 +54,9 @@ def test_killed_builds_go_on_and_end_the_same(tmp_path: Path, main_job: MainJob)
     ended = 0
     for _ in range(KILLS):
         words = [sys.executable, "-m", "py_portable", "build", "-q"]
-        child = subprocess.Popen(words, cwd=hunted.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            words, cwd=hunted.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         try:
             ended += child.wait(timeout=chance.uniform(0.05, whole)) == 0
         except subprocess.TimeoutExpired:

@@ -42,13 +42,25 @@ def as_user(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
     who = pwd.getpwnam(USER)
     # setpriv itself may still look into folders of root at its exec; what `env` execs may not.
     prefix = ["setpriv", "--reuid", str(who.pw_uid), "--regid", str(who.pw_gid), "--init-groups", "--", "env"]
-    env = {name: os.environ[name] for name in ("SSL_CERT_FILE", "http_proxy", "https_proxy") if name in os.environ}
-    env |= {"HOME": str(home), "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(home / "kit")}
+    env = {
+        name: os.environ[name]
+        for name in ("SSL_CERT_FILE", "http_proxy", "https_proxy")
+        if name in os.environ
+    }
+    env |= {
+        "HOME": str(home),
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "PYTHONPATH": str(home / "kit"),
+    }
     for python in (sys.executable, "/usr/bin/python3"):
         test = [*prefix, python, "-c", "import sys, yaml; sys.exit(sys.version_info < (3, 11))"]
         if subprocess.run(test, env=env, capture_output=True, cwd="/").returncode == 0:
             return subprocess.run(
-                [*prefix, python, "-m", "py_portable", *words], env=env, cwd="/", capture_output=True, text=True
+                [*prefix, python, "-m", "py_portable", *words],
+                env=env,
+                cwd="/",
+                capture_output=True,
+                text=True,
             )
     pytest.skip("no Python 3.11 that an ordinary user can start")
 
@@ -68,7 +80,9 @@ def test_an_image_of_its_own_and_cells_on_it(home: Path) -> None:
     done = as_user(home, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     cells = json.loads(done.stdout)
-    assert [(c["verdict"], c["isolation"], c["stdout_tail"]) for c in cells] == [("PASS", "full", "10001\n")] * 3
+    assert [(c["verdict"], c["isolation"], c["stdout_tail"]) for c in cells] == [
+        ("PASS", "full", "10001\n")
+    ] * 3
 
     # The second run takes the image from the store, and what was made can be collected again.
     again = as_user(home, *words)

@@ -26,5 +26,9 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if name.startswith("py_portable/")}
     # What only refreshes the pins stays in the repository.
-    there = {p.relative_to(tmp_path / "src").as_posix() for p in (tmp_path / "src").glob("py_portable/**/*") if p.is_file()}
+    there = {
+        p.relative_to(tmp_path / "src").as_posix()
+        for p in (tmp_path / "src").glob("py_portable/**/*")
+        if p.is_file()
+    }
     assert held == {name for name in there if name != "py_portable/resources/tools.in"}

@@ -65,7 +65,12 @@ def test_a_folder_is_started_by_the_executable_called_like_it(tmp_path: Path) ->
             "did not end within 1 s",
         ),
         ("kill -SEGV $$", (), "signal", "killed by SIGSEGV"),
-        ("echo something else", ("--stdout", "hello"), "output", "stdout lacks the line 'hello'; its last line is 'something else'"),
+        (
+            "echo something else",
+            ("--stdout", "hello"),
+            "output",
+            "stdout lacks the line 'hello'; its last line is 'something else'",
+        ),
     ],
     ids=["fails", "hangs", "ignores signals", "dies", "says something else"],
 )

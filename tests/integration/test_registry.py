@@ -43,7 +43,9 @@ def debian() -> Image:
 @pytest.fixture(scope="module")
 def layers(debian: Image) -> list[bytes]:
     """A Debian in three layers: the second adds and the third takes away."""
-    second = tar_layer({"opt/tool/": "", "opt/tool/bin/hello": "#!/bin/sh\necho hello from $MARK\n", "opt/gone": "x"})
+    second = tar_layer(
+        {"opt/tool/": "", "opt/tool/bin/hello": "#!/bin/sh\necho hello from $MARK\n", "opt/gone": "x"}
+    )
     return [root_layer(debian.root), second, tar_layer({"opt/.wh.gone": ""})]
 
 
@@ -69,7 +71,13 @@ def store(tmp_path: Path) -> Store:
 
 
 def become(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
-    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR", "PY_PORTABLE_MIRRORS"):
+    for name in (
+        "DOCKER_CONFIG",
+        "REGISTRY_AUTH_FILE",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "PY_PORTABLE_MIRRORS",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -186,7 +194,9 @@ def test_without_tls_and_login_where_the_machine_allows_it(
 
 def test_a_mirror(logged_in: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = logged_in.image("hub/library/tiny:2", [tar_layer({"a": "b"})], tmp_path / "x")
-    monkeypatch.setenv("PY_PORTABLE_MIRRORS", f"docker.io/={logged_in.host}/hub/ quay.io/={logged_in.host}/quay/")
+    monkeypatch.setenv(
+        "PY_PORTABLE_MIRRORS", f"docker.io/={logged_in.host}/hub/ quay.io/={logged_in.host}/quay/"
+    )
     image = resolve("tiny:2", store=store)
     assert (image.name, image.identity) == ("tiny:2", digest)
     problem, _ = refusal("manylinux_2_28", Store(tmp_path / "other"))
@@ -415,4 +425,6 @@ def test_docker_gets_it_where_there_is_no_skopeo(
         # The daemon does not trust the CA: on loopback it then tries without TLS, and says only how that ended.
         assert isinstance(denied, ImageUnavailable)
     finally:
-        subprocess.run([docker, "rmi", "--force", name, f"{logged_in.host}/by/docker@{digest}"], capture_output=True)
+        subprocess.run(
+            [docker, "rmi", "--force", name, f"{logged_in.host}/by/docker@{digest}"], capture_output=True
+        )

@@ -109,7 +109,9 @@ def test_missing_cells_are_named() -> None:
 
 
 def test_an_artifact_that_was_not_made_is_a_problem() -> None:
-    found = about(cell("debian:11", "PASS"), told={"failures": [{"name": "gone", "why": "there is no such file"}]})
+    found = about(
+        cell("debian:11", "PASS"), told={"failures": [{"name": "gone", "why": "there is no such file"}]}
+    )
     assert found.problems == ("gone: there is no such file",) and found.verdict == "FAIL"
 
 
@@ -120,7 +122,11 @@ def test_a_control_is_one_file_on_two_images() -> None:
 
 
 def test_an_image_with_open_questions_is_a_hole_although_it_passed_once() -> None:
-    cells = [cell("debian:12", "PASS"), cell("debian:12", "UNPROVEN", condition="no-home"), cell("debian:11", "PASS")]
+    cells = [
+        cell("debian:12", "PASS"),
+        cell("debian:12", "UNPROVEN", condition="no-home"),
+        cell("debian:11", "PASS"),
+    ]
     assert proven_floor(cells) == Proven("2.31", ("debian:12",))
 
 

@@ -128,7 +128,9 @@ def test_the_app_is_named_by_an_absolute_path(tmp_path: Path) -> None:
 
 def test_the_registry() -> None:
     assert [engine.name for engine in every()] == list(ENGINES)
-    assert AUTO == ("bubblewrap", "docker", "podman", "chroot"), "native isolates nothing and has to be asked for"
+    assert AUTO == ("bubblewrap", "docker", "podman", "chroot"), (
+        "native isolates nothing and has to be asked for"
+    )
     with pytest.raises(ConfigError, match="there is no engine named warp") as caught:
         select("warp")
     assert caught.value.hint == "one of: auto, bubblewrap, docker, podman, chroot, native"

@@ -94,8 +94,16 @@ def test_rows_of_artifacts_that_are_gone_are_dropped(parts: list[Any], artifacts
 
 
 def test_the_later_of_two_rows_about_one_thing_holds() -> None:
-    old = {"when": "2026-01-01", "artifacts": [{"name": "a", "sha256": "old"}], "expected": [["a", "i", "plain", []]]}
-    new = {"when": "2026-01-02", "artifacts": [{"name": "a", "sha256": "new"}], "expected": [["a", "j", "plain", []]]}
+    old = {
+        "when": "2026-01-01",
+        "artifacts": [{"name": "a", "sha256": "old"}],
+        "expected": [["a", "i", "plain", []]],
+    }
+    new = {
+        "when": "2026-01-02",
+        "artifacts": [{"name": "a", "sha256": "new"}],
+        "expected": [["a", "j", "plain", []]],
+    }
     merged = evidence.merge([new, old])
     assert merged["artifacts"] == [{"name": "a", "sha256": "new"}]
     assert (merged["expected_cells"], merged["when"]) == (2, "2026-01-02")
@@ -209,10 +217,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 WILD_CELLS = st.fixed_dictionaries(
-    {
-        name: st.text(max_size=6) | JSON
-        for name in ("artifact", "sha256", "image", "condition", "expect")
-    }
+    {name: st.text(max_size=6) | JSON for name in ("artifact", "sha256", "image", "condition", "expect")}
     | {"verdict": st.sampled_from(["PASS", "FAIL", "XFAIL", "UNPROVEN", "odd"])},
     optional=dict.fromkeys(("image_identity", "image_glibc", "argv", "when", "optional", "detail"), JSON),
 )

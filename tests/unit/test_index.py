@@ -61,9 +61,9 @@ def test_an_empty_setting_is_an_unset_one_as_for_pip() -> None:
 
 
 def test_lines_that_are_no_settings_are_passed_over() -> None:
-    assert ask.pip_settings(
-        "WARNING: x\nglobal.a=oops\nglobal.b='x=y'\n\n=\nglobal.c=__import__('os')"
-    ) == {"b": "x=y"}
+    assert ask.pip_settings("WARNING: x\nglobal.a=oops\nglobal.b='x=y'\n\n=\nglobal.c=__import__('os')") == {
+        "b": "x=y"
+    }
 
 
 def test_pips_settings_in_uvs_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +109,7 @@ def test_what_the_caller_set_for_uv_itself_wins() -> None:
         settings, {"UV_INDEX_URL": "https://uv/simple", "UV_EXTRA_INDEX_URL": "https://x"}
     )
     assert not {"UV_DEFAULT_INDEX", "UV_INDEX"} & set(old)
-    assert (
-        ask.uv_environment(settings, {"UV_DEFAULT_INDEX": ""})["UV_DEFAULT_INDEX"] == "https://pip/simple"
-    )
+    assert ask.uv_environment(settings, {"UV_DEFAULT_INDEX": ""})["UV_DEFAULT_INDEX"] == "https://pip/simple"
 
 
 def test_the_callers_python_environment_is_not_uvs() -> None:
@@ -384,7 +382,9 @@ def test_a_lock_is_not_out_of_date_for_other_changes(store: Store, tmp_path: Pat
 
 
 def test_pips_words_for_reaching_an_index_hold_for_our_own_downloads_too() -> None:
-    told = ask.route({"cert": "/etc/own-ca.pem", "proxy": "http://me:pw@proxy:3128", "trusted-host": "a b:8443"})
+    told = ask.route(
+        {"cert": "/etc/own-ca.pem", "proxy": "http://me:pw@proxy:3128", "trusted-host": "a b:8443"}
+    )
     assert told.ca_bundle == "/etc/own-ca.pem" and told.proxy == "http://me:pw@proxy:3128"
     assert not told.verifies("a", None) and not told.verifies("b", 8443)
     assert told.verifies("b", 443) and told.verifies("c", None)

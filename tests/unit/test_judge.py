@@ -110,7 +110,9 @@ def test_a_loaders_text_of_an_app_that_does_well_is_only_text() -> None:
         (
             {"reached": False, "exec_errno": errno.ENOENT, "exited": None},
             Smoke(),
-            Finding("loader", "its program interpreter (the loader, or that of a #! line) is not on the image"),
+            Finding(
+                "loader", "its program interpreter (the loader, or that of a #! line) is not on the image"
+            ),
         ),
         (
             {"reached": False, "exec_errno": errno.ENOEXEC, "exited": None},

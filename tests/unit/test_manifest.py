@@ -34,7 +34,9 @@ def index(*platforms: str) -> bytes:
         system, architecture, *variant = text.split("/")
         told = {"os": system, "architecture": architecture, **({"variant": variant[0]} if variant else {})}
         entries.append({**BLOB, "digest": f"sha256:{number:064x}", "platform": told})
-    return raw({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries})
+    return raw(
+        {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries}
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,9 @@ def test_the_entry_for_this_machine_is_chosen(machine: str, platforms: tuple[str
         ("x86_64", (), "none that it names"),
     ],
 )
-def test_an_architecture_that_is_not_there_is_named(machine: str, platforms: tuple[str, ...], there: str) -> None:
+def test_an_architecture_that_is_not_there_is_named(
+    machine: str, platforms: tuple[str, ...], there: str
+) -> None:
     with pytest.raises(ImageUnavailable) as caught:
         manifest.choose(index(*platforms), here(machine), "x:1")
     assert caught.value.what == f"x:1: no image for linux/{here(machine).architecture}; there are: {there}"

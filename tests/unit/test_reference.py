@@ -82,7 +82,9 @@ HOST = st.from_regex(r"([a-z0-9]([a-z0-9-]{0,5}[a-z0-9])?\.){1,2}[a-z]{2,5}", fu
 
 
 @given(
-    registry=st.none() | HOST | st.builds(lambda h, p: f"{h}:{p}", HOST | st.just("localhost"), st.integers(1, 65535)),
+    registry=st.none()
+    | HOST
+    | st.builds(lambda h, p: f"{h}:{p}", HOST | st.just("localhost"), st.integers(1, 65535)),
     parts=st.lists(PART, min_size=1, max_size=4),
     tag=st.none() | st.builds("_{}".format, st.text("aZ0_.-", max_size=127)),
     digest=st.none() | st.just(DIGEST),
@@ -165,7 +167,9 @@ def test_a_tag_or_digest_behind_an_alias_takes_the_place_of_the_dated_tag() -> N
     assert str(aliases.expand(parse(f"manylinux_2_28@{DIGEST}"), "x86_64")) == f"{name}@{DIGEST}"
 
 
-@pytest.mark.parametrize("text", ["manylinux_2_99", "manylinux_2_28_s390x", "x.io/manylinux_2_28", "ubuntu:1"])
+@pytest.mark.parametrize(
+    "text", ["manylinux_2_99", "manylinux_2_28_s390x", "x.io/manylinux_2_28", "ubuntu:1"]
+)
 def test_other_names_stay_as_they_are(text: str) -> None:
     assert aliases.expand(parse(text), "x86_64") == parse(text)
 

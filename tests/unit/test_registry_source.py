@@ -57,7 +57,7 @@ class Remote:
 def remote(monkeypatch: pytest.MonkeyPatch) -> Remote:
     def unpack(layers: object, target: Path, **_: Any) -> None:
         (target / "etc").mkdir()
-        (target / "etc/os-release").write_text('ID=debian\nVERSION_CODENAME=bookworm\n')
+        (target / "etc/os-release").write_text("ID=debian\nVERSION_CODENAME=bookworm\n")
 
     monkeypatch.setattr(root, "unpack", unpack)
     monkeypatch.setattr(ids, "available", lambda: True)
@@ -202,7 +202,11 @@ def test_any_other_failure_is_final(
 
 
 @pytest.mark.parametrize(
-    "second", [SourceUnusable("no skopeo", hint="install skopeo"), ImageUnavailable("debian:11: no skopeo", hint="install skopeo")]
+    "second",
+    [
+        SourceUnusable("no skopeo", hint="install skopeo"),
+        ImageUnavailable("debian:11: no skopeo", hint="install skopeo"),
+    ],
 )
 def test_where_all_fail_each_says_why(
     second: PortableError, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -301,7 +305,9 @@ def outcome(text: str, **changes: Any) -> Outcome:
 )  # fmt: skip
 def test_causes_are_named(text: str, error: type[PortableError], what: str) -> None:
     wanted = Wanted(NAME, parse(NAME), here())
-    form = f'time="x" level=warning msg="denied"\ntime="x" level=fatal msg="{text}"'.replace('"https', '\\"https')
+    form = f'time="x" level=warning msg="denied"\ntime="x" level=fatal msg="{text}"'.replace(
+        '"https', '\\"https'
+    )
     for shown in (text, form.replace('v2/":', 'v2/\\":')):
         problem = pull.failure(wanted, outcome(shown), limit=60)
         assert type(problem) is error
@@ -321,15 +327,24 @@ def test_a_name_is_not_taken_for_a_status() -> None:
 
 def test_a_mirror_stands_in_no_reason() -> None:
     wanted = Wanted(NAME, parse("mirror.example/team/app:1"), here())
-    for shown in (outcome("denied: mirror.example"), outcome("what?"), outcome("", timed_out=True), outcome("", stopped="it stalls")):
+    for shown in (
+        outcome("denied: mirror.example"),
+        outcome("what?"),
+        outcome("", timed_out=True),
+        outcome("", stopped="it stalls"),
+    ):
         problem = pull.failure(wanted, shown, limit=60)
         assert "mirror" not in problem.what
     problem = pull.failure(wanted, outcome("unauthorized"), limit=60)
-    assert "docker login mirror.example" in str(problem.hint) and "asked was: mirror.example/team/app" in str(problem.hint)
+    assert "docker login mirror.example" in str(problem.hint) and "asked was: mirror.example/team/app" in str(
+        problem.hint
+    )
 
 
 def test_a_login_in_what_a_tool_says_is_hidden() -> None:
-    problem = pull.failure(Wanted(NAME, parse(NAME), here()), outcome('Get "https://me:secret@r/v2/": eof'), limit=1)
+    problem = pull.failure(
+        Wanted(NAME, parse(NAME), here()), outcome('Get "https://me:secret@r/v2/": eof'), limit=1
+    )
     assert "secret" not in problem.render()
 
 

@@ -184,7 +184,7 @@ class _Rules:
 
     def carried(self) -> Iterator[Problem]:
         """PyOxidizer 0.24 is the last one, and what it makes of a newer Python ends by a segmentation fault."""
-        for name, (path, mapping) in self.made.items():
+        for path, mapping in self.made.values():
             if mapping["format"] != "pyoxidizer":
                 continue
             parent = self.made.get(mapping.get("from", ""), (path, {}))[1]
