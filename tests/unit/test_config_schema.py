@@ -70,7 +70,7 @@ def test_every_number_is_bounded() -> None:
 def test_a_format_is_one_definition() -> None:
     branches = [branch["$ref"] for branch in SCHEMA["$defs"]["artifact"]["oneOf"]]
     assert branches == [f"#/$defs/format-{name}" for name in formats()]
-    assert list(formats()) == ["wheelhouse", "nuitka-standalone", "nuitka-onefile", "bundle", "file"]
+    assert list(formats()) == ["wheelhouse", "nuitka-standalone", "nuitka-onefile", "bundle", "pyoxidizer", "file"]
     for name in formats():
         entry = SCHEMA["$defs"][f"format-{name}"]
         assert entry["title"] == name

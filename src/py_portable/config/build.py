@@ -176,6 +176,8 @@ def _artifact(
         for key, node in keys.items()
         if key not in _COMMON
     }
+    if options.get("config"):
+        options["config"] = str((base / options["config"]).absolute())
     baseline = mapping.get("baseline") or (parent.baseline if parent else default_baseline(data))
     python = mapping.get("python") or (parent.python if parent else data["python"])
     return Artifact(

@@ -26,6 +26,7 @@ def problems(document: Document, base: Path) -> list[Problem]:
         *rules.names(),
         *rules.baselines(),
         *rules.interpreter(),
+        *rules.carried(),
         *rules.made_from(),
         *rules.glibc(),
         *rules.images(),
@@ -185,6 +186,24 @@ class _Rules:
         elif "path" in each and not _is_file(self.base / each["path"]):
             text = f"there is no file {show(each['path'])}; relative paths start at this file's folder"
             yield self.wrong((*path, "path"), text)
+
+    def carried(self) -> Iterator[Problem]:
+        """PyOxidizer 0.24 is the last one, and what it makes of a newer Python ends by a segmentation fault."""
+        for path, mapping in self.made.values():
+            if mapping["format"] != "pyoxidizer":
+                continue
+            parent = self.made.get(mapping.get("from", ""), (path, {}))[1]
+            python = str(mapping.get("python") or parent.get("python") or self.data["python"])
+            if version_key(python) > version_key("3.11"):
+                text = f"PyOxidizer carries no Python after 3.11, and this would be {python}; "
+                text += f'say python: "3.11" here, or choose nuitka-standalone for {python}'
+                where = (*path, "python") if "python" in mapping else path
+                yield self.wrong(where, text, key="python" not in mapping)
+            if "config" in mapping and not _is_file(self.base / mapping["config"]):
+                text = (
+                    f"there is no file {show(mapping['config'])}; relative paths start at this file's folder"
+                )
+                yield self.wrong((*path, "config"), text)
 
     def made_from(self) -> Iterator[Problem]:
         source = {name: mapping["from"] for name, (_, mapping) in self.made.items() if "from" in mapping}

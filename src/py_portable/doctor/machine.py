@@ -12,6 +12,7 @@ from pathlib import Path
 PROGRAMS = (
     "apt-get",
     "bwrap",
+    "cargo",
     "dnf",
     "docker",
     "docker-registry",
@@ -24,6 +25,7 @@ PROGRAMS = (
     "pacman",
     "podman",
     "runc",
+    "rustc",
     "skopeo",
     "strace",
     "sudo",

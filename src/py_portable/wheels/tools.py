@@ -20,13 +20,15 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
-def fetch_step(place: str, target: Mapping[str, str]) -> Step:
-    """Gives the folder of wheels and sdists."""
+def fetch_step(
+    place: str, target: Mapping[str, str], *, name: str = "tools", pins: str = "tools.txt"
+) -> Step:
+    """Gives the folder of wheels and sdists that `resources/PINS` names."""
     return Step(
-        name=f"tools {place}",
+        name=f"{name} {place}",
         action=fetch_tools,
-        params={"target": dict(target)},
-        scripts=("tools.txt",),
+        params={"target": dict(target), "pins": pins},
+        scripts=(pins,),
         lane="io",
     )
 
@@ -43,7 +45,7 @@ def install_step(place: str, *, fetched: str, interpreter: str, image: str) -> S
 
 
 def fetch_tools(ctx: Context) -> None:
-    text = resources.path("tools.txt").read_text()
+    text = resources.path(ctx.params["pins"]).read_text()
     allowed = set(_HASH.findall(text))
     pinned = [f"{name}=={version}" for name, version in _PIN.findall(text)]
     target = ctx.params["target"]
