@@ -1081,7 +1081,6 @@ def _listed(promises: Sequence[Platform]) -> str:
 
 # --- py_portable.wheels.check
 
-
 @dataclass(frozen=True)
 class Finding:
     """A bad wheel: its file name (printable), whether the name itself is malformed, and why it is bad."""
