@@ -152,7 +152,7 @@ def manylinux(
 ) -> Iterator[dict[str, Any]]:
     """The keys of a config whose baseline is the image."""
     source = Registry(manylinux_root, manylinux_layout.digest)
-    monkeypatch.setitem(images.SOURCES, "test registry", source)
+    monkeypatch.setitem(images.SOURCES, "registry", source)
     yield {
         "interpreter": {"provider": "manylinux"},
         "baselines": {"default": {"image": MANYLINUX}},

@@ -34,7 +34,7 @@ def home() -> Iterator[Path]:
             subprocess.run(["usermod", "--add-subuids", span, "--add-subgids", span, USER], check=True)
         yield Path(pwd.getpwnam(USER).pw_dir)
     finally:
-        subprocess.run(["userdel", "--remove", USER], check=True, capture_output=True)
+        subprocess.run(["userdel", "--force", "--remove", USER], check=True, capture_output=True)
 
 
 def as_user(home: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from py_portable.command import Outcome, run
 from py_portable.engines.base import Bind, Ended, EngineInfo, Job
-from py_portable.engines.guard import piped, supervised
+from py_portable.engines.guard import HELPERS, piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
@@ -66,6 +66,8 @@ class Native:
 
         with ExitStack() as stack:
             job = replace(job, binds=tuple(_within_reach(bind, stack) for bind in job.binds))
+            if helpers := job.helpers or self.helpers:
+                job = replace(job, helpers=_within_reach(Bind(helpers, HELPERS), stack).source)
             if job.home is not None:
                 _sweep()
                 prefix = f"{_HOMES}{os.getpid()}-"

@@ -14,7 +14,7 @@ from py_portable.command import Outcome
 from py_portable.engines import ids
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.errors import MachineError, PortableError, StepError
-from py_portable.images import libc, network, problems
+from py_portable.images import network, problems
 from py_portable.images.adding import additions, aptfiles
 from py_portable.images.adding.additions import SCRIPT, Additions, Manager
 from py_portable.images.adding.unpacking import unpack
@@ -175,7 +175,7 @@ def _make(work: _Work, packages: tuple[str, ...], place: Path) -> Mapping[str, o
     )
     return {
         "identity": work.asked.identity(installed),
-        "glibc": libc.glibc(place / "out" / "root") or additions.glibc_of(installed),
+        "glibc": additions.glibc_of(installed),
         "base": work.base.identity,
         "engine": work.engine.name,
         "seconds": round(time.time() - started, 1),
