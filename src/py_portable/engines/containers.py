@@ -6,8 +6,10 @@ but words, stdin, stdout and stderr passes between here and there, so a daemon o
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +18,7 @@ from typing import Literal
 from py_portable.capture import Captured
 from py_portable.command import Outcome, run
 from py_portable.engines import carry, daemon, owner
-from py_portable.engines.base import Bind, Ended, EngineInfo, Job
-from py_portable.engines.bubblewrap import BUILD_CAPS, PROOF_CAPS, SHM_BYTES
+from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Bind, Ended, EngineInfo, Job
 from py_portable.engines.guard import spoken, supervised
 from py_portable.engines.stage import PROOF_BYTES
 from py_portable.engines.trial import trial
@@ -83,19 +84,15 @@ class Containers:
             with ExitStack() as stack:
                 if not job.keep:
                     stack.callback(daemon.remove, self.name, name)
+                begin = functools.partial(
+                    run, timeout=timeout, log=log, stdin=stdin, capture_bytes=capture_bytes
+                )
                 if carried:
-                    outcome = self._carried(job, name, marks, image, timeout, log, stdin, capture_bytes)
-                else:
-                    words = (self.name, "run", *(() if job.keep else ("--rm",)), "--interactive", *marks)
-                    outcome = run(
-                        (*words, *_words(job, image, job.binds)),
-                        timeout=timeout,
-                        log=log,
-                        stdin=stdin,
-                        capture_bytes=capture_bytes,
-                    )
-                    if outcome.ok and not job.keep:
-                        stack.pop_all()  # --rm has done it
+                    return self._carried(job, name, marks, image, begin)
+                words = (self.name, "run", *(() if job.keep else ("--rm",)), "--interactive", *marks)
+                outcome = begin((*words, *_words(job, image, job.binds)))
+                if outcome.ok and not job.keep:
+                    stack.pop_all()  # --rm has done it
                 return outcome
 
         given = () if carried else _given(found, job)
@@ -119,10 +116,7 @@ class Containers:
         name: str,
         marks: tuple[str, ...],
         image: str,
-        timeout: float,
-        log: Path | None,
-        stdin: int,
-        capture_bytes: int,
+        begin: Callable[[Sequence[str]], Outcome],
     ) -> Outcome:
         """Copy the binds in, start, and copy the writable ones out again."""
         with ExitStack() as stack:
@@ -139,13 +133,7 @@ class Containers:
             else:
                 carry.create(self.name, name, (*marks, *_words(job, image, ())))
                 carry.copy_in(self.name, name, job.binds)
-            outcome = run(
-                [self.name, "start", "--attach", "--interactive", name],
-                timeout=timeout,
-                log=log,
-                stdin=stdin,
-                capture_bytes=capture_bytes,
-            )
+            outcome = begin((self.name, "start", "--attach", "--interactive", name))
             for bind in job.binds:
                 if bind.writable:
                     carry.copy_out(self.name, name, bind)
