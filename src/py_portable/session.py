@@ -18,7 +18,7 @@ from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
 from py_portable.engines.lazy import LazyEngine
-from py_portable.errors import ConfigError
+from py_portable.errors import ConfigError, PortableError
 from py_portable.images import Image
 from py_portable.lock import model as lock_model
 from py_portable.lock.model import Lock
@@ -106,6 +106,17 @@ class Session:
         self.write_lock(lock)
         return lock
 
+    def lock_images(self, lock: Lock) -> tuple[Lock, Mapping[str, PortableError]]:
+        """The lock with the images that it does not have yet, made now, and those that cannot be had here."""
+        plan = self.plan(lock)
+        missing = [
+            n.name for n in plan.nodes.values() if isinstance(n, ImageNode) and n.name not in lock.images
+        ]
+        if not missing:
+            return lock, {}
+        report = self.run(plan, missing, lock)
+        return lock_model.load(self.lock_path), report.failures
+
     def _pinned(self, lock: Lock) -> Lock:
         """The lock with what this version of the kit pins; a newer kit may bring other interpreters and tools."""
         pins = interpreter_pins(self.config)
@@ -169,7 +180,7 @@ class Session:
                 raise ConfigError(
                     f"{name} is not in it yet",
                     where=self.lock_path.name,
-                    hint="run once without --locked, and keep the file",
+                    hint="run: py-portable lock, and keep the file",
                 )
             if old and old != identity:
                 why = "its distribution has moved on, or the config adds something else to it"
