@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from py_portable.capture import Captured
 from py_portable.command import Outcome, run
 from py_portable.engines import carry, daemon, owner
 from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Bind, Ended, EngineInfo, Job
-from py_portable.engines.guard import spoken, supervised
+from py_portable.engines.guard import refused, spoken, supervised
 from py_portable.engines.stage import PROOF_BYTES
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
@@ -75,7 +74,7 @@ class Containers:
             image = daemon.bring(self.name, job.root, _home(job))
             carried = self._way(found, job) == "carried"
         except MachineError as problem:
-            return _refused((self.name, "run"), problem, log)
+            return refused((self.name, "run"), problem, log)
         name = f"py-portable-{os.getpid()}-{secrets.token_hex(4)}"
         labels = (f"{RUN_LABEL}={_RUN}", f"{owner.LABEL}={owner.mine()}")
         marks = ("--name", name, *(word for label in labels for word in ("--label", label)))
@@ -99,7 +98,7 @@ class Containers:
         try:
             ended = spoken(call, job, self.helpers, timeout, *given)
         except MachineError as problem:
-            return _refused((self.name, "create"), problem, log)
+            return refused((self.name, "create"), problem, log)
         return self._settled(ended, job, name)
 
     def _way(self, found: daemon.Daemon, job: Job) -> Way:
@@ -158,15 +157,6 @@ def docker(helpers: Path | None) -> Containers:
 
 def podman(helpers: Path | None) -> Containers:
     return Containers("podman", helpers)
-
-
-def _refused(argv: tuple[str, ...], problem: MachineError, log: Path | None) -> Ended:
-    """A job that the daemon could not be given: one image must not end the cells of all the others."""
-    said = f"{problem.what}\n{problem.tail or ''}".encode()
-    if log:
-        with log.open("ab") as stream:
-            stream.write(said)
-    return Ended(argv, 125, False, 0.0, Captured(b"", b"", 0), Captured(said, b"", len(said)), log)
 
 
 def _home(job: Job) -> daemon.Home | None:
