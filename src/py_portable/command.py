@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import selectors
 import shlex
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from py_portable.capture import Captured, Window
+from py_portable.children import Spawner, end_group, kill
 from py_portable.errors import MachineError, PortableError, StepError
 
 KILL_GRACE_SECONDS = 2.0
@@ -43,62 +41,7 @@ class Outcome:
         return self.status == 0 and not self.timed_out and not self.stopped
 
 
-class _Spawner:
-    """Starts every child from one thread that never ends.
-
-    PR_SET_PDEATHSIG (bwrap --die-with-parent) is tied to the thread that forked: a child started from a
-    worker thread would be killed when that worker goes.
-    """
-
-    def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[Sequence[str], dict[str, Any], Future[subprocess.Popen[bytes]]]]
-        self._queue = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._pid = 0
-        self._living: set[subprocess.Popen[bytes]] = set()
-
-    def popen(self, argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._pid != os.getpid():
-                self._queue = queue.SimpleQueue()
-                threading.Thread(target=self._serve, args=(self._queue,), name="spawner", daemon=True).start()
-                self._pid = os.getpid()
-        future: Future[subprocess.Popen[bytes]] = Future()
-        self._queue.put((argv, options, future))
-        try:
-            child = future.result()
-            self._living.add(child)
-            return child
-        except KeyboardInterrupt:
-            # Interrupted while it is being started: nobody would know of the child.
-            future.add_done_callback(_end_unseen)
-            raise
-
-    def forget(self, child: subprocess.Popen[bytes]) -> None:
-        self._living.discard(child)
-
-    def end_all(self) -> None:
-        for child in tuple(self._living):
-            kill(child)
-
-    @staticmethod
-    def _serve(requests: queue.SimpleQueue[Any]) -> None:
-        while True:
-            argv, options, future = requests.get()
-            try:
-                future.set_result(subprocess.Popen(argv, **options))
-            except BaseException as problem:
-                future.set_exception(problem)
-            del argv, options, future
-
-
-def _end_unseen(future: Future[subprocess.Popen[bytes]]) -> None:
-    if future.exception() is None:
-        kill(future.result())
-        future.result().wait()
-
-
-_spawner = _Spawner()
+_spawner = Spawner()
 _endings: list[Callable[[], None]] = []
 
 
@@ -259,7 +202,7 @@ def _pump(
         finally:
             os.close(pidfd)
     # Not yet waited for, so that its number, and the group's, cannot belong to somebody else.
-    _kill_group(child)
+    end_group(child)
     child.wait()
     return timed_out, stopped
 
@@ -269,18 +212,6 @@ def _read(fd: int) -> bytes | None:
         return os.read(fd, 1 << 16)
     except BlockingIOError:
         return None
-
-
-def kill(child: subprocess.Popen[bytes]) -> None:
-    """End the child's whole process group at once."""
-    _kill_group(child)
-    child.kill()
-
-
-def _kill_group(child: subprocess.Popen[bytes]) -> None:
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, signal.SIGKILL)
 
 
 def check(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from py_portable.config import Smoke
 from py_portable.elf import measure
+from py_portable.engines.lazy import LazyEngine
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made
@@ -18,7 +19,7 @@ from py_portable.native.stored import helpers
 from py_portable.prove import cells as proving
 from py_portable.prove.cells import Bench, Cell
 from py_portable.run.runner import Runner
-from py_portable.session import DEFAULT_EPOCH, LazyEngine, cpu_flags
+from py_portable.session import DEFAULT_EPOCH, cpu_flags
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
 from py_portable.store import Store, default_root, digest

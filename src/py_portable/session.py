@@ -17,9 +17,8 @@ from py_portable import __version__, images, resources
 from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
-from py_portable.engines.base import Ended, Engine, EngineInfo, Job
-from py_portable.engines.select import select
-from py_portable.errors import ConfigError
+from py_portable.engines.lazy import LazyEngine
+from py_portable.errors import ConfigError, PortableError
 from py_portable.images import Image
 from py_portable.lock import model as lock_model
 from py_portable.lock.model import Lock
@@ -37,35 +36,6 @@ DEFAULT_EPOCH = 1735689600
 """2025-01-01: what SOURCE_DATE_EPOCH is where the caller sets none."""
 LAST_EPOCH = 253402300799
 """The end of the year 9999."""
-
-
-class LazyEngine:
-    """The engine that `choice` comes to, probed at the first job: a run that finds all made needs none."""
-
-    def __init__(self, choice: str, helpers: functools.partial[Path]) -> None:
-        self._choice = choice
-        self._helpers = helpers
-
-    @functools.cached_property
-    def chosen(self) -> tuple[Engine, EngineInfo, str]:
-        return select(self._choice, self._helpers())
-
-    @property
-    def on_host(self) -> bool:
-        return self._choice == "native"
-
-    @property
-    def name(self) -> str:
-        return self.chosen[0].name
-
-    def probe(self) -> EngineInfo:
-        return self.chosen[1]
-
-    def argv(self, job: Job) -> tuple[str, ...]:
-        return self.chosen[0].argv(job)
-
-    def run(self, job: Job, **options: Any) -> Ended:
-        return self.chosen[0].run(job, **options)
 
 
 @dataclass(frozen=True)
@@ -136,6 +106,17 @@ class Session:
         self.write_lock(lock)
         return lock
 
+    def lock_images(self, lock: Lock) -> tuple[Lock, Mapping[str, PortableError]]:
+        """The lock with the images that it does not have yet, made now, and those that cannot be had here."""
+        plan = self.plan(lock)
+        missing = [
+            n.name for n in plan.nodes.values() if isinstance(n, ImageNode) and n.name not in lock.images
+        ]
+        if not missing:
+            return lock, {}
+        report = self.run(plan, missing, lock)
+        return lock_model.load(self.lock_path), report.failures
+
     def _pinned(self, lock: Lock) -> Lock:
         """The lock with what this version of the kit pins; a newer kit may bring other interpreters and tools."""
         pins = interpreter_pins(self.config)
@@ -199,7 +180,7 @@ class Session:
                 raise ConfigError(
                     f"{name} is not in it yet",
                     where=self.lock_path.name,
-                    hint="run once without --locked, and keep the file",
+                    hint="run: py-portable lock, and keep the file",
                 )
             if old and old != identity:
                 why = "its distribution has moved on, or the config adds something else to it"

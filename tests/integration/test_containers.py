@@ -106,7 +106,10 @@ def told(project: Project) -> dict[str, Any]:
 def test_one_lock_gives_the_same_on_every_engine(
     pulled: Pulled, docker: dict[str, str], podman: dict[str, str], tmp_path: Path
 ) -> None:
-    first = pulled.run("bubblewrap", store=tmp_path / "bubblewrap")
+    env = {**pulled.variables, "PY_PORTABLE_STORE": str(tmp_path / "bubblewrap")}
+    locked = pulled.project.run("lock", "--engine", "bubblewrap", env=env)
+    assert locked.status == 0, locked.stderr
+    first = pulled.run("bubblewrap", "--locked", store=tmp_path / "bubblewrap")
     assert first.status == 0, first.stderr + first.stdout
     lock = (pulled.project.folder / "portable.lock").read_text()
     by_bubblewrap = told(pulled.project)

@@ -244,6 +244,8 @@ def test_an_image_is_asked_for_anew_on_request(tmp_path: Path, main_job: MainJob
     done = project.run("lock", "--update", "debian:bookworm")
     assert done.status == 0 and "asking anew for image debian:12" in done.stderr
     locked = json.loads((tmp_path / "portable.lock").read_text())["images"]
-    (cell, *_) = main_job.project.cells(image="debian:12")
-    assert locked == {"image debian:12": cell["image_identity"]}
+    assert locked == json.loads((main_job.project.folder / "portable.lock").read_text())["images"]
+    for image in ("debian:11", "debian:12", "debian:13"):
+        (cell, *_) = main_job.project.cells(image=image)
+        assert locked[f"image {image}"] == cell["image_identity"]
     assert project.run("lock", "--update", "no-such-package").status == 2

@@ -81,7 +81,7 @@ match sys.argv[1]:
         store.make(OTHER, die, prefix=PREFIX)
     case "damage":
         entry = store.get(KEY)
-        subprocess.run([*PREFIX, "sh", "-c", "echo x >$0/root/home/me/.ssh/id", str(entry.path)], check=True)
+        subprocess.run([*PREFIX, "sh", "-c", "echo x >$0/home/me/.ssh/id", str(entry.path / "root")], check=True)
         try:
             store.verify(entry)
         except StoreError as problem:

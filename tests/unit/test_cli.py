@@ -18,7 +18,8 @@ from py_portable import config as configs
 from py_portable.index.model import LockedFile
 from py_portable.lock.model import Lock, LockedHouse, LockedPackage, dumps, loads
 from py_portable.lock.resolve import Resolver, Target
-from py_portable.plan.assemble import target
+from py_portable.plan.assemble import assemble, target
+from py_portable.steps.graph import ImageNode
 from py_portable.store import Store
 
 SECONDS = 60.0
@@ -87,7 +88,8 @@ class House:
             LockedPackage(LockedFile("bbb", "1.0", "bbb-1.0-py3-none-any.whl", "1" * 64, 1)),
         )
         lock = Lock(houses={"default/3.13": LockedHouse(resolver.inputs(), packages)})
-        self.write(dumps(lock), "portable.lock")
+        names = [node.name for node in assemble(config, lock).nodes.values() if isinstance(node, ImageNode)]
+        self.write(dumps(lock.with_images(dict.fromkeys(names, f"sha256:{'2' * 64}"))), "portable.lock")
 
 
 @pytest.fixture
@@ -297,6 +299,7 @@ def test_a_terminal_of_another_encoding_is_no_defect(house: House) -> None:
     done = house.run("lock", PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
     assert "1 to compile" in done.stdout
+    assert f"baseline default: sha256:{'2' * 64}" in done.stdout
     assert "sha256:0000000000000000\\u2026" in done.stdout
 
 
@@ -412,6 +415,17 @@ def test_merge_is_status_1_where_something_does_not_hold_and_shows_no_escape_cod
     done = house.run("merge", "one.json")
     assert done.returncode == 1
     assert done.stderr == "a on debian:11 (no-home): FAIL: bad\\x1b[2J\\u202e\n"
+
+
+def test_lock_says_which_images_it_could_not_lock(house: House) -> None:
+    house.write(HELD | {"portability": {"images": ["localhost:1/nothing:1"]}})
+    house.lock()
+    told = json.loads((house.base / "portable.lock").read_text())
+    del told["images"]["image localhost:1/nothing:1"]
+    house.write(told, "portable.lock")
+    done = house.run("lock")
+    assert done.returncode == 0, done.stderr
+    assert "image localhost:1/nothing:1 is not locked: " in done.stderr
 
 
 def test_merge_refuses_an_image_of_two_identities(house: House) -> None:

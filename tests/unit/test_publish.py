@@ -25,7 +25,7 @@ from py_portable.lock.source import build_backend
 from py_portable.plan.assemble import assemble, houses
 from py_portable.publishing import objections
 from py_portable.redact import scrub, without
-from py_portable.wheels import given, publish, twine
+from py_portable.wheels import cibuildwheel, given, publish, sdist, twine
 from py_portable.wheels.daemon import engine_option, environment, tag_of
 from py_portable.wheels.source import source_digest
 from tests.unit.index_server import wheel
@@ -123,7 +123,7 @@ def test_a_variable_of_several_lines_cannot_be_brought_into_a_daemon(tmp_path: P
 
 
 def test_pythons_are_named_as_cibuildwheel_names_them() -> None:
-    assert publish.identifiers(["3.9", "3.13"], "x86_64") == [
+    assert cibuildwheel.identifiers(["3.9", "3.13"], "x86_64") == [
         "cp39-manylinux_x86_64",
         "cp313-manylinux_x86_64",
     ]
@@ -131,14 +131,14 @@ def test_pythons_are_named_as_cibuildwheel_names_them() -> None:
 
 def test_an_image_without_pythons_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        publish._laid_out(tmp_path, "debian:11", ["3.13"])
+        cibuildwheel.laid_out(tmp_path, "debian:11", ["3.13"])
     assert "no /opt/python" in caught.value.what
     assert "manylinux_2_28" in (caught.value.hint or "")
     (tmp_path / "opt/python").mkdir(parents=True)
     (tmp_path / "opt/python/cp313-cp313").symlink_to("/opt/_internal/cpython-3.13")
-    publish._laid_out(tmp_path, "debian:11", ["3.13"])
+    cibuildwheel.laid_out(tmp_path, "debian:11", ["3.13"])
     with pytest.raises(ConfigError, match=r"no /opt/python/cp311-cp311") as caught:
-        publish._laid_out(tmp_path, "debian:11", ["3.13", "3.11"])
+        cibuildwheel.laid_out(tmp_path, "debian:11", ["3.13", "3.11"])
     assert "cp313-cp313" in (caught.value.hint or "")
 
 
@@ -159,7 +159,7 @@ def packed(folder: Path, *members: tuple[str, bytes | None, str]) -> Path:
 
 
 def test_an_sdist_is_unpacked(tmp_path: Path) -> None:
-    publish.unpack_sdist(packed(tmp_path, ("app-1.0/setup.py", b"x", "")), tmp_path / "out")
+    sdist.unpack(packed(tmp_path, ("app-1.0/setup.py", b"x", "")), tmp_path / "out")
     assert (tmp_path / "out/app-1.0/setup.py").read_bytes() == b"x"
 
 
@@ -171,19 +171,19 @@ def test_an_sdist_that_leaves_its_folder_is_refused(
     tmp_path: Path, member: tuple[str, bytes | None, str]
 ) -> None:
     with pytest.raises(StepError, match="cannot be unpacked"):
-        publish.unpack_sdist(packed(tmp_path, member), tmp_path / "deep" / "out")
+        sdist.unpack(packed(tmp_path, member), tmp_path / "deep" / "out")
     assert not (tmp_path / "deep" / "out-of-it").exists()
 
 
 def test_an_sdist_that_grows_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publish, "MAX_SDIST_BYTES", 10)
+    monkeypatch.setattr(sdist, "MAX_BYTES", 10)
     with pytest.raises(StepError, match="more than the 10 that are allowed"):
-        publish.unpack_sdist(packed(tmp_path, ("app-1.0/a", b"x" * 11, "")), tmp_path / "out")
+        sdist.unpack(packed(tmp_path, ("app-1.0/a", b"x" * 11, "")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with zipfile.ZipFile(tmp_path / "app-1.0.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("app-1.0/a", b"x" * 11)
     with pytest.raises(StepError, match="more than the 10"):
-        publish.unpack_sdist(tmp_path / "app-1.0.zip", tmp_path / "out")
+        sdist.unpack(tmp_path / "app-1.0.zip", tmp_path / "out")
 
 
 def test_the_build_backend_is_read(tmp_path: Path) -> None:

@@ -254,8 +254,11 @@ def test_skopeo_then_a_daemon_that_answers_then_none(monkeypatch: pytest.MonkeyP
     with pytest.raises(SourceUnusable):
         puller()
     program(tmp_path, "podman", "exit 125")
+    with pytest.raises(SourceUnusable):
+        puller()
+    program(tmp_path, "podman", """echo '{"version": {"Version": "4.3.1"}}'""")
     assert puller().name == "podman"
-    program(tmp_path, "docker")
+    program(tmp_path, "docker", """echo '{"ServerVersion": "20.10.24"}'""")
     assert puller().name == "docker"
     program(tmp_path, "skopeo")
     assert puller().name == "skopeo"

@@ -29,6 +29,7 @@ RANK = {
     "resources": 0,
     "redact": 1,
     "elf": 1,
+    "children": 0,
     "command": 1,
     "talk": 2,
     "capture": 0,

@@ -101,6 +101,9 @@ def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
     made = session.lock(update, force=bool(update))
     if update:
         made = session.update_images(update, made)
+    made, lost = session.lock_images(made)
+    for name, problem in lost.items():
+        session.talk.say(f"{name} is not locked: {problem.what}")
     if common["as_json"]:
         click.echo(json.dumps({"file": str(session.lock_path), **json.loads(model.dumps(made))}, indent=1))
         return
@@ -109,6 +112,8 @@ def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
         click.echo(clean(f"{name}: {len(house.packages)} packages, {compiled} to compile"))
         for package in house.packages:
             click.echo(clean(f"  {package.file.file}  sha256:{package.file.sha256[:16]}…"))
+    for name, identity in sorted(made.images.items()):
+        click.echo(clean(f"{name}: {identity}"))
     click.echo(clean(f"wrote {session.lock_path}"))
 
 

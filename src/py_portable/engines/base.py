@@ -12,6 +12,11 @@ from py_portable.command import Outcome
 Profile = Literal["build", "proof"]
 RootAccess = Literal["read-only", "throw-away"]
 
+PROOF_CAPS = ("SETUID", "SETGID", "SETPCAP", "KILL")
+"""What cell-run needs to become the ordinary user and to end what that user started; it gives them up."""
+BUILD_CAPS = (*PROOF_CAPS, "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP")
+SHM_BYTES = 64 << 20  # as containers have it
+
 
 @dataclass(frozen=True)
 class Bind:

@@ -10,15 +10,11 @@ from pathlib import Path, PurePosixPath
 
 from py_portable.command import Outcome, run
 from py_portable.engines import ids, stage
-from py_portable.engines.base import Ended, EngineInfo, Job
+from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job
 from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
-PROOF_CAPS = ("SETUID", "SETGID", "SETPCAP", "KILL")
-"""What cell-run needs to become the ordinary user and to end what that user started; it gives them up."""
-BUILD_CAPS = (*PROOF_CAPS, "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP")
-SHM_BYTES = 64 << 20  # as containers have it
 _CURE_INSTALL = "apt-get install bubblewrap"
 
 

@@ -6,19 +6,19 @@ but words, stdin, stdout and stderr passes between here and there, so a daemon o
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from py_portable.capture import Captured
 from py_portable.command import Outcome, run
 from py_portable.engines import carry, daemon, owner
-from py_portable.engines.base import Bind, Ended, EngineInfo, Job
-from py_portable.engines.bubblewrap import BUILD_CAPS, PROOF_CAPS, SHM_BYTES
-from py_portable.engines.guard import spoken, supervised
+from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Bind, Ended, EngineInfo, Job
+from py_portable.engines.guard import refused, spoken, supervised
 from py_portable.engines.stage import PROOF_BYTES
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
@@ -74,7 +74,7 @@ class Containers:
             image = daemon.bring(self.name, job.root, _home(job))
             carried = self._way(found, job) == "carried"
         except MachineError as problem:
-            return _refused((self.name, "run"), problem, log)
+            return refused((self.name, "run"), problem, log)
         name = f"py-portable-{os.getpid()}-{secrets.token_hex(4)}"
         labels = (f"{RUN_LABEL}={_RUN}", f"{owner.LABEL}={owner.mine()}")
         marks = ("--name", name, *(word for label in labels for word in ("--label", label)))
@@ -83,26 +83,22 @@ class Containers:
             with ExitStack() as stack:
                 if not job.keep:
                     stack.callback(daemon.remove, self.name, name)
+                begin = functools.partial(
+                    run, timeout=timeout, log=log, stdin=stdin, capture_bytes=capture_bytes
+                )
                 if carried:
-                    outcome = self._carried(job, name, marks, image, timeout, log, stdin, capture_bytes)
-                else:
-                    words = (self.name, "run", *(() if job.keep else ("--rm",)), "--interactive", *marks)
-                    outcome = run(
-                        (*words, *_words(job, image, job.binds)),
-                        timeout=timeout,
-                        log=log,
-                        stdin=stdin,
-                        capture_bytes=capture_bytes,
-                    )
-                    if outcome.ok and not job.keep:
-                        stack.pop_all()  # --rm has done it
+                    return self._carried(job, name, marks, image, begin)
+                words = (self.name, "run", *(() if job.keep else ("--rm",)), "--interactive", *marks)
+                outcome = begin((*words, *_words(job, image, job.binds)))
+                if outcome.ok and not job.keep:
+                    stack.pop_all()  # --rm has done it
                 return outcome
 
         given = () if carried else _given(found, job)
         try:
             ended = spoken(call, job, self.helpers, timeout, *given)
         except MachineError as problem:
-            return _refused((self.name, "create"), problem, log)
+            return refused((self.name, "create"), problem, log)
         return self._settled(ended, job, name)
 
     def _way(self, found: daemon.Daemon, job: Job) -> Way:
@@ -119,10 +115,7 @@ class Containers:
         name: str,
         marks: tuple[str, ...],
         image: str,
-        timeout: float,
-        log: Path | None,
-        stdin: int,
-        capture_bytes: int,
+        begin: Callable[[Sequence[str]], Outcome],
     ) -> Outcome:
         """Copy the binds in, start, and copy the writable ones out again."""
         with ExitStack() as stack:
@@ -139,13 +132,7 @@ class Containers:
             else:
                 carry.create(self.name, name, (*marks, *_words(job, image, ())))
                 carry.copy_in(self.name, name, job.binds)
-            outcome = run(
-                [self.name, "start", "--attach", "--interactive", name],
-                timeout=timeout,
-                log=log,
-                stdin=stdin,
-                capture_bytes=capture_bytes,
-            )
+            outcome = begin((self.name, "start", "--attach", "--interactive", name))
             for bind in job.binds:
                 if bind.writable:
                     carry.copy_out(self.name, name, bind)
@@ -170,15 +157,6 @@ def docker(helpers: Path | None) -> Containers:
 
 def podman(helpers: Path | None) -> Containers:
     return Containers("podman", helpers)
-
-
-def _refused(argv: tuple[str, ...], problem: MachineError, log: Path | None) -> Ended:
-    """A job that the daemon could not be given: one image must not end the cells of all the others."""
-    said = f"{problem.what}\n{problem.tail or ''}".encode()
-    if log:
-        with log.open("ab") as stream:
-            stream.write(said)
-    return Ended(argv, 125, False, 0.0, Captured(b"", b"", 0), Captured(said, b"", len(said)), log)
 
 
 def _home(job: Job) -> daemon.Home | None:

@@ -12,7 +12,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ REPOSITORY = "localhost/py-portable-root"
 ROOT_LABEL = "py-portable.root"
 KEPT_PREFIX = "py-portable-kept-"
 OLDEST: Mapping[str, tuple[int, int]] = {"docker": (20, 10), "podman": (4, 0)}
-"""The first versions with `run --pull`, and with netavark's loopback in `--network none`."""
+"""docker: the first with `run --pull`. podman: the first of the series that was tried (4.3)."""
 _INFO_SECONDS = 30.0
 _IMPORT_SECONDS = 1800.0
 _CURE_INSTALL = {"docker": "apt-get install docker.io", "podman": "apt-get install podman"}
@@ -236,13 +236,12 @@ def remove(program: str, *names: str) -> None:
     command.run([program, "rm", "--force", "--volumes", *names], timeout=120)
 
 
-def answering() -> tuple[str, ...]:
-    """The programs whose daemon answers."""
-    found = []
+def answering() -> Iterator[str]:
+    """The programs whose daemon answers, docker first; each is asked when it is its turn."""
     for program in OLDEST:
         with contextlib.suppress(MachineError):
-            found.append(find(program).program)
-    return tuple(found)
+            find(program)
+            yield program
 
 
 def forget_images(program: str, keep_days: float) -> None:

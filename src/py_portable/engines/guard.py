@@ -19,6 +19,7 @@ from pathlib import Path
 from py_portable.capture import Captured
 from py_portable.command import Outcome
 from py_portable.engines.base import Bind, Ended, Job
+from py_portable.engines.stage import LinkLoop
 from py_portable.errors import MachineError
 
 HELPERS = "/run/py-portable"
@@ -68,6 +69,8 @@ def piped(call: Call, job: Job, helpers: Path | None, timeout: float) -> Ended:
         try:
             kept = supervised(job, helpers, "--record", str(writer), *limit(timeout))
             outcome = call(kept, timeout + BACKSTOP_SECONDS, (writer,))
+        except LinkLoop as problem:
+            return refused(job.argv, problem, None)
         finally:
             os.close(writer)
         # Not until its end: a process that escaped may hold the other side for ever.
@@ -79,6 +82,15 @@ def piped(call: Call, job: Job, helpers: Path | None, timeout: float) -> Ended:
     finally:
         os.close(reader)
     return _ended(outcome, record)
+
+
+def refused(argv: tuple[str, ...], problem: MachineError, log: Path | None) -> Ended:
+    """A job that an engine could not be given: one image must not end the cells of all the others."""
+    said = f"{problem.what}\n{problem.tail or ''}".encode()
+    if log:
+        with log.open("ab") as stream:
+            stream.write(said)
+    return Ended(argv, 125, False, 0.0, Captured(b"", b"", 0), Captured(said, b"", len(said)), log)
 
 
 def spoken(

@@ -11,6 +11,7 @@ from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
 from py_portable.engines.containers import docker, podman
 from py_portable.engines.native import Native
+from py_portable.engines.stage import LinkLoop
 from py_portable.errors import ConfigError, MachineError
 
 ENGINES: Mapping[str, Callable[[Path | None], Engine]] = {
@@ -58,5 +59,11 @@ def select(name: str = "auto", helpers: Path | None = None) -> tuple[Engine, Eng
 
 
 def reproduce(engine: Engine, job: Job) -> str:
-    """One line that a person can paste into a shell to run the job; it shows the job's environment."""
-    return shlex.join(engine.argv(job))
+    """One line that a person can paste into a shell to run the job; it shows the job's environment.
+
+    Empty where the engine cannot be given the job at all.
+    """
+    try:
+        return shlex.join(engine.argv(job))
+    except LinkLoop:
+        return ""

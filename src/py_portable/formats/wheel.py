@@ -7,17 +7,15 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.engines.base import Bind
-from py_portable.formats.base import APP, House, Install, Made, Start
+from py_portable.formats.base import House, Made, Start
+from py_portable.formats.installed import installed
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.wheels.publish import NODE
 
-WHEELS = "/opt/wheels"
 OWN = "/opt/published"
-KIT = "/opt/kit"
 
 
 class Wheel:
@@ -45,34 +43,14 @@ class Wheel:
 
     def start(self, made: Made) -> Start:
         """pip installs this very file, its dependencies from the wheelhouse, and no index is asked."""
-        assert made.interpreter is not None and made.wheelhouse is not None
-        python = Bind(made.interpreter, "/opt/python")
+        assert made.wheelhouse is not None
         own = f"{OWN}/{made.path.name}"
-        script = "build/install.py"
-        install = Install(
-            argv=(
-                "/opt/python/bin/python3",
-                f"{KIT}/install.py",
-                WHEELS,
-                f"{APP}/venv",
-                made.meta["distribution"],
-                made.meta["script"] or "",
-                made.meta["entry_point"] or "",
-                own,
-                made.meta["sha256"],
-                ",".join(made.meta["extras"]),
-            ),
-            binds=(
-                python,
-                Bind(made.wheelhouse, WHEELS),
-                Bind(made.path, own),
-                Bind(resources.path(script), f"{KIT}/install.py"),
-            ),
-            target=APP,
-        )
-        digests = (made.interpreter_digest or "", made.wheelhouse_digest or "")
-        return Start(
-            f"{APP}/start", (python,), install, needs=(*install.argv, resources.sha256(script), *digests)
+        return installed(
+            made,
+            made.wheelhouse,
+            *(own, made.meta["sha256"], ",".join(made.meta["extras"])),
+            binds=(Bind(made.path, own),),
+            needs=(made.wheelhouse_digest or "",),
         )
 
 

@@ -6,16 +6,12 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from py_portable import resources
 from py_portable.config import Artifact
-from py_portable.engines.base import Bind
-from py_portable.formats.base import APP, House, Install, Made, Start
+from py_portable.formats.base import House, Made, Start
+from py_portable.formats.installed import installed
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.wheels.source import built_wheels
-
-WHEELS = "/opt/wheels"
-KIT = "/opt/kit"
 
 
 class Wheelhouse:
@@ -39,25 +35,7 @@ class Wheelhouse:
         )
 
     def start(self, made: Made) -> Start:
-        """Installed on the image by pip, which refuses a wheel whose tag the image's glibc does not satisfy."""
-        assert made.interpreter is not None
-        python = Bind(made.interpreter, "/opt/python")
-        script = "build/install.py"
-        install = Install(
-            argv=(
-                "/opt/python/bin/python3",
-                f"{KIT}/install.py",
-                WHEELS,
-                f"{APP}/venv",
-                made.meta["distribution"],
-                made.meta["script"] or "",
-                made.meta["entry_point"] or "",
-            ),
-            binds=(python, Bind(made.path, WHEELS), Bind(resources.path(script), f"{KIT}/install.py")),
-            target=APP,
-        )
-        needs = (*install.argv, resources.sha256(script), made.interpreter_digest or "")
-        return Start(f"{APP}/start", (python,), install, needs=needs)
+        return installed(made, made.path)
 
 
 def collect(ctx: Context) -> Mapping[str, Any]:

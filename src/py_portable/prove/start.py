@@ -10,7 +10,6 @@ from pathlib import Path
 from py_portable.capture import Captured
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.engines.select import reproduce
-from py_portable.engines.stage import LinkLoop
 from py_portable.prove.conditions import HOSTNAME, Condition
 from py_portable.prove.record import Record, RecordError, parse
 
@@ -81,11 +80,7 @@ def start(
     error; raises MachineError only where the engine itself cannot be started.
     """
     asked = job(root, condition, argv, binds, helpers, keep=keep)
-    try:
-        outcome = engine.run(asked, timeout=timeout, log=log, capture_bytes=capture_bytes)
-    except LinkLoop as problem:
-        nothing = Captured(b"", b"", 0)
-        return Started(None, problem.what, nothing, nothing, False, 0.0, "")
+    outcome = engine.run(asked, timeout=timeout, log=log, capture_bytes=capture_bytes)
     record, trouble = None, None
     try:
         record = parse(outcome.record)

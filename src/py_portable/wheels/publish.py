@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 import sys
-import tarfile
 import uuid
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +19,7 @@ from typing import Any
 
 from py_portable import command
 from py_portable.engines.base import Bind
-from py_portable.errors import ConfigError, StepError, UnmetError
+from py_portable.errors import StepError, UnmetError
 from py_portable.index import files
 from py_portable.index.model import LockedFile
 from py_portable.lock import source as sources
@@ -30,18 +27,15 @@ from py_portable.lock.model import LockedHouse
 from py_portable.redact import scrub
 from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
-from py_portable.wheels import check, given, twine
+from py_portable.wheels import check, cibuildwheel, given, twine
+from py_portable.wheels import sdist as sdists
 from py_portable.wheels.daemon import NAMES, engine_option, environment, find, swept, tag_of
 from py_portable.wheels.given import Given, taken
 from py_portable.wheels.source import built_wheels, copy_source, source_digest
 
 NODE = "publish wheels"
 SDIST = "publish sdist"
-REQUIRES = ".py-portable-build"
-"""Where a container sees what the build system requires, below the project."""
 BUILD_SECONDS = 7200.0
-MAX_SDIST_BYTES = 4 << 30
-ALIASES = "manylinux2014, manylinux_2_28, manylinux_2_34"
 
 
 def publish_steps(
@@ -150,19 +144,24 @@ def _cibuildwheel(ctx: Context) -> str:
     assert ctx.image is not None
     twine.require("cibuildwheel")
     pythons = ctx.params["pythons"]
-    _laid_out(ctx.image.root, ctx.image.name, pythons)
+    cibuildwheel.laid_out(ctx.image.root, ctx.image.name, pythons)
     engine = ctx.env.engine.name
     daemon = find(engine if engine in NAMES else None)
     project = _project(ctx)
-    _gather(ctx, ctx.params["build"], project / REQUIRES)
+    _gather(ctx, ctx.params["build"], project / cibuildwheel.REQUIRES)
     tag = tag_of(daemon, ctx.image)
     wheels = ctx.work / "wheels"
     with swept(daemon.program, uuid.uuid4().hex) as labels:
-        create = (*labels, "--rm", "--network=none", *_variables(ctx))
+        create = (
+            *labels,
+            "--rm",
+            "--network=none",
+            *cibuildwheel.variables(ctx.params["target"], ctx.params["env"], ctx.env.pass_env),
+        )
         told = {
             f"CIBW_MANYLINUX_{ctx.params['target']['arch'].upper()}_IMAGE": tag,
             "CIBW_CONTAINER_ENGINE": engine_option(daemon.program, create),
-            **_options(pythons, ctx.params["target"]["arch"]),
+            **cibuildwheel.options(pythons, ctx.params["target"]["arch"]),
             "CIBW_CACHE_PATH": str(ctx.env.store.cache("cibuildwheel")),
             "SOURCE_DATE_EPOCH": str(ctx.env.epoch),
         }
@@ -186,72 +185,10 @@ def _cibuildwheel(ctx: Context) -> str:
             )
         finally:
             scrub(ctx.log, ctx.env.pass_env.values())
-    command.require(outcome, what=ctx.name, error=BuildFailed, hint=HINT)
+    command.require(outcome, what=ctx.name, error=BuildFailed, hint=cibuildwheel.HINT)
     for wheel in built_wheels(wheels):
         shutil.copyfile(wheel, ctx.out / wheel.name)
     return f"cibuildwheel {ctx.params['cibuildwheel']} on {daemon.program} {daemon.version}"
-
-
-HINT = (
-    "the container has no network: name system packages in baselines.NAME.packages, build requirements in\n"
-    "pyproject.toml; a before-all or before-build of [tool.cibuildwheel] that downloads cannot work here"
-)
-
-
-def identifiers(pythons: Sequence[str], arch: str) -> list[str]:
-    """cibuildwheel's names: `cp313-manylinux_x86_64`."""
-    return [f"cp{python.replace('.', '')}-manylinux_{arch}" for python in pythons]
-
-
-def _options(pythons: Sequence[str], arch: str) -> dict[str, str]:
-    """What is ours to say; everything else is the user's [tool.cibuildwheel].
-
-    Its tests and audits are left out: they download, and the wheels are proven in cells.
-    """
-    return {
-        "CIBW_BUILD": " ".join(identifiers(pythons, arch)),
-        "CIBW_SKIP": "",
-        "CIBW_ARCHS": arch,
-        "CIBW_TEST_SKIP": "*",
-        "CIBW_AUDIT_COMMAND": "",
-    }
-
-
-def _variables(ctx: Context) -> list[str]:
-    """Arguments of `docker create` for the environment of the build. Passed variables go by name: no value shows."""
-    target = ctx.params["target"]
-    requires = f"/project/{REQUIRES}"
-    env = {
-        "AUDITWHEEL_PLAT": f"manylinux_{target['max_glibc'].replace('.', '_')}_{target['arch']}",
-        "PIP_NO_INDEX": "1",
-        "PIP_FIND_LINKS": requires,
-        "UV_NO_INDEX": "1",
-        "UV_OFFLINE": "1",
-        "UV_FIND_LINKS": requires,
-        **ctx.params["env"],
-    }
-    return [*(f"--env={n}={v}" for n, v in env.items()), *(f"--env={name}" for name in ctx.env.pass_env)]
-
-
-def _laid_out(root: Path, name: str, pythons: Sequence[str]) -> None:
-    """Raises ConfigError where the image is not one that cibuildwheel can work in."""
-    where = f"wheels.publish on {name}"
-    if not (root / "opt/python").is_dir():
-        raise ConfigError(
-            "this image is not laid out like a manylinux image: it has no /opt/python, which cibuildwheel needs",
-            where=where,
-            hint=f"name a baseline for it, wheels.publish.baseline, whose image is one of: {ALIASES}",
-        )
-    for python in pythons:
-        short = python.replace(".", "")
-        # A link into /opt/_internal, which is to be looked for in the image and not here.
-        if not os.path.lexists(root / f"opt/python/cp{short}-cp{short}"):
-            there = sorted(one.name for one in (root / "opt/python").glob("cp*"))
-            raise ConfigError(
-                f"this image has no /opt/python/cp{short}-cp{short}",
-                where=where,
-                hint=f"it has {', '.join(there)}; take it out of wheels.publish.pythons, or choose another image",
-            )
 
 
 def _project(ctx: Context) -> Path:
@@ -263,32 +200,12 @@ def _project(ctx: Context) -> Path:
         copy_source(origin, project)
         return project
     folder = ctx.work / "unpacked"
-    unpack_sdist(origin, folder)
+    sdists.unpack(origin, folder)
     inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
     if len(inner) != 1:
         raise StepError(f"{origin.name} holds {len(inner)} folders, expected one as in every sdist")
     inner[0].rename(project)
     return project
-
-
-def unpack_sdist(sdist: Path, folder: Path) -> None:
-    """Raises StepError for one that is too large or would leave the folder."""
-    try:
-        if sdist.name.endswith(".zip"):
-            with zipfile.ZipFile(sdist) as archive:
-                _bounded(sum(member.file_size for member in archive.infolist()), sdist)
-                archive.extractall(folder)
-        else:
-            with tarfile.open(sdist) as tar:
-                _bounded(sum(member.size for member in tar), sdist)
-                tar.extractall(folder, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as problem:
-        raise StepError(f"{sdist.name} cannot be unpacked: {problem}") from None
-
-
-def _bounded(size: int, sdist: Path) -> None:
-    if size > MAX_SDIST_BYTES:
-        raise StepError(f"{sdist.name} holds {size} bytes, more than the {MAX_SDIST_BYTES} that are allowed")
 
 
 def _gather(ctx: Context, build: Mapping[str, Sequence[Mapping[str, Any]]], into: Path) -> Path:

@@ -7,13 +7,12 @@ which all engines use, or refuses: an archive that two readers understand differ
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from py_portable.images.layers import sparse
+from py_portable.images.layers import fields, sparse
 from py_portable.images.layers.limits import Limits, Refused
 
 Kind = Literal["file", "folder", "symlink", "link", "fifo", "device"]
@@ -34,11 +33,6 @@ _KINDS: dict[bytes, Kind] = {
     b"6": "fifo",
 }
 _XATTR = b"SCHILY.xattr."
-_TIME = re.compile(rb"(-?)(\d{1,15})(?:\.(\d*))?")
-_LATEST = 1 << 34
-"""Seconds; ext4 ends there, in the year 2514 or so."""
-_LAST_ID = (1 << 32) - 2
-"""The one above means 'leave it' to chown(2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +67,8 @@ class _Header(NamedTuple):
     @property
     def full_name(self) -> bytes:
         # GNU's own format has other things where ustar has a prefix.
-        front = _text(self.prefix) if self.magic == b"ustar\x0000" else b""
-        return front + b"/" + _text(self.name) if front else _text(self.name)
+        front = fields.text(self.prefix) if self.magic == b"ustar\x0000" else b""
+        return front + b"/" + fields.text(self.name) if front else fields.text(self.name)
 
 
 @dataclass(slots=True)
@@ -132,18 +126,20 @@ class Reader:
 
     def _member(self, block: bytes, before: _Extended) -> Entry | None:
         header = _Header(*_HEADER.unpack(block))
-        told, total = number(header.checksum), _sum(block)
+        told, total = fields.number(header.checksum), fields.checksum(block)
         # Some old programs summed up bytes above 127 as negative numbers.
         if told != total and told != total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):
             raise Refused("the archive is damaged: a header's checksum is wrong")
-        stored = number(header.size)
+        stored = fields.number(header.size)
         if header.kind in b"xgLK":
             self._extended(header.kind, self._meta(stored), before)
             return None
         # The last of a key counts; an empty one gives the header's own value back.
         records = {key: value for key, value in dict(before.ordered).items() if value}
         name = records.get(b"path", header.full_name if before.name is None else before.name)
-        target = records.get(b"linkpath", _text(header.target) if before.target is None else before.target)
+        target = records.get(
+            b"linkpath", fields.text(header.target) if before.target is None else before.target
+        )
         try:
             if (before.name is not None and b"path" in records) or (
                 before.target is not None and b"linkpath" in records
@@ -187,11 +183,13 @@ class Reader:
         return Entry(
             name,
             kind,
-            number(header.mode) & 0o7777,
-            _owner(records.get(b"uid"), header.uid),
-            _owner(records.get(b"gid"), header.gid),
+            fields.number(header.mode) & 0o7777,
+            fields.owner(records.get(b"uid"), header.uid),
+            fields.owner(records.get(b"gid"), header.gid),
             size,
-            _time(records[b"mtime"]) if b"mtime" in records else _bounded(number(header.mtime)) * 10**9,
+            fields.time(records[b"mtime"])
+            if b"mtime" in records
+            else fields.bounded(fields.number(header.mtime)) * 10**9,
             target,
             tuple((k[len(_XATTR) :], v) for k, v in records.items() if k.startswith(_XATTR)),
             holes,
@@ -202,7 +200,7 @@ class Reader:
     ) -> tuple[int, sparse.Map]:
         limit = self._limits.header_bytes
         if block[156:157] == b"S":
-            found, size = sparse.old(block, number, lambda: self._take(BLOCK), limit)
+            found, size = sparse.old(block, fields.number, lambda: self._take(BLOCK), limit)
         else:
             found, size, read = sparse.pax(ordered, records, self._take, limit)
             self._left -= read
@@ -212,14 +210,14 @@ class Reader:
 
     def _extended(self, kind: bytes, data: bytes, before: _Extended) -> None:
         if kind == b"L":
-            before.name = _text(data)
+            before.name = fields.text(data)
         elif kind == b"K":
-            before.target = _text(data)
+            before.target = fields.text(data)
         elif kind == b"x":
-            before.ordered = pax_records(data)
+            before.ordered = fields.pax_records(data)
         else:
             # Go's reader applies none of a global header, others all of it: only what changes nothing may pass.
-            for key, _ in pax_records(data):
+            for key, _ in fields.pax_records(data):
                 if key in (b"path", b"linkpath", b"size", b"uid", b"gid") or key.startswith(
                     (_XATTR, b"GNU.sparse.")
                 ):
@@ -260,68 +258,3 @@ class Reader:
         if piece is None:
             raise Refused(f"the archive ends in the middle of {where}")
         self._piece = memoryview(piece)
-
-
-def number(field: bytes) -> int:
-    """A number of a header: octal digits, or base 256 where the first bit is set. Raises Refused."""
-    if field[0] & 0x80:
-        bits = 8 * len(field) - 1
-        value = int.from_bytes(field, "big") & ((1 << bits) - 1)
-        return value - (1 << bits) if value >> (bits - 1) else value
-    digits = field.strip(b" \0").partition(b"\0")[0]
-    if not digits:
-        return 0
-    try:
-        if digits.isdigit():
-            return int(digits, 8)
-    except ValueError:
-        pass
-    raise Refused("the archive is damaged: a header holds what is no number")
-
-
-def pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The `LENGTH KEY=VALUE` lines of an extended header, in order. Raises Refused."""
-    found = []
-    at = 0
-    while at < len(data):
-        space = data.find(b" ", at, at + 12)
-        digits = data[at : max(space, at)]
-        end = at + int(digits) if digits.isdigit() else 0
-        if not space + 1 < end <= len(data) or data[end - 1] != 0x0A:
-            raise Refused("the archive is damaged: an extended header is no list of records")
-        key, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if not equals or not key or b"\0" in key:
-            raise Refused("the archive is damaged: an extended header is no list of records")
-        found.append((key, value))
-        at = end
-    return found
-
-
-def _sum(block: bytes) -> int:
-    """The checksum of a header; its own field counts as eight blanks."""
-    return sum(block) - sum(block[148:156]) + 8 * 0x20
-
-
-def _text(field: bytes) -> bytes:
-    return field.partition(b"\0")[0]
-
-
-def _owner(record: bytes | None, field: bytes) -> int:
-    found = number(field) if record is None else sparse.decimal(record, "owner")
-    if not 0 <= found <= _LAST_ID:
-        raise Refused(f"its owner {found} is no id")
-    return found
-
-
-def _time(text: bytes) -> int:
-    match = _TIME.fullmatch(text)
-    if not match:
-        raise Refused("its time is no number")
-    if match[1] or _bounded(int(match[2])) != int(match[2]):
-        return 0
-    return int(match[2]) * 10**9 + int((match[3] or b"")[:9].ljust(9, b"0"))
-
-
-def _bounded(seconds: int) -> int:
-    """A time that every file system can keep; engines take the epoch for the others too."""
-    return seconds if 0 <= seconds < _LATEST else 0

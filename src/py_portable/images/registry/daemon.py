@@ -25,12 +25,6 @@ class Daemon:
     def __init__(self, program: str) -> None:
         self.name = program
 
-    def works(self) -> bool:
-        """Whether there is a daemon behind the program."""
-        outcome = command.run([self.name, "version", "--format", "{{.Server.Version}}"], timeout=20)
-        # podman without a service has no server, and needs none.
-        return outcome.ok or self.name == "podman"
-
     def digest(self, wanted: Wanted) -> str:
         self._pull(wanted, wanted.reference)
         told = self._inspect(wanted, wanted.reference).get("RepoDigests")

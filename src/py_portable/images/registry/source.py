@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable
 
+from py_portable.engines import daemon
 from py_portable.errors import ConfigError
 from py_portable.images import root
 from py_portable.images.model import Image, Request
@@ -24,9 +25,8 @@ def puller() -> Puller:
     """The first way to get at a registry that this machine has. Raises SourceUnusable."""
     if shutil.which("skopeo"):
         return Skopeo()
-    for program in ("docker", "podman"):
-        if shutil.which(program) and (daemon := Daemon(program)).works():
-            return daemon
+    if program := next(daemon.answering(), None):
+        return Daemon(program)
     raise SourceUnusable(
         "there is nothing here to get images from a registry with: no skopeo, and no docker or podman that works",
         hint="apt-get install skopeo   (or dnf install skopeo)",

@@ -1,0 +1,32 @@
+"""What is started from a virtual environment that pip filled on the image, offline and as root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from py_portable import resources
+from py_portable.engines.base import Bind
+from py_portable.formats.base import APP, Install, Made, Start
+
+WHEELS = "/opt/wheels"
+_KIT = "/opt/kit"
+_SCRIPT = "build/install.py"
+
+
+def installed(
+    made: Made, wheels: Path, *words: str, binds: tuple[Bind, ...] = (), needs: tuple[str, ...] = ()
+) -> Start:
+    """Install the app of `made` out of the folder `wheels`; pip refuses a wheel that the image's glibc is too old for.
+
+    `words` are more arguments of build/install.py, `binds` what they name; `needs` is what else decides the start.
+    """
+    assert made.interpreter is not None
+    python = Bind(made.interpreter, "/opt/python")
+    told = (made.meta["distribution"], made.meta["script"] or "", made.meta["entry_point"] or "")
+    install = Install(
+        argv=("/opt/python/bin/python3", f"{_KIT}/install.py", WHEELS, f"{APP}/venv", *told, *words),
+        binds=(python, Bind(wheels, WHEELS), *binds, Bind(resources.path(_SCRIPT), f"{_KIT}/install.py")),
+        target=APP,
+    )
+    decides = (*install.argv, resources.sha256(_SCRIPT), made.interpreter_digest or "", *needs)
+    return Start(f"{APP}/start", (python,), install, needs=decides)

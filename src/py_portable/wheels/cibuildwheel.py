@@ -1,0 +1,72 @@
+"""What cibuildwheel is told, and whether an image is one that it can work in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from py_portable.errors import ConfigError
+
+REQUIRES = ".py-portable-build"
+"""Where a container sees what the build system requires, below the project."""
+ALIASES = "manylinux2014, manylinux_2_28, manylinux_2_34"
+HINT = (
+    "the container has no network: name system packages in baselines.NAME.packages, build requirements in\n"
+    "pyproject.toml; a before-all or before-build of [tool.cibuildwheel] that downloads cannot work here"
+)
+
+
+def identifiers(pythons: Sequence[str], arch: str) -> list[str]:
+    """cibuildwheel's names: `cp313-manylinux_x86_64`."""
+    return [f"cp{python.replace('.', '')}-manylinux_{arch}" for python in pythons]
+
+
+def options(pythons: Sequence[str], arch: str) -> dict[str, str]:
+    """What is ours to say; everything else is the user's [tool.cibuildwheel].
+
+    Its tests and audits are left out: they download, and the wheels are proven in cells.
+    """
+    return {
+        "CIBW_BUILD": " ".join(identifiers(pythons, arch)),
+        "CIBW_SKIP": "",
+        "CIBW_ARCHS": arch,
+        "CIBW_TEST_SKIP": "*",
+        "CIBW_AUDIT_COMMAND": "",
+    }
+
+
+def variables(target: Mapping[str, str], told: Mapping[str, str], passed: Collection[str]) -> list[str]:
+    """Arguments of `docker create` for the environment of the build. Passed variables go by name: no value shows."""
+    requires = f"/project/{REQUIRES}"
+    env = {
+        "AUDITWHEEL_PLAT": f"manylinux_{target['max_glibc'].replace('.', '_')}_{target['arch']}",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": requires,
+        "UV_NO_INDEX": "1",
+        "UV_OFFLINE": "1",
+        "UV_FIND_LINKS": requires,
+        **told,
+    }
+    return [*(f"--env={n}={v}" for n, v in env.items()), *(f"--env={name}" for name in passed)]
+
+
+def laid_out(root: Path, name: str, pythons: Sequence[str]) -> None:
+    """Raises ConfigError where the image is not one that cibuildwheel can work in."""
+    where = f"wheels.publish on {name}"
+    if not (root / "opt/python").is_dir():
+        raise ConfigError(
+            "this image is not laid out like a manylinux image: it has no /opt/python, which cibuildwheel needs",
+            where=where,
+            hint=f"name a baseline for it, wheels.publish.baseline, whose image is one of: {ALIASES}",
+        )
+    for python in pythons:
+        short = python.replace(".", "")
+        # A link into /opt/_internal, which is to be looked for in the image and not here.
+        if not os.path.lexists(root / f"opt/python/cp{short}-cp{short}"):
+            there = sorted(one.name for one in (root / "opt/python").glob("cp*"))
+            raise ConfigError(
+                f"this image has no /opt/python/cp{short}-cp{short}",
+                where=where,
+                hint=f"it has {', '.join(there)}; take it out of wheels.publish.pythons, or choose another image",
+            )
