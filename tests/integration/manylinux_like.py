@@ -95,7 +95,7 @@ def parts(folder: Path) -> Parts:
         "version": 1,
         "app": {"source": "app"},
         "python": PYTHONS[0],
-        "baselines": {"default": {"image": "debian:11", "packages": packages}},
+        "baselines": {"default": {"image": "debian:11", "packages": packages, "libraries": ["openssl"]}},
         "artifacts": {f"wheels-{p}": {"format": "wheelhouse", "python": p} for p in PYTHONS},
     }
     (folder / "portable.yaml").write_text(json.dumps(config))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 BASELINE = """
 python: "3.13"
 baselines:
-  default: {image: "debian:11", packages: [libpq-dev, libcurl4-openssl-dev, libssl-dev]}
+  default: {image: "debian:11", packages: [libpq-dev, libcurl4-openssl-dev, libssl-dev], libraries: [openssl]}
 wheels: {max-glibc: "2.31", no-binary: [NO_BINARY]}
 portability:
   images: ["debian:11", "debian:13"]

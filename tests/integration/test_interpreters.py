@@ -213,7 +213,7 @@ def baseline(image: str) -> dict[str, Any]:
     """With the packages of the main job's baseline, so that the store has it already."""
     names = ("libpq-dev", "libcurl4-openssl-dev", "libssl-dev")
     told = packages.system_packages("apt", ("cpython",), names) if image == "debian:11" else names
-    return {"baselines": {"default": {"image": image, "packages": list(told)}}}
+    return {"baselines": {"default": {"image": image, "packages": list(told), "libraries": ["openssl"]}}}
 
 
 def archive(prefix: Path, *, full: bool = False) -> bytes:

@@ -23,7 +23,7 @@ CONFIG = """version: 1
 app: {{requirement: "bsdiff4==1.2.6", script: bsdiff4}}
 python: "3.13"
 baselines:
-  default: {{image: "debian:11", packages: [libpq-dev, libcurl4-openssl-dev, libssl-dev]}}
+  default: {{image: "debian:11", packages: [libpq-dev, libcurl4-openssl-dev, libssl-dev], libraries: [openssl]}}
 build: {{env: {{ROUND: "{round}"}}}}
 wheels: {{max-glibc: "2.31", no-binary: [bsdiff4]}}
 artifacts: {{house: {{format: wheelhouse}}}}

@@ -28,7 +28,7 @@ app:
   smoke: [{stdout: ["tiny app works"], args: []}]
 python: "3.13"
 baselines:
-  default: {image: "debian:11", packages: [libpq-dev, libcurl4-openssl-dev, libssl-dev]}
+  default: {image: "debian:11", packages: [libpq-dev, libcurl4-openssl-dev, libssl-dev], libraries: [openssl]}
 wheels: {max-glibc: "2.31"}
 artifacts: {house: {format: wheelhouse}}
 portability: {images: ["debian:12"]}

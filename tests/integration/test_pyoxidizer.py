@@ -57,6 +57,7 @@ CONFIG = {
         "default": {
             "image": "debian:11",
             "packages": ["libpq-dev", "libcurl4-openssl-dev", "libssl-dev"],
+            "libraries": ["openssl"],
         }
     },
     "artifacts": {"oxide": {"format": "pyoxidizer"}},
