@@ -212,8 +212,8 @@ def test_both_pythons_of_one_image_have_one_lock_and_a_wheelhouse_each(
 def baseline(image: str) -> dict[str, Any]:
     """With the packages of the main job's baseline, so that the store has it already."""
     names = ("libpq-dev", "libcurl4-openssl-dev", "libssl-dev")
-    told = packages.system_packages("apt", ("cpython",), names) if image == "debian:11" else names
-    return {"baselines": {"default": {"image": image, "packages": list(told), "libraries": ["openssl"]}}}
+    told = packages.system_packages("apt", ("cpython", "library-openssl"), names) if image == "debian:11" else names
+    return {"baselines": {"default": {"image": image, "packages": list(told)}}}
 
 
 def archive(prefix: Path, *, full: bool = False) -> bytes:

@@ -12,7 +12,6 @@ import pytest
 from py_portable import build as building
 from py_portable.benchmark.project import Workshop, pairings
 from py_portable.benchmark.runner import Place, Subject
-from py_portable.formats import FORMATS
 from py_portable.native.stored import helpers
 from py_portable.prove.conditions import PLAIN
 from py_portable.prove.start import start
@@ -21,9 +20,8 @@ from py_portable.session import open_session
 pytestmark = pytest.mark.integration
 
 IMAGE = "debian:12"
-COMPARED = ("nuitka-standalone", "nuitka-onefile")
+COMPARED = ("nuitka-standalone", "nuitka-onefile", "pyoxidizer", "bundle")
 """The formats that are compared; the app's config has an artifact named after each."""
-FORMATS_HERE = tuple(name for name in COMPARED if name in FORMATS)
 
 
 @dataclass(frozen=True)
@@ -133,11 +131,11 @@ HIDDEN_DATA = ("bytes.bin",)
 
 
 def test_the_formats_of_the_config_are_those_compared(house: House) -> None:
-    assert set(house.subjects) == {"python", "wheels", *FORMATS_HERE}
+    assert set(house.subjects) == {"python", "wheels", *COMPARED}
 
 
 @pytest.mark.parametrize("case", ALIKE)
-@pytest.mark.parametrize("name", FORMATS_HERE)
+@pytest.mark.parametrize("name", COMPARED)
 def test_as_with_python_m(house: House, name: str, case: str) -> None:
     words, before = ALIKE[case]
     expected = house.say("python", *words, before=before)
@@ -164,7 +162,7 @@ def test_python_m_itself_says_what_it_should(house: House) -> None:
     assert house.say("python", "wait", "handled", before=(*WAIT, "TERM", "3")).status == 9
 
 
-@pytest.mark.parametrize("name", FORMATS_HERE)
+@pytest.mark.parametrize("name", COMPARED)
 def test_what_is_said_on_stderr(house: House, name: str) -> None:
     assert house.say(name, "output").stderr == "to stderr\n"
     assert house.say(name, "leave-text").stderr == "a text for stderr\n"
@@ -172,14 +170,14 @@ def test_what_is_said_on_stderr(house: House, name: str) -> None:
     assert lines[0] == "Traceback (most recent call last):" and lines[-1] == "ValueError: nobody catches this"
 
 
-@pytest.mark.parametrize("name", FORMATS_HERE)
+@pytest.mark.parametrize("name", COMPARED)
 def test_its_own_file_and_the_data_beside_it(house: House, name: str) -> None:
     """The file is named where it would be; only data lie there."""
     file, exists, text = house.say(name, "file").lines[:3]
     assert file.endswith("/parity_app/cli.py") and (exists, text) == ("False", "plain")
 
 
-@pytest.mark.parametrize("name", FORMATS_HERE)
+@pytest.mark.parametrize("name", COMPARED)
 def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
     places = house.say(name, "path").lines
     if name == "nuitka-standalone":
@@ -192,7 +190,7 @@ def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
         assert unpacked.startswith("/tmp/onefile_")
 
 
-@pytest.mark.parametrize("name", FORMATS_HERE)
+@pytest.mark.parametrize("name", COMPARED)
 def test_the_program_is_its_own_name(house: House, name: str) -> None:
     (program,) = house.subjects[name].argv
     assert house.say(name, "argv").stdout == f"{[program, 'argv']}\n"
@@ -200,7 +198,7 @@ def test_the_program_is_its_own_name(house: House, name: str) -> None:
     assert house.say("python", "name").stdout == "__main__ parity_app parity_app.cli\n"
 
 
-@pytest.mark.parametrize("name", FORMATS_HERE)
+@pytest.mark.parametrize("name", COMPARED)
 def test_sys_executable_is_the_program_and_no_python(house: House, name: str) -> None:
     program, exists = house.say(name, "executable").lines
     assert exists == "True"

@@ -19,6 +19,7 @@ from py_portable.benchmark.pairs import (
     SAME_CONFIDENCE,
     Estimate,
     estimate,
+    noise,
     order_rank,
     ratios,
     schedule,
@@ -127,6 +128,12 @@ def test_every_round_has_everybody_once_and_the_order_is_fair(contenders: int, p
 )
 def test_sentences(ratio: Estimate, said: str) -> None:
     assert sentence("single", "python -m app", ratio) == said
+
+
+def test_a_thing_against_itself_has_to_include_1_and_to_say_something() -> None:
+    assert noise(Estimate(1.01, 0.97, 1.04)) is None
+    assert noise(Estimate(1.03, 1.01, 1.05)) == "without 1"
+    assert noise(Estimate(1.0, 0.8, 1.25)) == "wider than ± 0.1"
 
 
 def test_drift_of_the_machine_cancels_out(monkeypatch: pytest.MonkeyPatch) -> None:

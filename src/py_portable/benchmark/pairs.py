@@ -16,6 +16,8 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 SAME_CONFIDENCE = 0.99
 """For a thing against itself: a quiet machine is called noisy in one run of a hundred at most."""
+MOST_SPREAD = 0.1
+"""Half the interval of a thing against itself: above it, a run tells nothing of differences that anyone asks about."""
 LEAST_PAIRS = 8
 """The fewest whose extremes bound a median with SAME_CONFIDENCE."""
 
@@ -77,6 +79,15 @@ def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimat
         raise ValueError(f"{len(values)} values are too few for a confidence of {confidence:g}")
     ordered = sorted(values)
     return Estimate(statistics.median(ordered), ordered[rank - 1], ordered[-rank])
+
+
+def noise(same: Estimate) -> str | None:
+    """What makes the ratio of a thing with itself a reason not to believe its run; None: there is no such reason."""
+    if not same.holds(1.0):
+        return "without 1"
+    if same.spread > MOST_SPREAD:
+        return f"wider than ± {MOST_SPREAD:g}"
+    return None
 
 
 def order_rank(count: int, confidence: float) -> int:

@@ -41,6 +41,12 @@ def plugins() -> None:
     print(script.value)
 
 
+def python(*words: str) -> None:
+    """What a program does that starts its own interpreter."""
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    print(done.returncode, done.stdout)
+
+
 def data() -> None:
     folder = importlib.resources.files("parity_app").joinpath("data")
     for item in sorted(folder.iterdir(), key=lambda item: item.name):
