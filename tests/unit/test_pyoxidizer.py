@@ -23,6 +23,8 @@ from py_portable.formats.pyoxidizer import toolchain
 
 
 def script(name: str) -> ModuleType:
+    if (beside := str(resources.path("build"))) not in sys.path:
+        sys.path.append(beside)
     spec = importlib.util.spec_from_file_location(name, resources.path(f"build/{name}.py"))
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -13,7 +13,7 @@ from py_portable.benchmark.runner import Pairing, Place, Subject, keeper
 from py_portable.build import Built
 from py_portable.engines.base import Bind, Job
 from py_portable.errors import ConfigError, UnmetError
-from py_portable.formats import FORMATS, Install, Made
+from py_portable.formats import FORMATS, Install, Made, entry
 from py_portable.images import Image
 from py_portable.session import Session
 
@@ -24,7 +24,7 @@ KIT = "/opt/kit"
 WHEELS = "/opt/wheels"
 MAX_TOLD = 1 << 16
 INSTALL_SECONDS = 600.0
-_SCRIPT = "build/bare.py"
+_SCRIPTS = ("build/bare.py", entry.SCRIPT)
 
 
 @dataclass
@@ -123,7 +123,7 @@ def _bare(shop: Workshop, made: Made, args: Collection[str], module: str | None)
             python,
             Bind(made.interpreter, SPARE),
             Bind(made.wheelhouse, WHEELS),
-            Bind(resources.path(_SCRIPT), f"{KIT}/bare.py"),
+            *(Bind(resources.path(name), f"{KIT}/{Path(name).name}") for name in _SCRIPTS),
         ),
         target=target,
     )

@@ -11,8 +11,8 @@ from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.elf import measure
 from py_portable.engines.base import Bind
+from py_portable.formats import entry
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.formats.entry import read_entry
 from py_portable.formats.packed import pack, unpack
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -28,9 +28,7 @@ class Bundle:
     def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
         assert house is not None
         spec = {
-            "distribution": house.distribution,
-            "script": house.script,
-            "entry_point": house.entry_point,
+            **entry.asked(house),
             "trim": artifact.options["trim"],
         }
         return (
@@ -39,7 +37,7 @@ class Bundle:
                 action=make,
                 params={"spec": spec, "archive": artifact.options["archive"]},
                 needs=(house.interpreter, house.wheelhouse),
-                scripts=("build/bundle.py", LAUNCHER),
+                scripts=("build/bundle.py", LAUNCHER, entry.SCRIPT),
                 image=house.image,
             ),
         )
@@ -53,8 +51,7 @@ class Bundle:
 def make(ctx: Context) -> Mapping[str, Any]:
     """With an archive, the folder beside it is what the archive unpacks to: cells start what a user gets."""
     wheels = ctx.need("wheelhouse")
-    spec = dict(ctx.params["spec"])
-    spec["distribution"] = spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]
+    spec = entry.known(ctx.params["spec"], wheels)
     ctx.sandbox(
         "build/bundle.py",
         json.dumps(spec),
@@ -62,13 +59,14 @@ def make(ctx: Context) -> Mapping[str, Any]:
             Bind(ctx.need("interpreter").path, "/opt/python"),
             Bind(wheels.path, "/in/wheels"),
             Bind(resources.path(LAUNCHER), "/kit/launcher.sh"),
+            entry.BESIDE,
         ),
     )
-    entry = read_entry(ctx.out)
-    name = entry["payload"]
+    made = entry.read_entry(ctx.out)
+    name = made["payload"]
     if ctx.params["archive"]:
         archive = ctx.out / f"{name}.tar.zst"
         pack(ctx.out / name, archive, epoch=ctx.env.epoch)
         shutil.rmtree(ctx.out / name)
         unpack(archive, ctx.out)
-    return {**entry, "payload": ".", "measured_floor": measure(ctx.out / name).floor}
+    return {**made, "payload": ".", "measured_floor": measure(ctx.out / name).floor}

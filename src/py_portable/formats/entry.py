@@ -1,16 +1,34 @@
-"""What a build inside a sandbox says it made: entry.json in its out folder."""
+"""What a build inside a sandbox is told of the app, and what it says it made: entry.json in its out folder."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from py_portable.steps.context import BuildFailed
+from py_portable import resources
+from py_portable.engines.base import Bind
+from py_portable.formats.base import House
+from py_portable.steps.context import BuildFailed, Result
 
+SCRIPT = "build/app.py"
+"""What the scripts that make and install artifacts share: it has to lie beside them."""
+BESIDE = Bind(resources.path(SCRIPT), "/kit/app.py")
 MAX_ENTRY_CHARS = 65536
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+
+
+def asked(house: House) -> dict[str, str | None]:
+    """What build/app.py has to know of the app."""
+    return {"distribution": house.distribution, "script": house.script, "entry_point": house.entry_point}
+
+
+def known(spec: Mapping[str, Any], wheels: Result) -> dict[str, Any]:
+    """The same, once the app's wheel is there and tells the name that the config could not."""
+    return {**spec, "distribution": spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]}
 
 
 def read_entry(out: Path) -> dict[str, str]:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from py_portable import resources
 from py_portable.engines.base import Bind
+from py_portable.formats import entry
 from py_portable.formats.base import APP, Install, Made, Start
 
 WHEELS = "/opt/wheels"
 _KIT = "/opt/kit"
-_SCRIPT = "build/install.py"
+_SCRIPTS = ("build/install.py", entry.SCRIPT)
 
 
 def installed(
@@ -23,10 +24,11 @@ def installed(
     assert made.interpreter is not None
     python = Bind(made.interpreter, "/opt/python")
     told = (made.meta["distribution"], made.meta["script"] or "", made.meta["entry_point"] or "")
+    beside = (Bind(resources.path(name), f"{_KIT}/{Path(name).name}") for name in _SCRIPTS)
     install = Install(
         argv=("/opt/python/bin/python3", f"{_KIT}/install.py", WHEELS, f"{APP}/venv", *told, *words),
-        binds=(python, Bind(wheels, WHEELS), *binds, Bind(resources.path(_SCRIPT), f"{_KIT}/install.py")),
+        binds=(python, Bind(wheels, WHEELS), *binds, *beside),
         target=APP,
     )
-    decides = (*install.argv, resources.sha256(_SCRIPT), made.interpreter_digest or "", *needs)
+    decides = (*install.argv, *map(resources.sha256, _SCRIPTS), made.interpreter_digest or "", *needs)
     return Start(f"{APP}/start", (python,), install, needs=decides)

@@ -11,8 +11,8 @@ from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
 from py_portable.elf import is_elf, measure
 from py_portable.engines.base import Bind
+from py_portable.formats import entry
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.formats.entry import read_entry
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
@@ -28,9 +28,7 @@ class _Nuitka:
         assert house is not None and house.linkable is not None
         options = artifact.options
         spec = {
-            "distribution": house.distribution,
-            "script": house.script,
-            "entry_point": house.entry_point,
+            **entry.asked(house),
             "mode": self.mode,
             "lto": options["lto"],
             "include_packages": list(options["include-packages"]),
@@ -43,7 +41,7 @@ class _Nuitka:
                 action=compile_app,
                 params={"spec": spec, "env": dict(house.environment)},
                 needs=(house.linkable, house.toolbox, house.wheelhouse),
-                scripts=("build/nuitka.py",),
+                scripts=("build/nuitka.py", entry.SCRIPT),
                 image=house.image,
             ),
         )
@@ -70,8 +68,7 @@ class NuitkaOnefile(_Nuitka):
 def compile_app(ctx: Context) -> Mapping[str, Any]:
     """Nuitka needs /opt/python as it was compiled: its static libpython becomes part of the result."""
     wheels = ctx.need("wheelhouse")
-    spec = dict(ctx.params["spec"])
-    spec["distribution"] = spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]
+    spec = entry.known(ctx.params["spec"], wheels)
     # An app's own code can write here while it is compiled: no other app's build may read what it left.
     owner = hashlib.sha256(spec["distribution"].encode()).hexdigest()[:16]
     cache = ctx.env.store.cache(f"compilers-{owner}")
@@ -83,6 +80,7 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
             Bind(ctx.need("toolbox").path, "/opt/tools"),
             Bind(wheels.path, "/in/wheels"),
             Bind(cache, CACHE, writable=True),
+            entry.BESIDE,
         ),
         environ={
             **ctx.params["env"],
@@ -93,12 +91,12 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
         },
         timeout=7200,
     )
-    entry = read_entry(ctx.out)
-    payload = ctx.out / entry["payload"]
+    made = entry.read_entry(ctx.out)
+    payload = ctx.out / made["payload"]
     # A onefile carries its ELF files compressed: what it was packed from is what its floor is.
     unpacked = payload if payload.is_dir() else ctx.work / "sandbox" / "nuitka" / "portable_entry.dist"
     floor = _highest(measure(payload).floor, measure(unpacked).floor)
-    return {**entry, "measured_floor": floor}
+    return {**made, "measured_floor": floor}
 
 
 def _highest(*floors: str | None) -> str | None:

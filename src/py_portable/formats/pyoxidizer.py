@@ -17,8 +17,8 @@ from py_portable.config import Artifact
 from py_portable.elf import is_elf, measure
 from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError, MachineError
+from py_portable.formats import entry
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.formats.entry import read_entry
 from py_portable.formats.nuitka import CACHE
 from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
@@ -42,9 +42,7 @@ class PyOxidizer:
         assert house is not None and house.linkable is not None
         own = artifact.options["config"]
         spec = {
-            "distribution": house.distribution,
-            "script": house.script,
-            "entry_point": house.entry_point,
+            **entry.asked(house),
             "config": own is not None,
             "args": list(artifact.options["args"]),
         }
@@ -60,7 +58,7 @@ class PyOxidizer:
                 "config": _own_config(Path(own)) if own else None,
             },
             needs=(house.linkable, house.toolbox, house.wheelhouse, driver.name, crates.name),
-            scripts=(*_BUILD, _WRAPPER, "build/in_turn.sh"),
+            scripts=(*_BUILD, _WRAPPER, entry.SCRIPT, "build/in_turn.sh"),
             image=house.image,
         )
         return driver, crates, made
@@ -140,8 +138,7 @@ def build_app(ctx: Context) -> Mapping[str, Any]:
     """The driver needs /opt/python as it was compiled: its static libpython becomes part of the result."""
     rust = toolchain(ctx.env.environ)
     wheels = ctx.need("wheelhouse")
-    spec = dict(ctx.params["spec"])
-    spec["distribution"] = spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]
+    spec = entry.known(ctx.params["spec"], wheels)
     # A configuration of the app's own can write here: no other app's build may read what it left.
     owner = hashlib.sha256(spec["distribution"].encode()).hexdigest()[:16]
     cache = ctx.env.store.cache(f"cargo-{owner}")
@@ -162,13 +159,14 @@ def build_app(ctx: Context) -> Mapping[str, Any]:
             Bind(ctx.need("driver").path, "/in/driver"),
             Bind(ctx.need("crates").path, "/in/crates"),
             Bind(resources.path(_WRAPPER), "/kit/cargo_wrapper.py"),
+            entry.BESIDE,
             Bind(cache, CACHE, writable=True),
             *own,
         ),
         environ={**ctx.params["env"], **ctx.env.pass_env},
         timeout=7200,
     )
-    told = read_entry(ctx.out)
+    told = entry.read_entry(ctx.out)
     payload = ctx.out / told["payload"]
     if not payload.is_dir():
         raise BuildFailed(f"{told['payload']} is no folder")

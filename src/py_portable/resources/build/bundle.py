@@ -4,10 +4,8 @@ bundle.py SPEC: a JSON object with distribution, script, entry_point, trim. The 
 /out/NAME/NAME, and /out/entry.json. The launcher is made from /kit/launcher.sh.
 """
 
-import importlib.metadata
 import json
 import os
-import re
 import shutil
 import ssl
 import subprocess
@@ -15,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import app
+
 PREFIX = Path("/opt/python")
 TREE = Path("/build/tree")
-WHEELS = Path("/in/wheels")
-OUT = Path("/out")
 KIT = Path(__file__).parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = f"python{VERSION}"
@@ -49,14 +47,6 @@ ROOTS = (
 )
 
 
-def normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def names(site: Path) -> dict[str, importlib.metadata.Distribution]:
-    return {normal(d.name): d for d in importlib.metadata.distributions(path=[str(site)])}
-
-
 def copy_interpreter() -> Path:
     """Into the tree; returns its site-packages."""
     shutil.copytree(PREFIX, TREE, symlinks=True)
@@ -78,9 +68,9 @@ def python(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
 
 def install(site: Path) -> list[str]:
     """The wheels, whole. What the interpreter brought and no wheel is goes. Returns the names of the wheels."""
-    before = set(names(site))
-    wheels = sorted(WHEELS.glob("*.whl"))
-    wanted = {normal(wheel.name.partition("-")[0]) for wheel in wheels}
+    before = set(app.distributions(site))
+    wheels = sorted(app.WHEELS.glob("*.whl"))
+    wanted = {app.normal(wheel.name.partition("-")[0]) for wheel in wheels}
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
     options = ("--no-index", "--no-deps", "--no-compile", "--root-user-action=ignore", "--ignore-installed")
     python(*pip, "install", *options, *map(str, wheels))
@@ -138,29 +128,10 @@ def move_script(file: Path) -> None:
     file.write_bytes(b"#!/bin/sh\n" + way.encode() + rest)
 
 
-def entry(spec: dict[str, Any], app: importlib.metadata.Distribution) -> tuple[str, str]:
-    """(name of the program, module:attribute), chosen as the config says, else the obvious one."""
-    scripts = {e.name: e.value for e in app.entry_points if e.group == "console_scripts"}
-    if spec["entry_point"]:
-        return spec["script"] or app.name, spec["entry_point"]
-    wanted = spec["script"]
-    if not wanted:
-        same = [s for s in scripts if normal(s) == normal(app.name)]
-        wanted = next(iter(scripts)) if len(scripts) == 1 else same[0] if same else None
-    if wanted not in scripts:
-        sys.exit(
-            f"{app.name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
-            "say which one in app.script, or give app.entry-point"
-        )
-    return wanted, scripts[wanted].partition(" [")[0].strip()
-
-
-def launcher(name: str, value: str) -> None:
-    module, _, attribute = value.partition(":")
-    if not re.fullmatch(r"[\w.]+", module) or not re.fullmatch(r"[\w.]*", attribute):
-        sys.exit(f"entry point {value!r} is not module:attribute")
-    if attribute:
-        head, call = f"import {module}", f"sys.exit({module}.{attribute}())"
+def launcher(entry: app.Entry) -> None:
+    module, name = entry.module, entry.name
+    if entry.attribute:
+        head, call = f"import {module}", f"sys.exit({module}.{entry.attribute}())"
     else:
         head, call = "import runpy", f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     places = ssl.get_default_verify_paths()
@@ -221,13 +192,14 @@ def main() -> None:
             *extra,
         )
     clear_programs(before)
-    name, value = entry(spec, names(site)[normal(spec["distribution"])])
-    launcher(name, value)
+    own = app.distributions(site)[app.normal(spec["distribution"])]
+    entry = app.chosen(own, spec["script"], spec["entry_point"])
+    launcher(entry)
     compile_all()
     settle_modes()
-    (TREE / name).chmod(0o755)
-    shutil.move(TREE, OUT / name)
-    (OUT / "entry.json").write_text(json.dumps({"payload": name, "script": name, "entry_point": value}))
+    (TREE / entry.name).chmod(0o755)
+    shutil.move(TREE, app.OUT / entry.name)
+    app.tell(entry, payload=entry.name, program=entry.name)
 
 
 main()

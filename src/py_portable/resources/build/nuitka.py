@@ -7,23 +7,17 @@ include_packages, include_data, args. The result is /out/NAME, a folder or an ex
 import importlib.metadata
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import app
+
 SITE = Path("/build/site")
 TOOLS = Path("/opt/tools")
 OUT = Path("/out")
-
-
-def install() -> None:
-    SITE.mkdir()
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
-    pip += ["--root-user-action=ignore", "--no-deps", "--no-compile", "--target", str(SITE)]
-    subprocess.run([*pip, *sorted(map(str, Path("/in/wheels").glob("*.whl")))], check=True)
 
 
 def modules(site: Path, distribution: importlib.metadata.Distribution) -> list[str]:
@@ -38,50 +32,28 @@ def modules(site: Path, distribution: importlib.metadata.Distribution) -> list[s
     return sorted(names)
 
 
-def entry(spec: dict[str, Any], distribution: importlib.metadata.Distribution) -> tuple[str, str]:
-    """(name of the executable, module:attribute), chosen as the config says, else the obvious one."""
-    name = distribution.name
-    scripts = {e.name: e.value for e in distribution.entry_points if e.group == "console_scripts"}
-    if spec["entry_point"]:
-        return spec["script"] or name, spec["entry_point"]
-    wanted = spec["script"]
-    if not wanted:
-        same = [
-            s for s in scripts if re.sub(r"[-_.]+", "-", s).lower() == re.sub(r"[-_.]+", "-", name).lower()
-        ]
-        wanted = next(iter(scripts)) if len(scripts) == 1 else same[0] if same else None
-    if wanted not in scripts:
-        sys.exit(
-            f"{name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
-            "say which one in app.script, or give app.entry-point"
-        )
-    return wanted, scripts[wanted].partition(" [")[0].strip()
-
-
 def main() -> None:
     spec = json.loads(sys.argv[1])
-    install()
-    distributions = list(importlib.metadata.distributions(path=[str(SITE)]))
-    canonical = {re.sub(r"[-_.]+", "-", d.name).lower(): d for d in distributions}
-    app = canonical[re.sub(r"[-_.]+", "-", spec["distribution"]).lower()]
-    name, value = entry(spec, app)
-    module, _, attribute = value.partition(":")
-    if not re.fullmatch(r"[\w.]+", module) or not re.fullmatch(r"[\w.]*", attribute):
-        sys.exit(f"entry point {value!r} is not module:attribute")
+    SITE.mkdir()
+    app.install(SITE)
+    distributions = app.distributions(SITE)
+    own = distributions[app.normal(spec["distribution"])]
+    entry = app.chosen(own, spec["script"], spec["entry_point"])
+    name, module = entry.name, entry.module
 
     # Not named like the app: its folder comes first on the module search path.
     main_file = Path("/build/main/portable_entry.py")
     main_file.parent.mkdir()
     call = (
-        f"sys.exit({module}.{attribute}())"
-        if attribute
+        f"sys.exit({module}.{entry.attribute}())"
+        if entry.attribute
         else f"runpy.run_module({module!r}, run_name='__main__')"
     )
     main_file.write_text(
         f"import runpy\nimport sys\n\nimport {module}\n\nif __name__ == '__main__':\n    {call}\n"
     )
 
-    done = compile_app(words(spec, name, distributions, modules(SITE, app), main_file))
+    done = compile_app(words(spec, name, list(distributions.values()), modules(SITE, own), main_file))
     if done:
         sys.exit(done)
 
@@ -91,7 +63,7 @@ def main() -> None:
     else:
         shutil.move(Path("/build/nuitka") / f"{main_file.stem}.dist", OUT / name)
         program = settle_program(OUT / name, name)
-    (OUT / "entry.json").write_text(json.dumps({"payload": name, "script": program, "entry_point": value}))
+    app.tell(entry, payload=name, program=program)
 
 
 def settle_program(folder: Path, name: str) -> str:

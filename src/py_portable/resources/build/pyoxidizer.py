@@ -7,7 +7,6 @@ be used) and args. The result is the folder /out/NAME and /out/entry.json.
 import compileall
 import filecmp
 import hashlib
-import importlib.metadata
 import json
 import os
 import py_compile
@@ -19,11 +18,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import app
+
 SITE = Path("/build/site")
 PROJECT = Path("/build/project")
 ARCHIVE = Path("/build/cpython.tar.zst")
 STAGE = Path("/build/stage")
-OUT = Path("/out")
 DRIVER = Path("/build/driver/pyoxidizer")
 
 TEMPLATE = """\
@@ -115,28 +115,6 @@ def bzl(name: str, run: str, wheels: list[str]) -> str:
     return re.sub("@(COMMAND|NAME|WHEELS)@", lambda found: words[found[1]], TEMPLATE)
 
 
-def canonical(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def entry(spec: dict[str, Any], distribution: importlib.metadata.Distribution) -> tuple[str, str]:
-    """(name of the executable, module:attribute), chosen as the config says, else the obvious one."""
-    name = distribution.name
-    scripts = {e.name: e.value for e in distribution.entry_points if e.group == "console_scripts"}
-    if spec["entry_point"]:
-        return spec["script"] or name, spec["entry_point"]
-    wanted = spec["script"]
-    if not wanted:
-        same = [script for script in scripts if canonical(script) == canonical(name)]
-        wanted = next(iter(scripts)) if len(scripts) == 1 else same[0] if same else None
-    if wanted not in scripts:
-        sys.exit(
-            f"{name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
-            "say which one in app.script, or give app.entry-point"
-        )
-    return wanted, scripts[wanted].partition(" [")[0].strip()
-
-
 def prepare() -> None:
     """The driver out of its wheel, `cargo` as it wants it, and crates from the folder that was fetched."""
     for folder in (DRIVER.parent, Path("/build/wrap"), Path("/build/cargo"), Path("/build/tmp")):
@@ -225,15 +203,11 @@ def sane(folder: Path, program: Path) -> None:
 
 def main() -> None:
     spec = json.loads(sys.argv[1])
-    wheels = sorted(map(str, Path("/in/wheels").glob("*.whl")))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
-    pip += ["--root-user-action=ignore", "--no-deps", "--no-compile", "--target", str(SITE)]
-    subprocess.run([*pip, *wheels], check=True)
-    distributions = {canonical(d.name): d for d in importlib.metadata.distributions(path=[str(SITE)])}
-    name, value = entry(spec, distributions[canonical(spec["distribution"])])
-    module, _, attribute = value.partition(":")
-    if not re.fullmatch(r"[\w.]+", module) or not re.fullmatch(r"[\w.]*", attribute):
-        sys.exit(f"entry point {value!r} is not module:attribute")
+    wheels = sorted(map(str, app.WHEELS.glob("*.whl")))
+    app.install(SITE)
+    own = app.distributions(SITE)[app.normal(spec["distribution"])]
+    entry = app.chosen(own, spec["script"], spec["entry_point"])
+    name = entry.name
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) or name == "lib":
         sys.exit(
             f"{name!r} cannot be the name of a Rust program: give app.script or an entry point another name"
@@ -244,7 +218,7 @@ def main() -> None:
     if spec["config"]:
         shutil.copy("/in/pyoxidizer.bzl", config)
     else:
-        config.write_text(bzl(name, command(module, attribute), wheels), encoding="utf-8")
+        config.write_text(bzl(name, command(entry.module, entry.attribute), wheels), encoding="utf-8")
     print(f"pyoxidizer.bzl:\n{config.read_text(encoding='utf-8')}", flush=True)
 
     prepare()
@@ -267,8 +241,8 @@ def main() -> None:
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         workers=int(os.environ["JOBS"]),
     )
-    shutil.move(folder, OUT / name)
-    (OUT / "entry.json").write_text(json.dumps({"payload": name, "script": name, "entry_point": value}))
+    shutil.move(folder, app.OUT / name)
+    app.tell(entry, payload=name, program=name)
 
 
 if __name__ == "__main__":

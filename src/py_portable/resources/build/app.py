@@ -1,0 +1,72 @@
+"""The app among the wheels of a wheelhouse: its installation, and what of it is started. Its callers lie beside it."""
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+WHEELS = Path("/in/wheels")
+OUT = Path("/out")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is started, and by which name. Without an attribute the module is run, as by `python -m`."""
+
+    name: str
+    module: str
+    attribute: str
+
+    @property
+    def value(self) -> str:
+        return f"{self.module}:{self.attribute}" if self.attribute else self.module
+
+
+def normal(name: str) -> str:
+    """Names of distributions are compared so (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def distributions(site: Path) -> "dict[str, importlib.metadata.Distribution]":
+    """All that is installed in `site`, by normal name."""
+    return {normal(d.name): d for d in importlib.metadata.distributions(path=[str(site)])}
+
+
+def install(site: Path) -> None:
+    """All wheels into a folder, without byte code."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
+    pip += ["--root-user-action=ignore", "--no-deps", "--no-compile", "--target", str(site)]
+    subprocess.run([*pip, *sorted(map(str, WHEELS.glob("*.whl")))], check=True)
+
+
+def chosen(app: importlib.metadata.Distribution, script: "str | None", entry_point: "str | None") -> Entry:
+    """As the config says, else the app's only console script, else the one that is called like the app."""
+    if entry_point:
+        return parsed(script or app.name, entry_point)
+    scripts = {e.name: e.value for e in app.entry_points if e.group == "console_scripts"}
+    if not script:
+        same = [name for name in scripts if normal(name) == normal(app.name)]
+        script = next(iter(scripts)) if len(scripts) == 1 else same[0] if same else None
+    if script not in scripts:
+        sys.exit(
+            f"{app.name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
+            "say which one in app.script, or give app.entry-point"
+        )
+    return parsed(script, scripts[script].partition(" [")[0].strip())
+
+
+def parsed(name: str, value: str) -> Entry:
+    """It becomes source code: nothing but names and dots gets there."""
+    module, _, attribute = value.partition(":")
+    if not re.fullmatch(r"[\w.]+", module) or not re.fullmatch(r"[\w.]*", attribute):
+        sys.exit(f"entry point {value!r} is not module:attribute")
+    return Entry(name, module, attribute)
+
+
+def tell(entry: Entry, *, payload: str, program: str) -> None:
+    """For py_portable.formats.entry, which reads it."""
+    told = {"payload": payload, "script": program, "entry_point": entry.value}
+    (OUT / "entry.json").write_text(json.dumps(told))
