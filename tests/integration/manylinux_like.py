@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).parents[2]
 PYTHONS = ("3.13", "3.11")
 GLIBC = "2.31"
 INTERNAL = "/opt/_internal"
-OPENSSL = f"{INTERNAL}/openssl-1.1/lib"
+OPENSSL = f"{INTERNAL}/openssl-3.5/lib"
 TAG = "latest"
 ENVIRON = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
