@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from py_portable import resources
 from py_portable.config import load
 from py_portable.errors import ConfigError, MachineError
-from py_portable.formats.pyoxidizer import toolchain
+from py_portable.formats.rust import toolchain
 
 
 def script(name: str) -> ModuleType:
