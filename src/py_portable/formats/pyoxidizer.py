@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from py_portable.steps.graph import Step
 from py_portable.wheels import tools
 
 MAX_CONFIG_BYTES = 1 << 20
+_DRIVER = "pyoxidizer/driver.txt"
 _PINS = ("pyoxidizer/Cargo.toml", "pyoxidizer/Cargo.lock")
 _BUILD = ("build/oxide_archive.py", "build/pyoxidizer.py")
 _WRAPPER = "build/cargo_wrapper.py"
@@ -45,7 +47,7 @@ class PyOxidizer:
             "args": list(artifact.options["args"]),
         }
         machine = {"python": "3.11", "max_glibc": "2.17", "arch": platform.machine()}
-        driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins="pyoxidizer/driver.txt")
+        driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins=_DRIVER)
         crates = Step(name="crates of pyoxidizer", action=fetch_crates, scripts=_PINS, lane="io")
         scripts = (*_BUILD, _WRAPPER, "build/in_turn.sh")
         inputs = (house.linkable, house.toolbox, driver.name, crates.name)
@@ -74,6 +76,17 @@ class PyOxidizer:
     def start(self, made: Made) -> Start:
         shown, script = f"{APP}/{made.path.name}", made.meta["script"]
         return Start(f"{shown}/{script}", (Bind(made.path, shown),), is_elf=is_elf(made.path / script))
+
+
+def pins() -> dict[str, str]:
+    """What the lock says of the driver and of the crates that it compiles: name -> version and digest."""
+    ((name, version, digest),) = re.findall(
+        r"^(\S+)==(\S+) \\\n +--hash=(sha256:\w+)$", resources.path(_DRIVER).read_text(), re.MULTILINE
+    )
+    return {
+        f"driver {name}": f"{version} {digest}",
+        f"crates of {name}": f"sha256:{resources.sha256(_PINS[1])}",
+    }
 
 
 def fetch_crates(ctx: Context) -> None:
