@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import stat
@@ -121,7 +122,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (package / "tool.sh").write_text("#!/bin/sh\necho tool\n")
     (package / "tool.sh").chmod(0o755)
     (package / "link.sh").symlink_to("tool.sh")
-    (package / "__init__.py").touch()
+    # No earlier run over the same store has made this app.
+    (package / "__init__.py").write_text(f"# {secrets.token_hex()}\n")
     (package / "cli.py").write_text(MAIN)
     (folder / "plain.c").write_text("int twice(int x) { return 2 * x; }\n")
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", package / "libplain.so", folder / "plain.c"], check=True)

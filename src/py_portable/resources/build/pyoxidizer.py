@@ -50,6 +50,13 @@ def make_exe():
     policy.bytecode_optimize_level_zero = True
     policy.resources_location = "filesystem-relative:lib"
     config = dist.make_python_interpreter_config()
+    # As `python -I` starts: the driver's own profile takes ASCII for the encoding where no locale is set.
+    config.config_profile = "python"
+    config.isolated = True
+    config.use_environment = False
+    config.user_site_directory = False
+    config.parse_argv = False
+    config.pathconfig_warnings = False
     config.run_command = @COMMAND@
     config.allocator_backend = "default"
     # The driver's own importer crashes with Python 3.11; with this one __file__ and *.libs folders work.
