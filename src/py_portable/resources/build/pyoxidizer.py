@@ -57,6 +57,8 @@ def make_exe():
     config.user_site_directory = False
     config.parse_argv = False
     config.pathconfig_warnings = False
+    # Frozen, children of multiprocessing would be started the driver's way, which Python 3.11 does not understand.
+    config.sys_frozen = False
     config.run_command = @COMMAND@
     config.allocator_backend = "default"
     # The driver's own importer crashes with Python 3.11; with this one __file__ and *.libs folders work.
