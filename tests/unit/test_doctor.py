@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from py_portable import doctor
-from py_portable.doctor import engines, machine, needs
+from py_portable.doctor import engines, machine, needs, rust
 from py_portable.engines.base import EngineInfo, Job
 from py_portable.errors import MachineError
 
@@ -232,6 +233,29 @@ def test_engines_that_cannot_be_made_ready_are_lacking() -> None:
     last = doctor.examine(registry, ROOT)[-1]
     assert (last.ok, last.required, last.cause) == (False, True, "no compiler for cell-run")
     assert last.cure == "apt-get install musl-tools"
+
+
+@pytest.mark.parametrize(("formats", "required"), [([], False), (["bundle"], False), (["pyoxidizer"], True)])
+def test_rust_is_required_where_a_format_takes_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, formats: list[str], required: bool
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    findings = doctor.examine(lambda: (FULL,), ROOT, formats=formats)  # type: ignore[arg-type,return-value]
+    (found,) = (finding for finding in findings if finding.name == "Rust")
+    assert (found.ok, found.required) == (False, required)
+    assert found.cure and "rustup toolchain install stable" in found.cure
+    assert (found in doctor.lacking(findings)) == required
+
+
+def test_a_rust_that_fits_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name, text in (("bin/cargo", "cargo 1.95.0"), ("rustc", "rustc 1.95.0 (abc)")):
+        print_sysroot = f'[ "$1" = --version ] || exec echo "{tmp_path}"'
+        (tmp_path / name).write_text(f"#!/bin/sh\n{print_sysroot}\necho '{text}'\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    found = rust.examine(required=True)
+    assert found.ok and found.what.endswith(": rustc 1.95.0 (abc), cargo 1.95.0")
 
 
 def test_no_engine_is_lacking_with_cause_and_cure() -> None:

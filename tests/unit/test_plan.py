@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,13 @@ def test_a_key_changes_with_what_decides_the_result(other: Step) -> None:
 @pytest.mark.parametrize("name", ["in", "base"])
 def test_a_key_changes_with_every_input(name: str) -> None:
     assert keyed(STEP, DIGESTS | {name: "sha256:other"}) != keyed(STEP)
+
+
+def test_a_key_changes_with_what_is_observed_of_the_machine() -> None:
+    observing = replace(STEP, observes=lambda env: "never asked here")
+    digests = {"in": "sha256:in", "base": "sha256:base"}
+    one, other = (key(observing, digests, epoch=0, observed=told) for told in ("rustc 1.81", "rustc 1.95"))
+    assert len({one, other, keyed(STEP)}) == 3
 
 
 def test_a_key_changes_with_the_epoch() -> None:
@@ -379,6 +387,34 @@ def test_each_pair_of_baseline_and_python_has_one_house_and_shares_what_is_the_s
         "baseline old": "sha256:old",
         "baseline new": "sha256:new",
     }
+
+
+def test_pyoxidizer_has_a_python_of_its_own_beside_another_one(tmp_path: Path) -> None:
+    artifacts = {
+        "folder": {"format": "nuitka-standalone"},
+        "oxide": {"format": "pyoxidizer", "python": "3.11"},
+        "more": {"format": "pyoxidizer", "python": "3.11"},
+    }
+    told = config(tmp_path, artifacts=artifacts, portability={})
+    assert houses(told) == [("default", "3.13"), ("default", "3.11")]
+    lock = Lock(
+        images={"baseline default": "sha256:base"},
+        houses={f"default/{python}": HOUSE for python in ("3.13", "3.11")},
+        pins=interpreter_pins(told),
+    )
+    assert sorted(lock.pins) == ["cpython 3.11", "cpython 3.13", "crates of pyoxidizer", "driver pyoxidizer"]
+    assert re.fullmatch(r"0\.24\.0 sha256:[0-9a-f]{64}", lock.pins["driver pyoxidizer"])
+    made = assemble(told, loads(dumps(lock), "portable.lock"))
+    own = {name: {n.name for n in ordered(made.nodes, [f"artifact {name}"])} for name in artifacts}
+    assert not [name for name in own["oxide"] if "3.13" in name]
+    assert not [name for name in own["folder"] if "3.11" in name or "crates" in name]
+    # Two artifacts by it share all but the last step.
+    assert own["oxide"] ^ own["more"] == {"artifact oxide", "artifact more"}
+    assert "compiled crates 3.11 (default)" in own["oxide"]
+    crates = made.nodes["compiled crates 3.11 (default)"]
+    assert isinstance(crates, Step)
+    assert crates.observes and not crates.params
+    assert not [need for need in crates.needs if "wheel" in need], "nothing of the app is there"
 
 
 def test_each_artifact_is_made_of_its_own_pair_and_of_nothing_of_another(tmp_path: Path) -> None:

@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 
 from py_portable import resources
 from py_portable.config import load
+from py_portable.engines.native import Native
 from py_portable.errors import ConfigError, MachineError
-from py_portable.formats.pyoxidizer import toolchain
+from py_portable.formats.rust import Rust, observed, toolchain
+from py_portable.steps.context import Environment
+from py_portable.store import Store
 
 
 def script(name: str) -> ModuleType:
@@ -34,6 +37,7 @@ def script(name: str) -> ModuleType:
 
 archive = script("oxide_archive")
 driver = script("pyoxidizer")
+wrapper = script("cargo_wrapper")
 
 
 @given(st.lists(st.binary(max_size=3 * 1024), max_size=8), st.integers(0, 300 * 1024))
@@ -88,36 +92,97 @@ def test_the_generated_configuration() -> None:
     assert 'name="my-app"' in text
     assert r'"/in/wheels/a\"b.whl"' in text
     assert '"/in/wheels/@NAME@.whl"' in text, "what was filled in is not filled in again"
+    assert r"from pkg.cli import main\nsys.exit(main())\n" in text
     compile(text, "pyoxidizer.bzl", "exec")
-    assert run.endswith("from pkg.cli import main\nsys.exit(main())\n")
-    assert driver.quoted(run) in text
 
 
 @pytest.mark.parametrize(
-    ("words", "theirs"),
+    ("words", "told"),
     [
-        ((), False),
-        (("--multiprocessing-fork", "tracker_fd=5", "pipe_handle=7"), True),
-        (("run", "--multiprocessing-fork"), False),
-        (("-I", "-c", "from multiprocessing.resource_tracker import main;main(4)"), True),
-        (("-c", "from multiprocessing.forkserver import main; main(4, 5, [])"), True),
-        (("-c", "from multiprocessing.forkserver import main"), False),
-        (("-c", "print(1)"), False),
+        (["-c", "from multiprocessing.sharedctypes import copy; print(copy.__name__)"], "copy"),
+        (
+            ["-I", "-c", "from multiprocessing.util import sys; print(sys.argv)", "--multiprocessing-fork"],
+            None,
+        ),
+        (["run", "-c", "from multiprocessing.util import sys"], "app"),
+        (["-c", "from multiprocessing.util import sys", "more"], "app"),
+        (["-c", "print(1)"], "app"),
+        (["-c"], "app"),
+        ([], "app"),
     ],
 )
-def test_multiprocessing_starts_its_own_helpers_and_nothing_else(words: tuple[str, ...], theirs: bool) -> None:
-    """Its modules are replaced by ones that only say that they were there."""
-    program = (
-        "import sys, types\n"
-        "for name in ('spawn', 'resource_tracker', 'forkserver'):\n"
-        "    module = types.ModuleType(name)\n"
-        "    module.freeze_support = lambda: sys.exit('theirs')\n"
-        "    module.main = lambda *told: sys.exit('theirs')\n"
-        "    sys.modules[f'multiprocessing.{name}'] = module\n"
-        f"{driver.WORKERS}sys.exit('the app')\n"
+def test_only_children_of_multiprocessing_are_no_start_of_the_app(
+    tmp_path: Path, words: list[str], told: str | None
+) -> None:
+    (tmp_path / "oxidecli.py").write_text("import sys\ndef main():\n    print('app', *sys.argv[1:])\n")
+    (tmp_path / "program.py").write_text(driver.command("oxidecli", "main"))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py", *words], capture_output=True, text=True, check=True
     )
-    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == ("theirs" if theirs else "the app")
+    expected = " ".join(["app", *words]) if told == "app" else told or "['-c', '--multiprocessing-fork']"
+    assert done.stdout == f"{expected}\n"
+
+
+def test_a_module_is_run_as_the_interpreter_does_it(tmp_path: Path) -> None:
+    (tmp_path / "oxidecli.py").write_text("import sys\nprint(__name__, *sys.argv[1:])\n")
+    (tmp_path / "program.py").write_text(driver.command("oxidecli", ""))
+    done = subprocess.run(
+        [sys.executable, tmp_path / "program.py", "-c", "x"], capture_output=True, text=True
+    )
+    assert done.stdout == "__main__ -c x\n"
+
+
+def cargo(folder: Path, monkeypatch: pytest.MonkeyPatch, crates: str) -> Path:
+    """Where the wrapper of cargo has its target folder, with the crates of the digest `crates` compiled before."""
+    for name in ("cache", "compiled/target/release/deps", "crates/regex-1.7.0", "crates/memchr-2.5.0"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "compiled/target/release/deps/libregex-0123456789abcdef.rlib").write_text(crates)
+    for name in ("CACHE", "COMPILED", "CRATES"):
+        monkeypatch.setattr(wrapper, name, folder / name.lower())
+    monkeypatch.setenv("CRATES", crates)
+    target: Path = wrapper.kept()
+    return target
+
+
+def test_what_was_compiled_is_copied_once_and_goes_with_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = cargo(tmp_path, monkeypatch, "one")
+    found = first / "release/deps/libregex-0123456789abcdef.rlib"
+    assert found.read_text() == "one"
+    found.write_text("more")
+    assert cargo(tmp_path, monkeypatch, "one") == first and found.read_text() == "more"
+    second = cargo(tmp_path, monkeypatch, "two")
+    assert (second / "release/deps" / found.name).read_text() == "two"
+    assert not first.exists()
+
+
+def test_a_copy_that_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache/one/fresh/release").mkdir(parents=True)
+    (tmp_path / "cache/one/fresh/release/half").touch()
+    target = cargo(tmp_path, monkeypatch, "one")
+    assert [p.name for p in target.rglob("*") if p.is_file()] == ["libregex-0123456789abcdef.rlib"]
+
+
+def test_one_time_for_all_that_was_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = cargo(tmp_path, monkeypatch, "one")
+    assert len({path.stat().st_mtime_ns for path in target.rglob("*")}) == 1
+
+
+def test_the_program_itself_is_forgotten_and_no_crate_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = cargo(tmp_path, monkeypatch, "one")
+    own = ["x86/release/my-app", "x86/release/my-app.d", "x86/release/deps/my_app-0123456789abcdef"]
+    own += ["x86/release/.fingerprint/my-app-0123456789abcdef/x", "release/build/my-app-0123456789abcdef/x"]
+    other = ["x86/release/deps/my_app_too-0123456789abcdef", "release/deps/libregex-0123456789abcdef.rlib"]
+    for name in own + other:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).touch()
+    wrapper.forget(target, "my-app")
+    assert not [name for name in own if (target / name).exists()]
+    wrapper.forget(target, "regex")
+    assert [name for name in other if (target / name).exists()] == other
 
 
 def rustc(folder: Path, version: str, sysroot: str) -> dict[str, str]:
@@ -149,9 +214,26 @@ def test_rust_of_the_system_does_not_start_in_a_baseline(tmp_path: Path) -> None
 
 def test_rust_that_fits(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "cargo").touch()
+    (tmp_path / "bin" / "cargo").write_text("#!/bin/sh\necho cargo 1.95.1\n")
+    (tmp_path / "bin" / "cargo").chmod(0o755)
     found = toolchain(rustc(tmp_path, "1.95.0", str(tmp_path)))
-    assert found.sysroot == tmp_path and "1.95.0" in found.version
+    assert found == Rust(tmp_path, "rustc 1.95.0 (abc 2026-01-01), cargo 1.95.1")
+
+
+def test_where_no_rust_is_the_results_of_the_last_one_are_good(tmp_path: Path) -> None:
+    def seen(environ: dict[str, str]) -> str:
+        return observed(Environment(Store(tmp_path / "store"), Native(), epoch=0, jobs=1, environ=environ))
+
+    nowhere = {"PATH": str(tmp_path / "nowhere")}
+    assert seen(nowhere) == ""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "cargo").write_text("#!/bin/sh\necho cargo of one\n")
+    (tmp_path / "bin" / "cargo").chmod(0o755)
+    one = seen(rustc(tmp_path, "1.95.0", str(tmp_path)))
+    assert one == "rustc 1.95.0 (abc 2026-01-01), cargo of one"
+    assert seen(nowhere) == one
+    two = seen(rustc(tmp_path, "1.96.0", str(tmp_path)))
+    assert two != one and seen(nowhere) == two
 
 
 CONFIG = """version: 1

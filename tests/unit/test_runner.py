@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from py_portable.engines.native import Native
-from py_portable.errors import Blocked, ConfigError, PortableError, StepError
+from py_portable.errors import Blocked, ConfigError, MachineError, PortableError, StepError
 from py_portable.redact import scrub
 from py_portable.run.runner import LANES, Report, Runner
 from py_portable.steps.context import Context, Environment, Result
@@ -385,3 +385,23 @@ def test_failures_are_errors_that_can_be_shown(env: Environment) -> None:
     report, _ = run(env, step("bad", action=fail), step("b", "bad"))
     assert all(isinstance(problem, PortableError) for problem in report.failures.values())
     assert report.failures["b"].render() == "Error: b was not built: bad failed"
+
+
+def test_what_a_step_observes_decides_whether_it_is_made_anew(env: Environment) -> None:
+    seen: list[str] = []
+    watching = step("a", observes=lambda env: seen[-1])
+    told = []
+    for version in ("one", "one", "two", "one"):
+        seen.append(version)
+        told.append(run(env, watching)[1].told[0])
+    assert told == [("a", "started"), ("a", "cached"), ("a", "started"), ("a", "cached")]
+
+
+def test_a_step_that_cannot_observe_stops_only_what_needs_it(env: Environment) -> None:
+    def lacking(env: Environment) -> str:
+        raise MachineError("there is none")
+
+    report, _ = run(env, step("a", observes=lacking), step("b", "a"), step("c"))
+    assert isinstance(report.failures["a"], MachineError)
+    assert isinstance(report.failures["b"], Blocked)
+    assert text(report, "c") == "c"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from py_portable.cli.options import config_option
 from py_portable.cli.show import lines
 
 if TYPE_CHECKING:
@@ -17,18 +19,32 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--fix", is_flag=True, help="Install missing system packages (root on Debian or Ubuntu).")
 @click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
-def doctor(fix: bool, quiet: bool) -> None:
+@config_option
+def doctor(fix: bool, quiet: bool, config: Path) -> None:
     """Say what this machine lacks, start a canary on each engine, and name cause and cure.
 
-    Exit status 3 where something is lacking that the kit cannot do without.
+    Exit status 3 where something is lacking that the kit, or a format of the config, cannot do without. Without a
+    config only what all formats need has to be there.
     """
     from py_portable import doctor as room
 
-    findings = room.ensure(_engines) if fix else room.examine(_engines)
-    if not quiet:
-        click.echo(lines(room.render(findings)))
-    if room.lacking(findings):
+    findings = room.ensure(_engines) if fix else room.examine(_engines, formats=_formats(config))
+    lacking = room.lacking(findings)
+    if told := lacking if quiet else findings:
+        click.echo(lines(room.render(told)))
+    if lacking:
         raise click.exceptions.Exit(3)
+
+
+def _formats(path: Path) -> set[str]:
+    """Those of the config. One that is not there, or not valid, says nothing of the machine."""
+    from py_portable.config import load
+    from py_portable.errors import ConfigError
+
+    try:
+        return {artifact.format for artifact in load(path).artifacts.values()}
+    except ConfigError:
+        return set()
 
 
 def _engines() -> Iterable[Engine]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NoReturn
 
-from py_portable.doctor import apt, engines, publishing
+from py_portable.doctor import apt, engines, publishing, rust
 from py_portable.doctor.machine import Machine, observe
 from py_portable.doctor.needs import Finding, cure, lacking, packages, render, system
 from py_portable.engines.base import Engine
@@ -22,9 +22,19 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def examine(registry: Registry, machine: Machine | None = None) -> tuple[Finding, ...]:
-    """Look at the machine and start a canary on every engine of `registry`; changes nothing."""
-    return (*system(machine or observe()), publishing.examine(), *_engines(registry))
+def examine(
+    registry: Registry, machine: Machine | None = None, *, formats: Collection[str] = ()
+) -> tuple[Finding, ...]:
+    """Look at the machine and start a canary on every engine of `registry`; changes nothing.
+
+    `formats`: those that are to be built here; what only they need is required then.
+    """
+    return (
+        *system(machine or observe()),
+        rust.examine(required="pyoxidizer" in formats),
+        publishing.examine(),
+        *_engines(registry),
+    )
 
 
 def fix(findings: tuple[Finding, ...], machine: Machine, say: Callable[[str], None] = _tell) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 PROGRAMS = (
     "apt-get",
     "bwrap",
-    "cargo",
     "dnf",
     "docker",
     "docker-registry",
@@ -25,7 +24,6 @@ PROGRAMS = (
     "pacman",
     "podman",
     "runc",
-    "rustc",
     "skopeo",
     "strace",
     "sudo",

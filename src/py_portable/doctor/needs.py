@@ -107,13 +107,6 @@ NEEDS = (
         required=lambda machine: machine.for_tests,
     ),
     Need(
-        "Rust",
-        "compiles artifacts of the format pyoxidizer (no other needs it; rustup's, not the distribution's)",
-        _programs("rustc", "cargo"),
-        {},
-        required=lambda machine: False,
-    ),
-    Need(
         "docker-registry",
         "tests: a registry on loopback",
         _programs("docker-registry"),
@@ -201,8 +194,6 @@ def cure(machine: Machine, findings: tuple[Finding, ...]) -> str:
 
 
 def _own_cure(machine: Machine, need: Need) -> str:
-    if need.name == "Rust":
-        return "install rustup (https://rustup.rs), then: rustup toolchain install stable"
     tool = manager(machine)
     if tool and tool in need.names:
         return as_root(machine, f"{_INSTALL[tool]} {' '.join(need.names[tool])}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from py_portable.formats import pyoxidizer
 from py_portable.formats.base import APP, Format, House, Install, Made, Start
 from py_portable.formats.bundle import Bundle
 from py_portable.formats.file import File
@@ -15,4 +18,7 @@ FORMATS: dict[str, Format] = {
     for made in (Wheelhouse(), NuitkaStandalone(), NuitkaOnefile(), Bundle(), PyOxidizer(), File(), Wheel())
 }
 
-__all__ = ["APP", "FORMATS", "Format", "House", "Install", "Made", "Start"]
+OWN_TOOLS: dict[str, Callable[[], dict[str, str]]] = {PyOxidizer.name: pyoxidizer.pins}
+"""What the lock says of the tools that only one format takes: name -> version and digest."""
+
+__all__ = ["APP", "FORMATS", "OWN_TOOLS", "Format", "House", "Install", "Made", "Start"]

@@ -8,7 +8,6 @@ import platform
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,17 @@ from py_portable import command, resources
 from py_portable.config import Artifact
 from py_portable.elf import is_elf, measure
 from py_portable.engines.base import Bind
-from py_portable.errors import ConfigError, MachineError
+from py_portable.errors import ConfigError
 from py_portable.formats import entry
 from py_portable.formats.base import APP, House, Made, Start
 from py_portable.formats.nuitka import CACHE
+from py_portable.formats.rust import Rust, observed, toolchain
 from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
 from py_portable.wheels import tools
 
-OLDEST_RUST = (1, 81)
-"""What the driver and the newest of its crates ask for."""
 MAX_CONFIG_BYTES = 1 << 20
-_CURE = "rustup toolchain install stable && rustup default stable"
+_DRIVER = "pyoxidizer/driver.txt"
 _PINS = ("pyoxidizer/Cargo.toml", "pyoxidizer/Cargo.lock")
 _BUILD = ("build/oxide_archive.py", "build/pyoxidizer.py")
 _WRAPPER = "build/cargo_wrapper.py"
@@ -47,8 +45,18 @@ class PyOxidizer:
             "args": list(artifact.options["args"]),
         }
         machine = {"python": "3.11", "max_glibc": "2.17", "arch": platform.machine()}
-        driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins="pyoxidizer/driver.txt")
+        driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins=_DRIVER)
         crates = Step(name="crates of pyoxidizer", action=fetch_crates, scripts=_PINS, lane="io")
+        scripts = (*_BUILD, _WRAPPER, entry.SCRIPT, "build/in_turn.sh")
+        inputs = (house.linkable, house.toolbox, driver.name, crates.name)
+        compiled = Step(
+            name=f"compiled crates {house.place}",
+            action=compile_crates,
+            needs=inputs,
+            scripts=scripts,
+            image=house.image,
+            observes=observed,
+        )
         made = Step(
             name=f"artifact {artifact.name}",
             action=build_app,
@@ -57,58 +65,26 @@ class PyOxidizer:
                 "env": dict(house.environment),
                 "config": _own_config(Path(own)) if own else None,
             },
-            needs=(house.linkable, house.toolbox, house.wheelhouse, driver.name, crates.name),
-            scripts=(*_BUILD, _WRAPPER, entry.SCRIPT, "build/in_turn.sh"),
+            needs=(*inputs, house.wheelhouse, compiled.name),
+            scripts=scripts,
             image=house.image,
         )
-        return driver, crates, made
+        return driver, crates, compiled, made
 
     def start(self, made: Made) -> Start:
         shown, script = f"{APP}/{made.path.name}", made.meta["script"]
         return Start(f"{shown}/{script}", (Bind(made.path, shown),), is_elf=is_elf(made.path / script))
 
 
-@dataclass(frozen=True)
-class Rust:
-    """A toolchain on this machine: `sysroot` is a folder that works wherever it is shown."""
-
-    sysroot: Path
-    version: str
-
-
-def toolchain(environ: Mapping[str, str]) -> Rust:
-    """The caller's Rust. Raises MachineError, whose hint is the cure."""
-    program = shutil.which("rustc", path=environ.get("PATH"))
-    if program is None:
-        raise MachineError(
-            "Rust, which the format pyoxidizer compiles with, is not on PATH",
-            hint=f"install rustup (https://rustup.rs), then: {_CURE}",
-        )
-    told = [
-        command.check(
-            [program, *words],
-            what="asking rustc about itself",
-            error=MachineError,
-            hint=_CURE,
-            env=environ,
-            timeout=300,
-        ).stdout.text.strip()
-        for words in (["--version"], ["--print", "sysroot"])
-    ]
-    found = re.match(r"rustc (\d+)\.(\d+)\.", told[0])
-    if not found:
-        raise MachineError(f"{program} is no rustc: it says {told[0]!r}", hint=_CURE)
-    if (int(found[1]), int(found[2])) < OLDEST_RUST:
-        oldest = "{}.{}".format(*OLDEST_RUST)
-        raise MachineError(f"{told[0]} is too old: PyOxidizer needs {oldest} or newer", hint=_CURE)
-    sysroot = Path(told[1])
-    if not (sysroot / "bin" / "cargo").is_file() or sysroot == Path("/usr"):
-        raise MachineError(
-            f"the Rust in {sysroot} is the system's own, with cargo and libraries elsewhere: "
-            "it does not start in a baseline",
-            hint=f"install rustup (https://rustup.rs), then: {_CURE}",
-        )
-    return Rust(sysroot, told[0])
+def pins() -> dict[str, str]:
+    """What the lock says of the driver and of the crates that it compiles: name -> version and digest."""
+    ((name, version, digest),) = re.findall(
+        r"^(\S+)==(\S+) \\\n +--hash=(sha256:\w+)$", resources.path(_DRIVER).read_text(), re.MULTILINE
+    )
+    return {
+        f"driver {name}": f"{version} {digest}",
+        f"crates of {name}": f"sha256:{resources.sha256(_PINS[1])}",
+    }
 
 
 def fetch_crates(ctx: Context) -> None:
@@ -134,19 +110,47 @@ def fetch_crates(ctx: Context) -> None:
             file.unlink()
 
 
+def compile_crates(ctx: Context) -> Mapping[str, Any]:
+    """The crates for one interpreter and baseline, compiled: cargo's target folder after a program with no app."""
+    rust = toolchain(ctx.env.environ)
+    kept = ctx.work / "kept"
+    kept.mkdir()
+    _compile(ctx, rust, None, kept)
+    return {"rust": rust.version}
+
+
 def build_app(ctx: Context) -> Mapping[str, Any]:
     """The driver needs /opt/python as it was compiled: its static libpython becomes part of the result."""
     rust = toolchain(ctx.env.environ)
-    wheels = ctx.need("wheelhouse")
+    wheels, compiled = ctx.need("wheelhouse"), ctx.need("compiled crates")
     spec = entry.known(ctx.params["spec"], wheels)
-    # A configuration of the app's own can write here: no other app's build may read what it left.
-    owner = hashlib.sha256(spec["distribution"].encode()).hexdigest()[:16]
-    cache = ctx.env.store.cache(f"cargo-{owner}")
-    own: tuple[Bind, ...] = ()
+    binds = [Bind(wheels.path, "/in/wheels"), Bind(compiled.path, "/in/compiled")]
+    kept = ctx.work / "kept"
+    kept.mkdir()
     if ctx.params["config"] is not None:
         written = ctx.work / "pyoxidizer.bzl"
         written.write_text(ctx.params["config"], encoding="utf-8")
-        own = (Bind(written, "/in/pyoxidizer.bzl"),)
+        binds.append(Bind(written, "/in/pyoxidizer.bzl"))
+        # It may ask for crates that ours does not. It can write there, too: no other app's build may read it.
+        owner = hashlib.sha256(spec["distribution"].encode()).hexdigest()[:16]
+        kept = ctx.env.store.cache(f"cargo-{owner}")
+    environ = {**ctx.params["env"], **ctx.env.pass_env, "CRATES": compiled.digest.partition(":")[2]}
+    _compile(ctx, rust, spec, kept, *binds, environ=environ)
+    told = entry.read_entry(ctx.out)
+    payload = ctx.out / told["payload"]
+    if not payload.is_dir():
+        raise BuildFailed(f"{told['payload']} is no folder")
+    return {**told, "rust": compiled.meta["rust"], "measured_floor": measure(payload).floor}
+
+
+def _compile(
+    ctx: Context,
+    rust: Rust,
+    spec: Mapping[str, Any] | None,
+    kept: Path,
+    *binds: Bind,
+    environ: Mapping[str, str] | None = None,
+) -> None:
     archive, build = _BUILD
     ctx.sandbox(
         archive,
@@ -155,22 +159,16 @@ def build_app(ctx: Context) -> Mapping[str, Any]:
             Bind(ctx.need("interpreter").path, "/opt/python"),
             Bind(ctx.need("toolbox").path, "/opt/tools"),
             Bind(rust.sysroot, "/opt/rust"),
-            Bind(wheels.path, "/in/wheels"),
             Bind(ctx.need("driver").path, "/in/driver"),
             Bind(ctx.need("crates").path, "/in/crates"),
             Bind(resources.path(_WRAPPER), "/kit/cargo_wrapper.py"),
             entry.BESIDE,
-            Bind(cache, CACHE, writable=True),
-            *own,
+            Bind(kept, CACHE, writable=True),
+            *binds,
         ),
-        environ={**ctx.params["env"], **ctx.env.pass_env},
+        environ=environ,
         timeout=7200,
     )
-    told = entry.read_entry(ctx.out)
-    payload = ctx.out / told["payload"]
-    if not payload.is_dir():
-        raise BuildFailed(f"{told['payload']} is no folder")
-    return {**told, "rust": rust.version, "measured_floor": measure(payload).floor}
 
 
 def _own_config(path: Path) -> str:

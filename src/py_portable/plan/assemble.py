@@ -13,7 +13,7 @@ from py_portable import libraries
 from py_portable.config import Artifact, Config
 from py_portable.config.glibc import known_glibc, version_key
 from py_portable.errors import ConfigError
-from py_portable.formats import FORMATS, House
+from py_portable.formats import FORMATS, OWN_TOOLS, House
 from py_portable.interpreters import PROVIDERS, SOURCE, Wanted
 from py_portable.lock.model import Lock
 from py_portable.lock.source import distribution_name
@@ -167,7 +167,7 @@ def _needs(config: Config, baseline: str) -> tuple[str, ...]:
 
 
 def interpreter_pins(config: Config) -> dict[str, str]:
-    """What the lock says of interpreters and libraries: name -> version and digest.
+    """What the lock says of interpreters, libraries and tools of one format: name -> version and digest.
 
     Raises ConfigError where no such interpreter is pinned.
     """
@@ -183,6 +183,7 @@ def interpreter_pins(config: Config) -> dict[str, str]:
             pin = provider.pin(config.interpreter, artifact.python)
             found |= [pin] if pin else []
         found |= libraries.locked(config.baselines[artifact.baseline].libraries)
+        found |= OWN_TOOLS.get(artifact.format, dict)()
     return found
 
 

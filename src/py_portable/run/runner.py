@@ -114,7 +114,8 @@ class Runner:
 
     def _step(self, step: Step) -> None:
         digests = {name: self._digest(name) for name in step.all_needs}
-        step_key = key(step, digests, epoch=self.env.epoch)
+        observed = step.observes(self.env) if step.observes else None
+        step_key = key(step, digests, epoch=self.env.epoch, observed=observed)
         self._keys[step.name] = step_key
         entry = self.env.store.get(step_key)
         if entry is not None:

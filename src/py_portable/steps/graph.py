@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from py_portable import resources
 
 if TYPE_CHECKING:
-    from py_portable.steps.context import Context
+    from py_portable.steps.context import Context, Environment
 
 Lane = Literal["cores", "io"]
 """`cores`: uses every core, one at a time. `io`: waits for the network or the disk, runs beside it."""
@@ -41,6 +41,8 @@ class Step:
     """The node that gives the root file system the action runs in, when it runs in one."""
     locals: Mapping[str, Any] = field(default_factory=dict)
     """What the action needs and the key must not know: where things lie on this machine."""
+    observes: Callable[[Environment], str] | None = None
+    """Looks at what of this machine decides the result, when the step's turn has come; the key takes its words."""
 
     @property
     def all_needs(self) -> tuple[str, ...]:
@@ -69,11 +71,11 @@ class ImageNode:
 Node = Step | ImageNode
 
 
-def key(step: Step, digests: Mapping[str, str], *, epoch: int) -> str:
+def key(step: Step, digests: Mapping[str, str], *, epoch: int, observed: str | None = None) -> str:
     """The step's key: hex sha256 over everything that decides its result.
 
-    `digests` maps each needed step to the digest of its output. Proxies, host paths, the number of cores and
-    the names of steps never enter.
+    `digests` maps each needed step to the digest of its output; `observed` is what `Step.observes` says. Proxies,
+    host paths, the number of cores and the names of steps never enter.
     """
     action = step.action
     told = {
@@ -85,6 +87,7 @@ def key(step: Step, digests: Mapping[str, str], *, epoch: int) -> str:
         "machine": platform.machine(),
         "epoch": epoch,
         "sandbox": 1,
+        **({"observed": observed} if step.observes else {}),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

@@ -1,19 +1,83 @@
 #!/opt/python/bin/python3
-"""`cargo` as PyOxidizer's driver calls it: what it compiles is kept, and a cargo of today makes its project.
+"""`cargo` as PyOxidizer's driver calls it: crates compiled before are taken, and a cargo of today makes its project.
 
-The driver builds in a fresh temporary folder each time. Its target folder becomes a kept one, and the paths in
-what the build scripts are told become fixed ones, so that crates are compiled once and not for every build.
+The driver builds in a fresh temporary folder each time. Its target folder becomes /cache/$CRATES/target, which
+begins as a copy of /in/compiled/target, and the paths in what the build scripts are told become fixed ones.
 """
 
+import fcntl
+import filecmp
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 CARGO = "/opt/rust/bin/cargo"
-KEPT = Path("/cache/target")
+CACHE = Path("/cache")
+COMPILED = Path("/in/compiled")
+CRATES = Path("/in/crates")
 FIXED = Path("/build/artifacts")
+TOLD = "pyo3-build-config-file.txt"
+
+
+def kept() -> Path:
+    """The target folder. Of what others than $CRATES left here, nothing stays."""
+    place = CACHE / (os.environ.get("CRATES") or "new")
+    target = place / "target"
+    if not target.is_dir():
+        for old in CACHE.iterdir():
+            if old.is_dir():
+                shutil.rmtree(old)
+        place.mkdir()
+        if COMPILED.is_dir():
+            fresh = place / "fresh"
+            shutil.copytree(COMPILED / "target", fresh, symlinks=True)
+            # Cargo compiles anew what is older than what it was made from.
+            now = time.time_ns()
+            for path in fresh.rglob("*"):
+                os.utime(path, ns=(now, now), follow_symlinks=False)
+            fresh.rename(target)
+        else:
+            target.mkdir()
+    return target
+
+
+def forget(target: Path, program: str) -> None:
+    """Take out what was compiled of the program itself: its place is new each time, so none of it is used again."""
+    if any(re.fullmatch(r"-\d.*", crate.name[len(program) :]) for crate in CRATES.glob(f"{program}-*")):
+        return
+    name = "[-_]".join(map(re.escape, re.split("[-_]", program)))
+    names = re.compile(rf"(lib)?{name}(-[0-9a-f]{{16}})?(\.\w+)?")
+    for path in [*target.glob("release/*/*"), *target.glob("*/release/*/*"), *target.glob("*/release/*")]:
+        if names.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def build(words: list[str]) -> int:
+    at = words.index("--target-dir") + 1
+    asked, target = Path(words[at]), kept()
+    words[at] = str(target)
+    program, triple = words[words.index("--bin") + 1], words[words.index("--target") + 1]
+    artifacts = asked.parent.parent / "artifacts"
+    FIXED.unlink(missing_ok=True)
+    FIXED.symlink_to(artifacts)
+    environ = {name: value.replace(str(artifacts), str(FIXED)) for name, value in os.environ.items()}
+    told, before = artifacts / TOLD, COMPILED / TOLD
+    if told.is_file():
+        told.write_text(told.read_text().replace(str(artifacts), str(FIXED)))
+        shutil.copy(told, target.parent / TOLD)
+        if before.is_file() and filecmp.cmp(told, before, shallow=False):
+            os.utime(told, (0, 0))
+    done = subprocess.run([CARGO, *words], env=environ)
+    if done.returncode == 0:
+        wanted = asked / triple / "release" / program
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(target / triple / "release" / program, wanted)
+        forget(target, program)
+    return done.returncode
 
 
 def main() -> int:
@@ -23,24 +87,11 @@ def main() -> int:
         return subprocess.run([CARGO, "init", "--edition", "2021", "--vcs", "none", *words[1:]]).returncode
     if words[:1] != ["build"] or "--target-dir" not in words:
         os.execv(CARGO, [CARGO, *words])
-    at = words.index("--target-dir") + 1
-    asked = Path(words[at])
-    words[at] = str(KEPT)
-    program, triple = words[words.index("--bin") + 1], words[words.index("--target") + 1]
-    artifacts = asked.parent.parent / "artifacts"
-    FIXED.unlink(missing_ok=True)
-    FIXED.symlink_to(artifacts)
-    environ = {name: value.replace(str(artifacts), str(FIXED)) for name, value in os.environ.items()}
-    told = artifacts / "pyo3-build-config-file.txt"
-    if told.is_file():
-        told.write_text(told.read_text().replace(str(artifacts), str(FIXED)))
-    done = subprocess.run([CARGO, *words], env=environ)
-    made = KEPT / triple / "release" / program
-    if done.returncode == 0:
-        target = asked / triple / "release" / program
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(made, target)
-    return done.returncode
+    with (CACHE / "lock").open("w") as lock:
+        # A second build of the same app has the same program to put there.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return build(words)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

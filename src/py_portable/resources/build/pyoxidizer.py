@@ -1,7 +1,8 @@
 """Build an app that lies as wheels in /in/wheels with PyOxidizer's driver, from /build/cpython.tar.zst.
 
 pyoxidizer.py SPEC: a JSON object with distribution, script, entry_point, config (whether /in/pyoxidizer.bzl is to
-be used) and args. The result is the folder /out/NAME and /out/entry.json.
+be used) and args. The result is the folder /out/NAME and /out/entry.json. With null for SPEC a program without an app
+is built, and what cargo compiled for it is the result: /out/target, for any app after it.
 """
 
 import compileall
@@ -16,7 +17,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import app
 
@@ -25,11 +25,15 @@ PROJECT = Path("/build/project")
 ARCHIVE = Path("/build/cpython.tar.zst")
 STAGE = Path("/build/stage")
 DRIVER = Path("/build/driver/pyoxidizer")
+CACHE = Path("/cache")
+PROGRAM = "portable-app"
+"""What the generated configuration calls the program: not every name of an app can be one of a Rust package."""
 
 TEMPLATE = """\
 # What py-portable gives PyOxidizer. A file of your own is used with `config: FILE`; these are its variables:
 # ARCHIVE and ARCHIVE_SHA256 (the interpreter), WHEELS (a folder), STAGE (libraries that extension modules of the
-# standard library load, at lib/pylibs). Its default target must give a folder with the program NAME in it.
+# standard library load, at lib/pylibs). Its default target must give a folder with a program in it that is called
+# like the console script; this one calls it portable-app, and is renamed.
 
 def make_exe():
     dist = PythonDistribution(sha256=VARS["ARCHIVE_SHA256"], local_path=VARS["ARCHIVE"], flavor="standalone")
@@ -45,22 +49,25 @@ def make_exe():
     policy.bytecode_optimize_level_zero = True
     policy.resources_location = "filesystem-relative:lib"
     config = dist.make_python_interpreter_config()
-    config.run_command = @COMMAND@
-    config.allocator_backend = "default"
-    # Locale, encodings and standard streams as `python` has them; its environment variables and options are not heeded.
+    # As `python -I` starts: the driver's own profile takes ASCII for the encoding where no locale is set.
     config.config_profile = "python"
     config.isolated = True
-    config.parse_argv = False
     config.use_environment = False
     config.user_site_directory = False
-    # Its dispatch calls spawn_main with the wrong arguments: run_command does it.
-    config.multiprocessing_auto_dispatch = False
+    config.parse_argv = False
+    config.pathconfig_warnings = False
+    # Frozen, children of multiprocessing would be started the driver's way, which Python 3.11 does not understand.
+    config.sys_frozen = False
+    config.run_command = @COMMAND@
+    config.allocator_backend = "default"
     # The driver's own importer crashes with Python 3.11; with this one __file__ and *.libs folders work.
     config.oxidized_importer = False
     config.filesystem_importer = True
     config.module_search_paths = ["$ORIGIN/lib"]
     exe = dist.to_python_executable(name=@NAME@, packaging_policy=policy, config=config)
-    exe.add_python_resources(exe.pip_install(["--no-index", "--no-deps", "--no-compile"] + @WHEELS@))
+    wheels = @WHEELS@
+    if wheels:
+        exe.add_python_resources(exe.pip_install(["--no-index", "--no-deps", "--no-compile"] + wheels))
     return exe
 
 def make_install(exe):
@@ -81,27 +88,30 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-WORKERS = """\
+# multiprocessing starts sys.executable with flags, `-c` and these lines of its own. Anything else is the app's.
+CHILDREN = """\
 import sys
-if sys.argv[1:2] == ["--multiprocessing-fork"]:
-    from multiprocessing.spawn import freeze_support
-    freeze_support()
-if sys.argv[-2:-1] == ["-c"] and sys.argv[-1].startswith(
-    ("from multiprocessing.resource_tracker import main;", "from multiprocessing.forkserver import main;")
-):
-    exec(sys.argv[-1])
-    sys.exit()
+if "-c" in sys.argv[1:-1]:
+    _at = sys.argv.index("-c")
+    _told, _rest = sys.argv[_at + 1], sys.argv[_at + 2 :]
+    if (
+        _told.startswith("from multiprocessing.")
+        and _rest in ([], ["--multiprocessing-fork"])
+        and all(_flag.startswith("-") for _flag in sys.argv[1:_at])
+    ):
+        sys.argv = ["-c", *_rest]
+        exec(_told)
+        sys.exit()
 """
-"""multiprocessing starts its helpers as it would start a Python: its own words are no words of the app's."""
 
 
 def command(module: str, attribute: str) -> str:
-    """What the executable runs: the console script's own lines."""
+    """What the executable runs: the console script's own lines, or a child of the app's multiprocessing."""
     if not attribute:
-        return f"{WORKERS}import runpy\nrunpy.run_module({module!r}, run_name='__main__', alter_sys=False)\n"
+        return f"{CHILDREN}import runpy\nrunpy.run_module({module!r}, run_name='__main__', alter_sys=False)\n"
     top = attribute.partition(".")[0]
     return (
-        f"{WORKERS}if sys.argv[0] in ('', '-c'):\n    sys.argv[0] = sys.executable\n"
+        f"{CHILDREN}if sys.argv[0] in ('', '-c'):\n    sys.argv[0] = sys.executable\n"
         f"from {module} import {top}\nsys.exit({attribute}())\n"
     )
 
@@ -131,8 +141,8 @@ def prepare() -> None:
     )
 
 
-def build(spec: dict[str, Any]) -> Path:
-    """The folder that the driver made."""
+def build(words: list[str]) -> None:
+    """Run the driver over the project: `words` are more of its own."""
     environ = {
         **os.environ,
         "PATH": f"/build/wrap:/opt/rust/bin:{os.environ['PATH']}",
@@ -158,10 +168,14 @@ def build(spec: dict[str, Any]) -> Path:
         "STAGE": str(STAGE),
     }
     given = [word for name, value in told.items() for word in ("--var", name, value)]
-    words = [str(DRIVER), "build", "--system-rust", "--release", *given, *spec["args"]]
-    done = subprocess.run(words, cwd=PROJECT, env=environ)
+    done = subprocess.run(
+        [str(DRIVER), "build", "--system-rust", "--release", *given, *words], cwd=PROJECT, env=environ
+    )
     if done.returncode:
         sys.exit(f"PyOxidizer ended with exit status {done.returncode}")
+
+
+def made_folder() -> Path:
     made = sorted(PROJECT.glob("build/*/release/*"))
     folders = [path for path in made if path.is_dir()]
     if len(folders) != 1:
@@ -201,31 +215,52 @@ def sane(folder: Path, program: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path in programs or ".so" in path.suffixes else 0o644)
 
 
-def main() -> None:
-    spec = json.loads(sys.argv[1])
-    wheels = sorted(map(str, app.WHEELS.glob("*.whl")))
-    app.install(SITE)
-    own = app.distributions(SITE)[app.normal(spec["distribution"])]
-    entry = app.chosen(own, spec["script"], spec["entry_point"])
-    name = entry.name
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) or name == "lib":
-        sys.exit(
-            f"{name!r} cannot be the name of a Rust program: give app.script or an entry point another name"
-        )
+def only_crates() -> None:
+    configure(bzl(PROGRAM, "pass", []))
+    build(["exe"])
+    (target,) = CACHE.glob("*/target")
+    shutil.move(target, app.OUT / "target")
+    for file in target.parent.iterdir():
+        shutil.move(file, app.OUT / file.name)
 
+
+def configure(text: str) -> None:
     PROJECT.mkdir()
     config = PROJECT / "pyoxidizer.bzl"
-    if spec["config"]:
-        shutil.copy("/in/pyoxidizer.bzl", config)
-    else:
-        config.write_text(bzl(name, command(entry.module, entry.attribute), wheels), encoding="utf-8")
-    print(f"pyoxidizer.bzl:\n{config.read_text(encoding='utf-8')}", flush=True)
-
+    config.write_text(text, encoding="utf-8")
+    print(f"pyoxidizer.bzl:\n{text}", flush=True)
     prepare()
-    folder = build(spec)
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    if spec is None:
+        only_crates()
+        return
+    wheels = sorted(map(str, app.WHEELS.glob("*.whl")))
+    app.install(SITE)
+    installed = app.distributions(SITE)[app.normal(spec["distribution"])]
+    entry = app.chosen(installed, spec["script"], spec["entry_point"])
+    name = entry.name
+    if name in ("lib", "COPYING.txt"):
+        sys.exit(f"{name!r} lies beside the program already: give app.script or an entry point another name")
+
+    own = Path("/in/pyoxidizer.bzl").read_text(encoding="utf-8") if spec["config"] else None
+    configure(own if own is not None else bzl(PROGRAM, command(entry.module, entry.attribute), wheels))
+    build(spec["args"])
+    folder = made_folder()
     program = folder / name
+    if own is None:
+        (folder / PROGRAM).rename(program)
     if not program.is_file():
         sys.exit(f"the configuration's default target gave no program {name!r}")
+    finish(folder, program)
+    shutil.move(folder, app.OUT / name)
+    app.tell(entry, payload=name, program=name)
+
+
+def finish(folder: Path, program: Path) -> None:
+    """What the driver left out, and modes and byte code that a read-only copy needs."""
     if (SITE / "bin").is_dir() and not (SITE / "bin" / "__init__.py").exists():
         # pip's launchers: they name the interpreter of this sandbox.
         shutil.rmtree(folder / "lib" / "bin", ignore_errors=True)
@@ -241,8 +276,6 @@ def main() -> None:
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         workers=int(os.environ["JOBS"]),
     )
-    shutil.move(folder, app.OUT / name)
-    app.tell(entry, payload=name, program=name)
 
 
 if __name__ == "__main__":
