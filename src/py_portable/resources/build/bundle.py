@@ -31,7 +31,12 @@ if __name__ == "__main__":
     del sys.argv[0]
     # OpenSSL looks where the distribution of its build keeps the certificates: on another family, name that one's.
     if "SSL_CERT_FILE" not in os.environ and "SSL_CERT_DIR" not in os.environ:
-        if not any(map(os.path.exists, @OWN_ROOTS@)):
+        file, folder = @OWN_ROOTS@
+        try:
+            found = os.path.exists(file) or any(name.endswith(".0") for name in os.listdir(folder))
+        except OSError:
+            found = False
+        if not found:
             for roots in @ROOTS@:
                 if os.path.exists(roots):
                     os.environ["SSL_CERT_FILE"] = roots
@@ -40,7 +45,9 @@ if __name__ == "__main__":
 
     @CALL@
 """
-# Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, Alpine.
+# Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, Alpine. The folder
+# of single ones counts only where their names are hashes: there is one on Fedora and RHEL, too, but OpenSSL finds
+# nothing in it.
 ROOTS = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -82,8 +89,9 @@ def install(site: Path) -> list[str]:
     wheels = sorted(WHEELS.glob("*.whl"))
     wanted = {normal(wheel.name.partition("-")[0]) for wheel in wheels}
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
-    options = ("--no-index", "--no-deps", "--no-compile", "--root-user-action=ignore", "--ignore-installed")
-    python(*pip, "install", *options, *map(str, wheels))
+    options = ("--no-deps", "--no-compile", "--root-user-action=ignore", "--ignore-installed")
+    # By name: given as files, each would say in its metadata that it came from a folder that is only here.
+    python(*pip, "install", "--no-index", "--find-links", str(WHEELS), *options, *sorted(wanted))
     return sorted(before - wanted)
 
 
@@ -140,7 +148,12 @@ def move_script(file: Path) -> None:
 
 def entry(spec: dict[str, Any], app: importlib.metadata.Distribution) -> tuple[str, str]:
     """(name of the program, module:attribute), chosen as the config says, else the obvious one."""
-    scripts = {e.name: e.value for e in app.entry_points if e.group == "console_scripts"}
+    # Without the extras that an entry point may name: "app.cli:main [colour]".
+    scripts = {
+        e.name: f"{e.module}:{e.attr}" if e.attr else e.module
+        for e in app.entry_points
+        if e.group == "console_scripts"
+    }
     if spec["entry_point"]:
         return spec["script"] or app.name, spec["entry_point"]
     wanted = spec["script"]
@@ -152,7 +165,7 @@ def entry(spec: dict[str, Any], app: importlib.metadata.Distribution) -> tuple[s
             f"{app.name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
             "say which one in app.script, or give app.entry-point"
         )
-    return wanted, scripts[wanted].partition(" [")[0].strip()
+    return wanted, scripts[wanted]
 
 
 def launcher(name: str, value: str) -> None:
