@@ -219,7 +219,9 @@ def test_another_python_s_variables_do_no_harm_and_reach_children_as_they_were(
     made: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "os.py").write_text("raise SystemExit('the wrong os')\n")
-    foreign = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": "/nowhere", "LD_LIBRARY_PATH": "/nowhere/lib"}
+    for library in ("libcrypto.so.3", "libz.so.1"):
+        (tmp_path / library).write_text("another program's\n")
+    foreign = {"PYTHONPATH": str(tmp_path), "PYTHONHOME": "/nowhere", "LD_LIBRARY_PATH": str(tmp_path)}
     rest = ["[1] [1] [1] hello hello"]
     before = digest(made)
     assert said(made, "surroundings") == ["[]", "[None, None, None]", *rest]

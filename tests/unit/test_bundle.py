@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from py_portable import resources
+from py_portable.config import Artifact
+from py_portable.formats import FORMATS, House
 from py_portable.formats.packed import pack, unpack
 
 NAMES = ("with blank", "ü", "new\nline", "-dash", "quote'\"$x")
@@ -77,3 +82,89 @@ def test_the_launcher_finds_its_folder_however_it_is_called(program: Path, tmp_p
         python, *words = said(call, "a b", "", cwd=cwd, **env)
         assert Path(python) == folder / "bin" / "said", call
         assert words[:3] == ["-I", "-B", f"{folder}/lib/start.py"] and words[4:] == ["a b", ""], call
+
+
+HOUSE = House("default/3.13", "image", "interpreter", None, "toolbox", "wheelhouse", "app", "app", None, {})
+
+
+def test_both_options_decide_what_is_made() -> None:
+    told = []
+    for options in (
+        {"archive": True, "trim": True},
+        {"archive": False, "trim": True},
+        {"archive": True, "trim": False},
+    ):
+        (step,) = FORMATS["bundle"].steps(
+            Artifact("tree", "bundle", "default", "3.13", None, (), options), HOUSE
+        )
+        assert step.needs == ("interpreter", "wheelhouse") and step.image == "image"
+        told.append((step.params["archive"], step.params["spec"]["trim"]))
+    assert told == [(True, True), (False, True), (True, False)]
+
+
+@pytest.fixture(scope="module")
+def builder() -> Any:
+    spec = importlib.util.spec_from_file_location("bundle", resources.path("build/bundle.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def installed(folder: Path, *scripts: str) -> importlib.metadata.Distribution:
+    info = folder / "my_app-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_app\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(["[console_scripts]", *scripts]))
+    return importlib.metadata.Distribution.at(info)
+
+
+def test_the_entry_point_is_the_named_one_else_the_obvious_one(builder: Any, tmp_path: Path) -> None:
+    app = installed(
+        tmp_path, "my-app = my.cli:main [colour]", "other=my.cli : Group.run[a,b]", "module = my.cli"
+    )
+
+    def found(script: str | None = None, entry_point: str | None = None) -> tuple[str, str]:
+        told: tuple[str, str] = builder.entry({"script": script, "entry_point": entry_point}, app)
+        return told
+
+    assert found() == ("my-app", "my.cli:main")
+    assert found("other") == ("other", "my.cli:Group.run")
+    assert found("module") == ("module", "my.cli")
+    assert found("mine", "my.cli:own") == ("mine", "my.cli:own")
+    with pytest.raises(SystemExit, match="my_app has the console scripts module, my-app, other: say which"):
+        found("none")
+
+
+def test_a_program_cannot_have_the_name_of_a_folder(
+    builder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    monkeypatch.setattr(builder, "TREE", tmp_path)
+    with pytest.raises(SystemExit, match="the program can't be called lib"):
+        builder.launcher("lib", "my.cli:main")
+    with pytest.raises(SystemExit, match="is not module:attribute"):
+        builder.launcher("app", "my.cli:main()")
+
+
+def test_a_script_of_a_wheel_finds_the_interpreter_beside_it(
+    builder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moved, and through a link from elsewhere."""
+    monkeypatch.setattr(builder, "TREE", tmp_path / "tree")
+    (tmp_path / "ü x").mkdir()
+    script = tmp_path / "ü x" / "tool"
+    script.write_text(f"#!{tmp_path}/tree/bin/python3\nprint('it')\n")
+    script.chmod(0o755)
+    other = tmp_path / "ü x" / "other"
+    other.write_text("#!/bin/sh\n")
+    builder.move_script(script)
+    builder.move_script(other)
+    assert other.read_text() == "#!/bin/sh\n"
+    (script.parent / builder.PYTHON).write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\n')
+    (script.parent / builder.PYTHON).chmod(0o755)
+    (tmp_path / "link").symlink_to("ü x/tool")
+    for call in (script, tmp_path / "link"):
+        python, *words = said(call, "a b", cwd=tmp_path)
+        assert Path(python) == script.parent / builder.PYTHON
+        assert words == ["-I", "-B", str(call), "a b"]
