@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from py_portable import resources
+from py_portable.config import Artifact
+from py_portable.formats import FORMATS, House
 from py_portable.formats.packed import pack, unpack
+from tests.unit.build_scripts import script
 
 NAMES = ("with blank", "ü", "new\nline", "-dash", "quote'\"$x")
 
@@ -77,3 +81,58 @@ def test_the_launcher_finds_its_folder_however_it_is_called(program: Path, tmp_p
         python, *words = said(call, "a b", "", cwd=cwd, **env)
         assert Path(python) == folder / "bin" / "said", call
         assert words[:3] == ["-I", "-B", f"{folder}/lib/start.py"] and words[4:] == ["a b", ""], call
+
+
+HOUSE = House("default/3.13", "image", "interpreter", None, "toolbox", "wheelhouse", "app", "app", None, {})
+
+
+def test_both_options_decide_what_is_made() -> None:
+    told = []
+    for options in (
+        {"archive": True, "trim": True},
+        {"archive": False, "trim": True},
+        {"archive": True, "trim": False},
+    ):
+        (step,) = FORMATS["bundle"].steps(
+            Artifact("tree", "bundle", "default", "3.13", None, (), options), HOUSE
+        )
+        assert step.needs == ("interpreter", "wheelhouse") and step.image == "image"
+        told.append((step.params["archive"], step.params["spec"]["trim"]))
+    assert told == [(True, True), (False, True), (True, False)]
+
+
+@pytest.fixture(scope="module")
+def builder() -> Any:
+    return script("bundle")
+
+
+def test_a_program_cannot_have_the_name_of_a_folder(
+    builder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    monkeypatch.setattr(builder, "TREE", tmp_path)
+    with pytest.raises(SystemExit, match="the program can't be called lib"):
+        builder.launcher(builder.app.Entry("lib", "my.cli", "main"))
+
+
+def test_a_script_of_a_wheel_finds_the_interpreter_beside_it(
+    builder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moved, and through a link from elsewhere."""
+    monkeypatch.setattr(builder, "TREE", tmp_path / "tree")
+    (tmp_path / "ü x").mkdir()
+    script = tmp_path / "ü x" / "tool"
+    script.write_text(f"#!{tmp_path}/tree/bin/python3\nprint('it')\n")
+    script.chmod(0o755)
+    other = tmp_path / "ü x" / "other"
+    other.write_text("#!/bin/sh\n")
+    builder.move_script(script)
+    builder.move_script(other)
+    assert other.read_text() == "#!/bin/sh\n"
+    (script.parent / builder.PYTHON).write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\n')
+    (script.parent / builder.PYTHON).chmod(0o755)
+    (tmp_path / "link").symlink_to("ü x/tool")
+    for call in (script, tmp_path / "link"):
+        python, *words = said(call, "a b", cwd=tmp_path)
+        assert Path(python) == script.parent / builder.PYTHON
+        assert words == ["-I", "-B", str(call), "a b"]

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import resources
 from py_portable.config import load
 from py_portable.engines.native import Native
 from py_portable.errors import ConfigError, MachineError
 from py_portable.formats.rust import Rust, observed, toolchain
 from py_portable.steps.context import Environment
 from py_portable.store import Store
-
-
-def script(name: str) -> ModuleType:
-    if (beside := str(resources.path("build"))) not in sys.path:
-        sys.path.append(beside)
-    spec = importlib.util.spec_from_file_location(name, resources.path(f"build/{name}.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from tests.unit.build_scripts import script
 
 archive = script("oxide_archive")
 driver = script("pyoxidizer")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import zstandard
 
-LEVEL = 15
+LEVEL = 16
 WINDOW_LOG = 26
 """64 MiB: libraries that several wheels bring are then stored once. Up to 27 `tar --zstd` unpacks without options."""
 

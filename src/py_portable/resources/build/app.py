@@ -55,13 +55,14 @@ def chosen(app: importlib.metadata.Distribution, script: "str | None", entry_poi
             f"{app.name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
             "say which one in app.script, or give app.entry-point"
         )
-    return parsed(script, scripts[script].partition(" [")[0].strip())
+    # "app.cli:main [colour]" names extras, too.
+    return parsed(script, scripts[script].partition("[")[0].strip())
 
 
 def parsed(name: str, value: str) -> Entry:
     """It becomes source code: nothing but names and dots gets there."""
-    module, _, attribute = value.partition(":")
-    if not re.fullmatch(r"[\w.]+", module) or not re.fullmatch(r"[\w.]*", attribute):
+    module, _, attribute = (part.strip() for part in value.partition(":"))
+    if not all(part.isidentifier() for part in f"{module}.{attribute or module}".split(".")):
         sys.exit(f"entry point {value!r} is not module:attribute")
     return Entry(name, module, attribute)
 

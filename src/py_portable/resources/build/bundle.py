@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import ssl
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ TREE = Path("/build/tree")
 KIT = Path(__file__).parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = f"python{VERSION}"
+PT_DYNAMIC, DT_RPATH, DT_RUNPATH = 2, 15, 29
 # What the launcher starts: its first argument is the name by which the program was called.
 START = """\
 import os
@@ -29,7 +31,12 @@ if __name__ == "__main__":
     del sys.argv[0]
     # OpenSSL looks where the distribution of its build keeps the certificates: on another family, name that one's.
     if "SSL_CERT_FILE" not in os.environ and "SSL_CERT_DIR" not in os.environ:
-        if not any(map(os.path.exists, @OWN_ROOTS@)):
+        file, folder = @OWN_ROOTS@
+        try:
+            found = os.path.exists(file) or any(name.endswith(".0") for name in os.listdir(folder))
+        except OSError:
+            found = False
+        if not found:
             for roots in @ROOTS@:
                 if os.path.exists(roots):
                     os.environ["SSL_CERT_FILE"] = roots
@@ -38,7 +45,9 @@ if __name__ == "__main__":
 
     @CALL@
 """
-# Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, Alpine.
+# Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, Alpine. The folder
+# of single ones counts only where their names are hashes: there is one on Fedora and RHEL, too, but OpenSSL finds
+# nothing in it.
 ROOTS = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -72,8 +81,9 @@ def install(site: Path) -> list[str]:
     wheels = sorted(app.WHEELS.glob("*.whl"))
     wanted = {app.normal(wheel.name.partition("-")[0]) for wheel in wheels}
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
-    options = ("--no-index", "--no-deps", "--no-compile", "--root-user-action=ignore", "--ignore-installed")
-    python(*pip, "install", *options, *map(str, wheels))
+    options = ("--no-deps", "--no-compile", "--root-user-action=ignore", "--ignore-installed")
+    # By name: given as files, each would say in its metadata that it came from a folder that is only here.
+    python(*pip, "install", "--no-index", "--find-links", str(app.WHEELS), *options, *sorted(wanted))
     return sorted(before - wanted)
 
 
@@ -100,6 +110,27 @@ def trim_interpreter() -> None:
         subprocess.run(["strip", "--strip-unneeded", "-o", stripped, program], check=True)
         stripped.chmod(0o755)
         stripped.replace(program)
+
+
+def prefer_own_libraries() -> None:
+    """The interpreter's libraries look beside themselves first, and only then in a user's LD_LIBRARY_PATH.
+
+    There may be another program's libcrypto.so.3. Of the two tags for a search path DT_RPATH is the one that goes first
+    (gABI, "Shared Object Dependencies"); linkers write DT_RUNPATH. Files of wheels stay as they are.
+    """
+    library = TREE / "lib" / PYTHON / "lib-dynload"
+    for file in (TREE / "bin" / PYTHON, *(TREE / "lib").glob("*.so*"), *library.glob("*.so")):
+        data = bytearray(file.read_bytes())
+        if file.is_symlink() or data[:6] != b"\x7fELF\2\1":
+            continue
+        start, size, count = struct.unpack_from("<Q14xHH", data, 0x20)
+        for header in range(start, start + size * count, size):
+            kind, offset, length = struct.unpack_from("<I4xQ16xQ", data, header)
+            if kind == PT_DYNAMIC:
+                for entry in range(offset, offset + length, 16):
+                    if struct.unpack_from("<Q", data, entry) == (DT_RUNPATH,):
+                        struct.pack_into("<Q", data, entry, DT_RPATH)
+        file.write_bytes(data)
 
 
 def clear_programs(before: set[str]) -> None:
@@ -179,6 +210,7 @@ def main() -> None:
     before = {p.name for p in (TREE / "bin").iterdir()}
     if spec["trim"]:
         trim_interpreter()
+    prefer_own_libraries()
     extra = install(site)
     if spec["trim"] and extra:
         python(
@@ -202,4 +234,5 @@ def main() -> None:
     app.tell(entry, payload=entry.name, program=entry.name)
 
 
-main()
+if __name__ == "__main__":
+    main()
