@@ -187,7 +187,7 @@ def kill_when(project: Project, reached: str) -> None:
 def made(project: Project) -> Path:
     """The unpacked bundle; its build was killed in its sandbox and while it packed."""
     kill_when(project, "*work/sandbox/tree/bin/python3.13")
-    kill_when(project, "*/work/out/odd.tar.zst")
+    kill_when(project, "*work/out/odd.tar.zst")
     ran = project.run("build")
     assert ran.status == 0, ran.stderr
     assert not list(Path(default_root(os.environ), "tmp").iterdir())
