@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -84,8 +86,36 @@ def test_the_generated_configuration() -> None:
     assert 'name="my-app"' in text
     assert r'"/in/wheels/a\"b.whl"' in text
     assert '"/in/wheels/@NAME@.whl"' in text, "what was filled in is not filled in again"
-    assert "from pkg.cli import main; sys.exit(main())" in text
     compile(text, "pyoxidizer.bzl", "exec")
+    assert run.endswith("from pkg.cli import main\nsys.exit(main())\n")
+    assert driver.quoted(run) in text
+
+
+@pytest.mark.parametrize(
+    ("words", "theirs"),
+    [
+        ((), False),
+        (("--multiprocessing-fork", "tracker_fd=5", "pipe_handle=7"), True),
+        (("run", "--multiprocessing-fork"), False),
+        (("-I", "-c", "from multiprocessing.resource_tracker import main;main(4)"), True),
+        (("-c", "from multiprocessing.forkserver import main; main(4, 5, [])"), True),
+        (("-c", "from multiprocessing.forkserver import main"), False),
+        (("-c", "print(1)"), False),
+    ],
+)
+def test_multiprocessing_starts_its_own_helpers_and_nothing_else(words: tuple[str, ...], theirs: bool) -> None:
+    """Its modules are replaced by ones that only say that they were there."""
+    program = (
+        "import sys, types\n"
+        "for name in ('spawn', 'resource_tracker', 'forkserver'):\n"
+        "    module = types.ModuleType(name)\n"
+        "    module.freeze_support = lambda: sys.exit('theirs')\n"
+        "    module.main = lambda *told: sys.exit('theirs')\n"
+        "    sys.modules[f'multiprocessing.{name}'] = module\n"
+        f"{driver.WORKERS}sys.exit('the app')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ("theirs" if theirs else "the app")
 
 
 def rustc(folder: Path, version: str, sysroot: str) -> dict[str, str]:

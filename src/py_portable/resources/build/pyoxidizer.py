@@ -47,6 +47,14 @@ def make_exe():
     config = dist.make_python_interpreter_config()
     config.run_command = @COMMAND@
     config.allocator_backend = "default"
+    # Locale, encodings and standard streams as `python` has them; its environment variables and options are not heeded.
+    config.config_profile = "python"
+    config.isolated = True
+    config.parse_argv = False
+    config.use_environment = False
+    config.user_site_directory = False
+    # Its dispatch calls spawn_main with the wrong arguments: run_command does it.
+    config.multiprocessing_auto_dispatch = False
     # The driver's own importer crashes with Python 3.11; with this one __file__ and *.libs folders work.
     config.oxidized_importer = False
     config.filesystem_importer = True
@@ -73,14 +81,28 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+WORKERS = """\
+import sys
+if sys.argv[1:2] == ["--multiprocessing-fork"]:
+    from multiprocessing.spawn import freeze_support
+    freeze_support()
+if sys.argv[-2:-1] == ["-c"] and sys.argv[-1].startswith(
+    ("from multiprocessing.resource_tracker import main;", "from multiprocessing.forkserver import main;")
+):
+    exec(sys.argv[-1])
+    sys.exit()
+"""
+"""multiprocessing starts its helpers as it would start a Python: its own words are no words of the app's."""
+
+
 def command(module: str, attribute: str) -> str:
     """What the executable runs: the console script's own lines."""
     if not attribute:
-        return f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=False)"
+        return f"{WORKERS}import runpy\nrunpy.run_module({module!r}, run_name='__main__', alter_sys=False)\n"
     top = attribute.partition(".")[0]
     return (
-        "import sys; sys.argv[0] = sys.executable if sys.argv[0] in ('', '-c') else sys.argv[0]; "
-        f"from {module} import {top}; sys.exit({attribute}())"
+        f"{WORKERS}if sys.argv[0] in ('', '-c'):\n    sys.argv[0] = sys.executable\n"
+        f"from {module} import {top}\nsys.exit({attribute}())\n"
     )
 
 
