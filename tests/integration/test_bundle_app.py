@@ -286,7 +286,7 @@ def suse(roots: Path, pem: Path) -> dict[str, Path]:
     return {"/etc/ssl": roots}
 
 
-def alpine(roots: Path, pem: Path) -> dict[str, Path]:
+def others(roots: Path, pem: Path) -> dict[str, Path]:
     (roots / "certs").mkdir(parents=True)
     shutil.copy(pem, roots / "cert.pem")
     return {"/etc/ssl": roots}
@@ -298,9 +298,9 @@ def alpine(roots: Path, pem: Path) -> dict[str, Path]:
         (debian, None),
         (fedora, "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"),
         (suse, "/etc/ssl/ca-bundle.pem"),
-        (alpine, None),
+        (others, None),
     ],
-    ids=["Debian", "Fedora", "SUSE", "Alpine"],
+    ids=["Debian", "Fedora", "SUSE", "others"],
 )
 def test_the_machine_s_certificates_are_trusted(
     family: Callable[[Path, Path], dict[str, Path]],

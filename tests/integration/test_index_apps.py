@@ -26,7 +26,7 @@ DATA_FILES = """version: 1
 app:
   requirement: "pyfiglet==1.0.2"
   smoke: [{args: ["-f", "mini", "ab"], stdout: [" _.|_  ", "(_||_) "]}]
-artifacts: {folder: {format: nuitka-standalone}}
+artifacts: {folder: {format: nuitka-standalone}, tree: {format: bundle, archive: false}}
 """ + BASELINE.replace("NO_BINARY", "")
 
 C_EXTENSION = """version: 1
@@ -47,7 +47,7 @@ artifacts: {single: {format: nuitka-onefile}}
 
 @pytest.mark.parametrize(
     ("config", "cells"),
-    [(DATA_FILES, 4), (C_EXTENSION, 8), (SUBPROCESSES, 4)],
+    [(DATA_FILES, 8), (C_EXTENSION, 8), (SUBPROCESSES, 4)],
     ids=["pure Python with data files", "C compiled from its sdist", "starts subprocesses"],
 )
 def test_an_app_of_the_index_is_built_and_proven(

@@ -45,7 +45,7 @@ if __name__ == "__main__":
 
     @CALL@
 """
-# Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, Alpine. The folder
+# Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, others. The folder
 # of single ones counts only where their names are hashes: there is one on Fedora and RHEL, too, but OpenSSL finds
 # nothing in it.
 ROOTS = (
