@@ -239,6 +239,7 @@ def test_a_python_that_the_driver_cannot_carry(tmp_path: Path, words: str, place
     path.write_text(CONFIG.replace("PYTHON", words))
     with pytest.raises(ConfigError) as caught:
         load(path)
+    assert caught.value.exit_code == 2
     assert f"portable.yaml:{place}" in caught.value.render()
     assert 'say python: "3.11" here, or choose nuitka-standalone' in caught.value.render()
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.elf import measure
 from py_portable.engines.base import Bind
@@ -17,7 +16,7 @@ from py_portable.formats.packed import pack, unpack
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-LAUNCHER = "build/launcher.sh"
+_BESIDE = ("build/launcher.sh", entry.CERTIFICATES)
 
 
 class Bundle:
@@ -37,7 +36,7 @@ class Bundle:
                 action=make,
                 params={"spec": spec, "archive": artifact.options["archive"]},
                 needs=(house.interpreter, house.wheelhouse),
-                scripts=("build/bundle.py", LAUNCHER, entry.SCRIPT),
+                scripts=("build/bundle.py", *_BESIDE, entry.SCRIPT),
                 image=house.image,
             ),
         )
@@ -58,8 +57,7 @@ def make(ctx: Context) -> Mapping[str, Any]:
         binds=(
             Bind(ctx.need("interpreter").path, "/opt/python"),
             Bind(wheels.path, "/in/wheels"),
-            Bind(resources.path(LAUNCHER), "/kit/launcher.sh"),
-            entry.BESIDE,
+            *entry.beside(*_BESIDE),
         ),
     )
     made = entry.read_entry(ctx.out)

@@ -16,9 +16,14 @@ from py_portable.steps.context import BuildFailed, Result
 
 SCRIPT = "build/app.py"
 """What the scripts that make and install artifacts share: it has to lie beside them."""
-BESIDE = Bind(resources.path(SCRIPT), "/kit/app.py")
+CERTIFICATES = "build/certificates.py"
 MAX_ENTRY_CHARS = 65536
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+
+
+def beside(*names: str) -> tuple[Bind, ...]:
+    """`build/app.py` and other resources, where a script of a sandbox finds them."""
+    return tuple(Bind(resources.path(name), f"/kit/{Path(name).name}") for name in (SCRIPT, *names))
 
 
 def asked(house: House) -> dict[str, str | None]:

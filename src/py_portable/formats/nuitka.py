@@ -80,7 +80,7 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
             Bind(ctx.need("toolbox").path, "/opt/tools"),
             Bind(wheels.path, "/in/wheels"),
             Bind(cache, CACHE, writable=True),
-            entry.BESIDE,
+            *entry.beside(),
         ),
         environ={
             **ctx.params["env"],

@@ -28,7 +28,7 @@ MAX_CONFIG_BYTES = 1 << 20
 _DRIVER = "pyoxidizer/driver.txt"
 _PINS = ("pyoxidizer/Cargo.toml", "pyoxidizer/Cargo.lock")
 _BUILD = ("build/oxide_archive.py", "build/pyoxidizer.py")
-_WRAPPER = "build/cargo_wrapper.py"
+_BESIDE = ("build/cargo_wrapper.py", "build/oxide.bzl", entry.CERTIFICATES)
 
 
 class PyOxidizer:
@@ -47,7 +47,7 @@ class PyOxidizer:
         machine = {"python": "3.11", "max_glibc": "2.17", "arch": platform.machine()}
         driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins=_DRIVER)
         crates = Step(name="crates of pyoxidizer", action=fetch_crates, scripts=_PINS, lane="io")
-        scripts = (*_BUILD, _WRAPPER, entry.SCRIPT, "build/in_turn.sh")
+        scripts = (*_BUILD, *_BESIDE, entry.SCRIPT, "build/in_turn.sh")
         inputs = (house.linkable, house.toolbox, driver.name, crates.name)
         compiled = Step(
             name=f"compiled crates {house.place}",
@@ -161,8 +161,7 @@ def _compile(
             Bind(rust.sysroot, "/opt/rust"),
             Bind(ctx.need("driver").path, "/in/driver"),
             Bind(ctx.need("crates").path, "/in/crates"),
-            Bind(resources.path(_WRAPPER), "/kit/cargo_wrapper.py"),
-            entry.BESIDE,
+            *entry.beside(*_BESIDE),
             Bind(kept, CACHE, writable=True),
             *binds,
         ),

@@ -7,7 +7,6 @@ bundle.py SPEC: a JSON object with distribution, script, entry_point, trim. The 
 import json
 import os
 import shutil
-import ssl
 import struct
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import app
+import certificates
 
 PREFIX = Path("/opt/python")
 TREE = Path("/build/tree")
@@ -24,36 +24,15 @@ PYTHON = f"python{VERSION}"
 PT_DYNAMIC, DT_RPATH, DT_RUNPATH = 2, 15, 29
 # What the launcher starts: its first argument is the name by which the program was called.
 START = """\
-import os
 import sys
 
+@CERTIFICATES@
 if __name__ == "__main__":
     del sys.argv[0]
-    # OpenSSL looks where the distribution of its build keeps the certificates: on another family, name that one's.
-    if "SSL_CERT_FILE" not in os.environ and "SSL_CERT_DIR" not in os.environ:
-        file, folder = @OWN_ROOTS@
-        try:
-            found = os.path.exists(file) or any(name.endswith(".0") for name in os.listdir(folder))
-        except OSError:
-            found = False
-        if not found:
-            for roots in @ROOTS@:
-                if os.path.exists(roots):
-                    os.environ["SSL_CERT_FILE"] = roots
-                    break
     @HEAD@
 
     @CALL@
 """
-# Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, others. The folder
-# of single ones counts only where their names are hashes: there is one on Fedora and RHEL, too, but OpenSSL finds
-# nothing in it.
-ROOTS = (
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
 
 
 def copy_interpreter() -> Path:
@@ -165,13 +144,7 @@ def launcher(entry: app.Entry) -> None:
         head, call = f"import {module}", f"sys.exit({module}.{entry.attribute}())"
     else:
         head, call = "import runpy", f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
-    places = ssl.get_default_verify_paths()
-    words = {
-        "@HEAD@": head,
-        "@CALL@": call,
-        "@OWN_ROOTS@": repr((places.openssl_cafile, places.openssl_capath)),
-        "@ROOTS@": repr(ROOTS),
-    }
+    words = {"@HEAD@": head, "@CALL@": call, "@CERTIFICATES@": certificates.source()}
     text = START
     for word, stands_for in words.items():
         text = text.replace(word, stands_for)

@@ -2,7 +2,8 @@
 """`cargo` as PyOxidizer's driver calls it: crates compiled before are taken, and a cargo of today makes its project.
 
 The driver builds in a fresh temporary folder each time. Its target folder becomes /cache/$CRATES/target, which
-begins as a copy of /in/compiled/target, and the paths in what the build scripts are told become fixed ones.
+begins as a copy of /in/compiled/target; its project and the paths in what the build scripts are told become fixed
+ones, so that crates are compiled once and the same program gives the same bytes.
 """
 
 import fcntl
@@ -20,6 +21,7 @@ CACHE = Path("/cache")
 COMPILED = Path("/in/compiled")
 CRATES = Path("/in/crates")
 FIXED = Path("/build/artifacts")
+PROJECT = Path("/build/program")
 TOLD = "pyo3-build-config-file.txt"
 
 
@@ -46,7 +48,7 @@ def kept() -> Path:
 
 
 def forget(target: Path, program: str) -> None:
-    """Take out what was compiled of the program itself: its place is new each time, so none of it is used again."""
+    """Take out what was compiled of the program itself: the next one at that place is another one."""
     if any(re.fullmatch(r"-\d.*", crate.name[len(program) :]) for crate in CRATES.glob(f"{program}-*")):
         return
     name = "[-_]".join(map(re.escape, re.split("[-_]", program)))
@@ -71,7 +73,9 @@ def build(words: list[str]) -> int:
         shutil.copy(told, target.parent / TOLD)
         if before.is_file() and filecmp.cmp(told, before, shallow=False):
             os.utime(told, (0, 0))
-    done = subprocess.run([CARGO, *words], env=environ)
+    shutil.rmtree(PROJECT, ignore_errors=True)
+    shutil.copytree(Path.cwd(), PROJECT, symlinks=True)
+    done = subprocess.run([CARGO, *words], env={**environ, "PWD": str(PROJECT)}, cwd=PROJECT)
     if done.returncode == 0:
         wanted = asked / triple / "release" / program
         wanted.parent.mkdir(parents=True, exist_ok=True)

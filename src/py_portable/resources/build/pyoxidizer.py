@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 import app
+import certificates
 
 SITE = Path("/build/site")
 PROJECT = Path("/build/project")
@@ -26,60 +27,9 @@ ARCHIVE = Path("/build/cpython.tar.zst")
 STAGE = Path("/build/stage")
 DRIVER = Path("/build/driver/pyoxidizer")
 CACHE = Path("/cache")
+KIT = Path(__file__).parent
 PROGRAM = "portable-app"
 """What the generated configuration calls the program: not every name of an app can be one of a Rust package."""
-
-TEMPLATE = """\
-# What py-portable gives PyOxidizer. A file of your own is used with `config: FILE`; these are its variables:
-# ARCHIVE and ARCHIVE_SHA256 (the interpreter), WHEELS (a folder), STAGE (libraries that extension modules of the
-# standard library load, at lib/pylibs). Its default target must give a folder with a program in it that is called
-# like the console script; this one calls it portable-app, and is renamed.
-
-def make_exe():
-    dist = PythonDistribution(sha256=VARS["ARCHIVE_SHA256"], local_path=VARS["ARCHIVE"], flavor="standalone")
-    policy = dist.make_python_packaging_policy()
-    policy.extension_module_filter = "all"
-    policy.allow_files = True
-    policy.file_scanner_emit_files = True
-    policy.file_scanner_classify_files = True
-    policy.include_file_resources = True
-    policy.include_distribution_sources = True
-    policy.include_distribution_resources = True
-    policy.include_test = False
-    policy.bytecode_optimize_level_zero = True
-    policy.resources_location = "filesystem-relative:lib"
-    config = dist.make_python_interpreter_config()
-    # As `python -I` starts: the driver's own profile takes ASCII for the encoding where no locale is set.
-    config.config_profile = "python"
-    config.isolated = True
-    config.use_environment = False
-    config.user_site_directory = False
-    config.parse_argv = False
-    config.pathconfig_warnings = False
-    # Frozen, children of multiprocessing would be started the driver's way, which Python 3.11 does not understand.
-    config.sys_frozen = False
-    config.run_command = @COMMAND@
-    config.allocator_backend = "default"
-    # The driver's own importer crashes with Python 3.11; with this one __file__ and *.libs folders work.
-    config.oxidized_importer = False
-    config.filesystem_importer = True
-    config.module_search_paths = ["$ORIGIN/lib"]
-    exe = dist.to_python_executable(name=@NAME@, packaging_policy=policy, config=config)
-    wheels = @WHEELS@
-    if wheels:
-        exe.add_python_resources(exe.pip_install(["--no-index", "--no-deps", "--no-compile"] + wheels))
-    return exe
-
-def make_install(exe):
-    files = FileManifest()
-    files.add_python_resource(".", exe)
-    files.add_manifest(glob([VARS["STAGE"] + "/lib/**/*"], strip_prefix=VARS["STAGE"] + "/"))
-    return files
-
-register_target("exe", make_exe)
-register_target("install", make_install, depends=["exe"], default=True)
-resolve_targets()
-"""
 
 
 def quoted(text: str) -> str:
@@ -103,15 +53,14 @@ if "-c" in sys.argv[1:-1]:
         exec(_told)
         sys.exit()
 """
-
-
 def command(module: str, attribute: str) -> str:
     """What the executable runs: the console script's own lines, or a child of the app's multiprocessing."""
+    head = CHILDREN + certificates.source()
     if not attribute:
-        return f"{CHILDREN}import runpy\nrunpy.run_module({module!r}, run_name='__main__', alter_sys=False)\n"
+        return f"{head}import runpy\nrunpy.run_module({module!r}, run_name='__main__', alter_sys=False)\n"
     top = attribute.partition(".")[0]
     return (
-        f"{CHILDREN}if sys.argv[0] in ('', '-c'):\n    sys.argv[0] = sys.executable\n"
+        f"{head}if sys.argv[0] in ('', '-c'):\n    sys.argv[0] = sys.executable\n"
         f"from {module} import {top}\nsys.exit({attribute}())\n"
     )
 
@@ -122,7 +71,8 @@ def bzl(name: str, run: str, wheels: list[str]) -> str:
         "NAME": quoted(name),
         "WHEELS": "[" + ", ".join(map(quoted, wheels)) + "]",
     }
-    return re.sub("@(COMMAND|NAME|WHEELS)@", lambda found: words[found[1]], TEMPLATE)
+    template = (KIT / "oxide.bzl").read_text(encoding="utf-8")
+    return re.sub("@(COMMAND|NAME|WHEELS)@", lambda found: words[found[1]], template)
 
 
 def prepare() -> None:
