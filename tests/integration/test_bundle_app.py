@@ -171,12 +171,13 @@ def project(tmp_path_factory: pytest.TempPathFactory, main_job: MainJob) -> Proj
 
 
 def kill_when(project: Project, reached: str) -> None:
-    """SIGKILL for a build once a file of that pattern is in its scratch folder."""
+    """SIGKILL for a build once that file is in its work folder."""
     tmp = Path(default_root(os.environ), "tmp")
     words = [sys.executable, "-m", "py_portable", "build", "-q"]
     child = subprocess.Popen(words, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 600
-    while not any(tmp.glob(reached)):
+    pattern = str(Path("*", "work", reached))
+    while not any(tmp.glob(pattern)):
         assert child.poll() is None and time.monotonic() < end
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
@@ -186,8 +187,8 @@ def kill_when(project: Project, reached: str) -> None:
 @pytest.fixture(scope="module")
 def made(project: Project) -> Path:
     """The unpacked bundle; its build was killed in its sandbox and while it packed."""
-    kill_when(project, "*work/sandbox/tree/bin/python3.13")
-    kill_when(project, "*work/out/odd.tar.zst")
+    kill_when(project, "sandbox/tree/bin/python3.13")
+    kill_when(project, "out/odd.tar.zst")
     ran = project.run("build")
     assert ran.status == 0, ran.stderr
     assert not list(Path(default_root(os.environ), "tmp").iterdir())
