@@ -186,8 +186,8 @@ def kill_when(project: Project, reached: str) -> None:
 @pytest.fixture(scope="module")
 def made(project: Project) -> Path:
     """The unpacked bundle; its build was killed in its sandbox and while it packed."""
-    kill_when(project, "*/work/sandbox/tree/bin/python3.13")
-    kill_when(project, "*/work/out/odd.tar.zst")
+    kill_when(project, "*/*/sandbox/tree/bin/python3.13")
+    kill_when(project, "*/*/out/odd.tar.zst")
     ran = project.run("build")
     assert ran.status == 0, ran.stderr
     assert not list(Path(default_root(os.environ), "tmp").iterdir())
