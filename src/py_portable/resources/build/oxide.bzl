@@ -33,6 +33,8 @@ def make_exe():
     config.filesystem_importer = True
     config.module_search_paths = ["$ORIGIN/lib"]
     exe = dist.to_python_executable(name=@NAME@, packaging_policy=policy, config=config)
+    # An index for the driver's own importer, in another order each time.
+    exe.packed_resources_load_mode = "none"
     wheels = @WHEELS@
     if wheels:
         exe.add_python_resources(exe.pip_install(["--no-index", "--no-deps", "--no-compile"] + wheels))

@@ -200,7 +200,7 @@ def main() -> None:
     build(spec["args"])
     folder = made_folder()
     program = folder / name
-    if own is None:
+    if own is None and (folder / PROGRAM).is_file():
         (folder / PROGRAM).rename(program)
     if not program.is_file():
         sys.exit(f"the configuration's default target gave no program {name!r}")
