@@ -7,7 +7,6 @@ bundle.py SPEC: a JSON object with distribution, script, entry_point, trim. The 
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +20,6 @@ TREE = Path("/build/tree")
 KIT = Path(__file__).parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = f"python{VERSION}"
-PT_DYNAMIC, DT_RPATH, DT_RUNPATH = 2, 15, 29
 # What the launcher starts: its first argument is the name by which the program was called.
 START = """\
 import sys
@@ -89,27 +87,6 @@ def trim_interpreter() -> None:
         subprocess.run(["strip", "--strip-unneeded", "-o", stripped, program], check=True)
         stripped.chmod(0o755)
         stripped.replace(program)
-
-
-def prefer_own_libraries() -> None:
-    """The interpreter's libraries look beside themselves first, and only then in a user's LD_LIBRARY_PATH.
-
-    There may be another program's libcrypto.so.3. Of the two tags for a search path DT_RPATH is the one that goes first
-    (gABI, "Shared Object Dependencies"); linkers write DT_RUNPATH. Files of wheels stay as they are.
-    """
-    library = TREE / "lib" / PYTHON / "lib-dynload"
-    for file in (TREE / "bin" / PYTHON, *(TREE / "lib").glob("*.so*"), *library.glob("*.so")):
-        data = bytearray(file.read_bytes())
-        if file.is_symlink() or data[:6] != b"\x7fELF\2\1":
-            continue
-        start, size, count = struct.unpack_from("<Q14xHH", data, 0x20)
-        for header in range(start, start + size * count, size):
-            kind, offset, length = struct.unpack_from("<I4xQ16xQ", data, header)
-            if kind == PT_DYNAMIC:
-                for entry in range(offset, offset + length, 16):
-                    if struct.unpack_from("<Q", data, entry) == (DT_RUNPATH,):
-                        struct.pack_into("<Q", data, entry, DT_RPATH)
-        file.write_bytes(data)
 
 
 def clear_programs(before: set[str]) -> None:
@@ -183,7 +160,6 @@ def main() -> None:
     before = {p.name for p in (TREE / "bin").iterdir()}
     if spec["trim"]:
         trim_interpreter()
-    prefer_own_libraries()
     extra = install(site)
     if spec["trim"] and extra:
         python(

@@ -182,7 +182,7 @@ def main() -> None:
             continue
         target = (STAGE if module in DRIVER_DROPS else moved) / name
         shutil.copy(lib / "lib-dynload" / name, target)
-        subprocess.run([PATCHELF, "--set-rpath", f"$ORIGIN/{LIBS}", target], check=True)
+        subprocess.run([PATCHELF, "--force-rpath", "--set-rpath", f"$ORIGIN/{LIBS}", target], check=True)
     for library in sorted((PREFIX / "lib").glob("*.so*")):
         if library.is_file() and not library.is_symlink():
             shutil.copy(library, STAGE / LIBS / library.name)

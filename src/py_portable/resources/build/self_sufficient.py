@@ -58,12 +58,16 @@ def rpath_of(patchelf: Path, file: Path) -> list[str]:
 
 
 def set_rpath(patchelf: Path, file: Path) -> None:
-    """Look in lib/ first. Into a new file: this interpreter has the old one mapped, and would die of a change to it."""
+    """Look in lib/ first, and only then in a user's LD_LIBRARY_PATH, where another program's libcrypto.so.3 may be.
+
+    Of the two tags DT_RPATH is the one that goes first (gABI, "Shared Object Dependencies"); linkers write DT_RUNPATH.
+    Into a new file: this interpreter has the old one mapped, and would die of a change to it.
+    """
     kept = [part for part in rpath_of(patchelf, file) if part.startswith("$ORIGIN")]
     way = os.path.relpath(LIB, file.parent)
     rpath = ":".join(dict.fromkeys(["$ORIGIN" if way == "." else f"$ORIGIN/{way}", *kept]))
     fresh = file.with_name(f"{file.name}.new")
-    subprocess.run([patchelf, "--set-rpath", rpath, "--output", fresh, file], check=True)
+    subprocess.run([patchelf, "--force-rpath", "--set-rpath", rpath, "--output", fresh, file], check=True)
     fresh.chmod(file.stat().st_mode & 0o7777)
     fresh.replace(file)
 
