@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -271,3 +273,18 @@ def test_an_engine_that_isolates_partly_is_told_but_stops_nothing() -> None:
     assert "cannot isolate: network, pids" in findings[1].what
     assert not findings[-1].ok
     assert "only chroot" in (findings[-1].cause or "")
+
+
+def test_it_needs_no_package_that_a_bare_machine_lacks() -> None:
+    """scripts/nox asks it before the machine has more than nox."""
+    program = (
+        "import sys\n"
+        "sys.path = [p for p in sys.path if 'site-packages' not in p] + [sys.argv[1]]\n"
+        "from py_portable import doctor\n"
+        "print(doctor.observe().uid)\n"
+    )
+    source = Path(doctor.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program, source], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -31,6 +31,7 @@ RANK = {
     "elf": 1,
     "children": 0,
     "command": 1,
+    "rust": 2,
     "talk": 2,
     "capture": 0,
     "store": 2,

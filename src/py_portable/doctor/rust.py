@@ -6,7 +6,7 @@ import os
 
 from py_portable.doctor.needs import Finding
 from py_portable.errors import MachineError
-from py_portable.formats.rust import toolchain
+from py_portable.rust import toolchain
 
 
 def examine(*, required: bool) -> Finding:

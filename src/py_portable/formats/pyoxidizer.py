@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
 import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,12 @@ from py_portable import command, resources
 from py_portable.config import Artifact
 from py_portable.elf import is_elf, measure
 from py_portable.engines.base import Bind
-from py_portable.errors import ConfigError
+from py_portable.errors import ConfigError, MachineError
 from py_portable.formats import entry
 from py_portable.formats.base import APP, House, Made, Start
 from py_portable.formats.nuitka import CACHE
-from py_portable.formats.rust import Rust, observed, toolchain
-from py_portable.steps.context import BuildFailed, Context
+from py_portable.rust import Rust, toolchain
+from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.steps.graph import Step
 from py_portable.wheels import tools
 
@@ -85,6 +87,23 @@ def pins() -> dict[str, str]:
         f"driver {name}": f"{version} {digest}",
         f"crates of {name}": f"sha256:{resources.sha256(_PINS[1])}",
     }
+
+
+def observed(env: Environment) -> str:
+    """The version that results are made with here.
+
+    Where there is no Rust that fits: the last one that was, since what it made in this store is still good.
+    """
+    seen = env.store.cache("rust") / "seen"
+    try:
+        version = toolchain(env.environ).version
+    except MachineError:
+        return seen.read_text("utf-8") if seen.is_file() else ""
+    if not seen.is_file() or seen.read_text("utf-8") != version:
+        fresh = seen.with_name(f"seen.{os.getpid()}.{threading.get_ident()}")
+        fresh.write_text(version, "utf-8")
+        fresh.replace(seen)
+    return version
 
 
 def fetch_crates(ctx: Context) -> None:

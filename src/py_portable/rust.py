@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable import command
 from py_portable.errors import MachineError
-from py_portable.steps.context import Environment
 
 OLDEST = (1, 81)
 """What PyOxidizer's driver and the newest of its crates ask for."""
@@ -53,23 +50,6 @@ def toolchain(environ: Mapping[str, str]) -> Rust:
             hint=_RUSTUP,
         )
     return Rust(sysroot, f"{version}, {_ask(environ, str(cargo), '--version')}")
-
-
-def observed(env: Environment) -> str:
-    """The version that results are made with here.
-
-    Where there is no Rust that fits: the last one that was, since what it made in this store is still good.
-    """
-    seen = env.store.cache("rust") / "seen"
-    try:
-        version = toolchain(env.environ).version
-    except MachineError:
-        return seen.read_text("utf-8") if seen.is_file() else ""
-    if not seen.is_file() or seen.read_text("utf-8") != version:
-        fresh = seen.with_name(f"seen.{os.getpid()}.{threading.get_ident()}")
-        fresh.write_text(version, "utf-8")
-        fresh.replace(seen)
-    return version
 
 
 def _ask(environ: Mapping[str, str], *words: str) -> str:
