@@ -108,7 +108,7 @@ def test_the_script_compares_every_artifact_with_the_interpreter(main_job: MainJ
     assert done.returncode == int(told["noisy"]) and ("too noisy" in done.stderr) == told["noisy"], (
         done.stderr
     )
-    assert {row["artifact"] for row in told["benchmark"]} == {"wheels", "folder", "binary"}
+    assert {row["artifact"] for row in told["benchmark"]} == {"wheels", "folder", "binary", "tree"}
     assert {(row["start"], row["against"], row["pairs"]) for row in told["benchmark"]} == {
         ("later", "python3.13 -m myapp.myapp", LEAST_PAIRS)
     }

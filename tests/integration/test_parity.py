@@ -39,10 +39,25 @@ class Said:
 class House:
     place: Place
     subjects: dict[str, Subject]
+    references: dict[str, Subject]
+    """`python -m` by the interpreter that each of them was made with."""
+    _expected: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Said] = field(default_factory=dict)
 
     def say(self, who: str, *words: str, before: tuple[str, ...] = ()) -> Said:
         """`before`: a program of the image that starts the app, with its arguments."""
-        subject = self.subjects[who]
+        return self._started(self.subjects[who], words, before)
+
+    def expected(self, who: str, *words: str, before: tuple[str, ...] = ()) -> Said:
+        key = (self.references[who].name, words, before)
+        if key not in self._expected:
+            self._expected[key] = self._started(self.references[who], words, before)
+        return self._expected[key]
+
+    def folder(self, who: str) -> str:
+        """Where the program lies."""
+        return str(Path(self.subjects[who].argv[0]).parent)
+
+    def _started(self, subject: Subject, words: tuple[str, ...], before: tuple[str, ...]) -> Said:
         argv = (*before, *subject.argv, *words)
         started = start(
             self.place.engine, self.place.root, PLAIN, argv, subject.binds, self.place.helpers, 120
@@ -53,7 +68,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The probe app, built once in every format, and its wheelhouse in the bare interpreter as "python"."""
+    """The probe app, built once in every format, and its wheelhouses in their bare interpreters."""
     app = tmp_path_factory.mktemp("parity") / "app"
     shutil.copytree(Path(__file__).parent / "parity_app", app)
     session = open_session(app / "portable.yaml")
@@ -64,10 +79,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with session.store.scratch("parity") as room:
         room.chmod(0o755)
         made = pairings(Workshop(session, place, image, room), built, ("output",))
-        subjects = {p.subject.name: p.subject for p in made if not p.same}
-        (python,) = [p.subject for p in made if p.same]
-        found = {"python": python, **subjects}
-        yield House(place, {n: Subject(n, s.argv[:-1], s.binds) for n, s in found.items()})
+        pairs = {p.subject.name: p for p in made if not p.same}
+        subjects = {name: _bare(p.subject) for name, p in pairs.items()}
+        yield House(place, subjects, {name: _bare(p.reference) for name, p in pairs.items()})
+
+
+def _bare(subject: Subject) -> Subject:
+    return Subject(subject.name, subject.argv[:-1], subject.binds)
 
 
 WAIT = ("/usr/bin/timeout", "--foreground", "--preserve-status", "-s")
@@ -82,14 +100,15 @@ ALIKE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "package data": (("data",), ()),
     "pool, spawn": (("pool", "spawn"), ()),
     "pool, fork": (("pool", "fork"), ()),
+    "pool, forkserver": (("pool", "forkserver"), ()),
     "process, spawn": (("process", "spawn"), ()),
     "process, fork": (("process", "fork"), ()),
     "subprocess": (("child",), ()),
     "signal handlers": (("handlers",), ()),
-    "SIGTERM from outside": (("wait", "plain"), (*WAIT, "TERM", "3")),
-    "SIGINT from outside": (("wait", "plain"), (*WAIT, "INT", "3")),
-    "SIGTERM handled": (("wait", "handled"), (*WAIT, "TERM", "3")),
-    "SIGINT handled": (("wait", "handled"), (*WAIT, "INT", "3")),
+    "SIGTERM from outside": (("wait", "plain"), (*WAIT, "TERM", "2")),
+    "SIGINT from outside": (("wait", "plain"), (*WAIT, "INT", "2")),
+    "SIGTERM handled": (("wait", "handled"), (*WAIT, "TERM", "2")),
+    "SIGINT handled": (("wait", "handled"), (*WAIT, "INT", "2")),
     "SIGTERM of its own": (("own-signal", "15"), ()),
     "SIGINT of its own": (("own-signal", "2"), ()),
     "stdin closed": (("streams",), ("/bin/sh", "-c", 'exec "$0" "$@" <&-')),
@@ -114,6 +133,11 @@ SHARED_BY_NUITKA = {
     "SIGINT of its own": Said(130, "", ""),
     "stdin closed": Said(0, "[False, False, False]\n", ""),
 }
+NO_PYTHON_VARIABLES = {
+    "encoding, PYTHONUTF8=0": Said(
+        0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 C.UTF-8\ngröße\n", ""
+    ),
+}
 OTHERWISE: dict[str, dict[str, Said]] = {
     "nuitka-standalone": SHARED_BY_NUITKA,
     # Its first process waits for the one that it unpacked, and ends with a status, not by a signal.
@@ -124,6 +148,9 @@ OTHERWISE: dict[str, dict[str, Said]] = {
         "SIGTERM from outside": Said(130, "waiting\n", ""),
         "SIGTERM handled": Said(10, "waiting\n", ""),
     },
+    # Rust opens what is closed of the first three descriptors before anything else runs.
+    "pyoxidizer": {"stdin closed": Said(0, "[False, False, False]\n", ""), **NO_PYTHON_VARIABLES},
+    "bundle": NO_PYTHON_VARIABLES,
 }
 """What differs by nature: docs/formats/NAME.md, "What differs from `python -m`"."""
 HIDDEN_DATA = ("bytes.bin",)
@@ -131,14 +158,18 @@ HIDDEN_DATA = ("bytes.bin",)
 
 
 def test_the_formats_of_the_config_are_those_compared(house: House) -> None:
-    assert set(house.subjects) == {"python", "wheels", *COMPARED}
+    assert set(house.subjects) - {"wheels"} == set(COMPARED)
+    assert {house.references[name].name for name in COMPARED} == {
+        "python3.13 -m parity_app.cli",
+        "python3.11 -m parity_app.cli",
+    }
 
 
 @pytest.mark.parametrize("case", ALIKE)
 @pytest.mark.parametrize("name", COMPARED)
 def test_as_with_python_m(house: House, name: str, case: str) -> None:
     words, before = ALIKE[case]
-    expected = house.say("python", *words, before=before)
+    expected = house.expected(name, *words, before=before)
     assert expected.status is not None
     if case == "package data" and name.startswith("nuitka-"):
         kept = [line for line in expected.lines if not any(ascii(n) in line for n in HIDDEN_DATA)]
@@ -152,14 +183,16 @@ def test_as_with_python_m(house: House, name: str, case: str) -> None:
     assert found == expected, found.stderr
 
 
-def test_python_m_itself_says_what_it_should(house: House) -> None:
+@pytest.mark.parametrize("name", ["bundle", "pyoxidizer"])
+def test_python_m_itself_says_what_it_should(house: House, name: str) -> None:
     """What is compared with would be worth nothing if every case failed alike."""
-    assert house.say("python", "leave", "3").status == 3
-    assert house.say("python", "version").stdout == "4.5.6\n>=3.11\n"
-    assert "greetings of the plugin" in house.say("python", "plugins").stdout
-    assert len(house.say("python", "data").lines) == 7
-    assert house.say("python", "pool", "spawn").stdout == "[0, 1, 4, 9, 16]\n"
-    assert house.say("python", "wait", "handled", before=(*WAIT, "TERM", "3")).status == 9
+    assert house.expected(name, "leave", "3").status == 3
+    assert house.expected(name, "version").stdout == "4.5.6\n>=3.11\n"
+    assert "greetings of the plugin" in house.expected(name, "plugins").stdout
+    assert len(house.expected(name, "data").lines) == 7
+    assert house.expected(name, "pool", "spawn").stdout == "[0, 1, 4, 9, 16]\n"
+    assert house.expected(name, "wait", "handled", before=(*WAIT, "TERM", "2")).status == 9
+    assert house.expected(name, "name").stdout == "__main__ parity_app parity_app.cli\n"
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -172,22 +205,21 @@ def test_what_is_said_on_stderr(house: House, name: str) -> None:
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_its_own_file_and_the_data_beside_it(house: House, name: str) -> None:
-    """The file is named where it would be; only data lie there."""
+    """Nuitka names the file where it would be; only data lie there."""
     file, exists, text = house.say(name, "file").lines[:3]
-    assert file.endswith("/parity_app/cli.py") and (exists, text) == ("False", "plain")
+    assert file.endswith("/parity_app/cli.py") and text == "plain"
+    assert exists == str(not name.startswith("nuitka-"))
 
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
-    places = house.say(name, "path").lines
-    if name == "nuitka-standalone":
-        folder = house.say(name, "file").lines[0].removesuffix("/parity_app/cli.py")
-        assert set(places) == {folder}
-    else:
+    places, folder = house.say(name, "path").lines, house.folder(name)
+    if name == "nuitka-onefile":
         # Each start unpacks into a folder of its own; the one where the file lies comes first.
         beside, unpacked = places
-        assert beside == str(Path(house.subjects[name].argv[0]).parent)
-        assert unpacked.startswith("/tmp/onefile_")
+        assert beside == folder and unpacked.startswith("/tmp/onefile_")
+    else:
+        assert places and all(place == folder or place.startswith(f"{folder}/") for place in places), places
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -195,14 +227,26 @@ def test_the_program_is_its_own_name(house: House, name: str) -> None:
     (program,) = house.subjects[name].argv
     assert house.say(name, "argv").stdout == f"{[program, 'argv']}\n"
     assert house.say(name, "name").stdout == "parity_app.cli parity_app parity_app.cli\n"
-    assert house.say("python", "name").stdout == "__main__ parity_app parity_app.cli\n"
+
+
+EXECUTABLES = {
+    "nuitka-standalone": "PROGRAM",
+    "nuitka-onefile": "/tmp/onefile_",
+    "pyoxidizer": "PROGRAM",
+    "bundle": "FOLDER/bin/python3.13",
+}
 
 
 @pytest.mark.parametrize("name", COMPARED)
-def test_sys_executable_is_the_program_and_no_python(house: House, name: str) -> None:
-    program, exists = house.say(name, "executable").lines
+def test_sys_executable(house: House, name: str) -> None:
+    told, exists = house.say(name, "executable").lines
+    (program,) = house.subjects[name].argv
+    wanted = EXECUTABLES[name].replace("PROGRAM", program).replace("FOLDER", house.folder(name))
     assert exists == "True"
-    if name == "nuitka-standalone":
-        assert program == house.subjects[name].argv[0]
-    else:
-        assert program.startswith("/tmp/onefile_") and program.endswith("/parity.bin")
+    assert told == wanted or (name == "nuitka-onefile" and told.startswith(wanted) and told.endswith("/parity.bin"))
+
+
+def test_the_bundles_sys_executable_is_a_python(house: House) -> None:
+    """With the others it is the program itself: `-m` and `-c` are words of the app's."""
+    words = ("python", "-m", "parity_app.cli", "version")
+    assert house.say("bundle", *words) == house.expected("bundle", *words) == Said(0, "0 4.5.6\n>=3.11\n\n", "")

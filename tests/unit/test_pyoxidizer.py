@@ -95,30 +95,30 @@ def test_the_generated_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "theirs"),
     [
-        (["-c", "from multiprocessing.sharedctypes import copy; print(copy.__name__)"], "copy"),
-        (
-            ["-I", "-c", "from multiprocessing.util import sys; print(sys.argv)", "--multiprocessing-fork"],
-            None,
-        ),
-        (["run", "-c", "from multiprocessing.util import sys"], "app"),
-        (["-c", "from multiprocessing.util import sys", "more"], "app"),
-        (["-c", "print(1)"], "app"),
-        (["-c"], "app"),
-        ([], "app"),
+        ((), False),
+        (("--multiprocessing-fork", "tracker_fd=5", "pipe_handle=7"), True),
+        (("run", "--multiprocessing-fork"), False),
+        (("-I", "-c", "from multiprocessing.resource_tracker import main;main(4)"), True),
+        (("-c", "from multiprocessing.forkserver import main; main(4, 5, [])"), True),
+        (("-c", "from multiprocessing.forkserver import main"), False),
+        (("-c", "print(1)"), False),
     ],
 )
-def test_only_children_of_multiprocessing_are_no_start_of_the_app(
-    tmp_path: Path, words: list[str], told: str | None
-) -> None:
-    (tmp_path / "oxidecli.py").write_text("import sys\ndef main():\n    print('app', *sys.argv[1:])\n")
-    (tmp_path / "program.py").write_text(driver.command("oxidecli", "main"))
-    done = subprocess.run(
-        [sys.executable, tmp_path / "program.py", *words], capture_output=True, text=True, check=True
+def test_multiprocessing_starts_its_own_helpers_and_nothing_else(words: tuple[str, ...], theirs: bool) -> None:
+    """Its modules are replaced by ones that only say that they were there."""
+    program = (
+        "import sys, types\n"
+        "for name in ('spawn', 'resource_tracker', 'forkserver'):\n"
+        "    module = types.ModuleType(name)\n"
+        "    module.freeze_support = lambda: sys.exit('theirs')\n"
+        "    module.main = lambda *told: sys.exit('theirs')\n"
+        "    sys.modules[f'multiprocessing.{name}'] = module\n"
+        f"{driver.WORKERS}sys.exit('the app')\n"
     )
-    expected = " ".join(["app", *words]) if told == "app" else told or "['-c', '--multiprocessing-fork']"
-    assert done.stdout == f"{expected}\n"
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ("theirs" if theirs else "the app")
 
 
 def test_a_module_is_run_as_the_interpreter_does_it(tmp_path: Path) -> None:

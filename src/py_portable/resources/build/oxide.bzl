@@ -17,17 +17,16 @@ def make_exe():
     policy.bytecode_optimize_level_zero = True
     policy.resources_location = "filesystem-relative:lib"
     config = dist.make_python_interpreter_config()
-    # As `python -I` starts: the driver's own profile takes ASCII for the encoding where no locale is set.
-    config.config_profile = "python"
-    config.isolated = True
-    config.use_environment = False
-    config.user_site_directory = False
-    config.parse_argv = False
-    config.pathconfig_warnings = False
-    # Frozen, children of multiprocessing would be started the driver's way, which Python 3.11 does not understand.
-    config.sys_frozen = False
     config.run_command = @COMMAND@
     config.allocator_backend = "default"
+    # Locale, encodings and standard streams as `python` has them; its environment variables and options are not heeded.
+    config.config_profile = "python"
+    config.isolated = True
+    config.parse_argv = False
+    config.use_environment = False
+    config.user_site_directory = False
+    # Its dispatch calls spawn_main with the wrong arguments: run_command does it.
+    config.multiprocessing_auto_dispatch = False
     # The driver's own importer crashes with Python 3.11; with this one __file__ and *.libs folders work.
     config.oxidized_importer = False
     config.filesystem_importer = True

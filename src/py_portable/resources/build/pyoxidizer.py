@@ -39,22 +39,19 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-# multiprocessing starts sys.executable with flags, `-c` and these lines of its own. Anything else is the app's.
-CHILDREN = """\
+WORKERS = """\
 import os
 import sys
-if "-c" in sys.argv[1:-1]:
-    _at = sys.argv.index("-c")
-    _told, _rest = sys.argv[_at + 1], sys.argv[_at + 2 :]
-    if (
-        _told.startswith("from multiprocessing.")
-        and _rest in ([], ["--multiprocessing-fork"])
-        and all(_flag.startswith("-") for _flag in sys.argv[1:_at])
-    ):
-        sys.argv = ["-c", *_rest]
-        exec(_told)
-        sys.exit()
+if sys.argv[1:2] == ["--multiprocessing-fork"]:
+    from multiprocessing.spawn import freeze_support
+    freeze_support()
+if sys.argv[-2:-1] == ["-c"] and sys.argv[-1].startswith(
+    ("from multiprocessing.resource_tracker import main;", "from multiprocessing.forkserver import main;")
+):
+    exec(sys.argv[-1])
+    sys.exit()
 """
+"""multiprocessing starts its helpers as it would start a Python: its own words are no words of the app's."""
 # OpenSSL looks where the distribution of its build keeps the certificates: on another family, name that one's.
 CERTIFICATES = """\
 if "SSL_CERT_FILE" not in os.environ and "SSL_CERT_DIR" not in os.environ:
@@ -81,7 +78,7 @@ def certificates() -> str:
 
 def command(module: str, attribute: str) -> str:
     """What the executable runs: the console script's own lines, or a child of the app's multiprocessing."""
-    head = CHILDREN + certificates()
+    head = WORKERS + certificates()
     if not attribute:
         return f"{head}import runpy\nrunpy.run_module({module!r}, run_name='__main__', alter_sys=False)\n"
     top = attribute.partition(".")[0]
