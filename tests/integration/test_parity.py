@@ -16,12 +16,16 @@ from py_portable.native.stored import helpers
 from py_portable.prove.conditions import PLAIN
 from py_portable.prove.start import start
 from py_portable.session import open_session
+from tests.integration import rust
+from tests.integration.rust import needs_rust
 
 pytestmark = pytest.mark.integration
 
 IMAGE = "debian:12"
 COMPARED = ("nuitka-standalone", "nuitka-onefile", "pyoxidizer", "bundle")
 """The formats that are compared; the app's config has an artifact named after each."""
+NAMES = [pytest.param(name, marks=[needs_rust] if name == "pyoxidizer" else []) for name in COMPARED]
+MADE = [name for name in COMPARED if rust.THERE or name != "pyoxidizer"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     app = tmp_path_factory.mktemp("parity") / "app"
     shutil.copytree(Path(__file__).parent / "parity_app", app)
     session = open_session(app / "portable.yaml")
-    built = building.build(session, (), [f"image {IMAGE}"])
+    built = building.build(session, MADE, [f"image {IMAGE}"])
     assert not built.failures, built.failures
     image = built.report.images[f"image {IMAGE}"]
     place = Place(session.engine.chosen[0], image.root, helpers(session.store))
@@ -158,15 +162,15 @@ HIDDEN_DATA = ("bytes.bin",)
 
 
 def test_the_formats_of_the_config_are_those_compared(house: House) -> None:
-    assert set(house.subjects) - {"wheels"} == set(COMPARED)
-    assert {house.references[name].name for name in COMPARED} == {
-        "python3.13 -m parity_app.cli",
-        "python3.11 -m parity_app.cli",
+    assert set(house.subjects) == set(MADE)
+    pythons = {name: "python3.11" if name == "pyoxidizer" else "python3.13" for name in MADE}
+    assert {name: house.references[name].name for name in MADE} == {
+        name: f"{python} -m parity_app.cli" for name, python in pythons.items()
     }
 
 
 @pytest.mark.parametrize("case", ALIKE)
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", NAMES)
 def test_as_with_python_m(house: House, name: str, case: str) -> None:
     words, before = ALIKE[case]
     expected = house.expected(name, *words, before=before)
@@ -183,7 +187,7 @@ def test_as_with_python_m(house: House, name: str, case: str) -> None:
     assert found == expected, found.stderr
 
 
-@pytest.mark.parametrize("name", ["bundle", "pyoxidizer"])
+@pytest.mark.parametrize("name", NAMES[2:])
 def test_python_m_itself_says_what_it_should(house: House, name: str) -> None:
     """What is compared with would be worth nothing if every case failed alike."""
     assert house.expected(name, "leave", "3").status == 3
@@ -195,7 +199,7 @@ def test_python_m_itself_says_what_it_should(house: House, name: str) -> None:
     assert house.expected(name, "name").stdout == "__main__ parity_app parity_app.cli\n"
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_said_on_stderr(house: House, name: str) -> None:
     assert house.say(name, "output").stderr == "to stderr\n"
     assert house.say(name, "leave-text").stderr == "a text for stderr\n"
@@ -203,7 +207,7 @@ def test_what_is_said_on_stderr(house: House, name: str) -> None:
     assert lines[0] == "Traceback (most recent call last):" and lines[-1] == "ValueError: nobody catches this"
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", NAMES)
 def test_its_own_file_and_the_data_beside_it(house: House, name: str) -> None:
     """Nuitka names the file where it would be; only data lie there."""
     file, exists, text = house.say(name, "file").lines[:3]
@@ -211,7 +215,7 @@ def test_its_own_file_and_the_data_beside_it(house: House, name: str) -> None:
     assert exists == str(not name.startswith("nuitka-"))
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
     places, folder = house.say(name, "path").lines, house.folder(name)
     if name == "nuitka-onefile":
@@ -222,7 +226,7 @@ def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
         assert places and all(place == folder or place.startswith(f"{folder}/") for place in places), places
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_program_is_its_own_name(house: House, name: str) -> None:
     (program,) = house.subjects[name].argv
     assert house.say(name, "argv").stdout == f"{[program, 'argv']}\n"
@@ -237,7 +241,7 @@ EXECUTABLES = {
 }
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", NAMES)
 def test_sys_executable(house: House, name: str) -> None:
     told, exists = house.say(name, "executable").lines
     (program,) = house.subjects[name].argv

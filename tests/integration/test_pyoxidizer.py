@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import REPOSITORY, Project
+from tests.integration.rust import needs_rust
 
 pytestmark = pytest.mark.integration
 
@@ -225,6 +226,7 @@ def test_what_the_machine_lacks(project: Project, tmp_path: Path, lacking: str) 
     assert not (project.folder / "dist" / "oxide").exists()
 
 
+@needs_rust
 def test_killed_on_the_way_and_finished_without_a_network(project: Project) -> None:
     """A build that is killed twice, then the same command where no registry is to be reached."""
     killed(project, "compiled crates", 8)
@@ -243,6 +245,7 @@ def test_killed_on_the_way_and_finished_without_a_network(project: Project) -> N
     assert compiled(project.folder / "dist", "oxide") == ["portable-app"]
 
 
+@needs_rust
 def test_a_second_build_beside_another_one_compiles_no_crate(project: Project) -> None:
     """Its result taken away, the same app again, and at the same time a configuration of the user's own."""
     (before,) = (row["sha256"] for row in project.evidence["artifacts"] if row["name"] == "oxide")
@@ -264,12 +267,14 @@ def test_a_second_build_beside_another_one_compiles_no_crate(project: Project) -
     assert after == before, "the same app gives the same bytes"
 
 
+@needs_rust
 def test_what_is_made_needs_no_rust_any_more(project: Project) -> None:
     ran = project.run("build", "-v", env=without_rust())
     assert ran.status == 0, ran.stderr
     assert "started" not in ran.stderr
 
 
+@needs_rust
 def test_every_cell_passes(project: Project) -> None:
     ran = project.run("portability", "--artifact", "oxide")
     assert ran.status == 0, ran.stdout + ran.stderr
@@ -278,6 +283,7 @@ def test_every_cell_passes(project: Project) -> None:
     assert {cell["verdict"] for cell in cells} == {"PASS"}
 
 
+@needs_rust
 def test_modes_and_names_of_the_folder(project: Project) -> None:
     (made,) = (project.folder / "dist" / "oxide").iterdir()
     modes = {
@@ -295,6 +301,7 @@ def test_modes_and_names_of_the_folder(project: Project) -> None:
     assert "portable-app" not in {path.name for path in made.iterdir()}
 
 
+@needs_rust
 def test_a_configuration_of_the_users_own(project: Project) -> None:
     ran = project.run("portability", "--config", variant(project, "own", OWN), "--dist", "own")
     assert ran.status == 0, ran.stdout + ran.stderr
@@ -302,6 +309,7 @@ def test_a_configuration_of_the_users_own(project: Project) -> None:
     assert [cell["verdict"] for cell in told["cells"]] == ["PASS"]
 
 
+@needs_rust
 def test_a_configuration_that_is_broken_is_explained(project: Project) -> None:
     broken = OWN.replace("dist.make_python_packaging_policy()", "no_such_function()")
     ran = project.run("build", "--config", variant(project, "broken", broken), "--dist", "broken")

@@ -52,7 +52,7 @@ engine_option = click.option(
     envvar="PY_PORTABLE_ENGINE",
     show_default=True,
     callback=lambda _context, _option, value: value or "auto",
-    help="auto, bubblewrap, chroot or native.",
+    help="auto, bubblewrap, docker, podman, chroot or native.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Results as JSON on stdout.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Results and errors only.")
