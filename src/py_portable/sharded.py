@@ -60,7 +60,7 @@ def write(
         "plan": made.told(),
     }
     evidence.write(session.dist / FILE, part)
-    session.talk.say(f"{len(cells)} cells in {len(shards)} shards; the plan: {session.dist / FILE}")
+    session.talk.say(f"cells: {len(cells)}, shards: {len(shards)}, the plan: {session.dist / FILE}")
     return text
 
 

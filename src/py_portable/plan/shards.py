@@ -3,16 +3,18 @@
 The algorithm is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam: "Consistent Hashing with
 Bounded Loads", SODA 2018) over rendezvous hashing (Thaler and Ravishankar, 1998). An image ranks all shards by a hash
 of the two names. Images take their turn in the order of their hashes, and each piece of an image (all its cells of one
-artifact, which share an install stage) goes to the first shard of the ranking that has room for it. So an image is on
-few shards, a piece that finds its first shard full overflows to the second, and nothing depends on numbers of order.
+artifact, which share an install stage) goes to the first shard of the ranking that has room for it: that stays within
+(1 + SLACK) x average, or, where pieces are too big for what room is left, within the bound below. So an image is on few
+shards, a piece that finds its first shard full overflows to the second, and nothing depends on numbers of order.
 
 What holds, for n shards:
 - every cell is in exactly one shard;
-- no shard costs more than (1 + SLACK) x average + the dearest piece: `bound`. There is always room: were all n shards
-  without, they would hold more than all that there is;
-- an image more moves only pieces that its cells crowd out, and those that the higher bound now admits; a shard more
-  moves a part of 1/n. Over 30 artifacts x 400 images on 256 shards, 2 % of the cells move as a rule; the tests hold
-  it to STABLE.
+- no shard costs more than (1 + SLACK) x average + the dearest piece. There is always room: were all n shards without,
+  they would hold more than all that there is;
+- an image more moves only pieces that its cells crowd out, and those that the higher average now admits. This has no
+  bound that is worth the name, only a measured one: over 30 artifacts x 400 images on 200 and 256 shards some 3 % of
+  the cells move, and the tests hold it to STABLE. Where an image more makes a shard more, its part of 1/n comes on top
+  and the average falls: up to 17 % of 10 artifacts x 60 images on 21 shards.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def partition(
     pieces = _pieces(cells, costs)
     number = min(wanted or _number(pieces), limit, max(1, len(pieces)))
     names = [f"shard-{count:03d}" for count in range(1, number + 1)]
-    room = bound(pieces, number)
+    room, most = _room(pieces, number)
     load = dict.fromkeys(names, 0)
     place: dict[str, str] = {}
     images: dict[str, list[_Piece]] = {}
@@ -88,7 +90,8 @@ def partition(
     for image in sorted(images, key=_hash):
         ranking = [name for _, name in sorted((_hash(image, name), name) for name in names)]
         for piece in sorted(images[image], key=lambda piece: _hash(piece.image, piece.name)):
-            name = next(name for name in ranking if load[name] + piece.cost <= room)
+            fitting = (name for cap in (room, most) for name in ranking if load[name] + piece.cost <= cap)
+            name = next(fitting)
             load[name] += piece.cost
             place |= {cell.key: name for cell in piece.cells}
     return _shards(cells, place)
@@ -114,10 +117,11 @@ def image_shard(image: str) -> str:
     return f"{readable or 'image'}-{hashlib.sha256(image.encode()).hexdigest()[:8]}"
 
 
-def bound(pieces: Iterable[_Piece], number: int) -> int:
-    """The most a shard may cost, in milliseconds."""
+def _room(pieces: Sequence[_Piece], number: int) -> tuple[int, int]:
+    """What a shard should cost at most, and what it may where a piece finds no such shard; in milliseconds."""
     each = [piece.cost for piece in pieces]
-    return int((1 + SLACK) * sum(each) / number) + max(each, default=0)
+    room = int((1 + SLACK) * sum(each) / number)
+    return room, room + max(each, default=0)
 
 
 def _number(pieces: Sequence[_Piece]) -> int:
