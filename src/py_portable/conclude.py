@@ -66,8 +66,12 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
     problems += [
         _problem(c)
         for c in own
-        if c["verdict"] == "UNPROVEN" and not c.get("optional") and not allow_unproven
+        if c["verdict"] == "UNPROVEN"
+        and c.get("reason") != "shard"
+        and not c.get("optional")
+        and not allow_unproven
     ]
+    problems += [] if allow_unproven else _missing(cells)
     problems += [
         f"control {c.name} of {c.artifact}: {c.verdict}: {c.detail}"
         for c in controls
@@ -91,6 +95,16 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
     for cell in cells:
         counts[cell["verdict"]] = counts.get(cell["verdict"], 0) + 1
     return Conclusions(proven, measured, controls, tuple(problems), counts)
+
+
+def _missing(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each reason, not each cell: a lost shard may have had hundreds. That an image is optional
+    excuses none: it says nothing of a job that was lost."""
+    counts: dict[str, int] = {}
+    for cell in cells:
+        if cell.get("reason") == "shard":
+            counts[str(cell.get("detail"))] = counts.get(str(cell.get("detail")), 0) + 1
+    return [f"{detail}: {count} UNPROVEN" for detail, count in sorted(counts.items())]
 
 
 def proven_floor(cells: Sequence[Mapping[str, Any]]) -> Proven:

@@ -12,10 +12,23 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+from py_portable import one_run
 from py_portable.errors import ConfigError
+from py_portable.plan import sharding
+from py_portable.plan.sharding import Sharding
 
 SCHEMA = 1
-LISTS = ("baselines", "interpreters", "wheels", "artifacts", "failures", "cells", "benchmark", "steps")
+LISTS = (
+    "baselines",
+    "interpreters",
+    "wheels",
+    "artifacts",
+    "failures",
+    "cells",
+    "benchmark",
+    "steps",
+    "shards",
+)
 _IDENTITY = {
     "baselines": ("name",),
     "interpreters": ("version", "provider", "baseline"),
@@ -25,14 +38,19 @@ _IDENTITY = {
     "cells": ("artifact", "image", "condition", "argv"),
     "benchmark": ("artifact", "image", "start"),
     "steps": ("name",),
+    "shards": ("name", "plan"),
 }
 VERDICTS = frozenset(("PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN", "NOT-APPLICABLE"))
 _TEXTS = {
     "failures": ("name", "why"),
     "artifacts": ("name", "sha256"),
+    "shards": ("name", "plan"),
     "cells": ("artifact", "sha256", "image", "condition", "expect", "verdict"),
 }
+MISSING = "shard"
+"""The reason of a cell that the plan has and no shard brought a record of."""
 Part = Mapping[str, Any]
+_Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,8 @@ def read(path: Path) -> Part:
         isinstance(cell, list) and len(cell) == 4 for cell in expected
     ):
         raise ConfigError("expected is not a list of cells", where=str(path))
+    if "plan" in told:
+        sharding.parse(told["plan"], str(path))
     return told
 
 
@@ -130,47 +150,59 @@ def merge(
     identities: Mapping[str, str | None] | None = None,
     shards: bool = False,
 ) -> dict[str, Any]:
-    """All parts as one: of two rows about one thing the later one holds, whatever order they come in.
+    """All parts as one, the same whatever order they come in; of two rows about one thing the later one holds.
 
     `artifacts` (name -> sha256) tells which artifacts there are, `identities` which images (None: not known):
-    rows about others, or about an older one of the same name, are dropped. `shards`: the parts are of one run,
-    so two of them that know one artifact by two digests contradict each other. Raises ConfigError for that, and
-    where two parts still know one image by two identities.
+    rows about others, or about an older one of the same name, are dropped. Raises ConfigError where two parts
+    still know one image by two identities.
+
+    `shards`: the parts are of one run. Nothing is later than anything else in it, and what contradicts itself is
+    refused: two configs, plans, digests of an artifact or records of a cell. With a plan among the parts its cells
+    that have no record are UNPROVEN; without the plan that a shard names, ConfigError is raised.
     """
     parts = list(parts)
+    plan = None
     if shards:
-        artifacts = _one_digest(parts)
+        one_run.one_config(parts)
+        artifacts, plan = one_run.one_digest(parts), one_run.one_plan(parts)
+        parts = [_without_missing(part) for part in parts]
     merged: dict[str, Any] = {"schema": SCHEMA}
     rows: dict[str, dict[tuple[str, ...], tuple[str, Any]]] = {name: {} for name in LISTS}
     for part in sorted(parts, key=_age):
         # A merge is as old as the newest part of it, so that merges can be merged.
         for name in ("when", "kit", "config", "host"):
-            if name in part:
+            if name in part and (
+                not shards or name not in merged or _text(merged[name]) <= _text(part[name])
+            ):
                 merged[name] = part[name]
         for name in LISTS:
             for row in part.get(name, ()):
                 identity = tuple(json.dumps(row.get(key)) for key in _IDENTITY[name])
-                when = str(row.get("when", part.get("when", "")))
+                when = str(row.get("when", "" if shards else part.get("when", "")))
                 kept = rows[name].get(identity)
+                if shards and name == "cells" and kept is not None:
+                    one_run.one_record(kept[1], row)
                 if kept is None or (kept[0], _text(kept[1])) <= (when, _text(row)):
                     rows[name][identity] = (when, row)
     built = {json.loads(name): when for (name,), (when, _) in rows["artifacts"].items()}
     for identity, (when, row) in list(rows["failures"].items()):
         if built.get(row["name"], "") > when:
             del rows["failures"][identity]
+    if not shards:
+        rows["shards"] = _of_newest_plan(rows["shards"])
     for name in LISTS:
         merged[name] = [row for _, (_, row) in sorted(rows[name].items())]
     every = {json.dumps(cell): cell for part in parts for cell in part.get("expected", ())}
     merged["expected"] = [cell for _, cell in sorted(every.items())]
-    merged["expected_cells"] = len(every)
     if artifacts is not None:
         merged["artifacts"] = [a for a in merged["artifacts"] if artifacts.get(a["name"]) == a["sha256"]]
-        # A control's file is built for it alone and lies in no dist folder.
+        # A control's file is built for it alone and lies in no dist folder. Of one run a part may well have cells of
+        # an artifact that another part tells of.
         merged["cells"] = [
             c
             for c in merged["cells"]
-            if artifacts.get(c["artifact"]) == c["sha256"]
-            or (c["condition"].startswith("control:") and c["artifact"] in artifacts)
+            if artifacts.get(c["artifact"], c["sha256"] if shards else None) == c["sha256"]
+            or (c["condition"].startswith("control:") and (shards or c["artifact"] in artifacts))
         ]
     if identities is not None:
         merged["cells"] = [
@@ -179,7 +211,10 @@ def merge(
             if c["image"] in identities
             and (not identities[c["image"]] or c.get("image_identity") in (None, identities[c["image"]]))
         ]
-    _one_identity(merged["cells"])
+    one_run.one_identity(merged["cells"])
+    if plan:
+        merged = _with_missing(merged, plan)
+    merged["expected_cells"] = len(merged["expected"])
     return merged
 
 
@@ -201,26 +236,50 @@ def _text(told: Mapping[str, Any]) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _one_digest(parts: Iterable[Part]) -> dict[str, str]:
-    known: dict[str, str] = {}
-    for row in (row for part in parts for row in part.get("artifacts", ())):
-        if known.setdefault(row["name"], row["sha256"]) != row["sha256"]:
-            raise ConfigError(
-                f"{row['name']} has two digests in this evidence: {known[row['name']]} and {row['sha256']}",
-                hint="merge the shards of one run; each must start the artifacts of the same build",
-            )
-    return known
+def _of_newest_plan(rows: dict[_Key, tuple[str, Any]]) -> dict[_Key, tuple[str, Any]]:
+    """What is left in a dist folder of an earlier plan's shards speaks of nothing any more."""
+    newest = max(((when, row["plan"]) for when, row in rows.values()), default=("", ""))[1]
+    return {key: (when, row) for key, (when, row) in rows.items() if row["plan"] == newest}
 
 
-def _one_identity(cells: Iterable[Mapping[str, Any]]) -> None:
-    known: dict[str, str] = {}
-    for cell in cells:
-        image, identity = cell["image"], cell.get("image_identity")
-        if identity and known.setdefault(image, identity) != identity:
-            raise ConfigError(
-                f"{image} has two identities in this evidence: {known[image]} and {identity}",
-                hint="the shards of one run must use one image: make it once and hand it on, or run all again",
-            )
+def _without_missing(part: Part) -> Part:
+    """Whether a cell is missing is found anew in every merge: its shard may have come."""
+    return {**part, "cells": [c for c in part.get("cells", ()) if c.get("reason") != MISSING]}
+
+
+def _with_missing(merged: Mapping[str, Any], plan: Sharding) -> dict[str, Any]:
+    """`merged` with all cells of the plan: UNPROVEN where nobody has a record."""
+    digests = {row["name"]: row["sha256"] for row in merged["artifacts"]}
+    glibcs = {c["image"]: c["image_glibc"] for c in merged["cells"] if c.get("image_glibc")}
+    cells = [
+        CellResult(
+            artifact=cell.artifact,
+            format=cell.format,
+            sha256="none" if cell.control else digests.get(cell.artifact, "none"),
+            image=cell.image,
+            image_identity=None,
+            image_source=None,
+            image_glibc=glibcs.get(cell.image, cell.image_glibc),
+            condition=cell.condition,
+            expect=cell.expect,
+            verdict="UNPROVEN",
+            reason=MISSING,
+            detail=detail,
+            argv=cell.argv,
+            optional=cell.optional,
+            when="",
+        ).told()
+        for cell, detail in one_run.missing(merged, plan)
+    ]
+    cells += merged["cells"]
+    every = {json.dumps(cell): cell for cell in merged["expected"]}
+    every |= {cell.key: identity_of(cell.told()) for shard in plan.shards for cell in shard.cells}
+    return {
+        **merged,
+        "plan": plan.told(),
+        "cells": sorted(cells, key=lambda c: [json.dumps(c.get(key)) for key in _IDENTITY["cells"]]),
+        "expected": [cell for _, cell in sorted(every.items())],
+    }
 
 
 def _write(path: Path, told: Part) -> None:

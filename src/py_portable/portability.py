@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from py_portable import build as building
 from py_portable import evidence
@@ -18,7 +19,11 @@ from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.images import Image
 from py_portable.native.stored import helpers
-from py_portable.plan.assemble import Control
+from py_portable.plan.assemble import Control, Plan
+from py_portable.plan.cell import PlannedCell
+from py_portable.plan.matrix import matrix
+from py_portable.plan.sharding import Sharding
+from py_portable.plan.shards import Shard
 from py_portable.prove import cells as proving
 from py_portable.prove.cells import Bench, Cell
 from py_portable.session import Session, cpu_flags
@@ -33,6 +38,19 @@ class Wanted:
     images: tuple[str, ...] = ()
     probes: tuple[str, ...] | None = None
     controls: bool = True
+    shard: Shard | None = None
+    """These cells and no others; the rest names what they take."""
+    plan: str | None = None
+    """The digest of the plan that the shard is of."""
+
+    @classmethod
+    def of_shard(cls, sharding: Sharding, name: str) -> Wanted:
+        """Raises ConfigError where the plan has no such shard."""
+        shard = sharding.shard(name)
+        conditions = dict.fromkeys(cell.condition for cell in shard.cells if not cell.control)
+        probes = tuple(name for name in conditions if name != "plain")
+        controls = any(cell.control for cell in shard.cells)
+        return cls(shard.artifacts, shard.images, probes, controls, shard, sharding.digest)
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,7 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     """
     wanted = _known_images(session, wanted)
     prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
-    if wanted.controls and not wanted.images:
+    if _with_controls(wanted):
         prefixes.append("control ")
     built = building.build(session, wanted.artifacts, prefixes)
     session.talk.cures({node: p for node, p in built.failures.items() if node.startswith("image ")})
@@ -59,7 +77,8 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     part = {
         **session.told(),
         "host": session.host(),
-        "expected": [evidence.identity_of(result.told()) for result in results],
+        "expected": _expected(wanted, results),
+        "shards": [{"name": wanted.shard.name, "plan": wanted.plan}] if wanted.shard else [],
         "artifacts": built.rows,
         "failures": [*building.failure_rows(built.plan, built.failures), *_lost_controls(wanted, built)],
         "cells": [result.told() for result in results],
@@ -78,6 +97,16 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     return Proved(tuple(results), own, conclude(part, allow_unproven=allow_unproven), path)
 
 
+def _with_controls(wanted: Wanted) -> bool:
+    return wanted.controls and (not wanted.images or wanted.shard is not None)
+
+
+def _expected(wanted: Wanted, results: Sequence[CellResult]) -> list[list[Any]]:
+    """A shard's cells are all expected, also those of an artifact that could not be built."""
+    told = [cell.told() for cell in (wanted.shard.cells if wanted.shard else results)]
+    return [evidence.identity_of(cell) for cell in told]
+
+
 def _known_images(session: Session, wanted: Wanted) -> Wanted:
     """The wanted images as the config calls them: `debian:bullseye` is its `debian:11`."""
     known = {canonical_image(spec.name): spec.name for spec in session.config.portability.images}
@@ -93,17 +122,22 @@ def _known_images(session: Session, wanted: Wanted) -> Wanted:
 
 def _lost_controls(wanted: Wanted, built: building.Built) -> list[dict[str, str]]:
     """Controls that the config asks for and that cannot be started; a part of the matrix may do without."""
-    if not wanted.controls or wanted.images or wanted.artifacts:
-        return []
+    return [] if not wanted.controls or wanted.images or wanted.artifacts else lost_controls(built.plan)
+
+
+def lost_controls(plan: Plan) -> list[dict[str, str]]:
+    """As rows of evidence's `failures`."""
     return [
         {"name": what, "why": f"was not started: {why}"}
-        for what, why in built.plan.left_out
+        for what, why in plan.left_out
         if what.startswith("control ")
     ]
 
 
 def _scope(wanted: Wanted, built: building.Built) -> list[str]:
     """What a part speaks of: a later run over the same takes its place."""
+    if wanted.shard:
+        return [f"shard {wanted.shard.name}"]
     return [
         *(f"artifact {name}" for name in built.plan.artifacts),
         *(f"image {name}" for name in wanted.images),
@@ -137,73 +171,72 @@ def bench_of(session: Session) -> Bench:
 
 
 def _cells(session: Session, wanted: Wanted, built: building.Built) -> list[Cell]:
-    config = session.config
-    probes = config.portability.probes if wanted.probes is None else wanted.probes
-    specs = [spec for spec in config.portability.images if not wanted.images or spec.name in wanted.images]
-    cells = []
-    for name, made in built.made.items():
-        start = FORMATS[made.format].start(made)
-        sha256 = digest(made.path)
-        (floor,) = (row["measured_floor"] for row in built.rows if row["name"] == name)
-        for spec in specs:
-            image, why = _image(built, f"image {spec.name}")
-            for condition in ("plain", *probes):
-                cells += [
-                    Cell(
-                        name,
-                        made.format,
-                        sha256,
-                        start,
-                        smoke,
-                        spec.name,
-                        image,
-                        condition,
-                        spec.expect,
-                        optional=spec.optional,
-                        unavailable=why,
-                        measured_floor=floor,
-                    )
-                    for smoke in config.artifacts[name].smoke
-                ]
-    if wanted.controls and not wanted.images:
-        for control in built.plan.controls:
-            cells += _control_cells(session, control, built)
-    return cells
-
-
-def _control_cells(session: Session, control: Control, built: building.Built) -> list[Cell]:
-    """The same wrongly built file on the image where it must fail and on the one where it must pass."""
-    smoke = session.config.artifacts[control.artifact].smoke[0]
-    result = built.report.results.get(control.node)
-    start, sha256, why_not = (
-        Start("/not-built", ()),
-        "none",
-        f"the control was not built: {_why(built, control.node)}",
+    planned = matrix(
+        session.config,
+        built.plan,
+        images=wanted.images,
+        probes=wanted.probes,
+        controls=_with_controls(wanted),
     )
-    if result is not None:
-        path = result.path / result.meta["payload"]
-        made = Made(control.artifact, control.format, path, result.meta)
-        start, sha256 = FORMATS[control.format].start(made), digest(path)
-    cells = []
-    for image_name, expect in ((control.fails_on, f"fail:{control.reason}"), (control.passes_on, "pass")):
-        image, why = _image(built, f"image {image_name}")
-        cells.append(
-            Cell(
-                control.artifact,
-                control.format,
-                sha256,
-                start,
-                smoke,
-                image_name,
-                image if result is not None else None,
-                "plain",
-                expect,
-                unavailable=why if result is not None else why_not,
-                control=control.name,
-                measured_floor=result.meta.get("measured_floor") if result is not None else None,
-            )
-        )
-    return cells
+    if wanted.shard:
+        only = {cell.key for cell in wanted.shard.cells}
+        planned = tuple(cell for cell in planned if cell.key in only)
+    subjects = {name: _subject(built, made) for name, made in built.made.items()}
+    controls = {(c.name, c.artifact): _control(built, c) for c in built.plan.controls}
+    found = []
+    for cell in planned:
+        control = cell.control
+        # Cells of an artifact that was not built are told by its failure.
+        subject = subjects.get(cell.artifact) if control is None else controls[control, cell.artifact]
+        if subject:
+            found.append(_cell(session, built, cell, subject))
+    return found
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is started. `why_not`: why it cannot be, where it was not built."""
+
+    sha256: str
+    start: Start
+    floor: str | None = None
+    why_not: str | None = None
+
+
+def _subject(built: building.Built, made: Made) -> _Subject:
+    (floor,) = (row["measured_floor"] for row in built.rows if row["name"] == made.name)
+    return _Subject(digest(made.path), FORMATS[made.format].start(made), floor)
+
+
+def _control(built: building.Built, control: Control) -> _Subject:
+    """The same wrongly built file for the image where it must fail and for the one where it must pass."""
+    result = built.report.results.get(control.node)
+    if result is None:
+        why_not = f"the control was not built: {_why(built, control.node)}"
+        return _Subject("none", Start("/not-built", ()), why_not=why_not)
+    path = result.path / result.meta["payload"]
+    made = Made(control.artifact, control.format, path, result.meta)
+    return _Subject(digest(path), FORMATS[control.format].start(made), result.meta.get("measured_floor"))
+
+
+def _cell(session: Session, built: building.Built, planned: PlannedCell, subject: _Subject) -> Cell:
+    commands = {smoke.args: smoke for smoke in session.config.artifacts[planned.artifact].smoke}
+    image, why = _image(built, f"image {planned.image}")
+    return Cell(
+        planned.artifact,
+        planned.format,
+        subject.sha256,
+        subject.start,
+        commands[planned.argv],
+        planned.image,
+        image if subject.why_not is None else None,
+        "plain" if planned.control else planned.condition,
+        planned.expect,
+        optional=planned.optional,
+        unavailable=subject.why_not or why,
+        control=planned.control,
+        measured_floor=subject.floor,
+    )
 
 
 def _image(built: building.Built, node: str) -> tuple[Image | None, str | None]:

@@ -42,6 +42,8 @@ RANK = {
     "lock": 5,
     "steps": 5,
     "plan": 6,
+    "ci": 7,
+    "one_run": 7,
     "run": 7,
     "evidence": 8,
     "conclude": 9,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from py_portable.cli.options import common, given, open_session
+from py_portable.cli.options import GivenCount, GivenPath, common, given, open_session
 from py_portable.cli.show import clean, echo_failures, failure_status, size, table
 
 if TYPE_CHECKING:
@@ -19,17 +19,50 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("artifacts", nargs=-1)
+@click.option("--github", is_flag=True, help="The matrix of a GitHub workflow, as one line of JSON.")
+@click.option("--gitlab", is_flag=True, help="A GitLab child pipeline; with --engine native a job an image.")
+@click.option("--shards", type=GivenCount(1), help="At most so many jobs. [default: as are worth it]")
+@click.option("--costs", type=GivenPath(), help="Evidence to balance by. [default: DIST/evidence.json]")
+@click.option("--job-prefix", default="py-portable", show_default=True, help="What GitLab's jobs begin with.")
 @common
-def plan(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
-    """Show the steps that a build and a proof come to, and what is left out and why."""
+def plan(
+    artifacts: tuple[str, ...],
+    github: bool,
+    gitlab: bool,
+    shards: int | None,
+    costs: Path | None,
+    job_prefix: str,
+    common: dict[str, Any],
+) -> None:
+    """Show the steps that a build and a proof come to, and what is left out and why.
+
+    With --github or --gitlab: write DIST/plan.json, and print the jobs that share the proof between them.
+    """
     from py_portable.steps.graph import ImageNode, ordered
 
+    if github + gitlab + common["as_json"] > 1:
+        raise click.UsageError("--github, --gitlab and --json exclude one another")
+    if (shards or costs) and not (github or gitlab):
+        raise click.UsageError("--shards and --costs are for --github and --gitlab")
     artifacts = given(artifacts, "artifact")
     session = open_session(common)
-    made = session.plan(session.lock(), artifacts)
+    lock = session.lock()
+    made = session.plan(lock, artifacts)
+    if github or gitlab:
+        from py_portable import sharded
+
+        jobs = sharded.Jobs(
+            "gitlab" if gitlab else "github",
+            shards,
+            inside=common["engine"] == "native",
+            prefix=job_prefix or "py-portable",
+        )
+        told = sharded.write(session, lock, made, jobs, costs, whole=not artifacts)
+        click.echo(told, nl=not told.endswith("\n"))
+        return
     nodes = ordered(made.nodes, [*(n for n in made.artifacts.values() if n), *made.nodes])
     if common["as_json"]:
-        told = [
+        steps = [
             {
                 "name": n.name,
                 "needs": list(n.all_needs),
@@ -37,7 +70,7 @@ def plan(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
             }
             for n in nodes
         ]
-        click.echo(json.dumps({"steps": told, "left_out": [list(pair) for pair in made.left_out]}, indent=1))
+        click.echo(json.dumps({"steps": steps, "left_out": [list(pair) for pair in made.left_out]}, indent=1))
         return
     rows = [(n.name, "image" if isinstance(n, ImageNode) else "step", ", ".join(n.all_needs)) for n in nodes]
     click.echo(table(("step", "kind", "needs"), rows))

@@ -37,6 +37,13 @@ class GivenPath(click.Path):
         return super().convert(value, param, ctx)
 
 
+class GivenCount(click.IntRange):
+    """A number from `min`; an empty one is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "" else super().convert(value, param, ctx)
+
+
 config_option = click.option(
     "--config",
     "-c",

@@ -19,6 +19,13 @@ from py_portable.errors import ConfigError
 @click.option("--probes", help="Instead of the config's: names with commas, or 'none'.")
 @click.option("--controls/--no-controls", default=True, help="Start the controls too.  [default: controls]")
 @click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
+@click.option("--shard", envvar="PY_PORTABLE_SHARD", help="Only what the plan gives this shard.")
+@click.option(
+    "--plan",
+    type=GivenPath(),
+    envvar="PY_PORTABLE_PLAN",
+    help="The plan that the shard is of. [default: DIST/plan.json]",
+)
 @common
 def portability(
     images: tuple[str, ...],
@@ -26,6 +33,8 @@ def portability(
     probes: str | None,
     controls: bool,
     allow_unproven: bool,
+    shard: str | None,
+    plan: Path | None,
     common: dict[str, Any],
 ) -> None:
     """Start every artifact on every image, under every condition that the config names."""
@@ -34,7 +43,15 @@ def portability(
     wanted = proving.Wanted(
         given(artifacts, "artifact"), given(images, "image"), probe_names(probes), controls
     )
+    if shard and wanted != proving.Wanted():
+        raise click.UsageError(
+            "a shard is what the plan says: no --image, --artifact, --probes, --no-controls"
+        )
     session = open_session(common)
+    if shard:
+        from py_portable import sharded
+
+        wanted = proving.Wanted.of_shard(sharded.read(session, plan), shard)
     proved = proving.prove(
         session,
         wanted,
@@ -56,8 +73,12 @@ def portability(
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", "-o", type=GivenPath(), help="Where to. [default: stdout]")
-def merge(files: tuple[Path, ...], output: Path | None) -> None:
-    """Merge evidence of shards into one, and conclude from it."""
+@click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
+def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) -> None:
+    """Merge evidence of shards into one, and conclude from it.
+
+    The plan of shards (DIST/plan.json) is one of the FILES: what it names and nobody started is UNPROVEN.
+    """
     from py_portable import evidence
     from py_portable.conclude import conclude
 
@@ -67,7 +88,7 @@ def merge(files: tuple[Path, ...], output: Path | None) -> None:
             "is not a regular file", where=str(output), hint="name a file: --output merged.json"
         )
     merged = evidence.merge([evidence.read(path) for path in files], shards=True)
-    conclusions = conclude(merged)
+    conclusions = conclude(merged, allow_unproven=allow_unproven)
     told = {**merged, "conclusions": conclusions.told()}
     if output:
         evidence.write(output, told)

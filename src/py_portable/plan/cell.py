@@ -1,0 +1,42 @@
+"""A cell of the matrix before it is started, as plain data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell before it is started. `image_glibc` is None where the image's name does not tell it."""
+
+    artifact: str
+    format: str
+    image: str
+    condition: str
+    """`plain`, a probe, or `control:NAME`."""
+    argv: tuple[str, ...]
+    expect: str
+    optional: bool = False
+    image_glibc: str | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """What makes it the cell it is, as text that a record of it in evidence has, too."""
+        return json.dumps([self.artifact, self.image, self.condition, list(self.argv)])
+
+    @property
+    def control(self) -> str | None:
+        name = self.condition.removeprefix("control:")
+        return None if name == self.condition else name
+
+    def told(self) -> dict[str, Any]:
+        return {**asdict(self), "argv": list(self.argv)}
+
+
+def cell_key(row: Mapping[str, Any]) -> str:
+    """The key of a row of evidence's `cells`."""
+    return json.dumps([row["artifact"], row["image"], row["condition"], list(row["argv"])])

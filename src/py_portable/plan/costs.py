@@ -1,0 +1,45 @@
+"""What a cell costs, from earlier evidence where there is some. Pure.
+
+Costs are whole milliseconds in coarse steps: sums of them don't depend on their order, and a start that took a few
+milliseconds more than yesterday makes no other shards.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from py_portable.plan.cell import PlannedCell, cell_key
+
+STEP_MS = 250
+DEFAULT_MS = 1000
+"""Of a cell nobody knows anything about."""
+_MOST_SECONDS = 86_400.0
+
+
+def costs(cells: Iterable[PlannedCell], evidence: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """Key of a cell -> milliseconds, a multiple of STEP_MS and at least that.
+
+    A cell without a record costs what the median of its artifact's records does, else that of all records.
+    `evidence` may hold anything that `evidence.read` lets pass.
+    """
+    seen = {}
+    by_artifact: dict[str, list[float]] = {}
+    for row in (evidence or {}).get("cells", ()):
+        seconds = [row.get(name) for name in ("seconds", "overhead_seconds")]
+        if _is_time(seconds[0]):
+            took = sum(1000.0 * s for s in seconds if _is_time(s))
+            seen[cell_key(row)] = took
+            by_artifact.setdefault(row["artifact"], []).append(took)
+    typical = {name: statistics.median(sorted(times)) for name, times in by_artifact.items()}
+    usual = statistics.median(sorted(seen.values())) if seen else float(DEFAULT_MS)
+    return {c.key: _stepped(seen.get(c.key, typical.get(c.artifact, usual))) for c in cells}
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST_SECONDS
+
+
+def _stepped(ms: float) -> int:
+    return max(1, -(-int(ms) // STEP_MS)) * STEP_MS

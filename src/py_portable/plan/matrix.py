@@ -1,0 +1,54 @@
+"""Which cells a config and its plan come to: the one enumeration that runs and shards share. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from py_portable.config import Config
+from py_portable.config.glibc import known_glibc
+from py_portable.plan.assemble import Plan
+from py_portable.plan.cell import PlannedCell
+
+
+def matrix(
+    config: Config,
+    plan: Plan,
+    *,
+    images: Collection[str] = (),
+    probes: Collection[str] | None = None,
+    controls: bool = True,
+) -> tuple[PlannedCell, ...]:
+    """All cells in the order they are started in: of all images where none is named, with the config's probes
+    where they are None."""
+    conditions = ("plain", *(config.portability.probes if probes is None else probes))
+    own = [
+        PlannedCell(
+            name,
+            config.artifacts[name].format,
+            spec.name,
+            condition,
+            smoke.args,
+            spec.expect,
+            spec.optional,
+            known_glibc(spec.name),
+        )
+        for name in plan.artifacts
+        for spec in config.portability.images
+        if not images or spec.name in images
+        for condition in conditions
+        for smoke in config.artifacts[name].smoke
+    ]
+    pairs = [
+        PlannedCell(
+            control.artifact,
+            control.format,
+            image,
+            f"control:{control.name}",
+            config.artifacts[control.artifact].smoke[0].args,
+            expect,
+            image_glibc=known_glibc(image),
+        )
+        for control in (plan.controls if controls else ())
+        for image, expect in ((control.fails_on, f"fail:{control.reason}"), (control.passes_on, "pass"))
+    ]
+    return (*own, *pairs)

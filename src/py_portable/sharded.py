@@ -1,0 +1,74 @@
+"""`plan --github`, `plan --gitlab`: the shards of a run into dist/, and its jobs as text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from py_portable import evidence
+from py_portable.ci import github, gitlab
+from py_portable.lock.model import Lock
+from py_portable.plan import costs as costing
+from py_portable.plan import shards as sharding
+from py_portable.plan.assemble import Plan
+from py_portable.plan.matrix import matrix
+from py_portable.plan.sharding import FILE, Sharding, lock_sha256, parse
+from py_portable.portability import lost_controls
+from py_portable.session import Session
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What is asked for. `shards`: how many, None for as many as are worth it. `inside`: each job runs in the
+    image that it proves, so it has that one only."""
+
+    service: Literal["github", "gitlab"]
+    shards: int | None = None
+    inside: bool = False
+    prefix: str = "py-portable"
+
+
+def write(
+    session: Session, lock: Lock, plan: Plan, jobs: Jobs, costs: Path | None, *, whole: bool = True
+) -> str:
+    """Write DIST/plan.json; returns the text for the service.
+
+    `costs`: earlier evidence, DIST/evidence.json where it is None and that is there. `whole`: all artifacts are
+    meant, so that a control that cannot be started is a failure. Raises ConfigError.
+    """
+    earlier = costs or session.dist / "evidence.json"
+    told = evidence.read(earlier) if costs or earlier.exists() else None
+    cells = matrix(session.config, plan)
+    known = costing.costs(cells, told)
+    if jobs.service == "gitlab" and jobs.inside:
+        shards = sharding.by_image(cells, limit=gitlab.IMAGE_SHARDS)
+    else:
+        limit = gitlab.SHARDS if jobs.service == "gitlab" else github.SHARDS
+        shards = sharding.partition(cells, known, limit=limit, wanted=jobs.shards)
+    if jobs.service == "gitlab":
+        text = gitlab.pipeline(shards, prefix=jobs.prefix, inside=jobs.inside)
+    else:
+        text = github.matrix(shards, known)
+    made = Sharding(session.config.sha256, lock_sha256(lock), shards)
+    part = {
+        "schema": evidence.SCHEMA,
+        "command": "plan",
+        "when": evidence.now(),
+        **session.told(),
+        "failures": lost_controls(plan) if whole else [],
+        "plan": made.told(),
+    }
+    evidence.write(session.dist / FILE, part)
+    session.talk.say(f"cells: {len(cells)}, shards: {len(shards)}, the plan: {session.dist / FILE}")
+    return text
+
+
+def read(session: Session, path: Path | None) -> Sharding:
+    """The plan in `path`, DIST/plan.json where it is None. Raises ConfigError, also where it is of another config
+    or lock."""
+    path = path or session.dist / FILE
+    told = evidence.read(path).get("plan")
+    plan = parse(told, str(path))
+    plan.fits(session.config, session.lock())
+    return plan
