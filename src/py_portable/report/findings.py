@@ -94,7 +94,7 @@ def again(cell: Cell, evidence: Mapping[str, Any]) -> tuple[str, ...]:
     by_hand = text(cell.get("reproduce"))
     if len(by_hand) > MOST_COMMAND:
         by_hand = ""
-    config = text((evidence.get("config") or {}).get("file"))
+    config = text(of(evidence.get("config"), "file"))
     if not config:
         return (by_hand,) if by_hand else ()
     words = ["py-portable", "portability", *([] if config == "portable.yaml" else ["--config", config])]
@@ -110,6 +110,11 @@ def again(cell: Cell, evidence: Mapping[str, Any]) -> tuple[str, ...]:
 def text(value: Any) -> str:
     """A text out of evidence; empty where there is none."""
     return value if isinstance(value, str) else "" if value is None else json.dumps(value)
+
+
+def of(told: Any, name: str) -> Any:
+    """A value out of what should be an object; None where it is none."""
+    return told.get(name) if isinstance(told, Mapping) else None
 
 
 def why(cell: Cell) -> str:

@@ -21,6 +21,6 @@ _MEANING = {
 }
 
 
-def meaning(reason: str | None) -> str:
+def meaning(reason: str) -> str:
     """Empty where there is nothing to say."""
-    return _MEANING.get(reason or "", "")
+    return _MEANING.get(reason, "")

@@ -8,7 +8,7 @@ from typing import Any
 from py_portable import plain
 from py_portable.redact import hide
 from py_portable.report.blocks import Block, Fence, Foreign, Heading, Items, Paragraph, Table, Words
-from py_portable.report.findings import CONTROL, Findings, Group, again, folded, number, text, why
+from py_portable.report.findings import CONTROL, Findings, Group, again, folded, number, of, text, why
 from py_portable.report.reasons import meaning
 
 MOST_DETAILS = 20
@@ -73,7 +73,7 @@ def _detail(group: Group, evidence: Mapping[str, Any]) -> list[Block]:
     stream = "stderr"
     if not said:
         said, stream = plain.last(hide(text(cell.get("stdout_tail"))), TAIL_LINES, TAIL_WIDTH), "stdout"
-    own = meaning(cell.get("reason"))
+    own = meaning(text(cell.get("reason")))
     blocks: list[Block] = [
         Heading(3, _who(group)),
         Paragraph((f"{cell['verdict']}: ", Foreign(why(cell)), f". {own}" if own else "")),
@@ -162,7 +162,7 @@ def _unproven(found: Findings) -> list[Block]:
     items: list[Words] = []
     for group in found.unproven[:MOST_LINES]:
         artifacts = list(dict.fromkeys(cell["artifact"] for cell in group.cells))
-        own = meaning(group.first.get("reason"))
+        own = meaning(text(group.first.get("reason")))
         items.append(
             (
                 f"{len(group.cells)} of ",
@@ -188,7 +188,7 @@ def _benchmark(found: Findings) -> list[Block]:
             (Foreign(text(row.get("start"))),),
             (Foreign(text(row.get("against")) or "-"),),
             (_interval(row.get("ratio"), 2),),
-            (number(_of(row.get("wall_ms"), "median"), 1),),
+            (number(of(row.get("wall_ms"), "median"), 1),),
             ("too noisy: not to be believed" if row.get("noisy") else number(row.get("pairs"), 0),),
         )
         for row in rows
@@ -198,11 +198,13 @@ def _benchmark(found: Findings) -> list[Block]:
 
 
 def _about(found: Findings) -> list[Block]:
-    host, kit = found.evidence.get("host") or {}, found.evidence.get("kit") or {}
-    words: list[str | Foreign] = ["py-portable ", Foreign(text(kit.get("version")) or "-")]
+    words: list[str | Foreign] = [
+        "py-portable ",
+        Foreign(text(of(found.evidence.get("kit"), "version")) or "-"),
+    ]
     for name in ("engine", "os"):
-        if host.get(name):
-            words += [", ", Foreign(text(host[name]))]
+        if told := text(of(found.evidence.get("host"), name)):
+            words += [", ", Foreign(told)]
     return [Paragraph((*words, "."))]
 
 
@@ -215,12 +217,8 @@ def _bytes(count: Any) -> str:
 
 
 def _interval(told: Any, digits: int) -> str:
-    median, low, high = (number(_of(told, name), digits) for name in ("median", "low", "high"))
+    median, low, high = (number(of(told, name), digits) for name in ("median", "low", "high"))
     return f"{median} [{low}, {high}]"
-
-
-def _of(told: Any, name: str) -> Any:
-    return told.get(name) if isinstance(told, dict) else None
 
 
 def _listed(names: Iterable[str], most: int) -> Words:
