@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from py_portable import cli, plain
 from py_portable.conclude import conclude
-from py_portable.report import junit, markdown, text
+from py_portable.report import annotations, junit, markdown, text
 from py_portable.report.findings import Findings, find, folded
 from py_portable.report.reasons import meaning
 from py_portable.report.scorecard import MOST_DETAILS, scorecard
@@ -298,6 +298,35 @@ def test_no_text_becomes_markdown_or_html(told: str) -> None:
         assert shapes[0] == shapes[1]
 
 
+@settings(max_examples=150, deadline=None)
+@given(TEXTS)
+def test_an_annotation_is_one_command_and_no_more(told: str) -> None:
+    notes = annotations.notes(findings(hostile(told)))
+    lines = annotations.github(notes, lambda _artifact: (told, 3))
+    assert lines
+    for line in lines:
+        assert line.isprintable() and not re.search(r"##\w*\[", line)
+        properties, _, data = line.removeprefix("::").partition("::")
+        assert re.fullmatch(r"(error|warning) (file=[^,:]*,line=3,)?title=[^,:]*", properties), line
+        assert not re.search("%(?!25|0A)", data)
+    issues = json.loads(annotations.codequality(notes, lambda _artifact: (told, 3)))
+    assert len({issue["fingerprint"] for issue in issues}) == len({note.key for note in notes})
+    assert all(issue["description"].isprintable() for issue in issues)
+
+
+def test_annotations_stand_at_the_artifacts_line_and_are_as_many_as_are_shown() -> None:
+    where = {"binary": ("portable.yaml", 12), None: ("portable.yaml", 1)}
+    (line,) = annotations.github(annotations.notes(findings(evidence(cell(), FAILED))), where.__getitem__)
+    assert line == (
+        "::error file=portable.yaml,line=12,title=binary on debian%3A11 (no-home)::FAIL: libpq.so.5 not found%0A"
+        f"{meaning('library')}%0Aagain: py-portable portability --artifact binary --image debian:11 --probes no-home"
+    )
+    many = [FAILED | {"image": f"i:{n}", "detail": f"no {n}"} for n in range(30)]
+    lines = annotations.github(annotations.notes(findings(evidence(cell(), *many))), where.__getitem__)
+    assert len(lines) == annotations.MOST
+    assert lines[-1] == "::error title=py-portable::21 more are in the report"
+
+
 @given(st.text(max_size=80))
 @example("a`b|c\\@d")
 def test_inline_code_shows_a_text_letter_by_letter(told: str) -> None:
@@ -398,6 +427,24 @@ def test_report_is_status_1_where_something_does_not_hold(
     assert told["conclusions"]["verdict"] == "FAIL"
     assert told["files"]["junit"] == str(tmp_path / "dist" / "junit.xml")
     assert run(tmp_path, str(file), "--allow-unproven") == 0
+
+
+def test_annotations_of_a_project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "evidence.json").write_text(json.dumps(evidence(cell(), FAILED)))
+    assert run(tmp_path, "--github") == 1
+    assert "\n::error file=portable.yaml,line=1,title=binary on " in capsys.readouterr().out
+    config = {"version": 1, "app": {"requirement": "x==1"}, "python": "3.13", "artifacts": {}}
+    (tmp_path / "portable.yaml").write_text(
+        json.dumps(config)[:-2] + '\n"binary": {"format": "file", "path": "x"}}}\n'
+    )
+    assert run(tmp_path, "--github", "--gitlab", "-q") == 1
+    assert "\n::error file=portable.yaml,line=2,title=binary on " in capsys.readouterr().out
+    (issue,) = json.loads((tmp_path / "dist" / "codequality.json").read_text())
+    assert issue["location"] == {"path": "portable.yaml", "lines": {"begin": 2}}
 
 
 @pytest.mark.parametrize("said", [None, "{", '{"schema": 1, "cells": [{}]}'])
