@@ -26,10 +26,10 @@ def render(found: Findings) -> bytes:
     by_artifact: dict[str, list[Mapping[str, Any]]] = {}
     for cell in found.cells:
         by_artifact.setdefault(cell["artifact"], []).append(cell)
-    suites = [
-        _suite(artifact, [_case(cell, found, _commands(cells)) for cell in cells])
-        for artifact, cells in by_artifact.items()
-    ]
+    suites = []
+    for artifact, cells in by_artifact.items():
+        with_command = _commands(cells)
+        suites.append(_suite(artifact, [_case(cell, found, with_command) for cell in cells]))
     if found.problems or not suites:
         # Exit status 1 without a red case would be a riddle.
         suites.append(_suite(CONCLUSIONS, _problems(found.problems)))
