@@ -60,6 +60,27 @@ def portability(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def benchmark(session: nox.Session) -> None:
+    """Measure how long every artifact takes to start, against the bare interpreter."""
+    prepare()
+    run(BIN / "py-portable", "benchmark", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def report(session: nox.Session) -> None:
+    """The scorecard, report.md and junit.xml from the evidence in dist/."""
+    ensure_venv()
+    run(BIN / "py-portable", "report", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def tags(session: nox.Session) -> None:
+    """Check the platform tags of a folder of wheels: nox -s tags -- DIR TAG…"""
+    ensure_venv()
+    run(BIN / "py-portable", "tags", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
     """The whole test suite: unit tests, then real builds and real starts."""
     prepare(for_tests=True)

@@ -184,9 +184,32 @@ def refresh(session: Session, identities: Mapping[str, str | None] | None = None
             if json.dumps(identity(row)) in known or identity(row)[2].startswith("control:")
         ]
     merged["expected_cells"] = len(merged["expected"])
+    images = {spec.name for spec in config.portability.images}
+    merged["benchmark"] = [
+        row
+        for row in merged["benchmark"]
+        if row.get("image") in images and current.get(row.get("artifact", "")) == row.get("sha256", "")
+    ]
     names = {*config.artifacts, *(f"control {control}" for control in config.portability.controls)}
     merged["failures"] = [row for row in merged["failures"] if row["name"] in names]
     return merged
+
+
+_BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}
+
+
+def write_evidence(session: Session, merged: dict[str, Any]) -> Path:
+    """Write evidence.json: what was concluded holds as long as the artifacts and the cells are the same."""
+    path = session.dist / "evidence.json"
+    old = evidence.read(path) if path.exists() else {}
+    if old.get("conclusions") and all(_what(old, name) == _what(merged, name) for name in _BASIS):
+        merged = {**merged, "conclusions": old["conclusions"]}
+    evidence.write(path, merged)
+    return path
+
+
+def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.get(key) for key in _BASIS[name]) for row in told.get(name, ())]
 
 
 def _without_old_controls(part: evidence.Part, current: Mapping[str, str]) -> evidence.Part:

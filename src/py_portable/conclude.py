@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -166,3 +166,9 @@ def _problem(cell: Mapping[str, Any]) -> str:
 
 def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdecimal())
+
+
+def beyond_cells(conclusions: Conclusions, cells: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The problems that are not just the one of a single cell: a report that shows its cells need not repeat those."""
+    known = {_problem(cell) for cell in cells if not cell["condition"].startswith("control:")}
+    return tuple(problem for problem in conclusions.problems if problem not in known)

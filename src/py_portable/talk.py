@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from py_portable.elf.view import printable
+from py_portable import plain
 from py_portable.errors import PortableError
 from py_portable.redact import hide
 
@@ -38,5 +38,5 @@ class Talk:
     def say(self, line: str) -> None:
         if not self.quiet:
             # A step is named after what a config or a command line says, so a newline could be in it.
-            shown = hide(printable(line))
+            shown = hide(plain.line(line))
             print(f"[{time.monotonic() - self._started:6.1f}s] {shown}", file=sys.stderr, flush=True)

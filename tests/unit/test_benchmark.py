@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import statistics
 from itertools import pairwise
 from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.benchmark import runner
+from py_portable import cli
+from py_portable.benchmark import measure, runner
 from py_portable.benchmark.pairs import (
     CONFIDENCE,
     LEAST_PAIRS,
@@ -25,8 +28,10 @@ from py_portable.benchmark.pairs import (
     schedule,
     sentence,
 )
-from py_portable.benchmark.runner import Pairing, Place, Subject, Took, compare
+from py_portable.benchmark.runner import Compared, Pairing, Place, Subject, Took, compare
+from py_portable.cli import benchmark as cli_benchmark
 from py_portable.engines.native import Native
+from py_portable.errors import UnmetError
 
 positive = st.floats(min_value=1e-3, max_value=1e3)
 
@@ -155,3 +160,46 @@ def test_drift_of_the_machine_cancels_out(monkeypatch: pytest.MonkeyPatch) -> No
     assert not other.pairing.same and other.ratio.holds(2.0) and other.ratio.spread < 0.2
     row = other.told("debian:12")
     assert row["pairs"] == 30 and row["against"] == "bare" and set(row["ratio"]) == {"median", "low", "high"}
+
+
+def test_rows_fit_the_schema_and_say_how_noisy_their_reference_was() -> None:
+    bare, own = Subject("python3.13 -m app", ("p",), ()), Subject("folder", ("f",), (), "nuitka-standalone")
+    exact = Estimate(1.0, 0.99, 1.01)
+    same = Compared(Pairing(bare, bare), exact, exact, Estimate(1.2, 1.1, 1.3), (1.0,))
+    found = Compared(Pairing(own, bare), exact, exact, exact, (1.0,))
+    noises = {"python3.13 -m app": measure._noise(same)}
+    wanted = measure.Wanted(args=("--version",), seed=3)
+    (row,) = measure._rows([found], noises, {"folder": "sha256:1"}, "debian:12", wanted)
+    assert (row["noisy"], row["same"]["median"], row["args"]) == ("without 1", 1.2, ["--version"])
+    schema = json.loads((Path(runner.__file__).parents[1] / "schemas" / "evidence.schema.json").read_text())
+    jsonschema.validate({"schema": 1, "benchmark": [row]}, schema)
+
+
+@pytest.mark.parametrize(
+    ("words", "artifacts", "args"),
+    [
+        ([], (), ("--help",)),
+        (["a", "b"], ("a", "b"), ("--help",)),
+        (["a", "--", "--version", "--", "x"], ("a",), ("--version", "--", "x")),
+        (["--", "run"], (), ("run",)),
+    ],
+)
+def test_what_stands_after_two_dashes_is_the_apps(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], artifacts: tuple[str, ...], args: tuple[str, ...]
+) -> None:
+    seen: list[measure.Wanted] = []
+
+    def stop(_session: object, wanted: measure.Wanted) -> measure.Measured:
+        seen.append(wanted)
+        raise UnmetError("stopped")
+
+    monkeypatch.setattr(measure, "measure", stop)
+    monkeypatch.setattr(cli_benchmark, "open_session", lambda _common: None)
+    assert cli._run(["benchmark", *words]) == 1
+    assert (seen[0].artifacts, seen[0].args) == (artifacts, args)
+
+
+def test_too_few_pairs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli_benchmark.LEAST_PAIRS == LEAST_PAIRS
+    assert cli._run(["benchmark", "--pairs", str(LEAST_PAIRS - 1)]) == 2
+    assert "--pairs" in capsys.readouterr().err

@@ -88,3 +88,21 @@ def test_lint_does_not_ask_the_doctor(project: Path) -> None:
         0,
         ["scripts/nox --ensure", ".venv/bin/ruff check", ".venv/bin/mypy "],
     )
+
+
+def test_the_benchmark_asks_the_doctor_and_passes_its_words_on(project: Path) -> None:
+    code, calls = nox(project, "-s", "benchmark", "--", "folder", "--", "--version")
+    assert code == 0
+    assert calls[1:] == [
+        "0.venv/bin/py-portable doctor --fix -q",
+        ".venv/bin/py-portable benchmark folder -- --version",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("session", "words"), [("report", ["--dist", "a b"]), ("tags", ["dist/wheels", "manylinux_2_31_x86_64"])]
+)
+def test_what_starts_nothing_does_not_ask_the_doctor(project: Path, session: str, words: list[str]) -> None:
+    code, calls = nox(project, "-s", session, "--", *words)
+    assert code == 0
+    assert calls == ["scripts/nox --ensure", f".venv/bin/py-portable {session} {' '.join(words)}"]

@@ -27,6 +27,7 @@ REGISTRY_HOSTS = re.compile(
 RANK = {
     "errors": 0,
     "resources": 0,
+    "plain": 0,
     "redact": 1,
     "elf": 1,
     "children": 0,
@@ -47,11 +48,19 @@ RANK = {
     "run": 7,
     "evidence": 8,
     "conclude": 9,
-    "cli": 10,
+    "report": 10,
+    "cli": 11,
 }
 """The way of the data: a room imports only from rooms that come before it."""
 
-STRICT = {"redact": {"errors"}, "errors": set(), "elf": {"errors"}, "conclude": set()}
+STRICT = {
+    "redact": {"errors"},
+    "errors": set(),
+    "plain": set(),
+    "elf": {"errors"},
+    "conclude": set(),
+    "report": {"conclude", "plain", "redact"},
+}
 """Rooms that may take from these only (and from themselves)."""
 
 

@@ -10,7 +10,18 @@ import traceback
 import click
 
 from py_portable import __version__
-from py_portable.cli import build, config, machine, portability, prove, publish, streams, wheels
+from py_portable.cli import (
+    benchmark,
+    build,
+    config,
+    machine,
+    portability,
+    prove,
+    publish,
+    report,
+    streams,
+    wheels,
+)
 from py_portable.cli.show import clean, message
 from py_portable.command import end_all
 from py_portable.errors import ConfigError, MachineError, PortableError
@@ -30,7 +41,7 @@ def cli() -> None:
     """
 
 
-for room in (config, build, portability, prove, wheels, publish, machine):
+for room in (config, build, portability, prove, benchmark, report, wheels, publish, machine):
     for command in room.COMMANDS:
         cli.add_command(command)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,19 +85,12 @@ def plan(
 def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
     """Build the artifacts (all, or those that are named) into dist/."""
     from py_portable import build as building
-    from py_portable import evidence
 
     artifacts = given(artifacts, "artifact")
     session = open_session(common)
     built = building.build(session, artifacts)
     known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
-    merged = building.refresh(session, known)
-    path = session.dist / "evidence.json"
-    old = evidence.read(path) if path.exists() else {}
-    # What was concluded holds as long as the artifacts and the cells are the same.
-    if old.get("conclusions") and all(_what(old, name) == _what(merged, name) for name in _BASIS):
-        merged["conclusions"] = old["conclusions"]
-    evidence.write(path, merged)
+    building.write_evidence(session, building.refresh(session, known))
     if common["as_json"]:
         click.echo(json.dumps(list(built.rows), indent=1))
     else:
@@ -117,13 +109,6 @@ def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
     if built.failures:
         echo_failures(built.failures)
         raise click.exceptions.Exit(failure_status(built.failures))
-
-
-_BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}
-
-
-def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
-    return [tuple(row.get(key) for key in _BASIS[name]) for row in told.get(name, ())]
 
 
 def _cells(config: Config, plan: Plan) -> str:

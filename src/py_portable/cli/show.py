@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import click
 
+from py_portable import plain
 from py_portable.errors import Blocked, PortableError, StepError
 from py_portable.evidence import CellResult
 from py_portable.redact import hide
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
-
 
 def clean(text: str) -> str:
-    """One line with what is not printable escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """One line that neither a terminal nor a CI's log obeys."""
+    return plain.line(text)
 
 
 def lines(text: str) -> str:
-    """Several lines, as the log of a build: colours are left out, what else is not printable is escaped."""
-    return "\n".join(clean(line) for line in _COLOUR.sub("", text).expandtabs().split("\n"))
+    """Several lines, as the log of a build: colours are left out."""
+    return "\n".join(plain.lines(text))
 
 
 def message(problem: PortableError) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from py_portable import native
@@ -93,40 +93,34 @@ def test_a_start_by_hand_is_a_command_line(place: Place) -> None:
     assert starter(place, noter(place, "quiet"))[-2:] == ("/opt/noter", "quiet")
 
 
-def test_the_script_compares_every_artifact_with_the_interpreter(main_job: MainJob) -> None:
-    script = REPOSITORY / "scripts" / "measure-startup"
-    words = ["--image", "debian:12", "--pairs", str(LEAST_PAIRS)]
-    done = subprocess.run(
-        [sys.executable, script, *words, "--json"],
-        cwd=main_job.project.folder,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-    )
+def test_every_artifact_is_compared_with_the_interpreter_and_the_evidence_has_it(main_job: MainJob) -> None:
+    done = main_job.project.run("benchmark", "--image", "debian:12", "--pairs", str(LEAST_PAIRS), "--json")
     told = json.loads(done.stdout)
     # Eight pairs on a loaded machine may be too noisy; then the run has to say so.
-    assert done.returncode == int(told["noisy"]) and ("too noisy" in done.stderr) == told["noisy"], (
-        done.stderr
-    )
+    assert done.status == int(told["noisy"]) and ("too noisy" in done.stderr) == told["noisy"], done.stderr
     assert {row["artifact"] for row in told["benchmark"]} == {"wheels", "folder", "binary", "tree"}
     assert {(row["start"], row["against"], row["pairs"]) for row in told["benchmark"]} == {
         ("later", "python3.13 -m myapp.myapp", LEAST_PAIRS)
     }
     (same,) = told["same"]
     assert same["artifact"] == same["against"] == "python3.13 -m myapp.myapp"
+    kept = json.loads((main_job.project.folder / "dist" / "evidence.json").read_text())
+    key = itemgetter("artifact", "start")
+    assert sorted(kept["benchmark"], key=key) == sorted(told["benchmark"], key=key)
+    # What was concluded from the cells holds still.
+    assert kept["conclusions"]["verdict"] == "PASS"
+    jsonschema.validate(kept, json.loads((REPOSITORY / "schemas" / "evidence.schema.json").read_text()))
+    report = main_job.project.run("report")
+    assert report.status == 0 and "Start-up" in report.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--image", "debian:99"), "no image is named debian:99"),
-        (("--pairs", "3"), "--pairs 3: at least 8"),
         (("nothing",), "no artifact is named nothing"),
     ],
 )
 def test_wrong_words_are_explained(main_job: MainJob, words: tuple[str, ...], said: str) -> None:
-    script = REPOSITORY / "scripts" / "measure-startup"
-    done = subprocess.run(
-        [sys.executable, script, *words], cwd=main_job.project.folder, capture_output=True, text=True
-    )
-    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+    done = main_job.project.run("benchmark", *words)
+    assert done.status == 2 and said in done.stderr and "Traceback" not in done.stderr

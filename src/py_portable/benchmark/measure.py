@@ -1,0 +1,149 @@
+"""`benchmark`: the artifacts of a config against their interpreters, and the part of the evidence that tells of it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from py_portable import build as building
+from py_portable import command, evidence
+from py_portable.benchmark.pairs import Estimate, noise
+from py_portable.benchmark.project import Workshop, pairings
+from py_portable.benchmark.runner import Compared, Pairing, Place, compare, starter
+from py_portable.errors import ConfigError, MachineError
+from py_portable.native.stored import helpers
+from py_portable.session import Session
+from py_portable.store import digest
+
+EVERY = 10
+"""Pairs between two lines of talk."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`image` None: one from the middle of the config's list. `module` None: the one of the console script."""
+
+    artifacts: tuple[str, ...] = ()
+    image: str | None = None
+    args: tuple[str, ...] = ("--help",)
+    module: str | None = None
+    pairs: int = 30
+    seed: int = 0
+    hyperfine: bool = False
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A thing against itself; `reason` None: the machine was quiet enough."""
+
+    name: str
+    ratio: Estimate
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    image: str
+    found: tuple[Compared, ...]
+    """Without those of a thing against itself."""
+    same: tuple[Compared, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    """Of `found`, as the evidence has them."""
+    evidence: Path
+    hyperfine: str | None = None
+
+    @property
+    def noisy(self) -> tuple[Noise, ...]:
+        return tuple(one for one in map(_noise, self.same) if one.reason)
+
+
+def measure(session: Session, wanted: Wanted) -> Measured:
+    """Build what is missing, start all in pairs, write the evidence.
+
+    Raises ConfigError for an image that the config does not name, UnmetError where something does not start as it
+    should, and what a build raises.
+    """
+    if wanted.hyperfine and not shutil.which("hyperfine"):
+        raise MachineError("hyperfine is not installed", hint="install it, or run without --hyperfine")
+    image_name = wanted.image or _default_image(session)
+    built = building.build(session, wanted.artifacts, [f"image {image_name}"])
+    for problem in built.failures.values():
+        raise problem
+    image = built.report.images.get(f"image {image_name}")
+    if image is None:
+        known = ", ".join(spec.name for spec in session.config.portability.images)
+        raise ConfigError(f"no image is named {image_name}", where="--image", hint=f"there are: {known}")
+    place = Place(session.engine.chosen[0], image.root, helpers(session.store))
+    with session.store.scratch("benchmark") as room:
+        room.chmod(0o755)
+        todo = pairings(Workshop(session, place, image, room), built, wanted.args, wanted.module)
+        found = compare(place, todo, wanted.pairs, wanted.seed, _tell(session, wanted, todo))
+        absolute = _hyperfine(place, todo) if wanted.hyperfine else None
+    same = tuple(one for one in found if one.pairing.same)
+    others = tuple(one for one in found if not one.pairing.same)
+    digests = {name: digest(made.path) for name, made in built.made.items()}
+    rows = _rows(others, {one.name: one for one in map(_noise, same)}, digests, image_name, wanted)
+    part = {**session.told(), "host": session.host(), "artifacts": built.rows, "benchmark": rows}
+    scope = [*(f"artifact {name}" for name in built.plan.artifacts), f"image {image_name}"]
+    evidence.write_part(session.dist / building.EVIDENCE, "benchmark", scope, part)
+    known_images = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
+    path = building.write_evidence(session, building.refresh(session, known_images))
+    return Measured(image_name, others, same, tuple(rows), path, absolute)
+
+
+def _default_image(session: Session) -> str:
+    """One from the middle of the list, neither optional nor one where the app has to fail."""
+    firm = [s.name for s in session.config.portability.images if not s.optional and s.expect == "pass"]
+    if not firm:
+        raise ConfigError(
+            "no image is expected to pass", where="portability.images", hint="name one: --image"
+        )
+    return firm[len(firm) // 2]
+
+
+def _tell(session: Session, wanted: Wanted, todo: Sequence[Pairing]) -> Callable[[int], None]:
+    def tell(number: int) -> None:
+        if number % EVERY == 0:
+            session.talk.say(f"pair {number + 1} of {wanted.pairs}, {len(todo)} comparisons each")
+
+    return tell
+
+
+def _noise(one: Compared) -> Noise:
+    return Noise(one.pairing.subject.name, one.ratio, noise(one.ratio))
+
+
+def _rows(
+    others: Sequence[Compared],
+    noises: Mapping[str, Noise],
+    digests: Mapping[str, str],
+    image: str,
+    wanted: Wanted,
+) -> list[dict[str, Any]]:
+    rows = []
+    for one in others:
+        own = noises[one.pairing.reference.name]
+        rows.append(
+            {
+                **one.told(image),
+                "sha256": digests[one.pairing.subject.name],
+                "args": list(wanted.args),
+                "seed": wanted.seed,
+                "same": own.ratio.told(),
+                "noisy": own.reason,
+            }
+        )
+    return rows
+
+
+def _hyperfine(place: Place, todo: Sequence[Pairing]) -> str:
+    """Absolute times by hyperfine of the command lines that start the cells by hand."""
+    subjects = {pairing.subject.name: pairing.subject for pairing in todo if pairing.subject.start == "later"}
+    words = ["hyperfine", "--shell=none", "--warmup=2", "--style=basic"]
+    for name, subject in subjects.items():
+        words += ["--command-name", name, shlex.join(starter(place, subject))]
+    return command.check(words, what="hyperfine").stdout.text

@@ -1,0 +1,128 @@
+"""benchmark."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from py_portable.cli.options import common, given, open_session
+from py_portable.cli.show import clean, lines, table
+
+if TYPE_CHECKING:
+    from py_portable.benchmark.measure import Measured
+    from py_portable.benchmark.runner import Compared
+
+LEAST_PAIRS = 8
+
+
+class WithArgs(click.Command):
+    """What stands after `--` is the app's; the artifacts before it are as many as one likes."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            where = args.index("--")
+            ctx.obj = tuple(args[where + 1 :])
+            args = args[:where]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGS...]"]
+
+
+@click.command(cls=WithArgs)
+@click.argument("artifacts", nargs=-1)
+@click.option("--image", help="Where to start them.  [default: one from the middle of the config's]")
+@click.option("--pairs", type=click.IntRange(LEAST_PAIRS), default=30, show_default=True, help="How many.")
+@click.option("--module", help="What `python -m` starts.  [default: the module of the console script]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of the starts.")
+@click.option("--hyperfine", is_flag=True, help="Absolute times of whole cells by hyperfine, too.")
+@common
+@click.pass_context
+def benchmark(
+    ctx: click.Context,
+    artifacts: tuple[str, ...],
+    image: str | None,
+    pairs: int,
+    module: str | None,
+    seed: int,
+    hyperfine: bool,
+    common: dict[str, Any],
+) -> None:
+    """Measure how long the artifacts take to start, against `python -m` with the interpreter they were made with.
+
+    ARGS are what the app is started with; --help where none are given.
+    """
+    from py_portable.benchmark import measure
+
+    wanted = measure.Wanted(
+        given(artifacts, "artifact"),
+        image or None,
+        ctx.obj or ("--help",),
+        module or None,
+        pairs,
+        seed,
+        hyperfine,
+    )
+    # As data its talk would only be in the way.
+    session = open_session({**common, "quiet": common["quiet"] or common["as_json"]})
+    measured = measure.measure(session, wanted)
+    if common["as_json"]:
+        told = {
+            "noisy": bool(measured.noisy),
+            "same": [one.told(measured.image) for one in measured.same],
+            "benchmark": measured.rows,
+        }
+        click.echo(json.dumps(told, indent=1))
+    else:
+        _show(measured)
+    for one in measured.noisy:
+        click.echo(
+            clean(
+                f"the machine was too noisy: {one.name} against itself is "
+                f"{one.ratio.median:.3f} [{one.ratio.low:.3f}, {one.ratio.high:.3f}], {one.reason}."
+            ),
+            err=True,
+        )
+    if measured.noisy:
+        click.echo(
+            "Nothing of this run is to be believed; run it again with the machine to itself, or with more --pairs.",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)
+
+
+def _show(measured: Measured) -> None:
+    from py_portable.benchmark.pairs import sentence
+
+    if measured.hyperfine is not None:
+        click.echo(lines(measured.hyperfine))
+    for one in measured.found:
+        click.echo(clean(sentence(_label(one), one.pairing.reference.name, one.ratio)))
+    rows = [
+        (
+            "the same again" if one.pairing.same else one.pairing.subject.name,
+            one.pairing.subject.format or "-",
+            one.pairing.subject.start,
+            one.pairing.reference.name,
+            f"{one.wall.median:.1f}",
+            f"{one.cpu.median:.1f}",
+            f"{one.ratio.median:.3f} [{one.ratio.low:.3f}, {one.ratio.high:.3f}]",
+        )
+        for one in (*measured.same, *measured.found)
+    ]
+    head = ("artifact", "format", "start", "against", "wall ms", "cpu ms", "ratio median [low, high]")
+    click.echo("")
+    click.echo(clean(f"{len(measured.found[0].ratios)} pairs on {measured.image}"))
+    click.echo(table(head, rows))
+    click.echo("")
+    click.echo(clean(f"evidence: {measured.evidence}"))
+
+
+def _label(one: Compared) -> str:
+    subject = one.pairing.subject
+    return subject.name if subject.start == "later" else f"{subject.name} ({subject.start} start)"
+
+
+COMMANDS = (benchmark,)

@@ -1,0 +1,92 @@
+"""report."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from py_portable.cli.options import GivenPath, common
+from py_portable.cli.show import clean
+from py_portable.errors import ConfigError
+
+if TYPE_CHECKING:
+    from py_portable.report.annotations import Where
+
+
+@click.command()
+@click.argument("file", required=False, type=GivenPath())
+@click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
+@click.option("--github", is_flag=True, help="Annotations for GitHub on stdout, too.")
+@click.option("--gitlab", is_flag=True, help="Write DIST/codequality.json for GitLab, too.")
+@common
+def report(
+    file: Path | None, allow_unproven: bool, github: bool, gitlab: bool, common: dict[str, Any]
+) -> None:
+    """Write DIST/report.md and DIST/junit.xml from evidence, and print the scorecard.
+
+    FILE is the evidence, as `merge` writes it; DIST/evidence.json where none is given. Nothing is built or started.
+    The config is read only where annotations need its lines.
+    """
+    from py_portable import evidence
+    from py_portable.conclude import conclude
+    from py_portable.report import annotations, junit, markdown, text
+    from py_portable.report.findings import find
+    from py_portable.report.scorecard import scorecard
+
+    dist = (common["dist"] or common["config"].absolute().parent / "dist").absolute()
+    told = evidence.read(file or dist / "evidence.json")
+    conclusions = conclude(told, allow_unproven=allow_unproven)
+    found = find(told, conclusions)
+    blocks = scorecard(found)
+    files = {"markdown": dist / "report.md", "junit": dist / "junit.xml"}
+    dist.mkdir(parents=True, exist_ok=True)
+    _write(files["markdown"], markdown.render(blocks).encode())
+    _write(files["junit"], junit.render(found))
+    notes = annotations.notes(found)
+    if gitlab:
+        files["codequality"] = dist / "codequality.json"
+        _write(files["codequality"], annotations.codequality(notes, _lines(common["config"])).encode())
+    if common["as_json"]:
+        paths = {name: str(path) for name, path in files.items()}
+        click.echo(json.dumps({"conclusions": conclusions.told(), "files": paths}, indent=1))
+    else:
+        click.echo(text.render(blocks))
+        if github:
+            for line in annotations.github(notes, _lines(common["config"])):
+                click.echo(line)
+        if not common["quiet"]:
+            click.echo(clean(f"written: {', '.join(str(path) for path in files.values())}"), err=True)
+    if conclusions.problems:
+        raise click.exceptions.Exit(1)
+
+
+def _lines(path: Path) -> Where:
+    """Where the config speaks of an artifact; its first line where there is no config here, or a broken one."""
+    from py_portable import config
+
+    # Both providers want a path below the repository's root, which is where their jobs begin.
+    file = os.path.relpath(path)
+    try:
+        marks = config.load(path).marks
+    except ConfigError:
+        return lambda _artifact: (file, 1)
+
+    def where(artifact: str | None) -> tuple[str, int]:
+        mark = marks.find(("artifacts", artifact) if artifact is not None else ("artifacts",))
+        return file, mark.key_line if mark else 1
+
+    return where
+
+
+def _write(path: Path, data: bytes) -> None:
+    """In the place of what is there, whole or not at all."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+COMMANDS = (report,)

@@ -1,0 +1,106 @@
+"""What does not hold, at the line of the config that asks for it: GitHub's log commands, GitLab's code quality report.
+
+Sources: GitHub's "Workflow commands" and how the runner's toolkit escapes them; GitLab's "Code Quality report format".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from py_portable.report.blocks import Foreign
+from py_portable.report.findings import Findings, Group, again, text, why
+from py_portable.report.reasons import meaning
+
+MOST = 10
+"""Annotations of one level that GitHub shows of a step."""
+MOST_ISSUES = 1000
+MOST_PLACES = 8
+Where = Callable[[str | None], tuple[str, int]]
+"""File and line of an artifact; of None: of the config as a whole."""
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Note:
+    """`key` tells notes apart and is the same in the next run."""
+
+    level: Level
+    artifact: str | None
+    title: str
+    message: str
+    key: str
+
+
+def notes(found: Findings) -> list[Note]:
+    """Errors for what does not hold, then warnings for what is unproven."""
+    lost = [row["name"] for row in found.evidence.get("failures", ())]
+    problems = [
+        Note("error", next((n for n in lost if told.startswith(f"{n}: ")), None), "does not hold", told, told)
+        for told in found.problems
+    ]
+    return [
+        *(_note("error", group, found) for group in found.failures),
+        *problems,
+        *(_note("warning", group, found) for group in found.unproven),
+    ]
+
+
+def _note(level: Level, group: Group, found: Findings) -> Note:
+    cell = group.first
+    places = ", ".join(group.places[:MOST_PLACES])
+    if len(group.places) > MOST_PLACES:
+        places += f" and {len(group.places) - MOST_PLACES} more"
+    told = [f"{cell['verdict']}: {why(cell)}", meaning(text(cell.get("reason")))]
+    told += [f"again: {command}" for command in again(cell, found.evidence)[:1] if level == "error"]
+    key = json.dumps([level, cell["artifact"], cell["verdict"], cell.get("reason"), cell.get("detail")])
+    message = "\n".join(Foreign(one).shown for one in told if one)
+    return Note(level, cell["artifact"], f"{cell['artifact']} on {places}", message, key)
+
+
+def github(told: Sequence[Note], where: Where) -> list[str]:
+    """Log commands, as many as are shown; the last of a level says how many are not."""
+    lines = []
+    for level in ("error", "warning"):
+        own = [note for note in told if note.level == level]
+        most = MOST if len(own) <= MOST else MOST - 1
+        for note in own[:most]:
+            file, line = where(note.artifact)
+            place = f"file={_property(file)},line={line},title={_property(note.title)}"
+            lines.append(f"::{level} {place}::{_data(note.message)}")
+        if len(own) > most:
+            lines.append(f"::{level} title=py-portable::{len(own) - most} more are in the report")
+    return lines
+
+
+def codequality(told: Sequence[Note], where: Where) -> str:
+    """JSON for `artifacts: reports: codequality`."""
+    issues = []
+    for note in told[:MOST_ISSUES]:
+        file, line = where(note.artifact)
+        issues.append(
+            {
+                "description": f"{Foreign(note.title).shown}: {_joined(note.message)}",
+                "check_name": "py-portable",
+                "fingerprint": hashlib.sha256(note.key.encode("utf-8", "backslashreplace")).hexdigest(),
+                "severity": "critical" if note.level == "error" else "minor",
+                "location": {"path": Foreign(file).shown, "lines": {"begin": line}},
+            }
+        )
+    return json.dumps(issues, indent=1) + "\n"
+
+
+def _joined(message: str) -> str:
+    return " ".join(Foreign(line).shown for line in message.split("\n"))
+
+
+def _data(message: str) -> str:
+    """The text of a log command: only our own line breaks are line breaks."""
+    return "%0A".join(Foreign(line).shown.replace("%", "%25") for line in message.split("\n"))
+
+
+def _property(told: str) -> str:
+    return Foreign(told).shown.replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
