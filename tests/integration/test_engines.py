@@ -25,7 +25,7 @@ import pytest
 
 import py_portable
 from py_portable import native
-from py_portable.engines import ids
+from tests.integration.users import second_user
 
 pytestmark = pytest.mark.integration
 
@@ -138,18 +138,8 @@ class Caller:
 
 @pytest.fixture(scope="session")
 def ordinary(house: House, docker: dict[str, str]) -> Iterator[Caller]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become another user")
-    texts = [Path(name).read_text() for name in ("/etc/subuid", "/etc/subgid") if Path(name).exists()]
-    first = ids.free_range(*texts)
-    span = f"{first}-{first + ids.FULL_RANGE - 1}"
-    subprocess.run(["useradd", "--no-create-home", "--shell", "/bin/sh", USER], check=True)
-    try:
-        if not ids.subid_ranges(Path("/etc/subuid").read_text(), USER, -1):
-            subprocess.run(["usermod", "--add-subuids", span, "--add-subgids", span, USER], check=True)
+    with second_user(USER, home=False):
         yield replace(as_user(house), containers=docker)
-    finally:
-        subprocess.run(["userdel", "--force", USER], check=True)
 
 
 def as_user(house: House) -> Caller:

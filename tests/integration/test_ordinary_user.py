@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.engines import ids
 from tests.integration.conftest import REPOSITORY
+from tests.integration.users import second_user
 
 pytestmark = pytest.mark.integration
 
@@ -23,18 +23,8 @@ USER = "py-portable-t2"
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root to become another user")
-    texts = [Path(name).read_text() for name in ("/etc/subuid", "/etc/subgid") if Path(name).exists()]
-    subprocess.run(["useradd", "--create-home", "--shell", "/bin/sh", USER], check=True)
-    try:
-        if not ids.subid_ranges(Path("/etc/subuid").read_text(), USER, -1):
-            first = ids.free_range(*texts)
-            span = f"{first}-{first + ids.FULL_RANGE - 1}"
-            subprocess.run(["usermod", "--add-subuids", span, "--add-subgids", span, USER], check=True)
-        yield Path(pwd.getpwnam(USER).pw_dir)
-    finally:
-        subprocess.run(["userdel", "--force", "--remove", USER], check=True, capture_output=True)
+    with second_user(USER, home=True) as user:
+        yield Path(user.pw_dir)
 
 
 def as_user(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
