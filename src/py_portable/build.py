@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import evidence
+from py_portable import carrying, evidence, records
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
 from py_portable.elf.floor import measure
 from py_portable.errors import ConfigError, PortableError
-from py_portable.formats import FORMATS, Made
+from py_portable.formats import Made
 from py_portable.lock.model import Lock
 from py_portable.plan.assemble import Plan
+from py_portable.plan.sharding import lock_sha256
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.redact import hide
 from py_portable.run.runner import Report
@@ -41,34 +42,53 @@ class Built:
     made: Mapping[str, Made]
     rows: tuple[Mapping[str, Any], ...]
     failures: Mapping[str, PortableError]
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """Artifacts that have a row and cannot be started here, and why: what was made elsewhere may have come alone."""
 
 
-def build(session: Session, artifacts: Collection[str] = (), extra_nodes: Collection[str] = ()) -> Built:
+def build(
+    session: Session,
+    artifacts: Collection[str] = (),
+    extra_nodes: Collection[str] = (),
+    *,
+    carry: bool = False,
+) -> Built:
     """Make the named artifacts (all, where none is named), put them into dist/, write an evidence part.
 
-    `extra_nodes`: prefixes of further nodes of the plan to run in the same go.
+    `extra_nodes`: prefixes of further nodes of the plan to run in the same go. `carry`: put into dist/, too, what
+    cells need besides the artifacts, for `portability --as-made` on another machine.
     """
     lock = session.lock()
     plan = session.plan(lock, artifacts)
+    if carry:
+        # A part of the artifacts has the controls that they have in the whole, for no other is in the plan of shards.
+        whole = session.plan(lock) if artifacts else plan
+        controls = tuple(control for control in whole.controls if control.artifact in plan.artifacts)
+        plan = replace(plan, nodes={**whole.nodes, **plan.nodes}, controls=controls)
     wanted = [node for node in plan.artifacts.values() if node]
+    wanted += [control.node for control in plan.controls if carry]
     wanted += [name for name in plan.nodes if any(name.startswith(prefix) for prefix in extra_nodes)]
     report = session.run(plan, wanted, lock)
     made: dict[str, Made] = {}
     rows = []
     failures = dict(report.failures)
+    sha256 = lock_sha256(lock)
     for name, node in plan.artifacts.items():
+        records.forget(session.dist, name)
         if node in report.failures:
             continue
         artifact = session.config.artifacts[name]
         try:
             one = publish(session, artifact, node, report, plan)
             row = _row(artifact, one, report, node)
-            FORMATS[one.format].start(one)
+            carrying.record(session, sha256, one, row, report, carry=carry)
         except PortableError as problem:
             failures[node or f"artifact {name}"] = problem
             continue
         made[name] = one
         rows.append(row)
+    if carry:
+        carrying.carry_rest(session, sha256, plan.controls, report)
     part = {
         **session.told(),
         "baselines": _baselines(session, report),
@@ -154,12 +174,18 @@ def _claim(session: Session, name: str, place: Path) -> None:
     mark.touch()
 
 
-def refresh(session: Session, identities: Mapping[str, str | None] | None = None) -> dict[str, Any]:
-    """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/."""
+def refresh(
+    session: Session,
+    identities: Mapping[str, str | None] | None = None,
+    places: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/.
+
+    `places`: where artifacts lie that were made on another machine, whose paths the parts tell."""
     parts = evidence.read_parts(session.dist / EVIDENCE)
     # The newest word on where an artifact lies: an older payload of another name may still be there.
     newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
-    paths = {row["name"]: session.config.base / row["path"] for row in newest}
+    paths = {row["name"]: session.config.base / row["path"] for row in newest} | dict(places or {})
     current = {
         name: digest(path)
         for name, path in paths.items()

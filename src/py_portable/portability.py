@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from py_portable import as_made, evidence
 from py_portable import build as building
-from py_portable import evidence
 from py_portable.conclude import BAD, Conclusions, conclude
 from py_portable.config.glibc import canonical_image
 from py_portable.errors import ConfigError, PortableError
@@ -42,6 +42,8 @@ class Wanted:
     """These cells and no others; the rest names what they take."""
     plan: str | None = None
     """The digest of the plan that the shard is of."""
+    as_made: bool = False
+    """Whether artifacts are taken from dist/ as another machine made them, and none is built."""
 
     @classmethod
     def of_shard(cls, sharding: Sharding, name: str) -> Wanted:
@@ -67,10 +69,7 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     Raises ConfigError for an image that the config does not name.
     """
     wanted = _known_images(session, wanted)
-    prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
-    if _with_controls(wanted):
-        prefixes.append("control ")
-    built = building.build(session, wanted.artifacts, prefixes)
+    built = _built(session, wanted)
     session.talk.cures({node: p for node, p in built.failures.items() if node.startswith("image ")})
     cells = _cells(session, wanted, built)
     results = proving.run(cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)))
@@ -89,12 +88,22 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
         name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(node)
         for name, node in built.plan.images.items()
     }
-    merged = building.refresh(session, identities)
+    places = as_made.places(session) if wanted.as_made else None
+    merged = building.refresh(session, identities, places)
     path = session.dist / "evidence.json"
     evidence.write(path, {**merged, "conclusions": conclude(merged, allow_unproven=allow_unproven).told()})
     own = {n: p for n, p in built.failures.items() if not n.startswith(("image ", "control "))}
     # The exit status speaks of this run; evidence.json of all that is known.
     return Proved(tuple(results), own, conclude(part, allow_unproven=allow_unproven), path)
+
+
+def _built(session: Session, wanted: Wanted) -> building.Built:
+    if wanted.as_made:
+        return as_made.take(session, wanted.artifacts, wanted.images, controls=_with_controls(wanted))
+    prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
+    if _with_controls(wanted):
+        prefixes.append("control ")
+    return building.build(session, wanted.artifacts, prefixes)
 
 
 def _with_controls(wanted: Wanted) -> bool:
@@ -171,23 +180,28 @@ def bench_of(session: Session) -> Bench:
 
 
 def _cells(session: Session, wanted: Wanted, built: building.Built) -> list[Cell]:
-    planned = matrix(
-        session.config,
-        built.plan,
-        images=wanted.images,
-        probes=wanted.probes,
-        controls=_with_controls(wanted),
+    planned = (
+        wanted.shard.cells
+        if wanted.shard
+        else matrix(
+            session.config,
+            built.plan,
+            images=wanted.images,
+            probes=wanted.probes,
+            controls=_with_controls(wanted),
+        )
     )
-    if wanted.shard:
-        only = {cell.key for cell in wanted.shard.cells}
-        planned = tuple(cell for cell in planned if cell.key in only)
     subjects = {name: _subject(built, made) for name, made in built.made.items()}
+    subjects |= {name: _not_here(built, name) for name in built.lacking}
     controls = {(c.name, c.artifact): _control(built, c) for c in built.plan.controls}
     found = []
     for cell in planned:
         control = cell.control
         # Cells of an artifact that was not built are told by its failure.
-        subject = subjects.get(cell.artifact) if control is None else controls[control, cell.artifact]
+        if control is None:
+            subject = subjects.get(cell.artifact)
+        else:
+            subject = controls.get((control, cell.artifact), _NO_CONTROL)
         if subject:
             found.append(_cell(session, built, cell, subject))
     return found
@@ -201,6 +215,15 @@ class _Subject:
     start: Start
     floor: str | None = None
     why_not: str | None = None
+
+
+_NO_CONTROL = _Subject("none", Start("/not-built", ()), why_not=f"the control {as_made.NOT_CARRIED}")
+
+
+def _not_here(built: building.Built, name: str) -> _Subject:
+    (row,) = (row for row in built.rows if row["name"] == name)
+    start = Start("/not-here", ())
+    return _Subject(row["sha256"], start, row["measured_floor"], built.lacking[name])
 
 
 def _subject(built: building.Built, made: Made) -> _Subject:
@@ -234,6 +257,7 @@ def _cell(session: Session, built: building.Built, planned: PlannedCell, subject
         planned.expect,
         optional=planned.optional,
         unavailable=subject.why_not or why,
+        lacks="artifact" if subject.why_not else "image",
         control=planned.control,
         measured_floor=subject.floor,
     )

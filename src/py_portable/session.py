@@ -146,6 +146,11 @@ class Session:
         fresh.replace(path)
 
     def plan(self, lock: Lock, artifacts: Collection[str] = ()) -> Plan:
+        self.check_artifacts(artifacts)
+        return assemble(self.config, lock, artifacts=artifacts)
+
+    def check_artifacts(self, artifacts: Iterable[str]) -> None:
+        """Raises ConfigError for one that the config does not name."""
         unknown = [name for name in artifacts if name not in self.config.artifacts]
         if unknown:
             raise ConfigError(
@@ -153,7 +158,6 @@ class Session:
                 where=self.config.where(("artifacts",)),
                 hint=f"there are: {', '.join(self.config.artifacts)}",
             )
-        return assemble(self.config, lock, artifacts=artifacts)
 
     def environment(self) -> Environment:
         names = self.config.build.pass_env
@@ -191,7 +195,8 @@ class Session:
                         hint="run without --locked to take the new one",
                     )
                 self.talk.say(f"{name}: {why}; new identity {identity[:19]}…")
-        self.write_lock(_with_images(lock, plan, seen))
+        if seen:
+            self.write_lock(_with_images(lock, plan, seen))
         return report
 
     def host(self) -> Mapping[str, Any]:

@@ -64,11 +64,11 @@ def write(
     return text
 
 
-def read(session: Session, path: Path | None) -> Sharding:
+def read(session: Session, path: Path | None, lock: str | None = None) -> Sharding:
     """The plan in `path`, DIST/plan.json where it is None. Raises ConfigError, also where it is of another config
-    or lock."""
+    or lock: `lock` is the digest of the one that counts, where it is not the session's own."""
     path = path or session.dist / FILE
     told = evidence.read(path).get("plan")
     plan = parse(told, str(path))
-    plan.fits(session.config, session.lock())
+    plan.fits(session.config, lock or lock_sha256(session.lock()))
     return plan

@@ -81,14 +81,17 @@ def plan(
 
 @click.command()
 @click.argument("artifacts", nargs=-1)
+@click.option(
+    "--carry", is_flag=True, help="Put into DIST, too, what cells need on a machine that builds nothing."
+)
 @common
-def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
+def build(artifacts: tuple[str, ...], carry: bool, common: dict[str, Any]) -> None:
     """Build the artifacts (all, or those that are named) into dist/."""
     from py_portable import build as building
 
     artifacts = given(artifacts, "artifact")
     session = open_session(common)
-    built = building.build(session, artifacts)
+    built = building.build(session, artifacts, carry=carry)
     known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
     building.write_evidence(session, building.refresh(session, known))
     if common["as_json"]:
@@ -106,9 +109,13 @@ def build(artifacts: tuple[str, ...], common: dict[str, Any]) -> None:
             for r in built.rows
         ]
         click.echo(table(("artifact", "format", "path", "size", "measured floor", "built"), rows))
-    if built.failures:
-        echo_failures(built.failures)
-        raise click.exceptions.Exit(failure_status(built.failures))
+    failures = {name: problem for name, problem in built.failures.items() if not name.startswith("control ")}
+    # Its cells are UNPROVEN, and say so themselves.
+    for name in built.failures.keys() - failures.keys():
+        session.talk.say(f"{name}: {built.failures[name].what}")
+    if failures:
+        echo_failures(failures)
+        raise click.exceptions.Exit(failure_status(failures))
 
 
 def _cells(config: Config, plan: Plan) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from py_portable.errors import ConfigError
     envvar="PY_PORTABLE_PLAN",
     help="The plan that the shard is of. [default: DIST/plan.json]",
 )
+@click.option(
+    "--as-made", is_flag=True, help="Build nothing: take DIST as `build` left it on another machine."
+)
 @common
 def portability(
     images: tuple[str, ...],
@@ -35,9 +39,11 @@ def portability(
     allow_unproven: bool,
     shard: str | None,
     plan: Path | None,
+    as_made: bool,
     common: dict[str, Any],
 ) -> None:
     """Start every artifact on every image, under every condition that the config names."""
+    from py_portable import as_made as making
     from py_portable import portability as proving
 
     wanted = proving.Wanted(
@@ -51,10 +57,11 @@ def portability(
     if shard:
         from py_portable import sharded
 
-        wanted = proving.Wanted.of_shard(sharded.read(session, plan), shard)
+        lock = making.lock_sha256(session) if as_made else None
+        wanted = proving.Wanted.of_shard(sharded.read(session, plan, lock), shard)
     proved = proving.prove(
         session,
-        wanted,
+        replace(wanted, as_made=as_made),
         (lambda cell: None) if common["as_json"] else echo_cell,
         allow_unproven=allow_unproven,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import platform
 import shutil
 import sys
 from pathlib import Path
@@ -33,6 +34,11 @@ def sources_digest() -> str:
         body = source(name).read_bytes()
         total.update(f"\0{name}\0{len(body)}\0".encode() + body)
     return f"sha256:{total.hexdigest()}"
+
+
+def key() -> str:
+    """What the compiled helpers of this machine are kept under: other sources have another one."""
+    return f"native-{platform.machine()}-{sources_digest().removeprefix('sha256:')}"
 
 
 def compiler() -> tuple[str, ...]:

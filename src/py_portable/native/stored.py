@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,5 +16,4 @@ def helpers(store: Store) -> Path:
         native.compile(work / "out")
         return {}
 
-    digest = native.sources_digest().removeprefix("sha256:")
-    return store.make(f"native-{platform.machine()}-{digest}", build).path
+    return store.make(native.key(), build).path

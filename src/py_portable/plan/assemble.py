@@ -77,16 +77,9 @@ def assemble(config: Config, lock: Lock, *, artifacts: Collection[str] = ()) -> 
         made[name] = steps[-1].name if steps else None
     if any(artifact.format == "wheel" for artifact in wanted.values()):
         nodes |= {step.name: step for step in _publish(config, lock, nodes)}
-    images = {}
-    for spec in config.portability.images:
-        node = ImageNode(
-            f"image {spec.name}",
-            spec.name,
-            locked=lock.images.get(f"image {spec.name}"),
-            origin=lock.origins.get(spec.name),
-        )
-        nodes[node.name] = node
-        images[spec.name] = node.name
+    starts_on = image_nodes(config, lock)
+    nodes |= {node.name: node for node in starts_on.values()}
+    images = {name: node.name for name, node in starts_on.items()}
     left_out = [(n, "not asked for") for n in config.artifacts if n not in wanted]
     controls = []
     for name in config.portability.controls:
@@ -96,6 +89,19 @@ def assemble(config: Config, lock: Lock, *, artifacts: Collection[str] = ()) -> 
         else:
             left_out.append((f"control {name}", why))
     return Plan(nodes, made, images, tuple(controls), tuple(left_out))
+
+
+def image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
+    """What cells start on, by the names of portability.images."""
+    return {
+        spec.name: ImageNode(
+            f"image {spec.name}",
+            spec.name,
+            locked=lock.images.get(f"image {spec.name}"),
+            origin=lock.origins.get(spec.name),
+        )
+        for spec in config.portability.images
+    }
 
 
 def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House:

@@ -45,6 +45,8 @@ class Cell:
     expect: str
     optional: bool = False
     unavailable: str | None = None
+    lacks: str = "image"
+    """The reason, one word, where something is unavailable."""
     control: str | None = None
     measured_floor: str | None = None
     """The newest glibc that any ELF file of the artifact asks for."""
@@ -213,7 +215,7 @@ def _known(cell: Cell, bench: Bench, observations: Mapping[_Place, Observation])
     result = _blank(cell, bench)
     if cell.image is None:
         why = (cell.unavailable or "it was not made").removeprefix(f"{cell.image_name}: ")
-        return replace(result, reason="image", detail=why)
+        return replace(result, reason=cell.lacks, detail=why)
     observation = observations[cell.image_name, cell.condition]
     if not observation.ok:
         return replace(
