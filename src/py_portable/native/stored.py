@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,12 +11,25 @@ from py_portable import native
 from py_portable.store import Store
 
 
+def brought(prefix: Path) -> Path:
+    """Where a Python whose prefix this is has them compiled beforehand, if it has: a bundle of the kit that is brought
+    into an image, where there is no compiler. Its name holds the digest of the sources, so it is never another kit's.
+    """
+    return prefix / "share" / "py-portable" / _key()
+
+
 def helpers(store: Store) -> Path:
     """The folder with the compiled cell-run and canary. Raises MachineError where no compiler is to be had."""
+    ready = brought(Path(sys.prefix))
+    if all((ready / name).is_file() for name in native.NAMES):
+        return ready
 
     def build(work: Path) -> Mapping[str, object]:
         native.compile(work / "out")
         return {}
 
-    digest = native.sources_digest().removeprefix("sha256:")
-    return store.make(f"native-{platform.machine()}-{digest}", build).path
+    return store.make(_key(), build).path
+
+
+def _key() -> str:
+    return f"native-{platform.machine()}-{native.sources_digest().removeprefix('sha256:')}"
