@@ -1,6 +1,6 @@
 """Shards as a child pipeline of GitLab CI.
 
-The pipeline is whole in itself: `PREFIX plan` carries the plan on, a job a shard proves, `PREFIX report` merges and
+The pipeline is whole in itself: `PREFIX carry` carries the plan on, a job a shard proves, `PREFIX report` merges and
 holds the reports. Every command in it is fixed text that reads variables; what a config or a caller names stands at
 most under `image:name`.
 """
@@ -68,7 +68,7 @@ def pipeline(
             "script": [jobs.INSIDE if inside else jobs.SHARD],
             "artifacts": jobs.SHARD_ARTIFACTS,
         },
-        f"{prefix} plan": {
+        f"{prefix} carry": {
             "stage": "plan",
             **in_kit,
             "needs": [_parent(prefix, "plan"), _parent(prefix, "build")],
