@@ -21,12 +21,14 @@ from py_portable.session import Session
 @dataclass(frozen=True)
 class Jobs:
     """What is asked for. `shards`: how many, None for as many as are worth it. `inside`: each job runs in the
-    image that it proves, so it has that one only."""
+    image that it proves, so it has that one only. `job_image`: what the jobs run in that prove nothing, and all where
+    none is `inside`."""
 
     service: Literal["github", "gitlab"]
     shards: int | None = None
     inside: bool = False
     prefix: str = "py-portable"
+    job_image: str | None = None
 
 
 def write(
@@ -47,7 +49,7 @@ def write(
         limit = gitlab.SHARDS if jobs.service == "gitlab" else github.SHARDS
         shards = sharding.partition(cells, known, limit=limit, wanted=jobs.shards)
     if jobs.service == "gitlab":
-        text = gitlab.pipeline(shards, prefix=jobs.prefix, inside=jobs.inside)
+        text = gitlab.pipeline(shards, prefix=jobs.prefix, inside=jobs.inside, job_image=jobs.job_image)
     else:
         text = github.matrix(shards, known)
     made = Sharding(session.config.sha256, lock_sha256(lock), shards)

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from py_portable.ci import github, gitlab
+from py_portable.ci import github, gitlab, gitlab_jobs
 from py_portable.errors import ConfigError
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.costs import DEFAULT_MS, STEP_MS, costs
@@ -259,12 +259,8 @@ def test_all_of_a_pipeline_is_quoted_and_its_commands_are_fixed_text(inside: boo
         assert SCALAR.match(line), line
     told = yaml.safe_load(text)
     scripts = {line for job in told.values() if isinstance(job, dict) for line in job.get("script", ())}
-    assert scripts == {
-        '"${PY_PORTABLE_COMMAND:-py-portable}" portability',
-        "test -s dist/plan.json",
-        '"${PY_PORTABLE_COMMAND:-py-portable}" merge --output dist/merged.json dist/plan.json '
-        "dist/evidence/parts/*.json",
-    }
+    shard = gitlab_jobs.INSIDE if inside else gitlab_jobs.SHARD
+    assert scripts == {shard, "test -s dist/plan.json", gitlab_jobs.REPORT}
     jobs = {name: job for name, job in told.items() if isinstance(job, dict) and "extends" in job}
     assert len(jobs) == 2
     for name, job in jobs.items():
@@ -274,6 +270,16 @@ def test_all_of_a_pipeline_is_quoted_and_its_commands_are_fixed_text(inside: boo
     assert sorted(images) == (["debian:11", "registry.example:5000/team/x_y@sha256:0"] if inside else [])
     assert "image" not in told
     assert "variables" not in told
+
+
+def test_jobs_that_prove_nothing_run_in_the_image_that_is_named() -> None:
+    shards = by_image(cells_of(1, ["debian:11"]), limit=9)
+    for inside, names in ((False, [".p shard", "p carry", "p report"]), (True, ["p carry", "p report"])):
+        told = yaml.safe_load(gitlab.pipeline(shards, prefix="p", inside=inside, job_image="python:3.13"))
+        jobs = [n for n, j in told.items() if isinstance(j, dict) and j.get("image") == {"name": "python:3.13"}]
+        assert jobs == names
+    with pytest.raises(ConfigError, match="--job-image"):
+        gitlab.pipeline(shards, job_image="a b")
 
 
 def test_what_no_runner_can_start_a_job_in_is_refused() -> None:

@@ -1,7 +1,8 @@
 """Shards as a child pipeline of GitLab CI.
 
-The pipeline is whole in itself: `PREFIX plan` carries the plan on, a job a shard proves, `PREFIX report` merges. Every
-command in it is fixed text that reads variables; what a config names stands at most under `image:name`.
+The pipeline is whole in itself: `PREFIX carry` carries the plan on, a job a shard proves, `PREFIX report` merges and
+holds the reports. Every command in it is fixed text that reads variables; what a config or a caller names stands at
+most under `image:name`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from py_portable.ci import gitlab_jobs as jobs
 from py_portable.errors import ConfigError
 from py_portable.plan.shards import Shard
 
@@ -31,11 +33,17 @@ PARENT = "PY_PORTABLE_PARENT_PIPELINE"
 """The variable with the parent's pipeline id, which the trigger job must pass on (merge request 47210)."""
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 _STAGES = ("plan", "portability", "report")
-_COMMAND = '"${PY_PORTABLE_COMMAND:-py-portable}"'
 
 
-def pipeline(shards: Sequence[Shard], *, prefix: str = "py-portable", inside: bool = False) -> str:
-    """The YAML. `inside`: every shard has one image, and its job runs in it.
+def pipeline(
+    shards: Sequence[Shard],
+    *,
+    prefix: str = "py-portable",
+    inside: bool = False,
+    job_image: str | None = None,
+) -> str:
+    """The YAML. `inside`: every shard has one image, and its job runs in it. `job_image`: what the other jobs run in,
+    None for what the runner takes by itself.
 
     Raises ConfigError for a prefix that is no part of a job's name, and for an image no runner can start.
     """
@@ -45,22 +53,24 @@ def pipeline(shards: Sequence[Shard], *, prefix: str = "py-portable", inside: bo
             where="--job-prefix",
             hint="take letters, digits, blanks, '.', '_' and '-'; at most 62 characters",
         )
+    if job_image and not _IMAGE.fullmatch(job_image):
+        raise ConfigError(f"{job_image!r} is no image that a runner can start a job in", where="--job-image")
+    in_kit: dict[str, Any] = {"image": {"name": job_image}} if job_image else {}
+    with_kit = {**in_kit, "before_script": [jobs.SET_UP]}
     told: dict[str, Any] = {
         "workflow": {"rules": [{"when": "always"}]},
         "stages": list(_STAGES),
         f".{prefix} shard": {
             "stage": "portability",
+            **({} if inside else with_kit),
             "needs": [_parent(prefix, "plan"), _parent(prefix, "build")],
-            "variables": {
-                "PY_PORTABLE_PLAN": "dist/plan.json",
-                "PY_PORTABLE_DIST": "dist",
-                **({"PY_PORTABLE_ENGINE": "native"} if inside else {}),
-            },
-            "script": [f"{_COMMAND} portability"],
-            "artifacts": {"when": "always", "paths": ["dist/evidence/parts/", "dist/logs/"]},
+            "variables": {"PY_PORTABLE_PLAN": "dist/plan.json", "PY_PORTABLE_DIST": "dist"},
+            "script": [jobs.INSIDE if inside else jobs.SHARD],
+            "artifacts": jobs.SHARD_ARTIFACTS,
         },
-        f"{prefix} plan": {
+        f"{prefix} carry": {
             "stage": "plan",
+            **in_kit,
             "needs": [_parent(prefix, "plan"), _parent(prefix, "build")],
             "variables": {"GIT_STRATEGY": "none"},
             "script": ["test -s dist/plan.json"],
@@ -74,11 +84,22 @@ def pipeline(shards: Sequence[Shard], *, prefix: str = "py-portable", inside: bo
         told[f"{prefix} {shard.name}"] = job
     told[f"{prefix} report"] = {
         "stage": "report",
+        **with_kit,
         "when": "always",
-        "script": [f"{_COMMAND} merge --output dist/merged.json dist/plan.json dist/evidence/parts/*.json"],
-        "artifacts": {"when": "always", "paths": ["dist/merged.json"]},
+        "variables": {"PY_PORTABLE_DIST": "dist"},
+        "script": [jobs.REPORT],
+        "artifacts": jobs.REPORT_ARTIFACTS,
     }
-    return yaml.safe_dump(told, default_style='"', sort_keys=False, allow_unicode=False, width=1 << 20)
+    return yaml.dump(
+        told, Dumper=_Plain, default_style='"', sort_keys=False, allow_unicode=False, width=1 << 20
+    )
+
+
+class _Plain(yaml.SafeDumper):
+    """Without anchors for what stands in two places: not everything that reads a pipeline follows them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _parent(prefix: str, job: str) -> dict[str, str]:

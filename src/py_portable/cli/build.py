@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 @click.option("--shards", type=GivenCount(1), help="At most so many jobs. [default: as are worth it]")
 @click.option("--costs", type=GivenPath(), help="Evidence to balance by. [default: DIST/evidence.json]")
 @click.option("--job-prefix", default="py-portable", show_default=True, help="What GitLab's jobs begin with.")
+@click.option(
+    "--job-image", help="What GitLab's jobs run in, but for those inside the images that they prove."
+)
 @common
 def plan(
     artifacts: tuple[str, ...],
@@ -31,6 +34,7 @@ def plan(
     shards: int | None,
     costs: Path | None,
     job_prefix: str,
+    job_image: str | None,
     common: dict[str, Any],
 ) -> None:
     """Show the steps that a build and a proof come to, and what is left out and why.
@@ -55,6 +59,7 @@ def plan(
             shards,
             inside=common["engine"] == "native",
             prefix=job_prefix or "py-portable",
+            job_image=job_image or None,
         )
         told = sharded.write(session, lock, made, jobs, costs, whole=not artifacts)
         click.echo(told, nl=not told.endswith("\n"))

@@ -1,4 +1,4 @@
-"""doctor, gc."""
+"""doctor, gc, bring."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from py_portable.cli.options import config_option
+from py_portable.cli.options import GivenPath, config_option
 from py_portable.cli.show import lines
 
 if TYPE_CHECKING:
@@ -72,4 +72,20 @@ def gc(keep_days: float) -> None:
         click.echo(f"{program}: removed root file systems older than {keep_days:g} days")
 
 
-COMMANDS = (doctor, gc)
+@click.command()
+@click.argument("folder", type=GivenPath(must=True))
+@click.option(
+    "--bundle", default="", help="The kit's own bundle: a .tar.zst, its URL, or the folder it unpacks to."
+)
+@click.option("--sha256", default="", help="The archive's digest; needed for a URL.")
+def bring(folder: Path, bundle: str, sha256: str) -> None:
+    """Make FOLDER a kit that starts in an image which has neither Python nor compiler.
+
+    For jobs of a CI that run inside the images themselves: FOLDER/py-portable portability --engine native.
+    """
+    from py_portable import bringing
+
+    bringing.bring(bundle, sha256, folder)
+
+
+COMMANDS = (doctor, gc, bring)

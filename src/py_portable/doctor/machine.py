@@ -23,6 +23,7 @@ PROGRAMS = (
     "newuidmap",
     "pacman",
     "podman",
+    "rsync",
     "runc",
     "skopeo",
     "strace",

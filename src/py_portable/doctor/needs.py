@@ -135,6 +135,13 @@ NEEDS = (
         wanted=lambda machine: machine.for_tests,
     ),
     Need(
+        "rsync",
+        "tests: gitlab-ci-local copies files between jobs with it",
+        _programs("rsync"),
+        dict.fromkeys(("apt-get", "dnf", "zypper", "pacman"), ("rsync",)),
+        wanted=lambda machine: machine.for_tests,
+    ),
+    Need(
         "C headers",
         "tests: compile small programs for this machine",
         lambda machine: None if machine.files & set(HEADERS) else f"{HEADERS[0]} does not exist",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,8 +10,18 @@ from py_portable import native
 from py_portable.store import Store
 
 
+def brought(prefix: Path) -> Path:
+    """Where a Python whose prefix this is has them compiled beforehand, if it has: a bundle of the kit that is brought
+    into an image, where there is no compiler. Its name holds the digest of the sources, so it is never another kit's.
+    """
+    return prefix / "share" / "py-portable" / native.key()
+
+
 def helpers(store: Store) -> Path:
     """The folder with the compiled cell-run and canary. Raises MachineError where no compiler is to be had."""
+    ready = brought(Path(sys.prefix))
+    if all((ready / name).is_file() for name in native.NAMES):
+        return ready
 
     def build(work: Path) -> Mapping[str, object]:
         native.compile(work / "out")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from py_portable.errors import ConfigError
 from py_portable.plan.cell import PlannedCell
-from py_portable.plan.shards import NAME, Shard
+from py_portable.plan.shards import NAME, Shard, image_shard
 
 if TYPE_CHECKING:
     from py_portable.config import Config
@@ -48,9 +48,12 @@ class Sharding:
         return {"digest": self.digest, **self._told()}
 
     def shard(self, name: str) -> Shard:
-        """Raises ConfigError where no shard has that name."""
+        """The shard of that name, or, where each image has a shard, the one of the image of that name.
+
+        Raises ConfigError where there is neither.
+        """
         for shard in self.shards:
-            if shard.name == name:
+            if shard.name in (name, image_shard(name)):
                 return shard
         known = [shard.name for shard in self.shards]
         shown = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")

@@ -1,0 +1,71 @@
+"""What GitLab's jobs do, as shell: one text for the template's jobs and for those of the child pipeline.
+
+All of it is fixed text. What a caller gives comes in by variables, which stand in quotes, and no shell reads a variable
+a second time. It is POSIX sh: in an image there may be nothing else.
+"""
+
+from __future__ import annotations
+
+FOLDER = ".py-portable"
+"""Below the project: what jobs hand on that is no result."""
+KIT = f"{FOLDER}/kit"
+"""The kit's own bundle, brought along into images."""
+PIPELINE = f"{FOLDER}/pipeline.yml"
+AS_MADE = "--as-made"
+"""The word that makes `portability` take artifacts from dist/ as the build job made them."""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_ALLOW = """\
+set --
+case "${PY_PORTABLE_ALLOW_UNPROVEN:-}" in true | 'is true') set -- --allow-unproven ;; esac
+"""
+
+SET_UP = """\
+if [ -z "${PY_PORTABLE_COMMAND:-}" ] && [ -n "${PY_PORTABLE_KIT:-}" ]; then
+  python3 -m venv .py-portable/venv
+  .py-portable/venv/bin/python -m pip --disable-pip-version-check install --quiet -- "$PY_PORTABLE_KIT"
+  PY_PORTABLE_COMMAND=.py-portable/venv/bin/py-portable
+fi
+PY_PORTABLE_COMMAND=${PY_PORTABLE_COMMAND:-py-portable}
+"""
+"""Leaves the program's name in PY_PORTABLE_COMMAND: the caller's, one installed from the caller's requirement, or
+the one on PATH."""
+
+PLAN = f"""\
+mkdir -p {FOLDER}
+if [ "$PY_PORTABLE_PIPELINE" = flat ]; then export PY_PORTABLE_ENGINE=native; fi
+"$PY_PORTABLE_COMMAND" plan --gitlab --job-prefix "$PY_PORTABLE_JOB_PREFIX" --job-image "$PY_PORTABLE_JOB_IMAGE" \
+--shards "$PY_PORTABLE_SHARDS" >{PIPELINE}
+if [ "$PY_PORTABLE_ENGINE" = native ]; then
+  "$PY_PORTABLE_COMMAND" bring --bundle "$PY_PORTABLE_BUNDLE" --sha256 "$PY_PORTABLE_BUNDLE_SHA256" {KIT}
+fi
+"""
+
+BUILD = '"$PY_PORTABLE_COMMAND" build\n'
+
+SHARD = f'{_ALLOW}"$PY_PORTABLE_COMMAND" portability {AS_MADE} "$@"\n'
+
+INSIDE = f"""\
+{_ALLOW}env -i PATH={PATH} HOME=/tmp PY_PORTABLE_STORE="$PWD/{FOLDER}/store" \
+PY_PORTABLE_CONFIG="${{PY_PORTABLE_CONFIG:-}}" PY_PORTABLE_DIST=dist PY_PORTABLE_ENGINE=native \
+PY_PORTABLE_PLAN=dist/plan.json \
+PY_PORTABLE_SHARD="${{PY_PORTABLE_SHARD:-$PY_PORTABLE_IMAGE}}" \
+{KIT}/py-portable portability {AS_MADE} "$@"
+"""
+"""Of the job's environment, which may hold logins, the kit in an image sees nothing but these. A job that has no
+shard's name starts its image's."""
+
+REPORT = f"""\
+{_ALLOW}"$PY_PORTABLE_COMMAND" merge "$@" --output dist/merged.json dist/plan.json dist/evidence/parts/*.json || \
+test -s dist/merged.json
+"$PY_PORTABLE_COMMAND" report "$@" --gitlab dist/merged.json
+"""
+"""`merge` and `report` end alike where something does not hold: the job goes on to `report`, and ends like it. Where
+`merge` refuses there is no file, and the job ends there."""
+
+SHARD_ARTIFACTS = {"when": "always", "paths": ["dist/evidence/parts/", "dist/logs/"]}
+REPORT_ARTIFACTS = {
+    "when": "always",
+    "paths": ["dist/merged.json", "dist/report.md"],
+    "reports": {"junit": "dist/junit.xml", "codequality": "dist/codequality.json"},
+}

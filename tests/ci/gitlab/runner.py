@@ -1,0 +1,126 @@
+"""gitlab-ci-local, and a repository that uses the template as a caller would."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[2]
+TEMPLATE = "ci-templates/gitlab/py-portable.yml"
+IMAGE = "debian:12"
+
+
+def program(folder: Path) -> Path:
+    """Installed into `folder` by npm from the lock, which holds digests. Skips where the machine can't."""
+    told = platform.freedesktop_os_release()
+    if f"{told.get('ID')}:{told.get('VERSION_ID')}" != IMAGE:
+        pytest.skip(f"this machine is not {IMAGE}")
+    for name in ("node", "npm", "rsync"):
+        if not shutil.which(name):
+            pytest.skip(f"no {name}")
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, folder)
+    done = subprocess.run(
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder / "node_modules/.bin/gitlab-ci-local"
+
+
+def kit(folder: Path) -> None:
+    """What a bundle of the kit looks like from outside, with the interpreter and the packages of these tests."""
+    python = folder / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(os.path.realpath(sys.executable))
+    (folder / "pyvenv.cfg").write_text(f"home = {Path(os.path.realpath(sys.executable)).parent}\n")
+    packages = folder / f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    packages.mkdir(parents=True)
+    (packages / "kit.pth").write_text(f"{REPOSITORY / 'src'}\n{sysconfig.get_path('purelib')}\n")
+    launcher = folder / "py-portable"
+    launcher.write_text('#!/bin/sh\nexec "$(dirname "$0")/bin/python" -I -B -m py_portable "$@"\n')
+    launcher.chmod(0o755)
+
+
+@dataclass(frozen=True)
+class Ran:
+    status: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A repository with an app of its own, the template copied into it, and one of the examples as it stands."""
+
+    folder: Path
+    runner: Path
+
+    def run(self, *words: str) -> Ran:
+        done = subprocess.run(
+            [str(self.runner), "--force-shell-executor", *words],
+            cwd=self.folder,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        return Ran(done.returncode, done.stdout + done.stderr)
+
+
+def make(folder: Path, runner: Path, example: str, artifacts: dict[str, str]) -> Caller:
+    """`artifacts`: name -> shell script."""
+    folder.mkdir()
+    for name, script in artifacts.items():
+        path = folder / "tools" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    (folder / "portable.yaml").write_text(yaml.safe_dump(config(artifacts)))
+    (folder / ".gitignore").write_text("/dist/\n/.py-portable/\n/.gitlab-ci-local/\n")
+    kit(folder / "vendor/py-portable")
+    target = folder / TEMPLATE
+    target.parent.mkdir(parents=True)
+    target.write_text(without_raw_variables((REPOSITORY / TEMPLATE).read_text("utf-8")))
+    shutil.copy(REPOSITORY / "ci-templates/gitlab/examples" / example, folder / ".gitlab-ci.yml")
+    for words in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["remote", "add", "origin", "git@gitlab.example:group/app.git"],
+        ["add", "--all"],
+        ["-c", "user.name=x", "-c", "user.email=x@example.invalid", "commit", "--quiet", "--message=x"],
+    ):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return Caller(folder, runner)
+
+
+def config(artifacts: dict[str, str]) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "python": "3.13",
+        "baselines": {"default": {"image": IMAGE}},
+        "app": {"source": ".", "smoke": [{"args": ["hello"], "stdout": ["hello"]}]},
+        "artifacts": {name: {"format": "file", "path": f"tools/{name}"} for name in artifacts},
+        "portability": {"images": [IMAGE]},
+    }
+
+
+def without_raw_variables(text: str) -> str:
+    """gitlab-ci-local knows no `expand: false` in a job: the value stands for itself there."""
+    header, jobs = yaml.safe_load_all(text)
+    for job in jobs.values():
+        for name, value in job.get("variables", {}).items():
+            job["variables"][name] = value["value"] if isinstance(value, dict) else value
+    return yaml.safe_dump_all([header, jobs], sort_keys=False)

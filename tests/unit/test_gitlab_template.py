@@ -1,0 +1,416 @@
+"""The template for GitLab: one text in two places, what a server takes, and no input that any shell reads."""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from py_portable.ci import gitlab, gitlab_jobs, gitlab_template
+from py_portable.plan.cell import PlannedCell
+from py_portable.plan.shards import by_image
+from tests.unit.gitlab_expander import INPUT, Refused, expand, header
+
+HERE = Path(__file__).parents[2]
+TEXT = gitlab_template.template()
+EXAMPLES = sorted((HERE / "ci-templates/gitlab/examples").glob("*.yml"))
+KINDS = ("child", "flat")
+HOSTILE = [
+    "$(touch canary)",
+    "`touch canary`",
+    "; touch canary",
+    "a && touch canary #",
+    "'; touch canary; '",
+    '"; touch canary; "',
+    "${IFS}$(touch${IFS}canary)",
+    "a\ntouch canary\n",
+    "--help",
+    "-rcanary",
+    "| touch canary",
+    "> canary",
+    "::set-output name=x::y",
+    "::add-mask::x",
+    "%0A::error::x",
+    "\x1b[31mred\x1b[0m",
+    "$CI_JOB_TOKEN",
+    "$[[ inputs.kit ]]",
+    "'\"\\",
+    " ",
+    "*",
+    "é\u202e\u2028",
+]
+
+
+@functools.cache
+def schema() -> dict[str, Any]:
+    """GitLab's own, as check-jsonschema carries it."""
+    place = importlib.resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "gitlab-ci.json"
+    told: dict[str, Any] = json.loads(place.read_text("utf-8"))
+    return told
+
+
+def jobs_of(told: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """With `extends` made good, as the server does it."""
+    found = {}
+    for name, job in told.items():
+        if name in ("workflow", "stages"):
+            continue
+        base = told[job["extends"]] if "extends" in job else {}
+        merged = {**base, **job, "variables": {**base.get("variables", {}), **job.get("variables", {})}}
+        if not name.startswith("."):
+            found[name] = merged
+    return found
+
+
+def scripts_of(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, job in jobs_of(told).items():
+        for key in ("before_script", "script", "after_script"):
+            for line in job.get(key, ()):
+                yield f"{name}: {key}", line
+
+
+def child(inside: bool) -> dict[str, Any]:
+    shards = by_image([PlannedCell("a", "file", "debian:12", "plain", (), "pass")], limit=9)
+    told: dict[str, Any] = yaml.safe_load(gitlab.pipeline(shards, inside=inside, job_image="python:3.13"))
+    return told
+
+
+def variables(job: Mapping[str, Any]) -> dict[str, str]:
+    """As a shell gets them. What is not raw, the runner expands; such a value may hold no input."""
+    told = {}
+    for name, value in job["variables"].items():
+        if isinstance(value, dict):
+            assert value["expand"] is False
+            told[name] = value["value"]
+        else:
+            told[name] = value
+        assert isinstance(told[name], str), name
+    return told
+
+
+# ---------------------------------------------------------------------------------------------- one source
+
+
+def test_both_files_are_what_the_one_source_says() -> None:
+    assert gitlab_template.FILES == ("templates/py-portable.yml", "ci-templates/gitlab/py-portable.yml")
+    for name in gitlab_template.FILES:
+        assert (HERE / name).read_text("utf-8") == TEXT, f"{name}: run scripts/make-gitlab-templates"
+
+
+def test_the_docs_name_every_input_and_no_other() -> None:
+    page = (HERE / "docs/gitlab.md").read_text("utf-8").partition("## Inputs")[2].partition("\n## ")[0]
+    told = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert told == list(gitlab_template.INPUTS)
+
+
+# -------------------------------------------------------------------------------------- what a server takes
+
+
+def test_the_server_s_schema_holds_for_the_header() -> None:
+    jsonschema.validate({"spec": {"inputs": header(TEXT)}}, schema())
+    for name, spec in header(TEXT).items():
+        assert spec["type"] in ("string", "boolean", "array"), name
+        assert spec["description"], name
+        assert "default" in spec, f"{name}: a caller's ten lines would be eleven"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_server_s_schema_holds_for_the_jobs(kind: str) -> None:
+    jsonschema.validate(expand(TEXT, {"pipeline": kind, "images": ["debian:11", "debian:12"]}), schema())
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_server_s_schema_holds_for_the_child(inside: bool) -> None:
+    jsonschema.validate(child(inside), schema())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_server_s_schema_holds_for_the_examples_and_their_inputs_are_taken(path: Path) -> None:
+    told = yaml.safe_load(path.read_text("utf-8"))
+    jsonschema.validate(told, schema())
+    (include,) = told["include"]
+    expand(TEXT, include["inputs"])
+    assert set(include) <= {"component", "project", "ref", "file", "local", "inputs"}
+
+
+def test_that_schema_can_say_no() -> None:
+    told = expand(TEXT)
+    told["py-portable build"]["artifacts"]["reports"] = 3
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(told, schema())
+
+
+def test_there_are_jobs_only_and_all_bear_the_prefix() -> None:
+    told = expand(TEXT, {"job-prefix": "team x"})
+    assert all(name.removeprefix(".").startswith("team x ") for name in told)
+    for job in told.values():
+        # Nothing of a caller's `default:` takes part but what says where and how often a job runs.
+        assert (
+            "image" not in job.get("inherit", {}).get("default")
+            if job.get("inherit", {}).get("default")
+            else True
+        )
+    assert not set(told) & {"default", "stages", "variables", "workflow", "image", "before_script", "cache"}
+
+
+@pytest.mark.parametrize("prefix", ["", "a\nb", "$(x)", "a: b", ".x", "x" * 63, "x ", "a\n", "é"])
+def test_a_prefix_that_is_no_part_of_a_name_is_refused_by_the_server_too(prefix: str) -> None:
+    with pytest.raises(Refused):
+        expand(TEXT, {"job-prefix": prefix})
+    assert not gitlab.PREFIX.fullmatch(prefix)
+
+
+def runs(job: Mapping[str, Any]) -> bool:
+    """Whether its rules, which compare two texts, let it run."""
+    rules = job["rules"]
+    return any("if" not in rule or len(set(rule["if"].split(" == "))) == 1 for rule in rules)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("child", ["plan", "build", "portability"]), ("flat", ["plan", "build", "in image", "report"])],
+)
+def test_which_jobs_there_are(kind: str, names: list[str]) -> None:
+    told = jobs_of(expand(TEXT, {"pipeline": kind}))
+    there = {name.removeprefix("py-portable "): job for name, job in told.items() if runs(job)}
+    assert list(there) == names
+    for job in there.values():
+        for needed in [*job.get("needs", ()), *job.get("dependencies", ())]:
+            assert runs(told[needed])
+
+
+@pytest.mark.parametrize("told", [expand(TEXT, {"pipeline": "flat"}), child(True), child(False)])
+def test_one_job_holds_the_reports(told: dict[str, Any]) -> None:
+    holders = {
+        n: j["artifacts"]["reports"] for n, j in jobs_of(told).items() if "reports" in j.get("artifacts", {})
+    }
+    (name,) = holders
+    assert name == "py-portable report"
+    assert holders[name] == {"junit": "dist/junit.xml", "codequality": "dist/codequality.json"}
+
+
+def test_the_parent_has_what_the_child_takes_its_files_from() -> None:
+    parent, inside = jobs_of(expand(TEXT)), child(True)
+    taken = {need["job"] for job in inside.values() if isinstance(job, dict) for need in job.get("needs", ())}
+    assert taken == {"py-portable plan", "py-portable build"} <= set(parent)
+    assert parent["py-portable portability"]["trigger"]["include"] == [
+        {"artifact": gitlab_jobs.PIPELINE, "job": "py-portable plan"}
+    ]
+    assert {"dist/plan.json", gitlab_jobs.PIPELINE, f"{gitlab_jobs.KIT}/"} <= set(
+        parent["py-portable plan"]["artifacts"]["paths"]
+    )
+    assert gitlab.PARENT in variables(parent["py-portable portability"])
+
+
+def test_images_are_a_matrix() -> None:
+    told = expand(TEXT, {"pipeline": "flat", "images": ["a:1", "b:2"]})
+    assert told["py-portable in image"]["parallel"] == {"matrix": [{"PY_PORTABLE_IMAGE": ["a:1", "b:2"]}]}
+    with pytest.raises(Refused):
+        expand(TEXT, {"images": "a:1"})
+
+
+# ----------------------------------------------------------------------------------------------- injection
+
+
+def free_inputs() -> list[str]:
+    """Those that take any text, or any list of texts."""
+    return [
+        name
+        for name, spec in header(TEXT).items()
+        if spec["type"] in ("string", "array") and not {"options", "regex"} & set(spec)
+    ]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_input_is_a_part_of_a_command_a_name_or_a_rule(kind: str, text: str) -> None:
+    tame = expand(TEXT, {"pipeline": kind})
+    for name in free_inputs():
+        given = [text] if header(TEXT)[name]["type"] == "array" else text
+        told = expand(TEXT, {"pipeline": kind, name: given})
+        assert list(told) == list(tame)
+        assert list(scripts_of(told)) == list(scripts_of(tame))
+        for job, other in zip(told.values(), tame.values(), strict=True):
+            for key in set(job) - {"variables", "image", "stage", "artifacts", "parallel"}:
+                assert job[key] == other[key], f"{name} gets into {key}"
+            for variable, value in job.get("variables", {}).items():
+                assert isinstance(value, dict) or text not in value or INPUT.search(text), variable
+
+
+def test_every_input_is_used_and_no_command_holds_one() -> None:
+    body = TEXT.split("---\n")[1]
+    assert {match[1] for match in INPUT.finditer(body)} == set(header(TEXT))
+    for where, script in scripts_of(yaml.safe_load(body)):
+        assert "$[[" not in script, where
+
+
+ALL_SCRIPTS = sorted(
+    {line for told in (expand(TEXT), child(True), child(False)) for _, line in scripts_of(told)}
+)
+
+
+@pytest.mark.parametrize("script", ALL_SCRIPTS)
+def test_every_variable_in_a_command_is_quoted(script: str) -> None:
+    assert "eval" not in script
+    assert "`" not in script
+    assert "$(" not in script
+    for line in script.splitlines():
+        # Whatever is left once quoted words are taken out has no variable, but for an assignment, which splits nothing.
+        lexer = shlex.shlex(line, posix=False, punctuation_chars=True)
+        lexer.wordchars += "$:%{}?=,"
+        for word in lexer:
+            bare = "".join(word.split('"')[::2])
+            assert "$" not in bare or word.startswith("PY_PORTABLE_COMMAND="), word
+
+
+@pytest.mark.parametrize("script", ALL_SCRIPTS)
+def test_shellcheck_has_nothing_to_say(script: str) -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("no shellcheck")
+    done = subprocess.run(
+        # SC2154: the variables come from the job. SC2248 and SC2250 are about taste, SC2249 asks for a `case` to say
+        # that it has no more cases.
+        ["shellcheck", "--shell=sh", "--enable=all", "--exclude=SC2154,SC2248,SC2249,SC2250", "-"],
+        input=f"set -e\n{script}",
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+STUB = """#!/bin/sh
+printf '%s\\0' "$@" >>"$ARGUMENTS"
+printf '\\n' >>"$ARGUMENTS"
+if [ "$1" = merge ]; then mkdir -p dist; echo {} >dist/merged.json; fi
+"""
+
+
+@pytest.mark.parametrize("text", [text for text in HOSTILE if "\0" not in text])
+def test_what_hostile_values_do_in_a_real_shell(tmp_path: Path, text: str) -> None:
+    """Every script of every job, with a program that writes down what it is given."""
+    stub = tmp_path / "stub"
+    stub.write_text(STUB)
+    stub.chmod(0o755)
+    jobs = [
+        job
+        for told in (expand(TEXT), expand(TEXT, {"pipeline": "flat"}), child(True), child(False))
+        for job in jobs_of(told).values()
+        if "script" in job
+    ]
+    different = {"\n".join([*job.get("before_script", ()), *job["script"]]): job for job in jobs}
+    assert len(different) >= 6
+    for number, (script, job) in enumerate(different.items()):
+        folder = tmp_path / str(number)
+        (folder / "dist").mkdir(parents=True)
+        (folder / "dist/plan.json").write_text("{}")
+        kit = folder / ".py-portable/kit/py-portable"
+        kit.parent.mkdir(parents=True)
+        arguments = folder / "arguments"
+        # In an image the environment is cleared: the stub there knows its file by itself.
+        kit.write_text(STUB.replace('"$ARGUMENTS"', shlex.quote(str(arguments))))
+        kit.chmod(0o755)
+        given = {variable: text for variable in variables(job) if variable != "PY_PORTABLE_COMMAND"}
+        given |= {f"PY_PORTABLE_{word}": text for word in ("IMAGE", "SHARD", "CONFIG", "ALLOW_UNPROVEN")}
+        done = subprocess.run(
+            ["sh", "-e", "-c", script],
+            cwd=folder,
+            env={
+                "PATH": os.environ["PATH"],
+                **given,
+                "PY_PORTABLE_COMMAND": str(stub),
+                "ARGUMENTS": str(arguments),
+            },
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, (script, done.stderr)
+        assert not list(tmp_path.rglob("canary*")), script
+        for line in arguments.read_bytes().split(b"\0\n") if arguments.exists() else ():
+            words = line.decode().split("\0")
+            assert words[0] in {"", "bring", "plan", "build", "portability", "merge", "report"}, words
+            for word in words[1:]:
+                assert word == text or word in FIXED, words
+
+
+FIXED = {
+    "--gitlab",
+    "--job-prefix",
+    "--job-image",
+    "--shards",
+    "--output",
+    gitlab_jobs.AS_MADE,
+    "dist/merged.json",
+    "dist/plan.json",
+    "dist/evidence/parts/*.json",
+}
+
+
+def test_in_an_image_the_kit_sees_nothing_of_the_job_s_environment(tmp_path: Path) -> None:
+    kit = tmp_path / ".py-portable/kit/py-portable"
+    kit.parent.mkdir(parents=True)
+    kit.write_text("#!/bin/sh\nenv >seen\n")
+    kit.chmod(0o755)
+    secret = "glpat-very-secret"
+    environ = {
+        "PATH": os.environ["PATH"],
+        "CI_JOB_TOKEN": secret,
+        "PYTHONPATH": "/x",
+        "PY_PORTABLE_IMAGE": "a:1",
+    }
+    subprocess.run(["sh", "-e", "-c", gitlab_jobs.INSIDE], cwd=tmp_path, env=environ, check=True)
+    seen = dict(line.split("=", 1) for line in (tmp_path / "seen").read_text().splitlines())
+    assert secret not in str(seen)
+    assert seen.pop("PATH") == gitlab_jobs.PATH
+    assert {name for name in seen if not name.startswith("PY_PORTABLE_")} <= {
+        "HOME",
+        "PWD",
+        "SHLVL",
+        "_",
+        "OLDPWD",
+    }
+    assert (seen["PY_PORTABLE_SHARD"], seen["PY_PORTABLE_ENGINE"]) == ("a:1", "native")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [("is true", 1), ("true", 1), ("is false", 0), ("", 0), ("false", 0)]
+)
+def test_unproven_cells_are_excused_only_where_the_caller_says_so(
+    tmp_path: Path, value: str, words: int
+) -> None:
+    stub = tmp_path / "stub"
+    stub.write_text('#!/bin/sh\necho "$@"\n')
+    stub.chmod(0o755)
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PY_PORTABLE_COMMAND": str(stub),
+        "PY_PORTABLE_ALLOW_UNPROVEN": value,
+    }
+    done = subprocess.run(
+        ["sh", "-c", gitlab_jobs.SHARD], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.count("--allow-unproven") == words
+
+
+def test_the_report_ends_as_its_last_command_does_and_where_merging_was_refused(tmp_path: Path) -> None:
+    stub = tmp_path / "stub"
+    stub.chmod(0o755) if stub.exists() else None
+    for merge, makes, report, status in ((0, 1, 0, 0), (1, 1, 1, 1), (2, 0, 0, 1), (1, 1, 0, 0)):
+        shutil.rmtree(tmp_path / "dist", ignore_errors=True)
+        (tmp_path / "dist").mkdir()
+        making = "echo {} >dist/merged.json" if makes else ":"
+        stub.write_text(f'#!/bin/sh\nif [ "$1" = merge ]; then {making}; exit {merge}; fi\nexit {report}\n')
+        stub.chmod(0o755)
+        environ = {"PATH": os.environ["PATH"], "PY_PORTABLE_COMMAND": str(stub)}
+        done = subprocess.run(["sh", "-e", "-c", gitlab_jobs.REPORT], cwd=tmp_path, env=environ)
+        assert done.returncode == status, (merge, makes, report)
