@@ -141,7 +141,7 @@ def summary(result: Result, several: bool) -> str:
     if several:
         parts.append(f"# {code(result.project.config)}: {result.verdict}")
     if result.failed and not (result.report and result.failed.command == "portability"):
-        again = " ".join(("py-portable", *result.failed.argv))
+        again = " ".join(("py-portable", *_by_hand(result.failed.argv)))
         parts.append(
             f"**{result.failed.command} of {code(result.project.config)} failed** (exit status {result.status})"
         )
@@ -153,6 +153,15 @@ def summary(result: Result, several: bool) -> str:
     elif not result.failed:
         parts.append(f"py-portable: {code(result.project.config)} is done.")
     return "\n\n".join(parts)
+
+
+def _by_hand(argv: Sequence[str]) -> list[str]:
+    """Without the dist of this machine."""
+    words = list(argv)
+    if "--dist" in words:
+        at = words.index("--dist")
+        del words[at : at + 2]
+    return words
 
 
 def job_name(inputs: Inputs) -> str:
