@@ -51,3 +51,21 @@ def test_a_red_run_is_red_and_still_hands_on_its_evidence(server: Server, tmp_pa
     assert [cell["verdict"] for cell in told["cells"]] == ["FAIL"]  # type: ignore[attr-defined]
     # A mask would have made stars of every `tool` that comes after it.
     assert "Failure: tool on debian:12" in ran.log
+
+
+def sharded(text: str) -> str:
+    """act does not tell where a workflow came from; what it is called with says so instead."""
+    return text.rstrip("\n") + "\n      kit-repository: org/py-portable\n      kit-ref: v1\n"
+
+
+def test_the_example_with_shards_goes_from_plan_to_report(server: Server, tmp_path: Path) -> None:
+    ran = server.workflow(sharded(example("shards.yml")))
+    assert ran.status == 0, ran.log
+    assert {one.name for one in ran.artifacts.iterdir()} == {
+        "py-portable-plan",
+        "py-portable-build-001",
+        "py-portable-shard-001",
+        "py-portable-dist",
+    }
+    told = evidence(ran.artifacts / "py-portable-dist" / "dist.tar", tmp_path / "out")
+    assert [cell["verdict"] for cell in told["cells"]] == ["PASS"]  # type: ignore[attr-defined]

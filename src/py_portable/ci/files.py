@@ -36,7 +36,9 @@ def cut(text: str, most: int) -> str:
     if len(data) <= most:
         return text
     note = "\n\nThe rest is in report.md.\n"
-    head = data[: max(0, most - len(note.encode()))].rpartition(b"\n")[0]
+    if most < len(note):
+        return ""
+    head = data[: most - len(note)].rpartition(b"\n")[0]
     return head.decode("utf-8", "ignore") + note
 
 
