@@ -19,7 +19,7 @@ from py_portable.ci import action, caching, calls, console, travel
 from py_portable.ci.calls import Call, Project
 from py_portable.ci.files import RunnerFiles, code, cut, output
 from py_portable.ci.follow import environment
-from py_portable.ci.inputs import DEFAULT_COMMANDS, PREFIX, Inputs, read
+from py_portable.ci.inputs import PREFIX, Inputs, read
 from py_portable.config import load
 from py_portable.errors import ConfigError, MachineError
 
@@ -124,7 +124,12 @@ def test_inputs_are_read() -> None:
     assert inputs.commands == ("build", "portability")
     assert inputs.artifacts == ("a", "b", "c")
     assert inputs.images == ("debian:11", "debian:13")
-    assert (inputs.tier, inputs.cache, inputs.allow_unproven, inputs.artifact_prefix) == ("pr", False, True, "x.y-1")
+    assert (inputs.tier, inputs.cache, inputs.allow_unproven, inputs.artifact_prefix) == (
+        "pr",
+        False,
+        True,
+        "x.y-1",
+    )
     project = Project("portable.yaml", Path("/dist"))
     build, proof = calls.calls(inputs, project)
     assert build.argv[-4:] == ("--", "a", "b", "c")
@@ -239,24 +244,41 @@ def test_without_a_runner_nothing_is_written() -> None:
 
 def test_what_is_started_knows_neither_the_runners_files_nor_its_tokens() -> None:
     own = {"GITHUB_OUTPUT": "x", "GITHUB_ENV": "x", "ACTIONS_RUNTIME_TOKEN": "x", PREFIX + "CONFIG": "x"}
-    assert environment({**own, "PATH": "p", "GITHUB_ACTIONS": "true"}) == {"PATH": "p", "GITHUB_ACTIONS": "true"}
+    assert environment({**own, "PATH": "p", "GITHUB_ACTIONS": "true"}) == {
+        "PATH": "p",
+        "GITHUB_ACTIONS": "true",
+    }
 
 
 @pytest.mark.parametrize("branch", CORPUS)
 def test_no_branch_is_in_a_key(branch: str) -> None:
     for event in ("push", "pull_request", "workflow_run", branch):
-        told = {"GITHUB_EVENT_NAME": event, "GITHUB_REF": branch, "GITHUB_RUN_ID": branch, "GITHUB_RUN_ATTEMPT": "2"}
+        told = {
+            "GITHUB_EVENT_NAME": event,
+            "GITHUB_REF": branch,
+            "GITHUB_RUN_ID": branch,
+            "GITHUB_RUN_ATTEMPT": "2",
+        }
         keys = caching.keys(told, "prefix", branch, branch)
         assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,200}", key) for key in (keys.key, *keys.restore))
 
 
 def test_what_a_pull_request_saves_no_push_takes() -> None:
     def keys(event: str, ref: str) -> caching.Keys:
-        told = {"GITHUB_EVENT_NAME": event, "GITHUB_REF": ref, "GITHUB_RUN_ID": "7", "GITHUB_RUN_ATTEMPT": "1"}
+        told = {
+            "GITHUB_EVENT_NAME": event,
+            "GITHUB_REF": ref,
+            "GITHUB_RUN_ID": "7",
+            "GITHUB_RUN_ATTEMPT": "1",
+        }
         return caching.keys(told, "py-portable", "portable.yaml", "x86_64-root")
 
     request, other = keys("pull_request", "refs/pull/12/merge"), keys("pull_request", "refs/pull/1/merge")
-    for event, ref in (("push", "refs/heads/pr-12"), ("release", "refs/tags/v1"), ("push", "refs/pull/12/merge")):
+    for event, ref in (
+        ("push", "refs/heads/pr-12"),
+        ("release", "refs/tags/v1"),
+        ("push", "refs/pull/12/merge"),
+    ):
         trusted = keys(event, ref)
         assert not any(request.key.startswith(begin) for begin in trusted.restore)
         assert any(trusted.key.startswith(begin) for begin in request.restore)
