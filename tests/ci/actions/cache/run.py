@@ -25,6 +25,6 @@ begins = [key, *(line.strip() for line in os.environ["INPUT_RESTORE_KEYS"].split
 found = next((one for begin in begins for one in known if one.name.startswith(begin)), None)
 if found:
     shutil.copytree(found / "files", path, symlinks=True, dirs_exist_ok=True)
-with open(os.environ["GITHUB_OUTPUT"], "a") as stream:
+with Path(os.environ["GITHUB_OUTPUT"]).open("a") as stream:
     stream.write(f"cache-matched-key={found.name if found else ''}\n")
     stream.write(f"cache-hit={str(bool(found and found.name == key)).lower()}\n")
