@@ -89,7 +89,26 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Style and types."""
+    """Style, types, and what GitHub will read."""
     ensure_venv()
     run(BIN / "ruff", "check")
     run(BIN / "mypy")
+    workflows = files(".github/workflows/*.yml", "ci-templates/github/*.yml")
+    run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
+    run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    run(BIN / "actionlint", *workflows)
+    run(
+        BIN / "zizmor",
+        "--offline",
+        "--quiet",
+        "--pedantic",
+        "--config",
+        ".github/zizmor.yml",
+        "action.yml",
+        *workflows,
+    )
+    run(BIN / "shellcheck", ".ci/run", "scripts/nox", "scripts/ci-github", "scripts/refresh-pins")
+
+
+def files(*patterns: str) -> list[Path]:
+    return [path.relative_to(HERE) for pattern in patterns for path in sorted(HERE.glob(pattern))]

@@ -1,0 +1,126 @@
+"""`python -m py_portable.ci VERB`: the steps of the action and of the workflow; scripts/ci-github starts it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from py_portable.ci import action, caching, calls, console, travel
+from py_portable.ci.files import RunnerFiles, code
+from py_portable.ci.inputs import read
+from py_portable.errors import ConfigError, PortableError
+from py_portable.store.layout import default_root
+
+
+def place(environ: Mapping[str, str], name: str) -> Path:
+    """A folder of this job, outside the repository."""
+    return Path(environ.get("RUNNER_TEMP") or "/tmp").absolute() / "py-portable" / name
+
+
+def set_up(environ: Mapping[str, str]) -> int:
+    """Look at the inputs before anything costs time; name the cache's keys."""
+    inputs = read(environ)
+    machine = f"{platform.machine()}-{'root' if os.geteuid() == 0 else 'user'}"
+    keys = caching.keys(environ, inputs.artifact_prefix, action.job_name(inputs), machine)
+    RunnerFiles(environ).outputs(
+        {
+            "cache": str(inputs.cache).lower(),
+            "cache-path": str(place(environ, "cache")),
+            "cache-key": keys.key,
+            "cache-restore": "\n".join(keys.restore),
+            "artifact": f"{inputs.artifact_prefix}-{inputs.build or inputs.shard or 'dist'}",
+            "prefix": inputs.artifact_prefix,
+            "handed": str(place(environ, "handed")),
+            "packed": str(place(environ, "packed")),
+        }
+    )
+    return 0
+
+
+def store_in(environ: Mapping[str, str]) -> int:
+    """Take the store from the cache; without it everything is made anew, so a fault is told and no more."""
+    folder, store = place(environ, "cache"), default_root(environ)
+    matched = environ.get("PY_PORTABLE_CACHE_MATCHED", "")
+    try:
+        taken = travel.unpack_store(folder, store)
+    except PortableError as problem:
+        taken = False
+        console.annotate("warning", f"the cache could not be used: {problem.what}")
+    (folder / travel.STORE).unlink(missing_ok=True)
+    told = f"hit, {matched}" if taken else "kept: this runner's own store" if store.exists() else "miss"
+    console.say(f"cache: {told}")
+    RunnerFiles(environ).summary(f"Cache: {code(told)}")
+    return 0
+
+
+def store_out(environ: Mapping[str, str]) -> int:
+    try:
+        archive = travel.pack_store(default_root(environ), place(environ, "cache"))
+    except PortableError as problem:
+        console.annotate("warning", f"the store is not cached: {problem.what}")
+        archive = None
+    RunnerFiles(environ).outputs({"packed": "true" if archive else "false"})
+    return 0
+
+
+def pack(environ: Mapping[str, str]) -> int:
+    """dist/ for the next job; a shard hands on its records only, a plan the images too."""
+    inputs = read(environ)
+    here, to = Path.cwd(), place(environ, "packed")
+    archive = travel.pack_dist(calls.projects(inputs, here), here, to, small=inputs.shard is not None)
+    if "plan" in inputs.commands:
+        travel.pack_store(default_root(environ), to)
+    console.say(f"packed: {archive.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def unpack(environ: Mapping[str, str]) -> int:
+    folder = place(environ, "handed")
+    count = travel.unpack_dist(folder, Path.cwd())
+    if not count:
+        raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
+    taken = travel.unpack_store(folder, default_root(environ))
+    console.say(f"unpacked: {count}{', and images' if taken else ''}")
+    return 0
+
+
+VERBS: Mapping[str, Callable[[Mapping[str, str]], int]] = {
+    "set-up": set_up,
+    "store-in": store_in,
+    "run": action.run,
+    "store-out": store_out,
+    "pack": pack,
+    "unpack": unpack,
+}
+
+
+def main(argv: list[str], environ: Mapping[str, str]) -> int:
+    """The exit status; an error is told in the log, as an annotation and in the summary."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    verb = VERBS.get(argv[0]) if len(argv) == 1 else None
+    if verb is None:
+        console.say(f"Error: usage: python -m py_portable.ci {'|'.join(VERBS)}")
+        return ConfigError.exit_code
+    try:
+        return verb(environ)
+    except PortableError as problem:
+        lines = problem.render().split("\n")
+        for line in lines:
+            console.say(line)
+        console.annotate("error", lines[0].removeprefix("Error: "))
+        RunnerFiles(environ).summary("\n".join(["**py-portable could not begin**", "", *map(_shown, lines)]))
+        return problem.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _shown(line: str) -> str:
+    return f"- {code(line)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

@@ -1,0 +1,169 @@
+"""The action: what the inputs ask for is run, and told in the log, the summary, annotations and outputs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from py_portable import plain
+from py_portable.ci import calls, console, follow
+from py_portable.ci.calls import Call, Project
+from py_portable.ci.files import RunnerFiles, code, one_line
+from py_portable.ci.inputs import Inputs, read
+from py_portable.config import load
+from py_portable.errors import ConfigError
+from py_portable.redact import hide
+
+VERDICTS = ("PASS", "FAIL", "UNPROVEN")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one config. `failed`: the command that ended it, with its last lines."""
+
+    project: Project
+    status: int
+    verdict: str
+    report: Path | None
+    evidence: Path | None
+    plan: str | None = None
+    failed: Call | None = None
+    tail: tuple[str, ...] = ()
+
+
+def run(environ: Mapping[str, str]) -> int:
+    """The exit status, the worst of all configs. Raises ConfigError, MachineError."""
+    inputs = read(environ)
+    here = Path.cwd()
+    found = calls.projects(inputs, here)
+    files = RunnerFiles(environ)
+    env = follow.environment(environ)
+    results = [_project(inputs, project, env) for project in found]
+    files.outputs(_outputs(inputs, results))
+    for result in sorted(results, key=lambda one: not one.status):
+        files.summary(summary(result, len(results) > 1))
+    return max(result.status for result in results)
+
+
+def _project(inputs: Inputs, project: Project, env: Mapping[str, str]) -> Result:
+    status, plan = 0, None
+    failed: Call | None = None
+    tail: tuple[str, ...] = ()
+    for call in calls.calls(inputs, project, _artifacts(inputs, project)):
+        with console.group(f"py-portable {call.command}, {project.config}"):
+            ended = follow.ask(call.argv, env) if call.told else follow.follow(call.argv, env)
+        if call.told and not ended.status:
+            plan = ended.answer.strip()
+        if ended.status:
+            status, failed, tail = ended.status, call, ended.tail
+            console.annotate("error", f"{call.command} of {project.config} ended with {ended.status}")
+            break
+    # What a cell said, also one that a failure left unstarted, is in the evidence.
+    evidence = project.dist / "evidence.json"
+    evidence_path = evidence if evidence.is_file() else None
+    report = None
+    if calls.reports(inputs) and evidence_path:
+        report, told = _report(inputs, project, env)
+        status = max(status, told)
+    verdict = verdict_of(evidence_path, status)
+    return Result(project, status, verdict, report, evidence_path, plan, failed, tail)
+
+
+def _report(inputs: Inputs, project: Project, env: Mapping[str, str]) -> tuple[Path | None, int]:
+    with console.group(f"py-portable report, {project.config}"):
+        ended = follow.ask(calls.report(inputs, project).argv, env)
+        lines = ended.answer.split("\n")
+        for line in lines:
+            if not console.is_annotation(line):
+                console.say(line)
+    # These the runner is to obey: `report` has broken up whatever it quotes.
+    for line in lines:
+        if console.is_annotation(line):
+            print(line, flush=True)
+    path = project.dist / "report.md"
+    return (path if path.is_file() else None), ended.status
+
+
+def _artifacts(inputs: Inputs, project: Project) -> tuple[str, ...] | None:
+    """What a job of the plan builds; None where the inputs say it."""
+    if inputs.build is None:
+        return None
+    groups = calls.builds(load(Path(project.config)))
+    names = calls.build_names(len(groups))
+    if inputs.build not in names:
+        raise ConfigError(
+            f"{inputs.build} is none of its builds",
+            where=project.config,
+            hint="give every job the files of one checkout",
+        )
+    wanted = groups[names.index(inputs.build)]
+    return tuple(name for name in wanted if not inputs.artifacts or name in inputs.artifacts)
+
+
+def verdict_of(evidence: Path | None, status: int) -> str:
+    """A word of ours, whatever the evidence says."""
+    if evidence is None:
+        return "FAIL" if status else "UNPROVEN"
+    try:
+        told = json.loads(evidence.read_text("utf-8"))["conclusions"]["verdict"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "FAIL" if status else "UNPROVEN"
+    return told if told in VERDICTS else "FAIL"
+
+
+def _outputs(inputs: Inputs, results: Sequence[Result]) -> dict[str, str]:
+    worst = max((VERDICTS.index("PASS"), *map(_badness, results)))
+    matrices = [result.plan for result in results if result.plan]
+    values = {
+        "evidence": "\n".join(str(one.evidence) for one in results if one.evidence),
+        "dist": "\n".join(str(one.project.dist) for one in results),
+        "report": "\n".join(str(one.report) for one in results if one.report),
+        "verdict": {0: "PASS", 1: "UNPROVEN", 2: "FAIL"}[worst],
+        "matrix": matrices[0] if len(matrices) == 1 else "",
+        "builds": "",
+    }
+    if "plan" in inputs.commands and len(results) == 1:
+        groups = calls.builds(load(Path(results[0].project.config)))
+        rows = [{"build": name} for name in calls.build_names(len(groups))]
+        values["builds"] = one_line({"include": rows})
+    return values
+
+
+def _badness(result: Result) -> int:
+    return {"PASS": 0, "UNPROVEN": 1}.get(result.verdict, 2)
+
+
+def summary(result: Result, several: bool) -> str:
+    """Markdown: the scorecard, or what went wrong before there was one. What is foreign is code."""
+    parts = []
+    if several:
+        parts.append(f"# {code(result.project.config)}: {result.verdict}")
+    if result.failed and not (result.report and result.failed.command == "portability"):
+        again = " ".join(("py-portable", *_by_hand(result.failed.argv)))
+        parts.append(
+            f"**{result.failed.command} of {code(result.project.config)} failed** (exit status {result.status})"
+        )
+        parts.append(f"again: {code(again)}")
+        if result.tail:
+            parts.append("\n".join(f"    {hide(plain.line(line))}" for line in result.tail))
+    if result.report:
+        parts.append(result.report.read_text("utf-8", "replace"))
+    elif not result.failed:
+        parts.append(f"py-portable: {code(result.project.config)} is done.")
+    return "\n\n".join(parts)
+
+
+def _by_hand(argv: Sequence[str]) -> list[str]:
+    """Without the dist of this machine."""
+    words = list(argv)
+    if "--dist" in words:
+        at = words.index("--dist")
+        del words[at : at + 2]
+    return words
+
+
+def job_name(inputs: Inputs) -> str:
+    """What tells this job's cache from others."""
+    return f"{inputs.config}\n{inputs.build or inputs.shard or ''}"

@@ -1,0 +1,170 @@
+"""What the action calls: the command lines of py-portable for one config. Pure, but for looking for configs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from py_portable.ci.inputs import Inputs, shown
+from py_portable.config import Config
+from py_portable.errors import ConfigError
+
+AS_MADE = "--as-made"
+"""The option of `portability` that takes the artifacts of dist/ as they are: a shard's came from other jobs."""
+MOST_CONFIGS = 50
+
+
+@dataclass(frozen=True)
+class Project:
+    """A config, as it is called from where the job begins, and its dist/, absolute."""
+
+    config: str
+    dist: Path
+
+
+@dataclass(frozen=True)
+class Call:
+    """`argv` without the program. `told`: what it prints is taken for an output, not shown."""
+
+    command: str
+    argv: tuple[str, ...]
+    told: bool = False
+
+
+def projects(inputs: Inputs, here: Path) -> tuple[Project, ...]:
+    """The configs that the pattern names, in order. Several share a `dist` by folders of their own.
+
+    Raises ConfigError where there is none, or one outside `here`.
+    """
+    pattern = inputs.config
+    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ConfigError(
+            f"{shown(pattern)} leaves the repository",
+            where="the input config",
+            hint="name it from the repository's root",
+        )
+    found = [pattern] if (here / pattern).is_file() else sorted(_matching(pattern, here))
+    if not found:
+        raise ConfigError(
+            f"nothing is called {shown(pattern)} here",
+            where="the input config",
+            hint="check the repository out first (actions/checkout); py-portable init writes a config",
+        )
+    if len(found) > MOST_CONFIGS:
+        raise ConfigError(
+            f"{shown(pattern)} is {len(found)} files, the most is {MOST_CONFIGS}", where="the input config"
+        )
+    for name in found:
+        if not name.isprintable() or name.startswith("-"):
+            raise ConfigError(f"{shown(name)} is no name for a config", where="the input config")
+    return tuple(Project(name, _dist(inputs, here, name, len(found) > 1)) for name in found)
+
+
+def _matching(pattern: str, here: Path) -> Iterator[str]:
+    """Files below `here`; what lies in hidden folders is not the repository's own."""
+    try:
+        for path in here.glob(pattern):
+            name = path.relative_to(here)
+            hidden = any(part.startswith(".") for part in name.parts[:-1])
+            if path.is_file() and not hidden and path.resolve().is_relative_to(here.resolve()):
+                yield str(name)
+    except (ValueError, NotImplementedError) as problem:
+        raise ConfigError(f"{shown(pattern)} is no pattern: {problem}", where="the input config")
+
+
+def _dist(inputs: Inputs, here: Path, config: str, shared: bool) -> Path:
+    if inputs.dist is None:
+        # Two configs of one folder must not write over each other.
+        alone = here / Path(config).parent / "dist"
+        return alone / Path(config).stem if shared and Path(config).stem != "portable" else alone
+    whole = here / inputs.dist
+    return whole / Path(config).with_suffix("") if shared else whole
+
+
+def calls(inputs: Inputs, project: Project, artifacts: Sequence[str] | None = None) -> tuple[Call, ...]:
+    """What runs for a config, in order; `report` comes later, whatever these ended with.
+
+    `artifacts`: what a job of the plan builds, in place of the input's.
+    """
+    common = ["--config", project.config, "--dist", str(project.dist)]
+    if inputs.engine:
+        common += ["--engine", inputs.engine]
+    names = inputs.artifacts if artifacts is None else tuple(artifacts)
+    made = []
+    for command in inputs.commands:
+        match command:
+            case "check" | "lock":
+                made.append(Call(command, (command, *common)))
+            case "plan":
+                made.append(Call(command, (command, "--github", *common, *_words(names)), told=True))
+            case "build" | "benchmark":
+                made.append(Call(command, (command, *common, *_words(names))))
+            case "portability":
+                made.append(Call(command, (command, *common, *_cells(inputs))))
+            case "merge":
+                made.append(Call(command, (command, *_merge(inputs, project))))
+    return tuple(made)
+
+
+def report(inputs: Inputs, project: Project) -> Call:
+    """Its lines that begin with `::` are annotations."""
+    argv = ["report", "--github", "--config", project.config, "--dist", str(project.dist)]
+    if inputs.allow_unproven:
+        argv.append("--allow-unproven")
+    return Call("report", tuple(argv), told=True)
+
+
+def reports(inputs: Inputs) -> bool:
+    """A shard knows its own cells only: the job that merges speaks of all."""
+    return inputs.shard is None and bool({"portability", "report"} & set(inputs.commands))
+
+
+def _words(names: Sequence[str]) -> tuple[str, ...]:
+    return ("--", *names) if names else ()
+
+
+def _cells(inputs: Inputs) -> list[str]:
+    argv = ["--allow-unproven"] if inputs.allow_unproven else []
+    if inputs.shard:
+        return [*argv, "--shard", inputs.shard, AS_MADE]
+    for option, names in (("--image", inputs.images), ("--artifact", inputs.artifacts)):
+        for name in names:
+            argv += [option, name]
+    if inputs.tier == "pr":
+        argv += ["--probes", "none", "--no-controls"]
+    return argv
+
+
+def _merge(inputs: Inputs, project: Project) -> list[str]:
+    plan = project.dist / "plan.json"
+    parts = sorted((project.dist / "evidence" / "parts").glob("*.json"))
+    argv = ["--output", str(project.dist / "evidence.json")]
+    if inputs.allow_unproven:
+        argv.append("--allow-unproven")
+    return [*argv, *([str(plan)] if plan.exists() else []), *map(str, parts)]
+
+
+def builds(config: Config) -> tuple[tuple[str, ...], ...]:
+    """The artifacts by the baseline they are made in: a job each. What has none goes with the first.
+
+    An artifact that is made from another one is in that one's baseline, or needs nothing of it but its file.
+    """
+    groups: dict[str, list[str]] = {}
+    rest = []
+    for name, artifact in config.artifacts.items():
+        first = artifact
+        while first.from_ is not None:
+            first = config.artifacts[first.from_]
+        if first.baseline is None:
+            rest.append(name)
+        else:
+            groups.setdefault(first.baseline, []).append(name)
+    made = [tuple(names) for _, names in sorted(groups.items())]
+    if not made:
+        return (tuple(rest),) if rest else ()
+    return ((*made[0], *rest), *made[1:])
+
+
+def build_names(count: int) -> tuple[str, ...]:
+    return tuple(f"build-{number:03}" for number in range(1, count + 1))

@@ -1,0 +1,86 @@
+"""A command whose lines are shown as they come: a job of an hour must not be silent."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from py_portable import command
+from py_portable.children import Spawner, kill
+from py_portable.ci import console
+from py_portable.ci.files import OWN
+from py_portable.ci.inputs import PREFIX
+
+TAIL_LINES = 25
+LINE_BYTES = 1 << 16
+ANSWER_BYTES = 8 << 20
+KIT = (sys.executable, "-P", "-m", "py_portable")
+"""`-P`: a repository may hold a click.py, and is where this runs."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """`status`: the exit status, or 128 + the signal. `answer`: stdout, where it was asked for."""
+
+    status: int
+    tail: tuple[str, ...]
+    answer: str = ""
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """For what runs below: without the runner's files, its tokens and the inputs."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in OWN and not name.startswith((PREFIX, "ACTIONS_"))
+    }
+
+
+def follow(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
+    """Run the kit, and show each line of both its streams when it comes. Raises OSError."""
+    child = Spawner().popen(
+        [*KIT, *argv],
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert child.stdout
+    tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
+    try:
+        with child.stdout:
+            while raw := child.stdout.readline(LINE_BYTES):
+                line = raw.decode("utf-8", "replace").rstrip("\r\n")
+                console.say(line)
+                if line.strip():
+                    tail.append(line)
+        status = child.wait()
+    except BaseException:
+        # It puts its own things in order first: containers, mounts.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+        kill(child)
+        raise
+    return Ended(_status(status), tuple(tail))
+
+
+def ask(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
+    """Run the kit for what it prints on stdout; what it says on stderr is shown. Raises MachineError."""
+    outcome = command.run([*KIT, *argv], env=env, capture_bytes=ANSWER_BYTES)
+    said = [line for line in outcome.stderr.text.split("\n") if line.strip()]
+    for line in said:
+        console.say(line)
+    return Ended(_status(outcome.status), tuple(said[-TAIL_LINES:]), outcome.stdout.text)
+
+
+def _status(status: int) -> int:
+    return status if status >= 0 else 128 - status

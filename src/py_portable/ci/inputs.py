@@ -1,0 +1,115 @@
+"""What a workflow gives the action, read from variables with a prefix. Pure; an empty value is no value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from py_portable import plain
+from py_portable.errors import ConfigError
+
+PREFIX = "PY_PORTABLE_INPUT_"
+"""Of the variables: nothing that a workflow gives is ever part of a command's text."""
+COMMANDS = ("check", "lock", "plan", "build", "portability", "benchmark", "merge", "report")
+"""What `command` may name, in the order in which they run."""
+TIERS = ("pr", "release")
+ENGINES = ("auto", "bubblewrap", "docker", "podman", "chroot", "native")
+DEFAULT_COMMANDS = ("build", "portability", "report")
+DEFAULT_PREFIX = "py-portable"
+_ARTIFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+"""Of what upload-artifact takes, the part that no shell, URL or file system gives a meaning to."""
+_JOB = re.compile(r"(?:shard|build)-[0-9]{1,6}")
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """`config` is a pattern; `artifacts`, `images`: names, none for all. `build`, `shard`: the job of a plan."""
+
+    config: str = "portable.yaml"
+    commands: tuple[str, ...] = DEFAULT_COMMANDS
+    artifacts: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    tier: str = "release"
+    dist: str | None = None
+    engine: str | None = None
+    cache: bool = True
+    allow_unproven: bool = False
+    artifact_prefix: str = DEFAULT_PREFIX
+    build: str | None = None
+    shard: str | None = None
+
+
+def read(environ: Mapping[str, str]) -> Inputs:
+    """Raises ConfigError, which names the input and what it takes."""
+
+    def given(name: str) -> str:
+        value = environ.get(PREFIX + name.upper().replace("-", "_"), "").strip()
+        if "\0" in value:
+            raise wrong(name, "it holds a NUL")
+        return value
+
+    def wrong(name: str, why: str, hint: str | None = None) -> ConfigError:
+        return ConfigError(why, where=f"the input {name}", hint=hint)
+
+    def one_of(name: str, known: tuple[str, ...]) -> str:
+        value = given(name)
+        if value and value not in known:
+            raise wrong(name, f"{shown(value)} is none of its values", f"it takes: {', '.join(known)}")
+        return value
+
+    def flag(name: str, unset: bool) -> bool:
+        value = given(name).lower()
+        if value and value not in (*_TRUE, *_FALSE):
+            raise wrong(name, f"{shown(value)} is neither true nor false")
+        return value in _TRUE if value else unset
+
+    def matching(name: str, pattern: re.Pattern[str], hint: str) -> str:
+        value = given(name)
+        if value and not pattern.fullmatch(value):
+            raise wrong(name, f"{shown(value)} cannot be one", hint)
+        return value
+
+    def names(name: str) -> tuple[str, ...]:
+        told = tuple(dict.fromkeys(re.split(r"[\s,]+", given(name).strip(", \t\r\n"))))
+        for one in told:
+            # Else it would be read as an option.
+            if one.startswith("-") or not one.isprintable():
+                raise wrong(name, f"{shown(one)} is no name")
+        return tuple(one for one in told if one)
+
+    def path(name: str) -> str:
+        value = given(name)
+        if not value.isprintable():
+            raise wrong(name, f"{shown(value)} has characters that are not printable")
+        if value.startswith("-"):
+            raise wrong(name, f"{shown(value)} would be read as an option", f"write ./{shown(value)}")
+        return value
+
+    commands = names("command")
+    for one in commands:
+        if one not in COMMANDS:
+            raise wrong("command", f"{shown(one)} is no command", f"there are: {', '.join(COMMANDS)}")
+    return Inputs(
+        config=path("config") or Inputs.config,
+        commands=tuple(one for one in COMMANDS if one in commands) or DEFAULT_COMMANDS,
+        artifacts=names("artifacts"),
+        images=names("images"),
+        tier=one_of("tier", TIERS) or Inputs.tier,
+        dist=path("dist") or None,
+        engine=one_of("engine", ENGINES) or None,
+        cache=flag("cache", True),
+        allow_unproven=flag("allow-unproven", False),
+        artifact_prefix=matching(
+            "artifact-prefix", _ARTIFACT_NAME, "letters, digits, '.', '_' and '-', at most 80 of them"
+        )
+        or DEFAULT_PREFIX,
+        build=matching("build", _JOB, "what plan printed: build-001") or None,
+        shard=matching("shard", _JOB, "what plan printed: shard-001") or None,
+    )
+
+
+def shown(value: str) -> str:
+    """A value that an error quotes."""
+    return f"'{plain.short(plain.line(value), 80)}'"

@@ -1,0 +1,132 @@
+"""GitHub's side, played by act in its self-hosted mode with strict stand-ins for the actions of others."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).parents[2]
+STAND_INS = HERE / "tests" / "ci" / "actions"
+APP = HERE / "tests" / "ci" / "app"
+ACT = HERE / ".venv" / "bin" / "act"
+KIT = "org/py-portable"
+_USES = re.compile(r"uses:\s*([\w-]+/[\w-]+)[\w/.-]*@([\w.-]+)")
+
+
+def used() -> set[tuple[str, str]]:
+    """Repository and ref of every action that the kit's own files name."""
+    files = [HERE / "action.yml", *(HERE / ".github/workflows").glob("*.yml")]
+    files += (HERE / "ci-templates/github").glob("*.yml")
+    return {pair for file in files for pair in _USES.findall(file.read_text())}
+
+
+def copy_of_the_kit(to: Path) -> Path:
+    """What a checkout of it holds."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=HERE,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (HERE / name).is_file():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(HERE / name, to / name)
+    _commit(to)
+    return to
+
+
+def _commit(folder: Path) -> None:
+    me = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "init.defaultBranch=main")
+    for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "all")):
+        subprocess.run(["git", *me, *words], cwd=folder, check=True)
+
+
+@dataclass(frozen=True)
+class Ran:
+    status: int
+    log: str
+    artifacts: Path
+
+    @property
+    def summary(self) -> str:
+        return self.log
+
+
+@dataclass
+class Server:
+    """One repository `own/app`, whose runs share a cache. `kit`: a folder with the kit's checkout."""
+
+    work: Path
+    kit: Path
+    env: dict[str, str] = field(default_factory=dict)
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.repositories = self.work / "repositories"
+        shutil.copytree(APP, self.repositories / "own" / "app")
+        (self.repositories / "org").mkdir()
+        (self.repositories / KIT).symlink_to(self.kit)
+
+    @property
+    def app(self) -> Path:
+        return self.repositories / "own" / "app"
+
+    def workflow(self, text: str, *, event: str = "push", payload: object = None) -> Ran:
+        """Run it as the only workflow of the repository."""
+        self.runs += 1
+        folder = self.app / ".github" / "workflows"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "main.yml").write_text(text)
+        if not (self.app / ".git").exists():
+            _commit(self.app)
+            subprocess.run(
+                ["git", "remote", "add", "origin", "https://github.com/own/app"], cwd=self.app, check=True
+            )
+        place = self.work / f"run-{self.runs}"
+        (place / "home").mkdir(parents=True)
+        (place / "event.json").write_text(json.dumps(payload or {"repository": {"full_name": "own/app"}}))
+        own = {
+            "PY_PORTABLE_TEST_REPOSITORIES": str(self.repositories),
+            "PY_PORTABLE_TEST_ARTIFACTS": str(place / "artifacts"),
+            "PY_PORTABLE_TEST_CACHE": str(self.work / "cache"),
+            "PY_PORTABLE_STORE": str(place / "store"),
+            "PY_PORTABLE_ENGINE": "native",
+            "GITHUB_RUN_ID": str(1000 + self.runs),
+            **self.env,
+        }
+        argv: list[str | Path] = [ACT, event, "--workflows", folder / "main.yml", "--directory", self.app]
+        argv += ["--eventpath", place / "event.json", "--no-skip-checkout", "--no-cache-server"]
+        argv += ["--action-cache-path", place / "actions", "--use-new-action-cache", "--rm"]
+        argv += ["--platform", "ubuntu-24.04=-self-hosted"]
+        for name, value in own.items():
+            argv += ["--env", f"{name}={value}"]
+        for repository, ref in sorted(used()):
+            stand_in = self.kit if repository == KIT else STAND_INS / repository.partition("/")[2]
+            if stand_in.is_dir():
+                argv += ["--local-repository", f"{repository}@{ref}={stand_in}"]
+        done = subprocess.run(
+            argv,
+            env={**os.environ, "HOME": str(place / "home"), "XDG_CACHE_HOME": str(place / "home/.cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        (place / "log").write_text(done.stdout)
+        return Ran(done.returncode, done.stdout, place / "artifacts")
+
+
+def example(name: str) -> str:
+    text = (HERE / "ci-templates" / "github" / name).read_text()
+    assert yaml.safe_load(text)
+    return text

@@ -1,0 +1,416 @@
+"""The action's program: inputs, what it calls, what it writes for the runner, and that nothing foreign is obeyed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from py_portable.ci import action, caching, calls, console, travel
+from py_portable.ci.calls import Call, Project
+from py_portable.ci.files import RunnerFiles, code, cut, output
+from py_portable.ci.follow import environment
+from py_portable.ci.inputs import PREFIX, Inputs, read
+from py_portable.config import load
+from py_portable.errors import ConfigError, MachineError
+
+HERE = Path(__file__).parents[2]
+CORPUS = (
+    "$(touch forged)",
+    "`touch forged`",
+    "a; touch forged",
+    "a\ntouch forged",
+    "a\r::set-output name=verdict::PASS",
+    "::set-output name=verdict::PASS",
+    "::add-mask::a",
+    "\n::error::forged",
+    "##[error]forged",
+    "  ::stop-commands::x",
+    "%0A::error::forged",
+    "'\"; touch forged; #",
+    "${{ github.token }}",
+    "\x1b[31mred\x1b]0;title\x07",
+    "verdict<<EOF\nPASS\nEOF",
+    "</details><script>alert(1)</script>",
+    "[a](javascript:x) ![x](http://x)",
+    "../../forged",
+    "--config=/etc/passwd",
+    "-rf",
+    "\u202eforged",
+    "a\0b",
+)
+"""What a stranger may call a branch, a file, an artifact, or have an app say."""
+NAMES = (
+    "config",
+    "command",
+    "artifacts",
+    "images",
+    "tier",
+    "dist",
+    "engine",
+    "cache",
+    "allow-unproven",
+    "artifact-prefix",
+    "build",
+    "shard",
+)
+OURS = re.compile(r"::(group|endgroup|stop-commands|error|[0-9a-f]{32})\b")
+
+
+def variables(**values: str) -> dict[str, str]:
+    return {PREFIX + name.upper(): value for name, value in values.items()}
+
+
+def obeyed(log: str) -> list[str]:
+    """Lines that GitHub's runner takes for commands and that are not the program's own."""
+    lines = re.split(r"[\r\n]", log)
+    commands = [line for line in lines if line.lstrip().startswith("::") or re.search(r"##\[", line)]
+    return [line for line in commands if not OURS.match(line)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("blank", ["", " ", "\n", "\t \n"])
+def test_an_empty_input_is_one_that_is_not_given(name: str, blank: str) -> None:
+    assert read({PREFIX + name.upper().replace("-", "_"): blank}) == read({}) == Inputs()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("text", CORPUS)
+def test_no_input_becomes_an_option_or_a_line_of_its_own(name: str, text: str, tmp_path: Path) -> None:
+    try:
+        inputs = read({PREFIX + name.upper().replace("-", "_"): text})
+    except ConfigError as problem:
+        assert obeyed(problem.render()) == []
+        assert f"the input {name}" in problem.render()
+        return
+    made = calls.calls(inputs, Project("portable.yaml", tmp_path))
+    for call in made:
+        words = list(call.argv)
+        assert all("\n" not in word and "\0" not in word for word in words)
+        after = words.index("--") if "--" in words else len(words)
+        options = [word for word in words[:after] if word.startswith("-")]
+        known = {"--config", "--dist", "--engine", "--image", "--artifact", "--allow-unproven", "--shard"}
+        assert set(options) <= {*known, calls.AS_MADE}
+
+
+@pytest.mark.parametrize("text", CORPUS)
+def test_a_pattern_stays_in_the_repository(text: str, tmp_path: Path) -> None:
+    (tmp_path / "portable.yaml").touch()
+    try:
+        inputs = read(variables(config=text))
+        found = calls.projects(inputs, tmp_path)
+    except ConfigError as problem:
+        assert obeyed(problem.render()) == []
+        return
+    assert found == ()
+
+
+def test_inputs_are_read() -> None:
+    inputs = read(
+        {
+            **variables(command="portability build", artifacts="a, b\n c", images="debian:11 debian:13"),
+            **variables(tier="pr", cache="False", allow_unproven="true", artifact_prefix="x.y-1"),
+        }
+    )
+    assert inputs.commands == ("build", "portability")
+    assert inputs.artifacts == ("a", "b", "c")
+    assert inputs.images == ("debian:11", "debian:13")
+    assert (inputs.tier, inputs.cache, inputs.allow_unproven, inputs.artifact_prefix) == (
+        "pr",
+        False,
+        True,
+        "x.y-1",
+    )
+    project = Project("portable.yaml", Path("/dist"))
+    build, proof = calls.calls(inputs, project)
+    assert build.argv[-4:] == ("--", "a", "b", "c")
+    assert proof.argv[5:] == (
+        *("--allow-unproven", "--image", "debian:11", "--image", "debian:13"),
+        *("--artifact", "a", "--artifact", "b", "--artifact", "c", "--probes", "none", "--no-controls"),
+    )
+
+
+def test_a_shard_takes_what_others_made_and_leaves_the_report_to_the_last_job() -> None:
+    inputs = read(variables(command="portability", shard="shard-007", images="debian:11"))
+    (call,) = calls.calls(inputs, Project("portable.yaml", Path("/dist")))
+    assert call.argv[5:] == ("--shard", "shard-007", calls.AS_MADE)
+    assert not calls.reports(inputs)
+    assert calls.reports(read({}))
+    assert not calls.reports(read(variables(command="build")))
+
+
+def test_several_configs_have_a_dist_each(tmp_path: Path) -> None:
+    for name in ("a", "b", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "portable.yaml").touch()
+    (tmp_path / "b" / "other.yaml").touch()
+    found = calls.projects(Inputs(config="*/*.yaml"), tmp_path)
+    assert [one.config for one in found] == ["a/portable.yaml", "b/other.yaml", "b/portable.yaml"]
+    assert len({one.dist for one in found}) == 3
+    shared = calls.projects(Inputs(config="*/*.yaml", dist="out"), tmp_path)
+    assert [one.dist.relative_to(tmp_path) for one in shared] == [
+        Path("out/a/portable"),
+        Path("out/b/other"),
+        Path("out/b/portable"),
+    ]
+    (tmp_path / "away").symlink_to("/etc")
+    with pytest.raises(ConfigError, match="nothing is called"):
+        calls.projects(Inputs(config="away/hostnam*"), tmp_path)
+    with pytest.raises(ConfigError, match="leaves the repository"):
+        calls.projects(Inputs(config="../portable.yaml"), tmp_path)
+
+
+def parsed(text: str) -> dict[str, str]:
+    """A file of outputs, as the runner reads it."""
+    found, lines = {}, re.split(r"\r\n|\n|\r", text)
+    at = 0
+    while at < len(lines) and lines[at]:
+        name, _, end = lines[at].partition("<<")
+        assert end, lines[at]
+        stop = lines.index(end, at + 1)
+        found[name] = "\n".join(lines[at + 1 : stop])
+        at = stop + 1
+    return found
+
+
+@pytest.mark.parametrize("text", CORPUS)
+def test_a_value_ends_no_output(text: str) -> None:
+    found = parsed(output("report", text) + output("verdict", "FAIL"))
+    assert set(found) == {"report", "verdict"}
+    assert found["verdict"] == "FAIL"
+
+
+@given(st.text())
+def test_no_value_at_all_ends_an_output(text: str) -> None:
+    found = parsed(output("report", text, delimiter="EOF") + output("verdict", "FAIL"))
+    assert found["verdict"] == "FAIL" and set(found) == {"report", "verdict"}
+
+
+def test_a_known_delimiter_is_not_used() -> None:
+    assert "x<<EOF" not in output("x", "a\nEOF\ny<<EOF\nforged\nEOF", delimiter="EOF")
+    with pytest.raises(ValueError, match="not an output"):
+        output("a\nb", "")
+
+
+@pytest.mark.parametrize("text", CORPUS)
+def test_the_log_obeys_nothing_foreign(text: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with console.group(f"py-portable build, {text}"):
+        console.say(text)
+    console.annotate("error", f"{text} failed")
+    log = capfd.readouterr().out
+    assert obeyed(log) == []
+    # One title, one word that stops commands, the same word, one end.
+    word = re.search(r"::stop-commands::([0-9a-f]{32})$", log, re.MULTILINE)
+    assert word and log.count(word[1]) == 2
+    assert "\x1b" not in log
+
+
+@pytest.mark.parametrize("text", CORPUS)
+def test_the_summary_shows_foreign_text_as_code(text: str, tmp_path: Path) -> None:
+    failed = Call("build", ("build", "--config", text, "--dist", "/d"))
+    result = action.Result(Project(text, tmp_path), 4, "FAIL", None, None, None, failed, (text,))
+    told = action.summary(result, several=True)
+    for line in told.split("\n"):
+        foreign = re.sub(r"`[^`]*`", "", line)
+        assert line.startswith("    ") or not re.search(r"script|javascript|forged|\]\(", foreign)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\u202e]", told)
+    assert code("a`b|c") == "`a'b¦c`"
+
+
+def test_the_summary_has_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "summary"
+    files = RunnerFiles({"GITHUB_STEP_SUMMARY": str(path)})
+    for _ in range(3):
+        files.summary("ä" * 99 + "\n" + "| a row |\n" * 60_000)
+    assert path.stat().st_size <= 1_000_000
+    assert path.read_text().endswith("The rest is in report.md.\n")
+    assert cut("short", 100) == "short"
+
+
+def test_without_a_runner_nothing_is_written() -> None:
+    files = RunnerFiles({})
+    files.outputs({"verdict": "PASS"})
+    files.summary("text")
+
+
+def test_what_is_started_knows_neither_the_runners_files_nor_its_tokens() -> None:
+    own = {"GITHUB_OUTPUT": "x", "GITHUB_ENV": "x", "ACTIONS_RUNTIME_TOKEN": "x", PREFIX + "CONFIG": "x"}
+    assert environment({**own, "PATH": "p", "GITHUB_ACTIONS": "true"}) == {
+        "PATH": "p",
+        "GITHUB_ACTIONS": "true",
+    }
+
+
+@pytest.mark.parametrize("branch", CORPUS)
+def test_no_branch_is_in_a_key(branch: str) -> None:
+    for event in ("push", "pull_request", "workflow_run", branch):
+        told = {
+            "GITHUB_EVENT_NAME": event,
+            "GITHUB_REF": branch,
+            "GITHUB_RUN_ID": branch,
+            "GITHUB_RUN_ATTEMPT": "2",
+        }
+        keys = caching.keys(told, "prefix", branch, branch)
+        assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,200}", key) for key in (keys.key, *keys.restore))
+
+
+def test_what_a_pull_request_saves_no_push_takes() -> None:
+    def keys(event: str, ref: str) -> caching.Keys:
+        told = {
+            "GITHUB_EVENT_NAME": event,
+            "GITHUB_REF": ref,
+            "GITHUB_RUN_ID": "7",
+            "GITHUB_RUN_ATTEMPT": "1",
+        }
+        return caching.keys(told, "py-portable", "portable.yaml", "x86_64-root")
+
+    request, other = keys("pull_request", "refs/pull/12/merge"), keys("pull_request", "refs/pull/1/merge")
+    for event, ref in (
+        ("push", "refs/heads/pr-12"),
+        ("release", "refs/tags/v1"),
+        ("push", "refs/pull/12/merge"),
+    ):
+        trusted = keys(event, ref)
+        assert not any(request.key.startswith(begin) for begin in trusted.restore)
+        assert any(trusted.key.startswith(begin) for begin in request.restore)
+    assert not any(other.key.startswith(begin) for begin in request.restore)
+    for event in ("pull_request_target", "workflow_run", "issue_comment", ""):
+        assert not keys(event, "refs/heads/main").key.startswith("py-portable-push")
+
+
+def write_config(folder: Path) -> Path:
+    path = folder / "portable.yaml"
+    path.write_text((HERE / "tests" / "ci" / "app" / "portable.yaml").read_text())
+    return path
+
+
+def test_builds_are_a_job_a_baseline() -> None:
+    groups = calls.builds(load(HERE / "portable.yaml"))
+    config = load(HERE / "portable.yaml")
+    assert sorted(name for group in groups for name in group) == sorted(config.artifacts)
+    assert calls.build_names(2) == ("build-001", "build-002")
+
+
+def test_an_artifact_is_built_with_what_it_is_made_from(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    assert calls.builds(load(path)) == (("tool",),)
+
+
+@pytest.mark.parametrize("told", ["FORGED\nverdict=PASS", 7, None, {"a": 1}, "PASS "])
+def test_a_verdict_is_a_word_of_ours(told: object, tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    path.write_text(json.dumps({"conclusions": {"verdict": told}}))
+    assert action.verdict_of(path, 0) == "FAIL"
+    path.write_text("{")
+    assert action.verdict_of(path, 0) == "UNPROVEN"
+    assert action.verdict_of(None, 1) == "FAIL"
+
+
+def test_executables_survive_the_way(tmp_path: Path) -> None:
+    here, there = tmp_path / "a", tmp_path / "b"
+    name = "a $(touch forged)\n--checkpoint-action=exec=x"
+    (here / "dist" / "evidence" / "parts").mkdir(parents=True)
+    (here / "dist" / name).write_text("#!/bin/sh\n")
+    (here / "dist" / name).chmod(0o755)
+    (here / "dist" / "link").symlink_to("nothing")
+    (here / "dist" / "evidence" / "parts" / "x.json").write_text("{}")
+    (here / "portable.lock").write_text("lock")
+    there.mkdir()
+    project = Project("portable.yaml", here / "dist")
+    archive = travel.pack_dist([project], here, tmp_path / "packed" / "one")
+    archive.chmod(0o644)
+    assert travel.unpack_dist(tmp_path / "packed", there) == 1
+    assert stat.S_IMODE((there / "dist" / name).stat().st_mode) == 0o755
+    assert (there / "dist" / "link").is_symlink()
+    assert (there / "portable.lock").read_text() == "lock"
+    assert not list(tmp_path.rglob("forged"))
+    shutil.rmtree(there)
+    there.mkdir()
+    travel.pack_dist([project], here, tmp_path / "packed" / "one", small=True)
+    travel.unpack_dist(tmp_path / "packed", there)
+    assert [one.name for one in sorted(there.rglob("*")) if one.is_file()] == ["x.json"]
+    with pytest.raises(MachineError, match="only what lies in the repository"):
+        travel.pack_dist([Project("portable.yaml", tmp_path)], here, tmp_path / "packed")
+
+
+def test_an_archive_reaches_nothing_outside(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (tmp_path / "packed").mkdir()
+    script = (
+        "import io, sys, tarfile\n"
+        "with tarfile.open(sys.argv[1], 'w') as tar:\n"
+        "    link = tarfile.TarInfo('out'); link.type = tarfile.SYMTYPE; link.linkname = '..'; tar.addfile(link)\n"
+        "    for name in ('../forged', 'out/forged'):\n"
+        "        one = tarfile.TarInfo(name); one.size = 1; tar.addfile(one, io.BytesIO(b'x'))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "packed" / travel.DIST], check=True)
+    with pytest.raises(MachineError):
+        travel.unpack_dist(tmp_path / "packed", there)
+    assert not (tmp_path / "forged").exists()
+
+
+def test_a_store_is_taken_whole_and_only_where_there_is_none(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    for name in ("objects/ab", "cache/images", "tmp", "locks", "logs/failed"):
+        (store / name).mkdir(parents=True)
+    (store / "CACHEDIR.TAG").write_text("tag")
+    (store / "objects" / "ab" / "set-uid").write_text("x")
+    (store / "objects" / "ab" / "set-uid").chmod(0o4755)
+    assert travel.pack_store(tmp_path / "none", tmp_path / "cache") is None
+    assert travel.pack_store(store, tmp_path / "cache")
+    assert not travel.unpack_store(tmp_path / "cache", store)
+    assert travel.unpack_store(tmp_path / "cache", tmp_path / "other")
+    assert stat.S_IMODE((tmp_path / "other").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "other" / "objects" / "ab" / "set-uid").stat().st_mode) == 0o4755
+    assert (tmp_path / "other" / "quarantine").is_dir()
+
+
+FILES = [HERE / "action.yml", *sorted((HERE / ".github" / "workflows").glob("*.yml"))]
+FILES += sorted((HERE / "ci-templates" / "github").glob("*.yml"))
+
+
+def steps(told: object) -> list[dict[str, object]]:
+    """Everything in it that is a step."""
+    if isinstance(told, dict):
+        own = [told] if "run" in told or "uses" in told else []
+        return [*own, *(step for value in told.values() for step in steps(value))]
+    return [step for value in told for step in steps(value)] if isinstance(told, list) else []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_no_expression_is_in_a_command_and_actions_are_pinned(path: Path) -> None:
+    found = steps(yaml.safe_load(path.read_text()))
+    assert found
+    for step in found:
+        assert "${{" not in str(step.get("run", ""))
+        used = str(step.get("uses", "org/py-portable@v1"))
+        assert re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}|org/py-portable[\w/.-]*@v1", used), used
+    for line in path.read_text().splitlines():
+        assert not re.search(r"@[0-9a-f]{40}(?! # v\d)", line), line
+
+
+def test_the_action_hands_every_input_on_in_every_step() -> None:
+    told = yaml.safe_load((HERE / "action.yml").read_text())
+    names = {PREFIX + name.upper().replace("-", "_"): "${{ inputs." + name + " }}" for name in told["inputs"]}
+    own = [step for step in told["runs"]["steps"] if "run" in step]
+    assert len(own) == 5
+    for step in own:
+        env = {name: value for name, value in step["env"].items() if name.startswith(PREFIX)}
+        assert env == names
+    assert set(told["outputs"]) == {"evidence", "dist", "report", "verdict", "matrix"}
+
+
+def test_only_reading_is_asked_for() -> None:
+    told = yaml.safe_load((HERE / ".github" / "workflows" / "portable.yml").read_text())
+    assert told["permissions"] == {"contents": "read"}
+    assert not [job for job in told["jobs"].values() if "permissions" in job or "secrets" in job]
