@@ -14,6 +14,7 @@ from py_portable.plan import shards as sharding
 from py_portable.plan.assemble import Plan
 from py_portable.plan.matrix import matrix
 from py_portable.plan.sharding import FILE, Sharding, lock_sha256, parse
+from py_portable.plan.tiers import RELEASE
 from py_portable.portability import lost_controls
 from py_portable.session import Session
 
@@ -22,13 +23,14 @@ from py_portable.session import Session
 class Jobs:
     """What is asked for. `shards`: how many, None for as many as are worth it. `inside`: each job runs in the
     image that it proves, so it has that one only. `job_image`: what the jobs run in that prove nothing, and all where
-    none is `inside`."""
+    none is `inside`. `tier`: see `plan.tiers`."""
 
     service: Literal["github", "gitlab"]
     shards: int | None = None
     inside: bool = False
     prefix: str = "py-portable"
     job_image: str | None = None
+    tier: str = RELEASE
 
 
 def write(
@@ -41,7 +43,8 @@ def write(
     """
     earlier = costs or session.dist / "evidence.json"
     told = evidence.read(earlier) if costs or earlier.exists() else None
-    cells = matrix(session.config, plan)
+    all_of_it = jobs.tier == RELEASE
+    cells = matrix(session.config, plan, probes=None if all_of_it else (), controls=all_of_it)
     known = costing.costs(cells, told)
     if jobs.service == "gitlab" and jobs.inside:
         shards = sharding.by_image(cells, limit=gitlab.IMAGE_SHARDS)
@@ -58,7 +61,7 @@ def write(
         "command": "plan",
         "when": evidence.now(),
         **session.told(),
-        "failures": lost_controls(plan) if whole else [],
+        "failures": lost_controls(plan) if whole and all_of_it else [],
         "plan": made.told(),
     }
     evidence.write(session.dist / FILE, part)

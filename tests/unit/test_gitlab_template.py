@@ -349,7 +349,7 @@ FIXED = {
     "--job-image",
     "--shards",
     "--output",
-    gitlab_jobs.AS_MADE,
+    "--as-made",
     "dist/merged.json",
     "dist/plan.json",
     "dist/evidence/parts/*.json",

@@ -10,8 +10,6 @@ from py_portable.ci.inputs import Inputs, shown
 from py_portable.config import Config
 from py_portable.errors import ConfigError
 
-AS_MADE = "--as-made"
-"""The option of `portability` that takes the artifacts of dist/ as they are: a shard's came from other jobs."""
 MOST_CONFIGS = 50
 
 
@@ -97,8 +95,13 @@ def calls(inputs: Inputs, project: Project, artifacts: Sequence[str] | None = No
             case "check" | "lock":
                 made.append(Call(command, (command, *common)))
             case "plan":
-                made.append(Call(command, (command, "--github", *common, *_words(names)), told=True))
-            case "build" | "benchmark":
+                argv = (command, "--github", "--tier", inputs.tier, *common, *_words(names))
+                made.append(Call(command, argv, told=True))
+            case "build":
+                # What a job of the plan builds, others start.
+                carry = () if artifacts is None else ("--carry",)
+                made.append(Call(command, (command, *carry, *common, *_words(names))))
+            case "benchmark":
                 made.append(Call(command, (command, *common, *_words(names))))
             case "portability":
                 made.append(Call(command, (command, *common, *_cells(inputs))))
@@ -127,13 +130,11 @@ def _words(names: Sequence[str]) -> tuple[str, ...]:
 def _cells(inputs: Inputs) -> list[str]:
     argv = ["--allow-unproven"] if inputs.allow_unproven else []
     if inputs.shard:
-        return [*argv, "--shard", inputs.shard, AS_MADE]
+        return [*argv, "--shard", inputs.shard, "--as-made"]
     for option, names in (("--image", inputs.images), ("--artifact", inputs.artifacts)):
         for name in names:
             argv += [option, name]
-    if inputs.tier == "pr":
-        argv += ["--probes", "none", "--no-controls"]
-    return argv
+    return [*argv, "--tier", inputs.tier]
 
 
 def _merge(inputs: Inputs, project: Project) -> list[str]:

@@ -11,8 +11,6 @@ FOLDER = ".py-portable"
 KIT = f"{FOLDER}/kit"
 """The kit's own bundle, brought along into images."""
 PIPELINE = f"{FOLDER}/pipeline.yml"
-AS_MADE = "--as-made"
-"""The word that makes `portability` take artifacts from dist/ as the build job made them."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _ALLOW = """\
@@ -41,16 +39,16 @@ if [ "$PY_PORTABLE_ENGINE" = native ]; then
 fi
 """
 
-BUILD = '"$PY_PORTABLE_COMMAND" build\n'
+BUILD = '"$PY_PORTABLE_COMMAND" build --carry\n'
 
-SHARD = f'{_ALLOW}"$PY_PORTABLE_COMMAND" portability {AS_MADE} "$@"\n'
+SHARD = f'{_ALLOW}"$PY_PORTABLE_COMMAND" portability --as-made "$@"\n'
 
 INSIDE = f"""\
 {_ALLOW}env -i PATH={PATH} HOME=/tmp PY_PORTABLE_STORE="$PWD/{FOLDER}/store" \
 PY_PORTABLE_CONFIG="${{PY_PORTABLE_CONFIG:-}}" PY_PORTABLE_DIST=dist PY_PORTABLE_ENGINE=native \
 PY_PORTABLE_PLAN=dist/plan.json \
 PY_PORTABLE_SHARD="${{PY_PORTABLE_SHARD:-$PY_PORTABLE_IMAGE}}" \
-{KIT}/py-portable portability {AS_MADE} "$@"
+{KIT}/py-portable portability --as-made "$@"
 """
 """Of the job's environment, which may hold logins, the kit in an image sees nothing but these. A job that has no
 shard's name starts its image's."""

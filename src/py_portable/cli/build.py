@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from py_portable.cli.options import GivenCount, GivenPath, common, given, open_session
+from py_portable.cli.options import GivenCount, GivenPath, common, given, open_session, tier
 from py_portable.cli.show import clean, echo_failures, failure_status, size, table
+from py_portable.plan.tiers import RELEASE
 
 if TYPE_CHECKING:
     from py_portable.config import Config
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--job-image", help="What GitLab's jobs run in, but for those inside the images that they prove."
 )
+@tier
 @common
 def plan(
     artifacts: tuple[str, ...],
@@ -35,6 +37,7 @@ def plan(
     costs: Path | None,
     job_prefix: str,
     job_image: str | None,
+    tier: str,
     common: dict[str, Any],
 ) -> None:
     """Show the steps that a build and a proof come to, and what is left out and why.
@@ -60,6 +63,7 @@ def plan(
             inside=common["engine"] == "native",
             prefix=job_prefix or "py-portable",
             job_image=job_image or None,
+            tier=tier,
         )
         told = sharded.write(session, lock, made, jobs, costs, whole=not artifacts)
         click.echo(told, nl=not told.endswith("\n"))
@@ -79,7 +83,7 @@ def plan(
     rows = [(n.name, "image" if isinstance(n, ImageNode) else "step", ", ".join(n.all_needs)) for n in nodes]
     click.echo(table(("step", "kind", "needs"), rows))
     click.echo("")
-    click.echo(_cells(session.config, made))
+    click.echo(_cells(session.config, made, tier))
     for what, why in made.left_out:
         click.echo(clean(f"left out: {what}: {why}"))
 
@@ -123,14 +127,16 @@ def build(artifacts: tuple[str, ...], carry: bool, common: dict[str, Any]) -> No
         raise click.exceptions.Exit(failure_status(failures))
 
 
-def _cells(config: Config, plan: Plan) -> str:
+def _cells(config: Config, plan: Plan, tier: str) -> str:
     """What the matrix comes to: each smoke command of an artifact is a cell of its own; a control takes one."""
     starts = sum(len(config.artifacts[name].smoke) for name in plan.artifacts)
-    images, conditions = len(config.portability.images), 1 + len(config.portability.probes)
+    release = tier == RELEASE
+    images, conditions = len(config.portability.images), 1 + len(config.portability.probes if release else ())
+    controls = len(plan.controls if release else ())
     commands = f" ({starts} smoke commands)" if starts != len(plan.artifacts) else ""
     return (
         f"{len(plan.artifacts)} artifacts{commands} x {images} images x {conditions} conditions = "
-        f"{starts * images * conditions} cells, {2 * len(plan.controls)} more for controls"
+        f"{starts * images * conditions} cells, {2 * controls} more for controls"
     )
 
 

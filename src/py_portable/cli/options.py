@@ -12,6 +12,7 @@ import click
 
 from py_portable.cli.show import clean
 from py_portable.errors import MachineError
+from py_portable.plan.tiers import PR, RELEASE
 from py_portable.talk import Talk
 
 if TYPE_CHECKING:
@@ -42,6 +43,16 @@ class GivenCount(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return None if value == "" else super().convert(value, param, ctx)
+
+
+class GivenChoice(click.Choice[str]):
+    """One of these; an empty one is the first."""
+
+    def __init__(self, *choices: str) -> None:
+        super().__init__(choices)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(self.choices[0] if value == "" else value, param, ctx)
 
 
 config_option = click.option(
@@ -128,6 +139,16 @@ def given(names: Iterable[str], what: str) -> tuple[str, ...]:
         if not name.isprintable():
             raise click.UsageError(f"the {what} '{clean(name)}' has characters that are not printable")
     return told
+
+
+tier = click.option(
+    "--tier",
+    type=GivenChoice(RELEASE, PR),
+    default=RELEASE,
+    show_default=True,
+    envvar="PY_PORTABLE_TIER",
+    help="How much of the matrix: release is all, pr leaves out probes and controls.",
+)
 
 
 def probe_names(text: str | None) -> tuple[str, ...] | None:

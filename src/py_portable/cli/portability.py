@@ -9,9 +9,10 @@ from typing import Any
 
 import click
 
-from py_portable.cli.options import GivenPath, common, given, open_session, probe_names
+from py_portable.cli.options import GivenPath, common, given, open_session, probe_names, tier
 from py_portable.cli.show import clean, echo_cell, echo_failures, failure_status, table
 from py_portable.errors import ConfigError
+from py_portable.plan.tiers import PR
 
 
 @click.command()
@@ -19,6 +20,7 @@ from py_portable.errors import ConfigError
 @click.option("--artifact", "artifacts", multiple=True, help="Only this artifact (may be given again).")
 @click.option("--probes", help="Instead of the config's: names with commas, or 'none'.")
 @click.option("--controls/--no-controls", default=True, help="Start the controls too.  [default: controls]")
+@tier
 @click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
 @click.option("--shard", envvar="PY_PORTABLE_SHARD", help="Only what the plan gives this shard.")
 @click.option(
@@ -36,6 +38,7 @@ def portability(
     artifacts: tuple[str, ...],
     probes: str | None,
     controls: bool,
+    tier: str,
     allow_unproven: bool,
     shard: str | None,
     plan: Path | None,
@@ -54,6 +57,8 @@ def portability(
             "a shard is what the plan says: no --image, --artifact, --probes, --no-controls"
         )
     session = open_session(common)
+    if tier == PR and not shard:
+        wanted = replace(wanted, controls=False, probes=() if wanted.probes is None else wanted.probes)
     if shard:
         from py_portable import sharded
 
