@@ -98,7 +98,7 @@ def test_no_input_becomes_an_option_or_a_line_of_its_own(name: str, text: str, t
         assert all("\n" not in word and "\0" not in word for word in words)
         after = words.index("--") if "--" in words else len(words)
         options = [word for word in words[:after] if word.startswith("-")]
-        known = {"--config", "--dist", "--engine", "--image", "--artifact", "--allow-unproven", "--shard"}
+        known = {"--config", "--dist", "--engine", "--image", "--artifact", "--allow-unproven", "--shard", "--tier"}
         assert set(options) <= known
 
 
@@ -135,7 +135,7 @@ def test_inputs_are_read() -> None:
     assert build.argv[-4:] == ("--", "a", "b", "c")
     assert proof.argv[5:] == (
         *("--allow-unproven", "--image", "debian:11", "--image", "debian:13"),
-        *("--artifact", "a", "--artifact", "b", "--artifact", "c", "--probes", "none", "--no-controls"),
+        *("--artifact", "a", "--artifact", "b", "--artifact", "c", "--tier", "pr"),
     )
 
 

@@ -350,6 +350,7 @@ FIXED = {
     "--shards",
     "--output",
     "--as-made",
+    "--carry",
     "dist/merged.json",
     "dist/plan.json",
     "dist/evidence/parts/*.json",
