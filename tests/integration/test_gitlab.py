@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from xml.etree import ElementTree as xml
 
 import pytest
 
-from tests.ci.gitlab import runner
+from py_portable.images import resolve
+from py_portable.store import Store, default_root
+from tests.ci.gitlab import containers, runner
 from tests.integration.conftest import Project
 
 pytestmark = pytest.mark.integration
 
 GOOD = {"works": 'echo "$1"'}
+PROBES = ("read-only", "no-home")
 BAD = {**GOOD, "breaks": "exit 3"}
 
 
@@ -85,6 +89,38 @@ def test_verdicts_are_those_of_the_command_line(
     told = list(caller.folder.rglob("junit.xml"))
     assert told, ran.text
     assert len(list(xml.parse(told[0]).getroot().iter("testcase"))) >= len(expected)
+
+
+@pytest.mark.parametrize("store", [Path(default_root(os.environ))], ids=["debian"])
+def test_a_job_in_its_image_on_docker(
+    tmp_path: Path, program: Path, docker: dict[str, str], store: Path
+) -> None:
+    """The image holds neither Python nor compiler: everything was brought along."""
+    debian = resolve(runner.IMAGE, store=Store(store))
+    containers.images(docker, runner.IMAGE, debian.root)
+    caller = runner.make(
+        tmp_path / "caller",
+        program,
+        "flat.gitlab-ci.yml",
+        BAD,
+        probes=PROBES,
+        kit=containers.kit,
+        shell=True,
+    )
+    ran = caller.run(
+        "--shell-isolation",
+        "--network=host",
+        f"--helper-image={containers.HELPER}",
+        "--pull-policy=if-not-present",
+        "--variable=CI_JOB_TOKEN=glcbt-very-secret",
+        env=docker,
+        containers=True,
+    )
+    print(ran.text)
+    status, expected = by_hand(tmp_path, caller)
+    found = sorted((caller.folder / ".gitlab-ci-local/artifacts").rglob("merged.json"))
+    assert found, ran.text
+    assert verdicts(json.loads(found[0].read_text())) == expected
 
 
 def known_name(folder: Path) -> None:

@@ -130,22 +130,28 @@ def test_the_store_comes_back_from_the_cache_whole(here: Path, value: str) -> No
     store.rename(here.parent / "gone")
     gitlab_travel.store_in(environ, told.append)
     assert (store / "objects/aa/x").read_text() == "x"
+    assert [line for line in told if "MB" not in line] == ["cache: miss", "cache: hit"]
+    assert not (here / gitlab_jobs.CACHE / travel.STORE).exists()
+
+
+def test_a_runner_s_own_store_does_not_travel(here: Path) -> None:
+    told: list[str] = []
+    store = here.parent / "store"
+    (store / "objects").mkdir(parents=True)
+    environ = {"PY_PORTABLE_CACHE": "true", "PY_PORTABLE_STORE": str(store)}
     gitlab_travel.store_in(environ, told.append)
-    assert [line.partition(",")[0].split(": ")[1].split(" ")[-1] for line in told if "MB" not in line] == [
-        "miss",
-        "hit",
-        "store",
-    ]
+    gitlab_travel.store_out(environ, told.append)
+    assert told == ["cache: none is needed, this runner keeps its store"]
     assert not (here / gitlab_jobs.CACHE / travel.STORE).exists()
 
 
 @pytest.mark.parametrize("value", ["", "false", "is false", "$(true)"])
 def test_without_the_input_nothing_is_kept(here: Path, value: str) -> None:
     store = here.parent / "store"
-    (store / "objects").mkdir(parents=True)
     environ = {"PY_PORTABLE_CACHE": value, "PY_PORTABLE_STORE": str(store)}
-    gitlab_travel.store_out(environ, silent)
     gitlab_travel.store_in(environ, silent)
+    (store / "objects").mkdir(parents=True)
+    gitlab_travel.store_out(environ, silent)
     assert not (here / gitlab_jobs.CACHE).exists()
 
 

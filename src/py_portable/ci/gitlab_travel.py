@@ -6,7 +6,6 @@ A job calls this between two steps; everything lies below the project, because a
 from __future__ import annotations
 
 import os
-import platform
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,8 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.store.layout import default_root
 
 JOBS = ("plan", "build")
+_OWN = "own"
+"""A file: the store was there before the cache was asked, so that it need not travel."""
 Say = Callable[[str], None]
 
 
@@ -74,18 +75,23 @@ def store_in(environ: Mapping[str, str], say: Say) -> None:
     folder, store = Path.cwd() / CACHE, default_root(environ)
     if not wants_cache(environ):
         return
+    if store.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _OWN).touch()
+        say("cache: none is needed, this runner keeps its store")
+        return
     try:
         taken = travel.unpack_store(folder, store)
     except PortableError as problem:
         taken = False
         say(f"the cache could not be used: {problem.what}")
     (folder / travel.STORE).unlink(missing_ok=True)
-    say("cache: hit" if taken else "cache: this runner's own store" if store.exists() else "cache: miss")
+    say("cache: hit" if taken else "cache: miss")
 
 
 def store_out(environ: Mapping[str, str], say: Say) -> None:
     """Put the store where the runner's cache looks for it."""
-    if not wants_cache(environ):
+    if not wants_cache(environ) or (Path.cwd() / CACHE / _OWN).exists():
         return
     try:
         archive = travel.pack_store(default_root(environ), Path.cwd() / CACHE)
@@ -93,4 +99,4 @@ def store_out(environ: Mapping[str, str], say: Say) -> None:
         say(f"the store is not cached: {problem.what}")
         return
     if archive:
-        say(f"cache: {archive.stat().st_size / 1e6:.1f} MB for the next run, {platform.machine()}")
+        say(f"cache: {archive.stat().st_size / 1e6:.1f} MB for the next run")
