@@ -16,14 +16,18 @@ from packaging.requirements import Requirement
 
 HELPER = "py-portable-tests-helper"
 REPOSITORY = Path(__file__).parents[3]
-_NOT_NEEDED = ("test", "idlelib", "lib2to3", "tkinter", "ensurepip", "site-packages", "__pycache__", "config-*")
+_NOT_NEEDED = (
+    *("test", "idlelib", "lib2to3", "tkinter", "ensurepip", "site-packages", "__pycache__", "config-*"),
+    *("pydoc_data", "turtledemo", "_tkinter*", "_sqlite3*", "_test*"),
+)
 
 
 def images(variables: Mapping[str, str], name: str, root: Path) -> None:
     """`root` as the image `name`; and HELPER, which is that with rsync, of this same system, in it."""
     environ = {**os.environ, **variables}
     with subprocess.Popen(["tar", "--create", "--directory", root, "."], stdout=subprocess.PIPE) as packed:
-        done = subprocess.run(["docker", "import", "-", name], stdin=packed.stdout, capture_output=True, env=environ)
+        words = ["docker", "import", "-", name]
+        done = subprocess.run(words, stdin=packed.stdout, capture_output=True, env=environ)
     assert done.returncode == 0, done.stderr
 
     def docker(*words: str | Path) -> str:
@@ -70,6 +74,7 @@ def kit(folder: Path) -> None:
     for library in libraries(python, *packages.rglob("*.so")):
         if not GLIBC.match(library.name):
             shutil.copy(library, folder / "lib")
+    subprocess.run(["strip", "--strip-debug", *folder.rglob("*.so*")], check=True)
     shutil.copytree(REPOSITORY / "src/py_portable", packages / "py_portable")
     launcher = folder / "py-portable"
     launcher.write_text(
