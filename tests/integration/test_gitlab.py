@@ -14,6 +14,7 @@ from xml.etree import ElementTree as xml
 
 import pytest
 
+from py_portable import __version__
 from py_portable.images import resolve
 from py_portable.store import Store, default_root
 from tests.ci.gitlab import containers, runner
@@ -139,6 +140,38 @@ def test_verdicts_are_those_of_the_command_line(
     assert [(cell["verdict"], cell["reason"]) for cell in lost] == [("UNPROVEN", "shard")] * (
         "gone" in artifacts
     )
+
+
+@pytest.mark.parametrize(
+    ("example", "ref", "path"),
+    [
+        ("component.gitlab-ci.yml", __version__, "templates/py-portable.yml"),
+        ("project.gitlab-ci.yml", f"v{__version__}", "ci-templates/gitlab/py-portable.yml"),
+    ],
+    ids=["component", "project"],
+)
+def test_from_another_project_and_the_kit_by_pip(
+    tmp_path: Path, program: Path, secrets: dict[str, str], example: str, ref: str, path: str
+) -> None:
+    """And on a runner that keeps no store the next run takes it from the cache."""
+    caller = runner.make(tmp_path / "caller", program, example, GOOD, kit=runner.packed_kit)
+    runner.fetched(caller, ref, path)
+    known_name(caller.folder)
+    del secrets["PIP_INDEX_URL"]
+    env = {**secrets, **runner.wheel(tmp_path / "wheels"), "HOME": str(tmp_path), "PY_PORTABLE_STORE": ""}
+    whole = ref == __version__
+    ran = caller.run("--no-shell-isolation", *([] if whole else ["py-portable plan"]), env=env)
+    tame(caller, ran)
+    assert ended(ran, "py-portable plan") == ["PASS"], ran.text
+    if not whole:
+        return
+    assert ended(ran, "py-portable report") == ["PASS"], ran.text
+    assert report(caller, ran)["conclusions"]["verdict"] == "PASS"
+    assert "cache: miss" in ran.text
+    shutil.rmtree(tmp_path / ".cache/py-portable")
+    again = caller.run("--no-shell-isolation", "py-portable build", env=env)
+    assert again.status == 0, again.text
+    assert "cache: hit" in again.text
 
 
 def test_a_child_on_another_engine_ends_in_the_verdicts_of_nox(

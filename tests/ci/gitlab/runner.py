@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
+
+from py_portable import __version__
+from py_portable.formats.packed import pack
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
@@ -54,6 +58,40 @@ def kit(folder: Path) -> None:
     launcher = folder / "py-portable"
     launcher.write_text('#!/bin/sh\nexec "$(dirname "$0")/bin/python" -I -B -m py_portable "$@"\n')
     launcher.chmod(0o755)
+
+
+def wheel(folder: Path) -> dict[str, str]:
+    """The kit of this repository as something that pip installs; the variables by which pip finds it, and nothing
+    else."""
+    name = f"py_portable-{__version__}"
+    lines = f"{REPOSITORY / 'src'}\n{sysconfig.get_path('purelib')}\n"
+    files = {
+        "py_portable_of_tests.pth": lines,
+        f"{name}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: py-portable\nVersion: {__version__}\n",
+        f"{name}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{name}.dist-info/entry_points.txt": "[console_scripts]\npy-portable = py_portable.cli:main\n",
+    }
+    folder.mkdir()
+    with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as packed:
+        for file, text in files.items():
+            packed.writestr(file, text)
+        record = f"{name}.dist-info/RECORD"
+        packed.writestr(record, "".join(f"{file},,\n" for file in (*files, record)))
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+
+
+def packed_kit(folder: Path) -> None:
+    """`folder`.tar.zst."""
+    kit(folder)
+    pack(folder, folder.with_name(f"{folder.name}.tar.zst"), epoch=0)
+    shutil.rmtree(folder)
+
+
+def fetched(caller: Caller, ref: str, path: str) -> None:
+    """The template, where the tool puts what it gets from the kit's project; there is no server."""
+    place = caller.folder / ".gitlab-ci-local/includes/gitlab.example/GROUP/py-portable" / ref / path
+    place.parent.mkdir(parents=True)
+    place.write_text(for_this_tool((REPOSITORY / path).read_text("utf-8"), shell=False))
 
 
 @dataclass(frozen=True)
