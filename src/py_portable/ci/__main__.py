@@ -112,7 +112,10 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
         for line in lines:
             console.say(line)
         console.annotate("error", lines[0].removeprefix("Error: "))
-        RunnerFiles(environ).summary("\n".join(["**py-portable could not begin**", "", *map(_shown, lines)]))
+        files = RunnerFiles(environ)
+        files.summary("\n".join(["**py-portable could not begin**", "", *map(_shown, lines)]))
+        if verb is action.run:
+            files.outputs({"verdict": "FAIL"})
         return problem.exit_code
     except KeyboardInterrupt:
         return 130
