@@ -58,7 +58,9 @@ def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
     out = work / "out"
     if not bundle:
         raise ConfigError(
-            "no bundle of the kit is named, and inside an image the kit needs one", hint=_HINT + ": --bundle"
+            "no bundle of the kit is named, and inside an image the kit needs one",
+            hint=f"give py-portable.tar.zst of the release {__version__}: --bundle, for GitLab's template the input "
+            "bundle; or take another engine, whose cells start in jobs that have the kit",
         )
     if re.match(r"https?://", bundle):
         if not re.fullmatch(r"[0-9a-f]{64}", sha256):
