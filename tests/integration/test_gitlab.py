@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as xml
@@ -19,6 +20,7 @@ from py_portable.images import resolve
 from py_portable.store import Store, default_root
 from tests.ci.gitlab import containers, runner
 from tests.integration.conftest import Project
+from tests.integration.users import second_user
 
 pytestmark = pytest.mark.integration
 
@@ -153,6 +155,29 @@ def test_a_red_child_of_a_part_of_the_matrix(tmp_path: Path, program: Path, secr
     assert ended(ran, "py-portable report") == ["FAIL"]
     on = "the same machine"
     assert verdicts(report(caller, ran), on=on) == verdicts(expected, on=on)
+
+
+def test_as_an_ordinary_user(tmp_path: Path, program: Path) -> None:
+    """A runner without root. What cannot be isolated without it is UNPROVEN here as by hand."""
+    with second_user("py-portable-t6", home=True) as user:
+        home = Path(user.pw_dir)
+        modules = shutil.copytree(program.parents[1], home / "node_modules", symlinks=True)
+        caller = runner.make(
+            home / "caller",
+            modules / ".bin/gitlab-ci-local",
+            "flat.gitlab-ci.yml",
+            GOOD,
+            inputs={"command": "vendor/py-portable/py-portable"},
+            kit=containers.kit,
+        )
+        subprocess.run(["chown", "-R", user.pw_name, home], check=True)
+        prefix = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--")
+        env = {"HOME": str(home), "PY_PORTABLE_STORE": str(home / "store"), "TMPDIR": "/tmp"}
+        ran = replace(caller, prefix=prefix).run("--shell-isolation", env=env)
+        assert ran.status == 0, ran.text
+        assert ended(ran, "py-portable report") == ["PASS"]
+        (cell,) = report(caller, ran)["cells"]
+        assert (cell["verdict"], cell["isolation"]) == ("PASS", "partial")
 
 
 @pytest.mark.parametrize(
