@@ -38,6 +38,9 @@ class WithArgs(click.Command):
 @click.option("--module", help="What `python -m` starts.  [default: the module of the console script]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order of the starts.")
 @click.option("--hyperfine", is_flag=True, help="Absolute times of whole cells by hyperfine, too.")
+@click.option(
+    "--as-made", is_flag=True, help="Build nothing: take DIST as `build --carry-all` left it elsewhere."
+)
 @common
 @click.pass_context
 def benchmark(
@@ -48,6 +51,7 @@ def benchmark(
     module: str | None,
     seed: int,
     hyperfine: bool,
+    as_made: bool,
     common: dict[str, Any],
 ) -> None:
     """Measure how long the artifacts take to start, against `python -m` with the interpreter they were made with.
@@ -64,6 +68,7 @@ def benchmark(
         pairs,
         seed,
         hyperfine,
+        as_made,
     )
     # As data its talk would only be in the way.
     session = open_session({**common, "quiet": common["quiet"] or common["as_json"]})
@@ -73,6 +78,7 @@ def benchmark(
             "noisy": bool(measured.noisy),
             "same": [one.told(measured.image) for one in measured.same],
             "benchmark": measured.rows,
+            "lacking": dict(measured.lacking),
         }
         click.echo(json.dumps(told, indent=1))
     else:
@@ -85,11 +91,14 @@ def benchmark(
             ),
             err=True,
         )
+    for name, why in measured.lacking.items():
+        click.echo(clean(f"Unproven: {name} was not compared: {why}"), err=True)
     if measured.noisy:
         click.echo(
             "Nothing of this run is to be believed; run it again with the machine to itself, or with more --pairs.",
             err=True,
         )
+    if measured.noisy or measured.lacking:
         raise click.exceptions.Exit(1)
 
 

@@ -13,6 +13,7 @@ from py_portable.cli.show import clean, echo_failures, failure_status, size, tab
 from py_portable.plan.tiers import RELEASE
 
 if TYPE_CHECKING:
+    from py_portable.carrying import Carry
     from py_portable.config import Config
     from py_portable.plan.assemble import Plan
 
@@ -93,14 +94,16 @@ def plan(
 @click.option(
     "--carry", is_flag=True, help="Put into DIST, too, what cells need on a machine that builds nothing."
 )
+@click.option("--carry-all", is_flag=True, help="The same, and what `benchmark` needs there.")
 @common
-def build(artifacts: tuple[str, ...], carry: bool, common: dict[str, Any]) -> None:
+def build(artifacts: tuple[str, ...], carry: bool, carry_all: bool, common: dict[str, Any]) -> None:
     """Build the artifacts (all, or those that are named) into dist/."""
     from py_portable import build as building
 
     artifacts = given(artifacts, "artifact")
     session = open_session(common)
-    built = building.build(session, artifacts, carry=carry)
+    what: Carry = "all" if carry_all else "cells" if carry else "nothing"
+    built = building.build(session, artifacts, carry=what)
     known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
     building.write_evidence(session, building.refresh(session, known))
     if common["as_json"]:

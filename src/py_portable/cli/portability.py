@@ -46,7 +46,6 @@ def portability(
     common: dict[str, Any],
 ) -> None:
     """Start every artifact on every image, under every condition that the config names."""
-    from py_portable import as_made as making
     from py_portable import portability as proving
 
     wanted = proving.Wanted(
@@ -62,8 +61,7 @@ def portability(
     if shard:
         from py_portable import sharded
 
-        lock = making.lock_sha256(session) if as_made else None
-        wanted = proving.Wanted.of_shard(sharded.read(session, plan, lock), shard)
+        wanted = proving.Wanted.of_shard(sharded.read(session, plan, as_made=as_made), shard)
     proved = proving.prove(
         session,
         replace(wanted, as_made=as_made),
