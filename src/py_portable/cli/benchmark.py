@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from py_portable.cli.options import common, given, open_session
-from py_portable.cli.show import clean, lines, table
+from py_portable.cli.show import clean, echo_json, lines, table
 
 if TYPE_CHECKING:
     from py_portable.benchmark.measure import Measured
@@ -80,7 +79,7 @@ def benchmark(
             "benchmark": measured.rows,
             "lacking": dict(measured.lacking),
         }
-        click.echo(json.dumps(told, indent=1))
+        echo_json(told)
     else:
         _show(measured)
     for one in measured.noisy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from py_portable.cli.options import GivenPath, common
-from py_portable.cli.show import clean
+from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def report(
         _write(files["codequality"], annotations.codequality(notes, _lines(common["config"])).encode())
     if common["as_json"]:
         paths = {name: str(path) for name, path in files.items()}
-        click.echo(json.dumps({"conclusions": conclusions.told(), "files": paths}, indent=1))
+        echo_json({"conclusions": conclusions.told(), "files": paths})
     else:
         click.echo(text.render(blocks))
         if github:

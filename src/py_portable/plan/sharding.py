@@ -66,7 +66,7 @@ class Sharding:
         None where nothing was made with any."""
         for what, mine, theirs in (
             (config.path.name, self.config, config.sha256),
-            ("the lock", self.lock, lock),
+            ("lock", self.lock, lock),
         ):
             if theirs is not None and mine != theirs:
                 raise ConfigError(
