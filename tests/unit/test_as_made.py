@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from py_portable import as_made, carrying, cli, config, evidence, native, portability, records
 from py_portable import build as building
 from py_portable.ci import calls
-from py_portable.ci.inputs import Inputs
+from py_portable.ci.inputs import Inputs, read
 from py_portable.ci.travel import pack_dist, unpack_dist
 from py_portable.errors import ConfigError, MachineError, PortableError, UnmetError
 from py_portable.evidence import CellResult
@@ -799,3 +799,8 @@ def test_jobs_of_a_workflow_carry_and_take_what_a_benchmark_needs() -> None:
     assert words(False, ["x"], "build") == [("build", "--carry")]
     assert words(True, None, "benchmark") == [("benchmark", "--as-made")]
     assert words(False, None, "build", "benchmark") == [("build", "--config"), ("benchmark", "--config")]
+    # Their artifacts and what was carried need not travel twice.
+    told = {"PY_PORTABLE_INPUT_BENCHMARK": "true", "PY_PORTABLE_INPUT_COMMAND": "benchmark"}
+    assert read(told).only_looks
+    assert not read(told | {"PY_PORTABLE_INPUT_COMMAND": "build"}).only_looks
+    assert not read(told | {"PY_PORTABLE_INPUT_BENCHMARK": ""}).only_looks

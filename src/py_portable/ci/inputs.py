@@ -42,6 +42,11 @@ class Inputs:
     benchmark: bool = False
     """Whether a job of the plan measures what other jobs made."""
 
+    @property
+    def only_looks(self) -> bool:
+        """Whether the job makes nothing that others need: they have its artifacts already."""
+        return self.shard is not None or (self.benchmark and "benchmark" in self.commands)
+
 
 def read(environ: Mapping[str, str]) -> Inputs:
     """Raises ConfigError, which names the input and what it takes."""
