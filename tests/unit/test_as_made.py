@@ -479,7 +479,7 @@ def spoilt(told: Any, at: tuple[Any, ...], junk: Any) -> Any:
     return changed
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["wheels", "folder", "made", "controls/built-too-new"]), st.data(), JUNK)
 def test_whatever_a_record_holds_it_is_read_or_refused_and_never_leads_out(
     there: Dist, name: str, data: st.DataObject, junk: Any
@@ -804,3 +804,29 @@ def test_jobs_of_a_workflow_carry_and_take_what_a_benchmark_needs() -> None:
     assert read(told).only_looks
     assert not read(told | {"PY_PORTABLE_INPUT_COMMAND": "build"}).only_looks
     assert not read(told | {"PY_PORTABLE_INPUT_BENCHMARK": ""}).only_looks
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data(), JUNK)
+def test_whatever_a_part_in_dist_holds_is_no_traceback(there: Dist, data: st.DataObject, junk: Any) -> None:
+    part = there.dist / "evidence" / "parts" / "portability-of-another.json"
+    if not part.exists():
+        told = json.loads(json.dumps(row("folder", "nuitka-standalone", there.dist / "folder" / "aaa")))
+        cell = CellResult(
+            artifact="folder", format="file", sha256=told["sha256"], image="debian:11", image_identity=None,
+            image_source=None, condition="plain", expect="pass", verdict="PASS", reason=None, detail=None,
+            argv=("--help",), seconds=0.5, image_glibc="2.31",
+        ).told()  # fmt: skip
+        known = {"schema": 1, "command": "build", "when": "2026-01-01", "kit": {"version": "1"}, "shards": []}
+        known |= {"config": {"file": "portable.yaml", "sha256": "c" * 64}, "host": {"os": "x"}}
+        known |= {"artifacts": [told], "cells": [cell], "expected": [evidence.identity_of(cell)]}
+        known |= {"failures": [{"name": "gone", "why": "x"}], "steps": [{"name": "x", "cached": True}]}
+        known |= {
+            "benchmark": [{"artifact": "folder", "image": "debian:11", "start": "later", "sha256": "x"}]
+        }
+        part.parent.mkdir(parents=True)
+        (there.base / "known.json").write_text(json.dumps(known))
+    known = json.loads((there.base / "known.json").read_text())
+    at = data.draw(st.sampled_from(places_in(known)))
+    part.write_text(json.dumps(spoilt(known, at, junk)))
+    there.run("--artifact", "made")
