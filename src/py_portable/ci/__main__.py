@@ -68,10 +68,10 @@ def store_out(environ: Mapping[str, str]) -> int:
 
 
 def pack(environ: Mapping[str, str]) -> int:
-    """dist/ for the next job; a shard hands on its records only, a plan the images too."""
+    """dist/ for the next job; one that only looks hands on its records, a plan the images too."""
     inputs = read(environ)
     here, to = Path.cwd(), place(environ, "packed")
-    archive = travel.pack_dist(calls.projects(inputs, here), here, to, small=inputs.shard is not None)
+    archive = travel.pack_dist(calls.projects(inputs, here), here, to, small=inputs.only_looks)
     if "plan" in inputs.commands:
         travel.pack_store(default_root(environ), to)
     console.say(f"packed: {archive.stat().st_size / 1e6:.1f} MB")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from py_portable.cli.options import GivenPath, common
-from py_portable.cli.show import clean
+from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def report(
         _write(files["codequality"], annotations.codequality(notes, _lines(common["config"])).encode())
     if common["as_json"]:
         paths = {name: str(path) for name, path in files.items()}
-        click.echo(json.dumps({"conclusions": conclusions.told(), "files": paths}, indent=1))
+        echo_json({"conclusions": conclusions.told(), "files": paths})
     else:
         click.echo(text.render(blocks))
         if github:
