@@ -179,7 +179,7 @@ def test_the_first_screen_of_a_red_run(seen: Seen) -> None:
     assert screen.startswith("# FAIL: 1 FAIL")
     assert "`tool` on `debian:12`" in screen
     assert "exit status 3, expected 0" in screen
-    assert "py-portable portability --artifact tool --image debian:12" in screen
+    assert "py-portable portability --config red/portable.yaml --artifact tool --image debian:12" in screen
 
 
 def forms(word: str) -> set[bytes]:

@@ -338,6 +338,17 @@ def test_names_are_printed_on_one_line_without_control_characters(
     assert "a\\n\\x1b[31m.so: needs GLIBC_2.34 of libc.so.6 (for f\\ng)" in out
 
 
+@pytest.mark.parametrize("name", ["::error file=x::forged", "a##[add-mask]b", "##vso[task]x"])
+def test_no_name_in_a_wheel_is_obeyed_by_the_log_of_a_ci(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    build_wheel(tmp_path, f"foo-1.0-py3-none-{X86}.whl", {name: needing("GLIBC_2.34", "f")})
+    assert main([str(tmp_path), X86]) == 1
+    _, second = capsys.readouterr().out.splitlines()
+    assert "needs GLIBC_2.34" in second
+    assert not second.strip().startswith("::") and "##" not in second
+
+
 def test_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "missing"), X86]) == 2
     assert "not a readable folder: No such file or directory" in capsys.readouterr().err
