@@ -47,6 +47,7 @@ if [ "$PY_PORTABLE_ENGINE" = native ]; then
   "$PY_PORTABLE_COMMAND" bring --bundle "$PY_PORTABLE_BUNDLE" --sha256 "$PY_PORTABLE_BUNDLE_SHA256" {KIT}
 fi
 "$PY_PORTABLE_COMMAND" gitlab store-in
+if [ "$PY_PORTABLE_ENGINE" != native ]; then "$PY_PORTABLE_COMMAND" lock --images; fi
 "$PY_PORTABLE_COMMAND" plan --gitlab --job-prefix "$PY_PORTABLE_JOB_PREFIX" --job-image "$PY_PORTABLE_JOB_IMAGE" \
 --shards "$PY_PORTABLE_SHARDS" >{PIPELINE}
 "$PY_PORTABLE_COMMAND" gitlab hand-on plan
