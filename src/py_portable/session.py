@@ -107,12 +107,16 @@ class Session:
         self.write_lock(lock)
         return lock
 
-    def lock_images(self, lock: Lock) -> tuple[Lock, Mapping[str, PortableError]]:
-        """The lock with the images that it does not have yet, made now, and those that cannot be had here."""
+    def lock_images(
+        self, lock: Lock, *, make_all: bool = False
+    ) -> tuple[Lock, Mapping[str, PortableError]]:
+        """The lock with the images that it does not have yet, made now, and those that cannot be had here.
+
+        `make_all`: those that it has are made, too, where the store has them not.
+        """
         plan = self.plan(lock)
-        missing = [
-            n.name for n in plan.nodes.values() if isinstance(n, ImageNode) and n.name not in lock.images
-        ]
+        known = () if make_all else lock.images
+        missing = [n.name for n in plan.nodes.values() if isinstance(n, ImageNode) and n.name not in known]
         if not missing:
             return lock, {}
         report = self.run(plan, missing, lock)

@@ -92,8 +92,12 @@ def calls(inputs: Inputs, project: Project, artifacts: Sequence[str] | None = No
     made = []
     for command in inputs.commands:
         match command:
-            case "check" | "lock":
+            case "check":
                 made.append(Call(command, (command, *common)))
+            case "lock":
+                # The plan's job makes the images of all the others.
+                images = ("--images",) if "plan" in inputs.commands else ()
+                made.append(Call(command, (command, *images, *common)))
             case "plan":
                 argv = (command, "--github", "--tier", inputs.tier, *common, *_words(names))
                 made.append(Call(command, argv, told=True))

@@ -31,7 +31,7 @@ class WithArgs(click.Command):
 
 
 @click.command(cls=WithArgs)
-@click.argument("artifacts", nargs=-1)
+@click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
 @click.option("--image", help="Where to start them.  [default: one from the middle of the config's]")
 @click.option("--pairs", type=click.IntRange(LEAST_PAIRS), default=30, show_default=True, help="How many.")
 @click.option("--module", help="What `python -m` starts.  [default: the module of the console script]")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("artifacts", nargs=-1)
+@click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
 @click.option("--github", is_flag=True, help="The matrix of a GitHub workflow, as one line of JSON.")
 @click.option("--gitlab", is_flag=True, help="A GitLab child pipeline; with --engine native a job an image.")
 @click.option("--shards", type=GivenCount(1), help="At most so many jobs. [default: as are worth it]")
@@ -89,7 +89,7 @@ def plan(
 
 
 @click.command()
-@click.argument("artifacts", nargs=-1)
+@click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
 @click.option(
     "--carry", is_flag=True, help="Put into DIST, too, what cells need on a machine that builds nothing."
 )

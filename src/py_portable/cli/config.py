@@ -91,8 +91,9 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
 @click.option(
     "--update", multiple=True, metavar="NAME", help="Ask anew what NAME is, a package or an image; '*': all."
 )
+@click.option("--images", is_flag=True, help="Make all images now, for jobs that are handed this store's.")
 @common
-def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
+def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
     """Resolve every name once and write the digests into portable.lock."""
     from py_portable.lock import model
 
@@ -101,7 +102,7 @@ def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
     made = session.lock(update, force=bool(update))
     if update:
         made = session.update_images(update, made)
-    made, lost = session.lock_images(made)
+    made, lost = session.lock_images(made, make_all=images)
     for name, problem in lost.items():
         session.talk.say(f"{name} is not locked: {problem.what}")
     if common["as_json"]:
