@@ -42,7 +42,20 @@ portability:
   images: ["oci:./first:latest", "oci:./second:latest"]
   probes: [no-home]
 """
-PROGRAMS = ("bwrap", "tar", "sh", "env", "unshare", "mount", "umount", "newuidmap", "newgidmap", "id", "cat")
+PROGRAMS = (
+    "bwrap",
+    "tar",
+    "sh",
+    "env",
+    "unshare",
+    "mount",
+    "umount",
+    "setpriv",
+    "newuidmap",
+    "newgidmap",
+    "id",
+    "cat",
+)
 SAME = (
     "artifact",
     "sha256",

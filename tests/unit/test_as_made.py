@@ -219,9 +219,14 @@ def test_what_another_machine_made_is_started_and_nothing_is_asked(there: Dist) 
 
 def test_one_artifact_after_the_other_is_all_of_them(there: Dist) -> None:
     for name in ("wheels", "folder", "made"):
-        assert there.run("--artifact", name, "--no-controls").status == 0
+        assert there.run("--artifact", name).status == 0
     merged = json.loads((there.dist / "evidence.json").read_text())
-    assert len(merged["cells"]) == CELLS - 2
+    assert len(merged["cells"]) == CELLS
+    # The control is a variant of one of them, and started with no other.
+    conditions = [
+        {cell["condition"] for cell in part["cells"]} for part in evidence.read_parts(there.dist / "evidence")
+    ]
+    assert sum("control:built-too-new" in found for found in conditions) == 1
 
 
 # ------------------------------------------------------------------------------------- what does not fit
@@ -418,6 +423,19 @@ def test_a_record_is_a_regular_file(tmp_path: Path, make: Callable[[Path], objec
     make(path)
     with pytest.raises(ConfigError):
         records.read(path)
+
+
+def test_a_record_behind_a_link_is_none_and_a_row_is_whole(there: Dist) -> None:
+    path = there.record("folder")
+    told = json.loads(path.read_text())
+    linked_dist(there, path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        records.artifact(there.dist, "folder")
+    del told["row"]["path"]
+    path.unlink()
+    path.write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="is not the record of a build"):
+        records.artifact(there.dist, "folder")
 
 
 def test_a_record_has_a_limit(tmp_path: Path) -> None:
