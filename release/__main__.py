@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from py_portable.bringing import PROGRAM
 from py_portable.errors import ConfigError, PortableError
 from py_portable.wheels.twine import strict_check
 from release import bundle, github, version, wheels
@@ -27,8 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = argparse.ArgumentParser(prog="scripts/release", description=__doc__)
     words.add_argument("step", choices=("check", "make", "publish", "bump", "all"), nargs="?", default="all")
     words.add_argument("new", nargs="?", help="with bump: the next version")
-    words.add_argument("--tag", default=os.environ.get("PY_PORTABLE_RELEASE_TAG") or None, help="vX.Y.Z; without it nothing is released")
-    words.add_argument("--dry-run", action="store_true", help="ask no server for anything: show what would be asked")
+    words.add_argument(
+        "--tag",
+        default=os.environ.get("PY_PORTABLE_RELEASE_TAG") or None,
+        help="vX.Y.Z; without it nothing is released",
+    )
+    words.add_argument(
+        "--dry-run", action="store_true", help="ask no server for anything: show what would be asked"
+    )
     told = words.parse_args(argv)
     try:
         if told.step == "bump":
@@ -56,14 +63,22 @@ def bump(new: str) -> None:
 def check(tag: str | None) -> None:
     found = version.problems(ROOT, tag)
     if found:
-        raise ConfigError("not everything agrees with the version", tail="\n".join(found), hint="scripts/release bump, or mend it by hand")
+        raise ConfigError(
+            "not everything agrees with the version",
+            tail="\n".join(found),
+            hint="scripts/release bump, or mend it by hand",
+        )
     say(f"version {version.version(ROOT)}" + (f", to be released as {tag}" if tag else ""))
 
 
 def make(*, dirty_is_fine: bool) -> None:
     changed = wheels.changed(ROOT)
     if changed and not dirty_is_fine:
-        raise ConfigError("what is here is not the commit", tail="\n".join(changed[:20]), hint="commit it, and move the tag there")
+        raise ConfigError(
+            "what is here is not the commit",
+            tail="\n".join(changed[:20]),
+            hint="commit it, and move the tag there",
+        )
     shutil.rmtree(OUT, ignore_errors=True)
     files = OUT / "files"
     files.mkdir(parents=True)
@@ -71,7 +86,7 @@ def make(*, dirty_is_fine: bool) -> None:
         made = wheels.make(ROOT, OUT / "publish", Path(work), wheels.epoch(ROOT))
         strict_check(made)
         say(*(f"made {path.name}" for path in made))
-        name = f"{bundle.PROGRAM}-{version.version(ROOT)}-{platform.machine()}.tar.zst"
+        name = f"{PROGRAM}-{version.version(ROOT)}-{platform.machine()}.tar.zst"
         bundle.make(ROOT, OUT / "dist", files / name, Path(work))
     for path in (*made, *sorted((ROOT / version.SCHEMAS).glob("*.json")), OUT / "dist" / "evidence.json"):
         shutil.copyfile(path, files / path.name)
@@ -91,7 +106,9 @@ def publish(tag: str | None, *, dry: bool) -> None:
     files = sorted((OUT / "files").glob("*"))
     wanted = {line.partition("  ")[2]: line[:64] for line in _sums()}
     if {path.name: sha256(path) for path in files if path.name != SUMS} != wanted:
-        raise ConfigError(f"the files are not those of {SUMS}", where=str(OUT / "files"), hint="scripts/release make")
+        raise ConfigError(
+            f"the files are not those of {SUMS}", where=str(OUT / "files"), hint="scripts/release make"
+        )
     moving, commit = version.moving_tag(ROOT), wheels.commit(ROOT)
     if tag is None and not dry:
         raise ConfigError("no tag is named", hint="--tag vX.Y.Z, or: --dry-run")
@@ -120,4 +137,5 @@ def say(*lines: str) -> None:
     print(*lines, sep="\n", file=sys.stderr)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -60,7 +60,7 @@ def make(root: Path, out: Path, work: Path, seconds: int) -> list[Path]:
     source = work / "source"
     _copy(root, source)
     made = work / "made"
-    words = [sys.executable, "-m", "build", "--no-isolation", "--outdir", made, source]
+    words: list[str | Path] = [sys.executable, "-m", "build", "--no-isolation", "--outdir", made, source]
     check(
         words,
         what="building sdist and wheel",
