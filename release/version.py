@@ -16,6 +16,7 @@ NAMING = (
     "action.yml",
     "ci-templates/**/*.yml",
     "docs/**/*.md",
+    "release/portable.yaml",
     "templates/*.yml",
 )
 """Files in which the version may be named for a reader to copy."""
@@ -24,7 +25,7 @@ _NUMBER = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
 _ASSIGNED = re.compile(rf'^__version__ = "({_NUMBER})"$', re.MULTILINE)
 _HEADING = re.compile(rf"^## ({_NUMBER}) \((unreleased|\d{{4}}-\d\d-\d\d)\)$", re.MULTILINE)
 _NAMED = re.compile(
-    rf"(?P<before>py-portable(?:@|==|-)|py_portable-|\bref: v|/download/v)(?P<version>{_NUMBER})(?![\d.]*\d)"
+    rf"(?P<before>py-portable(?:@|==|-|, version )|py_portable-|\bref: v|/download/v)(?P<version>{_NUMBER})(?![\d.]*\d)"
 )
 
 

@@ -41,7 +41,7 @@ def test_the_release_s_lock_has_the_packages_that_are_tested() -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """What the check looks at, with the version 1.2.3 and a date."""
-    for name in ("src/py_portable/__init__.py", "CHANGELOG.md", "README.md", "docs/gitlab.md", *gitlab_template.FILES):
+    for name in ("src/py_portable/__init__.py", "CHANGELOG.md", "README.md", "docs/gitlab.md", "release/portable.yaml", *gitlab_template.FILES):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((HERE / name).read_text("utf-8").replace(__version__, "1.2.3"), "utf-8")
     shutil.copytree(HERE / "src/py_portable/schemas", tmp_path / "src/py_portable/schemas")
@@ -61,6 +61,7 @@ def root(tmp_path: Path) -> Path:
         ("CHANGELOG.md", "## 1.2.3 (", "## Next (", "CHANGELOG.md: at the top stands '## Next (2026-01-31)'"),
         ("CHANGELOG.md", "## 1.2.3", "## 1.2.3 (2026-01-31)\n\n## 1.2.3", "the top entry is empty"),
         ("templates/py-portable.yml", "py-portable==1.2.3", "py-portable==1.2.30", "py-portable.yml:64: names"),
+        ("release/portable.yaml", "version 1.2.3", "version 1.2.0", "portable.yaml:10: names py-portable, version 1.2.0"),
         ("docs/gitlab.md", "py-portable@1.2.3", "py-portable@0.1.0", "docs/gitlab.md:9: names py-portable@0.1.0"),
         ("src/py_portable/schemas/lock.schema.json", "urn:py-portable:lock:1", "https://example.org/", "its $id is"),
         ("src/py_portable/schemas/lock.schema.json", "urn:py-portable:lock:1", "urn:py-portable:lock:2", "its $id is"),
