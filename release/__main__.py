@@ -115,7 +115,7 @@ def publish(tag: str | None, *, dry: bool) -> None:
     if dry or tag is None:
         tag = f"v{version.version(ROOT)}"
         github.publish(tag, OUT / "notes.md", files, exists=False, ask=shown)
-        say(github.move(tag, moving, commit, ask=shown))
+        say(f"then: {github.move(tag, moving, commit, ask=shown)}")
         return
     github.publish(tag, OUT / "notes.md", files, exists=github.is_released(tag))
     say(github.move(tag, moving, commit))
