@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as xml
@@ -19,6 +20,7 @@ from py_portable.images import resolve
 from py_portable.store import Store, default_root
 from tests.ci.gitlab import containers, runner
 from tests.integration.conftest import Project
+from tests.integration.users import second_user
 
 pytestmark = pytest.mark.integration
 
@@ -63,12 +65,12 @@ def verdicts(evidence: dict[str, Any], *, on: str = "") -> list[tuple[Any, ...]]
     return sorted(tuple(str(cell[name]) for name in names) for cell in evidence["cells"])
 
 
-def by_hand(tmp_path: Path, caller: runner.Caller, engine: str) -> tuple[int, dict[str, Any]]:
+def by_hand(tmp_path: Path, caller: runner.Caller, engine: str, *words: str) -> tuple[int, dict[str, Any]]:
     """What `nox -s portability` calls."""
     project = Project(tmp_path / "by-hand")
     shutil.copytree(caller.folder / "tools", project.folder / "tools")
     shutil.copy(caller.folder / "portable.yaml", project.folder)
-    done = project.run("portability", "--engine", engine)
+    done = project.run("portability", "--engine", engine, *words)
     return done.status, project.evidence
 
 
@@ -100,46 +102,82 @@ def tame(caller: runner.Caller, ran: runner.Ran) -> None:
     assert not list(caller.folder.parent.rglob("pwned*"))
 
 
-@pytest.mark.parametrize(
-    ("example", "artifacts", "status"),
-    [
-        ("flat.gitlab-ci.yml", GOOD, 0),
-        ("flat.gitlab-ci.yml", GONE, 2),
-        ("local.gitlab-ci.yml", GOOD, 0),
-        ("local.gitlab-ci.yml", BAD, 1),
-    ],
-    ids=["flat-green", "flat-red", "child-green", "child-red"],
-)
-def test_verdicts_are_those_of_the_command_line(
-    tmp_path: Path,
-    program: Path,
-    secrets: dict[str, str],
-    example: str,
-    artifacts: dict[str, str],
-    status: int,
-) -> None:
-    caller = runner.make(tmp_path / "caller", program, example, artifacts)
-    flat = example.startswith("flat")
-    # With isolation a job sees what its `needs` bring and nothing else; a child's `needs` of its parent the tool passes
-    # over, so that there the jobs share a folder.
-    if not flat:
-        known_name(caller.folder)
-    ran = caller.run("--shell-isolation" if flat else "--no-shell-isolation", env=secrets)
+def test_a_green_run(tmp_path: Path, program: Path, secrets: dict[str, str]) -> None:
+    caller = runner.make(tmp_path / "caller", program, "flat.gitlab-ci.yml", GOOD)
+    ran = caller.run("--shell-isolation", env=secrets)
     tame(caller, ran)
-    by_hand_status, expected = by_hand(tmp_path, caller, "native")
-    assert by_hand_status == status
-    assert ended(ran, "py-portable report") == ["FAIL" if status else "PASS"], ran.text
-    assert ended(ran, "py-portable build") == ["FAIL" if artifacts is GONE else "PASS"]
-    if flat:
-        assert (ran.status != 0) == (status != 0), ran.text
+    status, expected = by_hand(tmp_path, caller, "native")
+    assert (ran.status, status) == (0, 0), ran.text
+    assert ended(ran, "py-portable report") == ["PASS"]
+    on = "the same machine"
+    assert verdicts(report(caller, ran), on=on) == verdicts(expected, on=on)
+
+
+def test_a_red_run_in_which_an_artifact_was_not_built(
+    tmp_path: Path, program: Path, secrets: dict[str, str]
+) -> None:
+    caller = runner.make(tmp_path / "caller", program, "flat.gitlab-ci.yml", GONE)
+    # With isolation a job sees what its `needs` bring and nothing else.
+    ran = caller.run("--shell-isolation", env=secrets)
+    tame(caller, ran)
+    status, expected = by_hand(tmp_path, caller, "native")
+    assert status == 2
+    assert ran.status != 0
+    for job in ("build", "in image: [debian:12]", "report"):
+        assert ended(ran, f"py-portable {job}") == ["FAIL"], ran.text
     evidence = report(caller, ran)
     on = "the same machine"
     assert [cell for cell in verdicts(evidence, on=on) if cell[0] != "gone"] == verdicts(expected, on=on)
     # Of what was not built there are cells all the same: nobody can take them for proven.
     lost = [cell for cell in evidence["cells"] if cell["artifact"] == "gone"]
-    assert [(cell["verdict"], cell["reason"]) for cell in lost] == [("UNPROVEN", "shard")] * (
-        "gone" in artifacts
+    assert [(cell["verdict"], cell["reason"]) for cell in lost] == [("UNPROVEN", "shard")]
+
+
+def test_a_red_child_of_a_part_of_the_matrix(tmp_path: Path, program: Path, secrets: dict[str, str]) -> None:
+    """A child's `needs` of its parent the tool passes over, so that there the jobs share a folder."""
+    caller = runner.make(
+        tmp_path / "caller",
+        program,
+        "local.gitlab-ci.yml",
+        GONE,
+        probes=PROBES,
+        inputs={"artifacts": "works breaks", "tier": "pr", "benchmark": True},
     )
+    known_name(caller.folder)
+    ran = caller.run("--no-shell-isolation", env=secrets)
+    tame(caller, ran)
+    words = ("--artifact", "works", "--artifact", "breaks", "--tier", "pr")
+    status, expected = by_hand(tmp_path, caller, "native", *words)
+    assert status == 1
+    assert ended(ran, "py-portable build") == ["PASS"], ran.text
+    # What is made elsewhere has no interpreter to be measured against; the report comes nevertheless.
+    assert ended(ran, "py-portable benchmark") == ["FAIL"], ran.text
+    assert ended(ran, "py-portable report") == ["FAIL"]
+    on = "the same machine"
+    assert verdicts(report(caller, ran), on=on) == verdicts(expected, on=on)
+
+
+def test_as_an_ordinary_user(tmp_path: Path, program: Path) -> None:
+    """A runner without root. What cannot be isolated without it is UNPROVEN here as by hand."""
+    with second_user("py-portable-t6", home=True) as user:
+        home = Path(user.pw_dir)
+        modules = shutil.copytree(program.parents[1], home / "node_modules", symlinks=True)
+        caller = runner.make(
+            home / "caller",
+            modules / ".bin/gitlab-ci-local",
+            "flat.gitlab-ci.yml",
+            GOOD,
+            inputs={"command": "vendor/py-portable/py-portable"},
+            kit=containers.kit,
+        )
+        subprocess.run(["chown", "-R", user.pw_name, home], check=True)
+        prefix = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--")
+        env = {"HOME": str(home), "PY_PORTABLE_STORE": str(home / "store"), "TMPDIR": "/tmp"}
+        ran = replace(caller, prefix=prefix).run("--shell-isolation", env=env)
+        assert ran.status == 0, ran.text
+        assert ended(ran, "py-portable report") == ["PASS"]
+        (cell,) = report(caller, ran)["cells"]
+        assert (cell["verdict"], cell["isolation"]) == ("PASS", "partial")
 
 
 @pytest.mark.parametrize(

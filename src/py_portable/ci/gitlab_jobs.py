@@ -43,12 +43,12 @@ mkdir -p {FOLDER}
 PY_PORTABLE_ENGINE=${{PY_PORTABLE_ENGINE:-native}}
 if [ "$PY_PORTABLE_PIPELINE" = flat ]; then PY_PORTABLE_ENGINE=native; fi
 export PY_PORTABLE_ENGINE
-"$PY_PORTABLE_COMMAND" gitlab store-in
-"$PY_PORTABLE_COMMAND" plan --gitlab --job-prefix "$PY_PORTABLE_JOB_PREFIX" --job-image "$PY_PORTABLE_JOB_IMAGE" \
---shards "$PY_PORTABLE_SHARDS" >{PIPELINE}
 if [ "$PY_PORTABLE_ENGINE" = native ]; then
   "$PY_PORTABLE_COMMAND" bring --bundle "$PY_PORTABLE_BUNDLE" --sha256 "$PY_PORTABLE_BUNDLE_SHA256" {KIT}
 fi
+"$PY_PORTABLE_COMMAND" gitlab store-in
+"$PY_PORTABLE_COMMAND" plan --gitlab --job-prefix "$PY_PORTABLE_JOB_PREFIX" --job-image "$PY_PORTABLE_JOB_IMAGE" \
+--shards "$PY_PORTABLE_SHARDS" >{PIPELINE}
 "$PY_PORTABLE_COMMAND" gitlab hand-on plan
 "$PY_PORTABLE_COMMAND" gitlab store-out
 """

@@ -106,12 +106,13 @@ class Caller:
 
     folder: Path
     runner: Path
+    prefix: tuple[str, ...] = ()
 
     def run(self, *words: str, env: Mapping[str, str] | None = None, containers: bool = False) -> Ran:
         """`containers`: jobs with an image run in it."""
         words = words if containers else ("--force-shell-executor", *words)
         done = subprocess.run(
-            [str(self.runner), *words],
+            [*self.prefix, str(self.runner), *words],
             cwd=self.folder,
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(env or {})},
             stdin=subprocess.DEVNULL,
