@@ -310,6 +310,18 @@ def test_an_artifact_that_is_not_what_was_built_is_named_and_the_others_are_star
     assert there.run("--allow-unproven").status == status
 
 
+def test_a_published_wheel_lies_where_an_upload_takes_it_from(there: Dist) -> None:
+    session = there.session()
+    program(there.dist / "publish" / "aaa.whl")
+    program(there.dist / "publish" / "more" / "aaa.whl")
+    record = records.artifact(there.dist, "wheels")
+    assert record
+    published = replace(record, place="publish/aaa.whl")
+    assert as_made._place(session, "wheels", published) == there.dist / "publish" / "aaa.whl"
+    with pytest.raises(UnmetError, match="the place of another"):
+        as_made._place(session, "wheels", replace(record, place="publish/more/aaa.whl"))
+
+
 def test_what_a_record_names_never_leads_a_cell_out_of_dist(there: Dist) -> None:
     """The bundle's way to start shows the folder that its record names."""
     (there.base / "secret").mkdir()
