@@ -16,7 +16,7 @@ from py_portable.elf.floor import measure
 from py_portable.errors import ConfigError, PortableError
 from py_portable.formats import Made
 from py_portable.lock.model import Lock
-from py_portable.plan.assemble import Plan
+from py_portable.plan.assemble import Plan, choose_control
 from py_portable.plan.sharding import lock_sha256
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.redact import hide
@@ -51,43 +51,43 @@ def build(
     artifacts: Collection[str] = (),
     extra_nodes: Collection[str] = (),
     *,
-    carry: bool = False,
+    carry: carrying.Carry = "nothing",
 ) -> Built:
     """Make the named artifacts (all, where none is named), put them into dist/, write an evidence part.
 
-    `extra_nodes`: prefixes of further nodes of the plan to run in the same go. `carry`: put into dist/, too, what
-    cells need besides the artifacts, for `portability --as-made` on another machine.
+    `extra_nodes`: prefixes of further nodes of the plan to run in the same go. `carry`: what is put into dist/, too,
+    for `--as-made` on another machine.
     """
     lock = session.lock()
     plan = session.plan(lock, artifacts)
-    if carry:
+    if carry != "nothing":
         # A part of the artifacts has the controls that they have in the whole, for no other is in the plan of shards.
         whole = session.plan(lock) if artifacts else plan
         controls = tuple(control for control in whole.controls if control.artifact in plan.artifacts)
         plan = replace(plan, nodes={**whole.nodes, **plan.nodes}, controls=controls)
     wanted = [node for node in plan.artifacts.values() if node]
-    wanted += [control.node for control in plan.controls if carry]
+    wanted += [control.node for control in plan.controls if carry != "nothing"]
     wanted += [name for name in plan.nodes if any(name.startswith(prefix) for prefix in extra_nodes)]
     report = session.run(plan, wanted, lock)
     made: dict[str, Made] = {}
     rows = []
     failures = dict(report.failures)
     sha256 = lock_sha256(lock)
+    _forget(session, plan)
     for name, node in plan.artifacts.items():
-        records.forget(session.dist, name)
         if node in report.failures:
             continue
         artifact = session.config.artifacts[name]
         try:
             one = publish(session, artifact, node, report, plan)
             row = _row(artifact, one, report, node)
-            carrying.record(session, sha256, one, row, report, carry=carry)
+            carrying.record(session, sha256, one, row, report, carry)
         except PortableError as problem:
             failures[node or f"artifact {name}"] = problem
             continue
         made[name] = one
         rows.append(row)
-    if carry:
+    if carry != "nothing":
         carrying.carry_rest(session, sha256, plan.controls, report)
     part = {
         **session.told(),
@@ -100,6 +100,17 @@ def build(
     }
     evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
     return Built(plan, lock, report, made, tuple(rows), failures)
+
+
+def _forget(session: Session, plan: Plan) -> None:
+    """The records of what is made anew, and of the controls that are variants of it."""
+    config = session.config
+    for name in plan.artifacts:
+        records.forget(session.dist, name)
+    for name in config.portability.controls:
+        control, _ = choose_control(name, config, config.artifacts)
+        if control and control.artifact in plan.artifacts:
+            records.forget(session.dist, name, control=True)
 
 
 def publish(session: Session, artifact: Artifact, node: str | None, report: Report, plan: Plan) -> Made:
@@ -181,11 +192,14 @@ def refresh(
 ) -> dict[str, Any]:
     """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/.
 
-    `places`: where artifacts lie that were made on another machine, whose paths the parts tell."""
+    `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine."""
     parts = evidence.read_parts(session.dist / EVIDENCE)
-    # The newest word on where an artifact lies: an older payload of another name may still be there.
-    newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
-    paths = {row["name"]: session.config.base / row["path"] for row in newest} | dict(places or {})
+    paths = places
+    if paths is None:
+        # The newest word on where an artifact lies: an older payload of another name may still be there.
+        newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
+        told = {row["name"]: row.get("path") for row in newest}
+        paths = {name: session.config.base / path for name, path in told.items() if isinstance(path, str)}
     current = {
         name: digest(path)
         for name, path in paths.items()

@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -57,7 +59,15 @@ class Ran:
 
     @property
     def summary(self) -> str:
-        return self.log
+        """What the steps wrote into their summaries."""
+        return "\n".join(re.findall(r"Summary - (.*?)(?=^\[)", self.log, re.MULTILINE | re.DOTALL))
+
+    def evidence(self, to: Path, prefix: str = "py-portable") -> dict[str, Any]:
+        """Of the last job."""
+        with tarfile.open(self.artifacts / f"{prefix}-dist" / "dist.tar") as tar:
+            tar.extractall(to, filter="data")
+        told: dict[str, Any] = json.loads((to / "dist" / "evidence.json").read_text())
+        return told
 
 
 @dataclass
@@ -67,6 +77,11 @@ class Server:
     work: Path
     kit: Path
     env: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str | Path, ...] = ()
+    """Words before the command, such as those that become another user."""
+    act: Path = ACT
+    stand_ins: Path = STAND_INS
+    home_files: dict[str, str] = field(default_factory=dict)
     runs: int = 0
 
     def __post_init__(self) -> None:
@@ -74,10 +89,18 @@ class Server:
         shutil.copytree(APP, self.repositories / "own" / "app")
         (self.repositories / "org").mkdir()
         (self.repositories / KIT).symlink_to(self.kit)
+        self.cache = self.work / "cache"
+        if (self.kit.parent / "packages").exists():
+            shutil.copytree(self.kit.parent / "packages", self.cache)
 
     @property
     def app(self) -> Path:
         return self.repositories / "own" / "app"
+
+    def keep_packages(self) -> None:
+        """What the kit is set up from, for servers with the same kit that come later."""
+        for one in self.cache.glob("py-portable-kit-*"):
+            shutil.copytree(one, self.kit.parent / "packages" / one.name)
 
     def workflow(self, text: str, *, event: str = "push", payload: object = None) -> Ran:
         """Run it as the only workflow of the repository."""
@@ -92,30 +115,37 @@ class Server:
                 ["git", "remote", "add", "origin", "https://github.com/own/app"], cwd=self.app, check=True
             )
         place = self.work / f"run-{self.runs}"
-        (place / "home").mkdir(parents=True)
+        for name in ("home", "stores"):
+            (place / name).mkdir(parents=True)
+        for name, contents in self.home_files.items():
+            (place / "home" / name).write_text(contents)
         (place / "event.json").write_text(json.dumps(payload or {"repository": {"full_name": "own/app"}}))
         own = {
             "PY_PORTABLE_TEST_REPOSITORIES": str(self.repositories),
             "PY_PORTABLE_TEST_ARTIFACTS": str(place / "artifacts"),
-            "PY_PORTABLE_TEST_CACHE": str(self.work / "cache"),
-            "PY_PORTABLE_STORE": str(place / "store"),
+            "PY_PORTABLE_TEST_CACHE": str(self.cache),
+            "PY_PORTABLE_TEST_STORES": str(place / "stores"),
             "PY_PORTABLE_ENGINE": "native",
             "GITHUB_RUN_ID": str(1000 + self.runs),
             **self.env,
         }
-        argv: list[str | Path] = [ACT, event, "--workflows", folder / "main.yml", "--directory", self.app]
+        argv: list[str | Path] = [*self.prefix, self.act, event, "--workflows", folder / "main.yml", "--directory", self.app]
         argv += ["--eventpath", place / "event.json", "--no-skip-checkout", "--no-cache-server"]
         argv += ["--action-cache-path", place / "actions", "--use-new-action-cache", "--rm"]
         argv += ["--platform", "ubuntu-24.04=-self-hosted"]
         for name, value in own.items():
             argv += ["--env", f"{name}={value}"]
         for repository, ref in sorted(used()):
-            stand_in = self.kit if repository == KIT else STAND_INS / repository.partition("/")[2]
+            stand_in = self.kit if repository == KIT else self.stand_ins / repository.partition("/")[2]
             if stand_in.is_dir():
                 argv += ["--local-repository", f"{repository}@{ref}={stand_in}"]
         done = subprocess.run(
             argv,
-            env={**os.environ, "HOME": str(place / "home"), "XDG_CACHE_HOME": str(place / "home/.cache")},
+            env={
+                **{name: value for name, value in os.environ.items() if name != "PY_PORTABLE_STORE"},
+                "HOME": str(place / "home"),
+                "XDG_CACHE_HOME": str(place / "home/.cache"),
+                },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -130,3 +160,12 @@ def example(name: str) -> str:
     text = (HERE / "ci-templates" / "github" / name).read_text()
     assert yaml.safe_load(text)
     return text
+
+
+def sharded(text: str, job: str = "portable") -> str:
+    """act does not tell where a workflow came from: that job, which calls it, says so instead."""
+    told = yaml.safe_load(text)
+    told["jobs"][job].setdefault("with", {}).update({"kit-repository": KIT, "kit-ref": "v1"})
+    # YAML 1.1 reads `on` as a truth.
+    told["on"] = told.pop(True)
+    return yaml.safe_dump(told, sort_keys=False)

@@ -403,7 +403,7 @@ def test_the_action_hands_every_input_on_in_every_step() -> None:
     told = yaml.safe_load((HERE / "action.yml").read_text())
     names = {PREFIX + name.upper().replace("-", "_"): "${{ inputs." + name + " }}" for name in told["inputs"]}
     own = [step for step in told["runs"]["steps"] if "run" in step]
-    assert len(own) == 5
+    assert len(own) == 6
     for step in own:
         env = {name: value for name, value in step["env"].items() if name.startswith(PREFIX)}
         assert env == names

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from py_portable.ci import action, caching, calls, console, travel
+from py_portable.ci import action, caching, calls, console, handing, travel
 from py_portable.ci.files import RunnerFiles, code
 from py_portable.ci.inputs import read
 from py_portable.errors import ConfigError, PortableError
+from py_portable.lock.model import load as load_lock
+from py_portable.store import Store
 from py_portable.store.layout import default_root
 
 
@@ -68,24 +70,33 @@ def store_out(environ: Mapping[str, str]) -> int:
 
 
 def pack(environ: Mapping[str, str]) -> int:
-    """dist/ for the next job; a shard hands on its records only, a plan the images too."""
+    """dist/ for the next job; one that only looks hands on its records, a plan the images too."""
     inputs = read(environ)
     here, to = Path.cwd(), place(environ, "packed")
-    archive = travel.pack_dist(calls.projects(inputs, here), here, to, small=inputs.shard is not None)
+    found = calls.projects(inputs, here)
+    archive = travel.pack_dist(found, here, to, small=inputs.only_looks)
+    images = 0
     if "plan" in inputs.commands:
-        travel.pack_store(default_root(environ), to)
-    console.say(f"packed: {archive.stat().st_size / 1e6:.1f} MB")
+        for project in found:
+            lock = load_lock((here / project.config).with_suffix(".lock"))
+            images += handing.pack(default_root(environ), lock.images, to)
+    console.say(f"packed: {archive.stat().st_size / 1e6:.1f} MB{_images(images)}")
     return 0
 
 
 def unpack(environ: Mapping[str, str]) -> int:
-    folder = place(environ, "handed")
-    count = travel.unpack_dist(folder, Path.cwd())
+    inputs = read(environ)
+    here, folder = Path.cwd(), place(environ, "handed")
+    count = travel.unpack_dist(folder, here)
     if not count:
         raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
-    taken = travel.unpack_store(folder, default_root(environ))
-    console.say(f"unpacked: {count}{', and images' if taken else ''}")
+    taken = handing.unpack(folder, Store(default_root(environ)), action.images(inputs, here))
+    console.say(f"unpacked: {count}{_images(taken)}")
     return 0
+
+
+def _images(count: int) -> str:
+    return f", {count} images" if count else ""
 
 
 VERBS: Mapping[str, Callable[[Mapping[str, str]], int]] = {
@@ -112,7 +123,10 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
         for line in lines:
             console.say(line)
         console.annotate("error", lines[0].removeprefix("Error: "))
-        RunnerFiles(environ).summary("\n".join(["**py-portable could not begin**", "", *map(_shown, lines)]))
+        files = RunnerFiles(environ)
+        files.summary("\n".join(["**py-portable could not begin**", "", *map(_shown, lines)]))
+        if verb is action.run:
+            files.outputs({"verdict": "FAIL"})
         return problem.exit_code
     except KeyboardInterrupt:
         return 130

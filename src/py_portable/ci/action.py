@@ -14,6 +14,7 @@ from py_portable.ci.files import RunnerFiles, code, one_line
 from py_portable.ci.inputs import Inputs, read
 from py_portable.config import load
 from py_portable.errors import ConfigError
+from py_portable.plan.sharding import FILE, Sharding, parse
 from py_portable.redact import hide
 
 VERDICTS = ("PASS", "FAIL", "UNPROVEN")
@@ -162,6 +163,23 @@ def _by_hand(argv: Sequence[str]) -> list[str]:
         at = words.index("--dist")
         del words[at : at + 2]
     return words
+
+
+def images(inputs: Inputs, here: Path) -> tuple[str, ...] | None:
+    """Nodes of the plan whose images this job starts things on; None for all."""
+    if inputs.shard:
+        plans = [project.dist / FILE for project in calls.projects(inputs, here)]
+        shards = [_sharding(path).shard(inputs.shard) for path in plans]
+        return tuple(f"image {name}" for shard in shards for name in shard.images)
+    return None if {"build", "portability", "benchmark"} & set(inputs.commands) else ()
+
+
+def _sharding(path: Path) -> Sharding:
+    try:
+        told = json.loads(path.read_text("utf-8"))["plan"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError("the plan did not come along", where=path.name, hint="look at the plan's job")
+    return parse(told, path.name)
 
 
 def job_name(inputs: Inputs) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from py_portable.cli.options import CONFIG, GivenPath, common, given, open_session
-from py_portable.cli.show import clean
+from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check(print_schema: bool, common: dict[str, Any]) -> None:
             "config": {"file": file, "valid": True, "artifacts": list(session.config.artifacts)},
             "lock": {"file": lock_file, "up_to_date": not stale, "stale": stale},
         }
-        click.echo(json.dumps(told, indent=1))
+        echo_json(told)
     else:
         click.echo(clean(f"{file}: valid; {len(session.config.artifacts)} artifacts"))
         click.echo(clean(f"{lock_file}: {problems or 'up to date'}"))
@@ -91,8 +91,9 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
 @click.option(
     "--update", multiple=True, metavar="NAME", help="Ask anew what NAME is, a package or an image; '*': all."
 )
+@click.option("--images", is_flag=True, help="Make all images now, for jobs that are handed this store's.")
 @common
-def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
+def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
     """Resolve every name once and write the digests into portable.lock."""
     from py_portable.lock import model
 
@@ -101,11 +102,11 @@ def lock(update: tuple[str, ...], common: dict[str, Any]) -> None:
     made = session.lock(update, force=bool(update))
     if update:
         made = session.update_images(update, made)
-    made, lost = session.lock_images(made)
+    made, lost = session.lock_images(made, make_all=images)
     for name, problem in lost.items():
         session.talk.say(f"{name} is not locked: {problem.what}")
     if common["as_json"]:
-        click.echo(json.dumps({"file": str(session.lock_path), **json.loads(model.dumps(made))}, indent=1))
+        echo_json({"file": str(session.lock_path), **json.loads(model.dumps(made))})
         return
     for name, house in sorted(made.houses.items()):
         compiled = sum(not package.file.is_wheel for package in house.packages)

@@ -8,6 +8,11 @@ import re
 import threading
 from pathlib import Path
 
+KEY = re.compile(r"[0-9a-f]{64}")
+"""What both a name's file and what stands in it look like."""
+NAMES = ("images", "derived")
+"""The store's caches that hold names of images."""
+
 
 class Names:
     """Small files that name store keys. Losing one costs a bootstrap, nothing else."""
@@ -23,7 +28,7 @@ class Names:
             text = self._path(name).read_text("ascii")
         except (OSError, ValueError):
             return None
-        return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
+        return text if KEY.fullmatch(text) else None
 
     def set(self, name: str, key: str) -> None:
         if self.get(name) == key:

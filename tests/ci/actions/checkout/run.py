@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 workspace = Path(os.environ["GITHUB_WORKSPACE"])
@@ -17,3 +18,8 @@ if wanted.count("/") != 1 or not source.is_dir():
 for old in where.iterdir() if where.is_dir() else ():
     shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
 shutil.copytree(source, where, symlinks=True, dirs_exist_ok=True)
+if "PY_PORTABLE_STORE" not in os.environ:
+    # A hosted runner is new to every job.
+    with Path(os.environ["GITHUB_ENV"]).open("a") as stream:
+        folder = tempfile.mkdtemp(dir=os.environ["PY_PORTABLE_TEST_STORES"])
+        stream.write(f"PY_PORTABLE_STORE={folder}/store\n")
