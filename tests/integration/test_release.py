@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -65,6 +66,54 @@ def test_a_dry_run_makes_everything_and_asks_nobody(release: Release) -> None:
     assert {cell["image"] for cell in told["cells"]} == {"debian:11", "debian:12", "debian:13"}
     assert f"would ask: gh release create v{__version__} --verify-tag" in release.asked
     assert "would ask: gh api --method POST" in release.asked and "ref=refs/tags/v1" in release.asked
+
+
+GH = """\
+#!/bin/sh
+[ "$GH_TOKEN" = secret ] || exit 4
+printf '%s\\n' "$*" >>"$ASKED"
+case "$*" in
+release\\ view*) exit 1 ;;
+*tags\\ --jq*) echo "v0.0.9 v1" ;;
+esac
+"""
+
+
+def test_a_tag_asks_for_the_page_and_then_for_the_moving_tag(release: Release, tmp_path: Path) -> None:
+    """By a gh that writes down what it is asked; nothing that is not as it was made gets that far."""
+    gh = tmp_path / "bin" / "gh"
+    gh.parent.mkdir()
+    gh.write_text(GH)
+    gh.chmod(0o755)
+    asked, root = tmp_path / "asked", tmp_path / "kit"
+    shutil.copytree(release.root, root, symlinks=True, ignore=shutil.ignore_patterns("dist"))
+
+    def publish() -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-m", "release", "publish", "--tag", f"v{__version__}"]
+        own = {"GH_TOKEN": "secret", "ASKED": str(asked), "PATH": f"{gh.parent}:{os.environ['PATH']}"}
+        done = subprocess.run(words, cwd=root, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+        assert "secret" not in done.stdout + done.stderr
+        return done
+
+    log = root / "CHANGELOG.md"
+    log.write_text(log.read_text("utf-8").replace(f"## {__version__} (2", f"## {__version__} (unreleased, 2"), "utf-8")
+    assert publish().returncode == 2
+    dated = re.sub(r"^## (\S+) \(.*\)$", r"## \1 (2026-01-31)", log.read_text("utf-8"), count=1, flags=re.MULTILINE)
+    log.write_text(dated, "utf-8")
+    bundle = root / "release/out/files" / release.bundle.name
+    data = bundle.read_bytes()
+    bundle.write_bytes(data[:-1])
+    refused = publish()
+    assert (refused.returncode, asked.exists()) == (2, False)
+    assert "the files are not those of SHA256SUMS" in refused.stderr
+    bundle.write_bytes(data)
+    done = publish()
+    assert done.returncode == 0, done.stderr
+    assert f"v1 is v{__version__}, commit " in done.stderr
+    lines = asked.read_text().splitlines()
+    assert [" ".join(line.split()[:2]) for line in lines] == ["release view", "release create", "api --paginate", "api --method"]
+    assert all(str(root / "release/out/files" / path.name) in lines[1].split() for path in release.files.iterdir())
+    assert "PATCH repos/{owner}/{repo}/git/refs/tags/v1 -F force=true -f sha=" in lines[3]
 
 
 def test_the_wheels_hold_every_file_of_the_package(release: Release) -> None:
