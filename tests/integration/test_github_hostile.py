@@ -32,7 +32,7 @@ FILE = "t $(touch forged)`touch forged`'\";::add-mask::a%0A<b>forged"
 BRANCH = "refs/heads/x$(touch${IFS}forged)`touch${IFS}forged`'\";touch${IFS}forged;%0A::error"
 OWN = re.compile(
     r"(group::py-portable |endgroup::|stop-commands::[0-9a-f]{32}$|[0-9a-f]{32}::"
-    r"|(error|warning) (title=py-portable::|file=[^:]*,title=[\w ]+::)|set-output:: [a-z-]+=)"
+    r"|(error|warning) (title=py-portable::|file=[^:]*,title=[^:]*::)|set-output:: [a-z-]+=)"
 )
 """What the kit itself has obeyed, as act shows it."""
 OUTPUTS = {"evidence", "dist", "report", "verdict", "matrix"}
@@ -67,7 +67,7 @@ def write_app(folder: Path) -> None:
     (folder / "vendor" / "tool").unlink()
     program = folder / "vendor" / FILE
     said = EVERYTHING.replace("'", "'\\''")
-    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\nprintf '%s\\n' '{said}' >&2\necho forged >>\"$GITHUB_OUTPUT\"\n")
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\nprintf '%s\\n' '{said}' >&2\necho forged >>\"${{GITHUB_OUTPUT:-/dev/null}}\"\n")
     program.chmod(0o755)
 
 
