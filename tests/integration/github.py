@@ -81,6 +81,7 @@ class Server:
     """Words before the command, such as those that become another user."""
     act: Path = ACT
     stand_ins: Path = STAND_INS
+    home_files: dict[str, str] = field(default_factory=dict)
     runs: int = 0
 
     def __post_init__(self) -> None:
@@ -114,15 +115,16 @@ class Server:
                 ["git", "remote", "add", "origin", "https://github.com/own/app"], cwd=self.app, check=True
             )
         place = self.work / f"run-{self.runs}"
-        for name in ("home", "stores", "tmp"):
+        for name in ("home", "stores"):
             (place / name).mkdir(parents=True)
+        for name, contents in self.home_files.items():
+            (place / "home" / name).write_text(contents)
         (place / "event.json").write_text(json.dumps(payload or {"repository": {"full_name": "own/app"}}))
         own = {
             "PY_PORTABLE_TEST_REPOSITORIES": str(self.repositories),
             "PY_PORTABLE_TEST_ARTIFACTS": str(place / "artifacts"),
             "PY_PORTABLE_TEST_CACHE": str(self.cache),
             "PY_PORTABLE_TEST_STORES": str(place / "stores"),
-            "TMPDIR": str(place / "tmp"),
             "PY_PORTABLE_ENGINE": "native",
             "GITHUB_RUN_ID": str(1000 + self.runs),
             **self.env,
@@ -143,8 +145,7 @@ class Server:
                 **{name: value for name, value in os.environ.items() if name != "PY_PORTABLE_STORE"},
                 "HOME": str(place / "home"),
                 "XDG_CACHE_HOME": str(place / "home/.cache"),
-                "TMPDIR": str(place / "tmp"),
-            },
+                },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,28 @@ portability:
   images: ["oci:./first:latest", "oci:./second:latest"]
   probes: [no-home]
 """
-PROGRAMS = ("bwrap", "tar", "sh", "env", "unshare", "mount", "umount", "newuidmap", "newgidmap", "id", "cat")
+INSIDE = """version: 1
+app: {requirement: "tinyapp==1.0", script: tinyapp, smoke: [{stdout: ["tiny app works"], args: []}]}
+python: "3.13"
+artifacts:
+  one: {format: file, path: one}
+  two: {format: file, path: two}
+portability: {images: [HOST]}
+"""
+PROGRAMS = (
+    "bwrap",
+    "tar",
+    "sh",
+    "env",
+    "unshare",
+    "mount",
+    "umount",
+    "setpriv",
+    "newuidmap",
+    "newgidmap",
+    "id",
+    "cat",
+)
 SAME = (
     "artifact",
     "sha256",
@@ -87,10 +109,11 @@ class Elsewhere:
 
 
 def elsewhere(folder: Path, project: Project, *files: str, store: Path | None = None) -> Elsewhere:
-    """The repository's own files, and dist/ in a tar."""
+    """The repository's own files, and what lies in dist folders in a tar."""
     packed = folder / "dist.tar"
     (folder / "checkout").mkdir(parents=True)
-    subprocess.run(["tar", "-C", project.folder, "-cf", packed, "dist"], check=True)
+    made = [path.name for path in project.folder.glob("dist*")]
+    subprocess.run(["tar", "-C", project.folder, "-cf", packed, *made], check=True)
     subprocess.run(["tar", "-C", folder / "checkout", "-xpf", packed], check=True)
     packed.unlink()
     for name in files:
@@ -128,7 +151,14 @@ def test_shards_on_machines_that_built_nothing_are_the_run_of_the_one_that_did(
     built = project.run("build", "--carry", env=env)
     assert built.status == 0, built.stderr
     assert project.run("plan", "--github", "--shards", "3", env=env).status == 0
-    there = elsewhere(tmp_path / "there", project, "portable.yaml", "one", "two", "first", "second")
+    inside = ("--config", "inside.yaml", "--dist", "dist-inside", "--engine", "native")
+    told = platform.freedesktop_os_release()
+    host = f"{told['ID']}:{told.get('VERSION_ID', 'unknown')}"
+    (project.folder / "inside.yaml").write_text(INSIDE.replace("HOST", json.dumps(host)))
+    assert project.run("build", "--carry", *inside).status == 0
+    assert project.run("plan", "--gitlab", *inside).status == 0
+    files = ("portable.yaml", "inside.yaml", "one", "two", "first", "second")
+    there = elsewhere(tmp_path / "there", project, *files)
     whole = project.run("portability", env=env)
     assert whole.status == 0, whole.stdout + whole.stderr
 
@@ -164,9 +194,8 @@ def test_shards_on_machines_that_built_nothing_are_the_run_of_the_one_that_did(
     assert len(missing) == len(json.loads(lost.read_text())["cells"])
     assert there.merge("excused.json", *rest, options=("--allow-unproven",))[0].status == 0
 
-    # Inside an image there is no sandbox, and no image to be had.
-    words = ("--engine", "native", "--artifact", "one", "--probes", "none", "--json")
-    native = there.run("portability", "--as-made", *words)
+    # Inside an image: no sandbox, and not an image to be had.
+    native = there.run("portability", "--as-made", "--shard", host, "--json", *inside)
     assert native.status == 0, native.stdout + native.stderr
     cells = json.loads(native.stdout)["cells"]
     assert [(c["verdict"], c["isolation"]) for c in cells] == [("PASS", "partial")] * 2

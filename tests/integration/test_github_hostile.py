@@ -1,240 +1,245 @@
-"""What strangers write and what must stay secret, in runs of the action by act: nothing runs, nothing is forged, and
-no secret is in any file that a run leaves."""
+"""What strangers write, and what nobody may read: an act run with a corpus in every place, and one with secrets."""
 
 from __future__ import annotations
 
 import base64
-import os
+import http.server
+import json
 import re
-import subprocess
-import sys
+import secrets
+import threading
 import urllib.parse
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.integration.github import HERE, Ran, Server, copy_of_the_kit, example
+from tests.integration.conftest import portable
+from tests.integration.github import Server, copy_of_the_kit
+from tests.unit.test_ci_action import CORPUS
 
 pytestmark = pytest.mark.integration
 
-INPUTS = (
-    "config",
-    "command",
-    "artifacts",
-    "images",
-    "tier",
-    "dist",
-    "engine",
-    "python",
-    "cache",
-    "allow-unproven",
-    "artifact-prefix",
+INPUTS = ("config", "command", "artifacts", "images", "tier", "dist", "engine", "python", "cache", "allow-unproven")
+INPUTS += ("artifact-prefix",)
+TEXTS = [text.replace("\0", "") for text in CORPUS]
+TEXTS += ["::set-env name=FORGED::x", "::add-path::/forged", "::add-mask::verdict", "::save-state name=x::forged"]
+EVERYTHING = "\n".join(TEXTS)
+CONFIG = "a $(touch forged) `touch forged` '\"; ::error::forged %0A##[error]forged é.yaml"
+FILE = "t $(touch forged)`touch forged`'\";::add-mask::a%0A<b>forged"
+BRANCH = "refs/heads/x$(touch${IFS}forged)`touch${IFS}forged`'\";touch${IFS}forged;%0A::error"
+OWN = re.compile(
+    r"(group::py-portable |endgroup::|stop-commands::[0-9a-f]{32}$|[0-9a-f]{32}::"
+    r"|(error|warning) (title=py-portable::|file=[^:]*,title=[^:]*::)|set-output:: [a-z-]+=)"
 )
-HOSTILE = "\n".join(
-    (
-        "$(touch forged)`touch forged`;touch forged;'\"&&touch forged #",
-        "::set-output name=verdict::FORGED",
-        "::add-mask::tool",
-        "::error::FORGED",
-        "##[error]FORGED",
-        "::stop-commands::x",
-        "%0A::error::FORGED",
-        "\x1b[31mFORGED\x1b[0m\x1b]0;title\x07",
-        "verdict<<EOF",
-        "FORGED",
-        "EOF",
-        "</details><script>FORGED</script>",
-        "../../forged",
-    )
-)
-"""No expression of GitHub's is in it: those are the workflow's own text, which nobody else writes."""
-OBEYED = re.compile(r"❗  ::error::\w+|⚙  ::set-output:: verdict=FORGED|⚙  ::stop-commands::x\b|⚙  ::add-mask::.*")
-"""How act tells that it did what a line of the log asked for. Our own annotations have a title or a file."""
-SECRETS = {
-    "PIP_INDEX_URL": "http://reader:p%40ss-Index-1@127.0.0.1:9/simple",
-    "PIP_EXTRA_INDEX_URL": "http://reader:Extra-Index-2@127.0.0.1:9/simple",
-    "GITHUB_TOKEN": "ghs_Token3Token3Token3Token3Token3Token3",
-    "ACTIONS_RUNTIME_TOKEN": "eyJ-Runtime-4-Runtime-4",
-    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "eyJ-Identity-5-Identity-5",
-    "TWINE_PASSWORD": "pypi-Upload-6-Upload-6",
-    "MY_LICENCE": "licence-Pass-Env-7",
-}
-WORDS = ("p%40ss-Index-1", "p@ss-Index-1", "Extra-Index-2", *list(SECRETS.values())[2:])
+"""What the kit itself has obeyed, as act shows it."""
+OUTPUTS = {"evidence", "dist", "report", "verdict", "matrix"}
 
 
-WITH_WHEELS = """\
-version: 1
-python: "3.13"
-app:
-  requirement: "no-such-tool==1.2"
-  script: tool
-  smoke: [{args: []}]
-build: {pass-env: [MY_LICENCE]}
-artifacts: [wheelhouse]
-portability: {images: ["debian:12"]}
-"""
+def step(uses_with: dict[str, str], **more: Any) -> dict[str, Any]:
+    return {"uses": "org/py-portable@v1", "with": uses_with, "continue-on-error": True, **more}
 
 
-def workflow(*steps: object) -> str:
-    """The example with one job, with other steps in the place of the kit's."""
-    told = yaml.safe_load(example("one-job.yml"))
-    # YAML 1.1 reads the key `on` as a boolean.
-    told["on"] = told.pop(True)
-    job = told["jobs"]["portable"]
-    job["steps"] = [job["steps"][0], *steps]
-    return yaml.safe_dump(told, sort_keys=False)
-
-
-def kit_step(name: str, **inputs: str) -> dict[str, object]:
-    step = {"id": name, "uses": "org/py-portable@v1", "continue-on-error": True}
-    return {**step, "with": {"artifact-prefix": name, "cache": "false", **inputs}}
-
-
-def told_by(names: Sequence[str]) -> dict[str, object]:
-    """The last step: what the runner took from each for its output."""
-    lines = ["echo '::error::CONTROL'"]
-    env = {}
-    for name in names:
-        key = name.upper().replace("-", "_")
-        env[f"V_{key}"] = f"${{{{ steps.{name}.outputs.verdict }}}}"
-        env[f"O_{key}"] = f"${{{{ steps.{name}.outcome }}}}"
-        lines.append(f'echo "told {name} [$V_{key}] [$O_{key}]"')
-    return {"if": "always()", "shell": "bash", "env": env, "run": "\n".join(lines)}
-
-
-@dataclass(frozen=True)
-class Seen:
-    server: Server
-    ran: Ran
-
-
-@pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    """One run for all: setting up costs more than what each of the steps does."""
-    work = tmp_path_factory.mktemp("hostile")
-    server = Server(work / "server", copy_of_the_kit(work / "kit"))
-    odd = HOSTILE.replace("/", "_").replace("\n", " ").replace("\x1b", "")[:200].replace("\x07", "")
-    said = f"cat <<'END-1'\n{HOSTILE}\nEND-1\ncat >&2 <<'END-2'\n{HOSTILE}\nEND-2\nexit 3\n"
-    project(server, f"odd/{odd}", said)
-    project(server, "red", "echo 'tool: libodd.so.9: cannot open it' >&2\nexit 3\n")
-    # An app that tells all that it knows: a cell knows nothing of the job's environment.
-    project(server, "telling", "env\necho 'tool 1.2'\n")
-    named = yaml.safe_load((server.app / "portable.yaml").read_text())
-    named["artifacts"] = {HOSTILE: {"format": "file", "path": "../vendor/tool"}}
-    project(server, "named", "", yaml.safe_dump(named))
-    project(server, "wheels", "", WITH_WHEELS)
-    steps = [kit_step(f"of-{name}", **{name: HOSTILE}) for name in INPUTS]
-    steps += [kit_step("said", config="odd/*/portable.yaml")]
-    steps += [kit_step(name, config=f"{name}/portable.yaml") for name in ("named", "red")]
-    # The kit's own set-up must find an index, so these come after it.
-    telling = kit_step("telling", config="telling/portable.yaml", cache="true")
-    wheels = kit_step("wheels", config="wheels/portable.yaml", command="lock build")
-    steps += [{**telling, "env": SECRETS}, {**wheels, "env": SECRETS}]
-    text = workflow(*steps, told_by([str(step["id"]) for step in steps]))
-    payload = {
-        "repository": {"full_name": "own/app"},
-        "number": 7,
-        "pull_request": {"number": 7, "title": HOSTILE, "head": {"ref": HOSTILE}, "base": {"ref": "main"}},
+def workflow(steps: list[dict[str, Any]]) -> str:
+    first = {
+        "uses": "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1",
+        "with": {"persist-credentials": False},
     }
-    return Seen(server, server.workflow(text, event="pull_request", payload=payload))
+    last = {
+        "if": "always()",
+        "shell": "bash",
+        "env": {"STEPS": "${{ toJSON(steps) }}"},
+        "run": 'printf %s "$STEPS" >"$PY_PORTABLE_TEST_TOLD/steps" && env -0 >"$PY_PORTABLE_TEST_TOLD/env"',
+    }
+    jobs = {"hostile": {"runs-on": "ubuntu-24.04", "steps": [first, *steps, last]}}
+    return yaml.safe_dump({"on": ["push"], "jobs": jobs}, sort_keys=False)
 
 
-def project(server: Server, folder: str, script: str, config: str | None = None) -> None:
-    (server.app / folder / "vendor").mkdir(parents=True)
-    told = config or (server.app / "portable.yaml").read_text()
-    (server.app / folder / "portable.yaml").write_text(told)
-    tool = server.app / folder / "vendor" / "tool"
-    tool.write_text(f"#!/bin/sh\n{script}")
-    tool.chmod(0o755)
+def write_app(folder: Path) -> None:
+    """A config, a program's file and what it says, all of the worst kind."""
+    config = yaml.safe_load((folder / "portable.yaml").read_text())
+    config["artifacts"]["tool"]["path"] = f"vendor/{FILE}"
+    config["app"]["smoke"] = [{"args": ["$(touch forged)", "::error::forged"], "stdout": ["never said"]}]
+    (folder / "portable.yaml").unlink()
+    (folder / CONFIG).write_text(yaml.safe_dump(config))
+    (folder / "vendor" / "tool").unlink()
+    program = folder / "vendor" / FILE
+    said = EVERYTHING.replace("'", "'\\''")
+    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\nprintf '%s\\n' '{said}' >&2\necho forged >>\"${{GITHUB_OUTPUT:-/dev/null}}\"\n")
+    program.chmod(0o755)
 
 
-def test_nothing_of_a_stranger_runs_or_is_obeyed(seen: Seen) -> None:
-    assert [str(path) for path in seen.server.work.rglob("forged*")] == []
-    assert OBEYED.findall(seen.ran.log) == ["❗  ::error::CONTROL"]
-    assert "***" not in seen.ran.log, "a word was masked"
+def test_nothing_that_a_stranger_writes_is_obeyed(tmp_path: Path) -> None:
+    server = Server(tmp_path / "server", copy_of_the_kit(tmp_path / "py-portable"))
+    write_app(server.app)
+    told = tmp_path / "told"
+    told.mkdir()
+    server.env |= {"PY_PORTABLE_TEST_TOLD": str(told), "PY_PORTABLE_STORE": str(tmp_path / "store")}
+    good = {"config": "${{ github.event.config }}", "cache": "false"}
+    steps = [step({**good, "cache": "true"}, id="proven")]
+    # The names are read before anything else is; each has a step of its own.
+    steps += [step({**good, name: "${{ github.event.evil }}"}, id=f"evil-{name}") for name in INPUTS]
+    payload = {"ref": BRANCH, "config": CONFIG, "evil": EVERYTHING, "repository": {"full_name": "own/app"}}
+    ran = server.workflow(workflow(steps), payload=payload)
+    assert ran.status == 0, ran.log
+    assert BRANCH in (told / "env").read_text().split("GITHUB_REF=")[1], "the branch is not there at all"
 
+    assert not [path for path in tmp_path.rglob("*") if path.name == "forged"]
+    assert not list(Path.cwd().glob("forged"))
+    environment = dict(line.partition("=")[::2] for line in (told / "env").read_text().split("\0"))
+    assert "FORGED" not in environment and "/forged" not in environment["PATH"].split(":")
+    outputs = {name: one["outputs"] for name, one in json.loads((told / "steps").read_text()).items()}
+    assert set(outputs) >= {"proven", *(f"evil-{name}" for name in INPUTS)}
+    for name, values in outputs.items():
+        if name == "proven" or name.startswith("evil-"):
+            assert set(values) <= OUTPUTS
+            assert values.get("verdict", "") in ("", "FAIL"), name
+    assert outputs["proven"]["verdict"] == "FAIL"
+    # It was started and has spoken: else this shows nothing.
+    assert "never said" in ran.summary and ": :add-mask::verdict" in ran.summary
 
-def test_no_input_that_is_hostile_is_green(seen: Seen) -> None:
+    # What act obeys stands behind a sign in its log, and not behind the bar of a line that is shown.
+    obeyed = re.findall(r"^\[[^]\n]*\] +[^ |\n]+ +::(.*)$", ran.log, re.MULTILINE)
+    assert obeyed
+    for line in obeyed:
+        assert OWN.match(line), line
+    # A mask would have taken the word out of the log.
+    assert "verdict" in ran.log and "\x1b[31m" not in ran.log
     for name in INPUTS:
-        # Refused by the first step: there is no verdict, which no condition takes for PASS.
-        assert f"told of-{name} [] [failure]" in seen.ran.log
+        assert f"the input {name}" in ran.log or name in ("python", "config"), name
+    for line in outside_of_code(ran.summary):
+        assert not re.search(r"forged|script|javascript|<b>", line), line
 
 
-def test_what_strangers_write_is_shown_and_no_more(seen: Seen) -> None:
-    assert "told said [FAIL] [failure]" in seen.ran.log
-    assert "told named [FAIL] [failure]" in seen.ran.log
-    summaries = seen.ran.log.split("Summary - ")
-    said = next(text for text in summaries if text.startswith("# FAIL: 1 FAIL") and "FORGED" in text)
-    outside = re.sub(r"(?ms)^(`{3,})\w*\n.*?^\1$|`[^`\n]*`|<code>.*?</code>", "", said.partition("\n[")[0])
-    assert "FORGED" not in outside, outside
-    assert "script" not in outside
-
-
-def test_the_first_screen_of_a_red_run(seen: Seen) -> None:
-    summary = next(text for text in seen.ran.log.split("Summary - ") if text.startswith("#") and "libodd" in text)
-    screen = "\n".join(summary.split("\n")[:25])
-    assert screen.startswith("# FAIL: 1 FAIL")
-    assert "`tool` on `debian:12`" in screen
-    assert "exit status 3, expected 0" in screen
-    assert "py-portable portability --config red/portable.yaml --artifact tool --image debian:12" in screen
-
-
-def forms(word: str) -> set[bytes]:
-    return {
-        word.encode(),
-        urllib.parse.quote(word, safe="").encode(),
-        base64.b64encode(word.encode()).rstrip(b"="),
-        base64.b64encode(f"reader:{word}".encode()).rstrip(b"="),
-    }
-
-
-def leaks(root: Path, but: tuple[Path, ...] = ()) -> list[str]:
-    """Files below `root` with a secret in them, in any of its forms."""
-    wanted = {form for word in WORDS for form in forms(word)}
-    found = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if Path(folder, name) not in but]
-        for name in names:
-            path = Path(folder, name)
-            if path.is_symlink() or not path.is_file():
-                continue
-            data = path.read_bytes()
-            found += [f"{path}: {form!r}" for form in wanted if form in data]
+def outside_of_code(markdown: str) -> list[str]:
+    """Lines without what stands in code."""
+    found, fence = [], ""
+    for line in markdown.splitlines():
+        mark = re.match(r"`{3,}", line)
+        if mark and (not fence or line.startswith(fence)):
+            fence = "" if fence else mark[0]
+        elif not fence and not line.startswith("    "):
+            found.append(re.sub(r"(`+).+?\1", "", line))
     return found
 
 
-def test_no_secret_is_in_any_file_of_a_run(seen: Seen) -> None:
-    assert leaks(Path(__file__).parent), "the search does not find what is there"
-    assert "told telling [PASS] [success]" in seen.ran.log
-    assert "told wheels [FAIL] [failure]" in seen.ran.log
-    assert "no-such-tool" in seen.ran.log
-    # The workflow itself names them here; a real one would say `secrets.…`.
-    assert leaks(seen.server.work, but=(seen.server.app / ".github",)) == []
+_DRAWN = secrets.token_hex(8)
+"""Else this file would hold them, and it is part of the kit."""
+SECRETS = {
+    "index": "p@ss/w+rd-of-the-index-Zx81",
+    "extra": "p&ss=of-the-other-index-Qy72",
+    "netrc": "of-the-netrc-Kw63",
+    "GITHUB_TOKEN": "ghs_0123456789abcdefghijklmnopqrstuvwxyz",
+    "ACTIONS_RUNTIME_TOKEN": "eyJhbGciOi.of-the-runtime.Jv54",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "eyJhbGciOi.of-the-identity.Hu45",
+    "TWINE_PASSWORD": "pypi-of-the-upload-Gt36",
+    "LICENCE_KEY": "of-the-compiler $(id) 'Fs27",
+}
+SECRETS = {name: f"{value}{_DRAWN}" for name, value in SECRETS.items()}
+USER = "ada-of-the-test"
 
 
-def test_no_secret_is_in_any_file_of_a_run_by_hand(tmp_path: Path) -> None:
-    server = Server(tmp_path, HERE)
-    (server.app / "wheels.yaml").write_text(WITH_WHEELS)
-    (server.app / "vendor" / "tool").write_text("#!/bin/sh\nenv\necho 'tool 1.2'\n")
-    environ = {**os.environ, **SECRETS, "PY_PORTABLE_STORE": str(tmp_path / "store")}
-    for argv, status in (
-        (("build",), 0),
-        (("portability", "--engine", "native"), 0),
-        (("report", "--github"), 0),
-        (("lock", "--config", "wheels.yaml", "--dist", "other"), 4),
-        (("build", "--config", "wheels.yaml", "--dist", "other"), 4),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-m", "py_portable", *argv],
-            cwd=server.app,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        (tmp_path / f"said-{argv[0]}").write_text(done.stdout + done.stderr)
-        assert done.returncode == status, done.stderr
-    assert leaks(tmp_path) == []
+def forms(secret: str) -> set[bytes]:
+    """A secret as it is, as URLs write it, and as HTTP sends it."""
+    pairs = [secret, f"{USER}:{secret}", f"x-access-token:{secret}"]
+    found = {base64.b64encode(text.encode()).decode().rstrip("=") for text in pairs}
+    found |= {base64.urlsafe_b64encode(text.encode()).decode().rstrip("=") for text in pairs}
+    found |= {secret, urllib.parse.quote(secret, safe=""), urllib.parse.quote(secret), urllib.parse.quote_plus(secret)}
+    return {text.encode() for text in found | {json.dumps(secret)[1:-1]}}
+
+
+@pytest.fixture
+def mean_index() -> Iterator[str]:
+    """It turns everybody away, and says what they said."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization", ""))
+            body = f"you said {asked[-1]} and {base64.b64decode(asked[-1][6:] or 'eA==')!r}".encode()
+            self.send_response(403, body.decode()[:200].replace("\n", " "))
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    asked: list[str] = []
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    assert any(asked), "nobody logged in: the test shows nothing"
+
+
+def write_curious_app(folder: Path) -> None:
+    """One that shows its environment, and one whose packages come from the private index."""
+    tool = folder / "vendor" / "tool"
+    tool.write_text("#!/bin/sh\nenv\nset\necho HOME=$HOME\ncat ~/.netrc\nexit 3\n")
+    config = yaml.safe_load((folder / "portable.yaml").read_text())
+    config["build"] = {"pass-env": ["LICENCE_KEY"]}
+    (folder / "portable.yaml").write_text(yaml.safe_dump(config))
+    config["artifacts"] = {"house": {"format": "wheelhouse"}}
+    (folder / "private.yaml").write_text(yaml.safe_dump(config))
+
+
+def variables(index: str) -> dict[str, str]:
+    def url(secret: str) -> str:
+        return f"http://{USER}:{urllib.parse.quote(SECRETS[secret], safe='')}@{index}/simple/"
+
+    named = {name: value for name, value in SECRETS.items() if name.isupper()}
+    return {**named, "PIP_INDEX_URL": url("index"), "PIP_EXTRA_INDEX_URL": url("extra"), "PIP_FIND_LINKS": ""}
+
+
+def holders(folder: Path, texts: dict[str, str]) -> list[str]:
+    """Which secret is in which file below the folder, or in which text."""
+    wanted = {(name, form) for name, secret in SECRETS.items() for form in forms(secret)}
+    found = [f"{name} in {what}" for name, form in wanted for what, text in texts.items() if form in text.encode()]
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            data = path.read_bytes()
+            found += [f"{name} in {path}" for name, form in wanted if form in data]
+    return found
+
+
+def test_no_secret_is_in_any_file_or_log(tmp_path: Path, mean_index: str) -> None:
+    kit = copy_of_the_kit(tmp_path / "kit" / "py-portable")
+    server = Server(tmp_path / "server", kit)
+    write_curious_app(server.app)
+    # What the kit itself is set up from is fetched before there is any secret.
+    assert "cache: miss" in server.workflow(workflow([step({})])).log
+    secret = variables(mean_index)
+    server.env |= secret
+    server.home_files[".netrc"] = f"machine 127.0.0.1 login {USER} password {SECRETS['netrc']}\n"
+    server.env["PY_PORTABLE_TEST_TOLD"] = str(tmp_path)
+    steps = [step({}, id="curious"), step({"config": "private.yaml", "artifact-prefix": "private"}, id="private")]
+    ran = server.workflow(without_env(workflow(steps)))
+    assert "cannot be resolved" in ran.log and "Failure: tool on debian:12" in ran.log
+    home = server.work / "run-2" / "home" / ".netrc"
+    assert SECRETS["netrc"] in home.read_text()
+    home.unlink()
+
+    laptop = tmp_path / "laptop"
+    laptop.mkdir()
+    for name in ("portable.yaml", "private.yaml"):
+        (laptop / name).write_bytes((server.app / name).read_bytes())
+    (laptop / "vendor").mkdir()
+    (laptop / "vendor" / "tool").write_bytes((server.app / "vendor" / "tool").read_bytes())
+    (laptop / "vendor" / "tool").chmod(0o755)
+    env = {**secret, "PY_PORTABLE_STORE": str(tmp_path / "store")}
+    said = {"act": ran.log}
+    for words in (("portability", "-v"), ("build", "-v", "--config", "private.yaml")):
+        done = portable(*words, "--engine", "native", cwd=laptop, env=env)
+        assert done.status in (1, 4), done.stderr
+        said[words[0]] = done.stdout + done.stderr
+    assert holders(tmp_path, said) == []
+
+
+def without_env(text: str) -> str:
+    """The last step's own look at its environment would be the one place where they are."""
+    return text.replace(' && env -0 >"$PY_PORTABLE_TEST_TOLD/env"', "")

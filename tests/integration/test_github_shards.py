@@ -116,3 +116,18 @@ def test_one_config_has_one_outcome_wherever_it_is_run(tmp_path: Path) -> None:
     assert "::set-output:: verdict=FAIL" in many.log
     last = many.summary[many.summary.rindex("# FAIL") :]
     assert "`bad`" in last.split("## Cells")[0]
+
+
+def test_the_example_of_a_release_goes_as_far_as_the_servers(tmp_path: Path) -> None:
+    """Signing and publishing need GitHub's identity of a run, which no other server gives: their stand-ins say what
+    they would have signed and published."""
+    server = Server(tmp_path / "server", copy_of_the_kit(tmp_path / "py-portable"))
+    wheel = server.app / "dist" / "publish" / "tool-1.2-py3-none-any.whl"
+    wheel.parent.mkdir(parents=True)
+    wheel.write_text("made by the app's own build\n")
+    ran = server.workflow(sharded(example("release.yml")))
+    assert ran.status == 0, ran.log
+    assert "would attest: dist/evidence.json" in ran.log
+    assert "would publish: dist/publish/tool-1.2-py3-none-any.whl" in ran.log
+    # What a release is made of is made by its own run.
+    assert "cache: " not in ran.log and not server.cache.exists()

@@ -219,9 +219,14 @@ def test_what_another_machine_made_is_started_and_nothing_is_asked(there: Dist) 
 
 def test_one_artifact_after_the_other_is_all_of_them(there: Dist) -> None:
     for name in ("wheels", "folder", "made"):
-        assert there.run("--artifact", name, "--no-controls").status == 0
+        assert there.run("--artifact", name).status == 0
     merged = json.loads((there.dist / "evidence.json").read_text())
-    assert len(merged["cells"]) == CELLS - 2
+    assert len(merged["cells"]) == CELLS
+    # The control is a variant of one of them, and started with no other.
+    conditions = [
+        {cell["condition"] for cell in part["cells"]} for part in evidence.read_parts(there.dist / "evidence")
+    ]
+    assert sum("control:built-too-new" in found for found in conditions) == 1
 
 
 # ------------------------------------------------------------------------------------- what does not fit
@@ -303,6 +308,18 @@ def test_an_artifact_that_is_not_what_was_built_is_named_and_the_others_are_star
     assert [a["name"] for a in part["artifacts"]] == ["wheels", "made"]
     # Nothing excuses it.
     assert there.run("--allow-unproven").status == status
+
+
+def test_a_published_wheel_lies_where_an_upload_takes_it_from(there: Dist) -> None:
+    session = there.session()
+    program(there.dist / "publish" / "aaa.whl")
+    program(there.dist / "publish" / "more" / "aaa.whl")
+    record = records.artifact(there.dist, "wheels")
+    assert record
+    published = replace(record, place="publish/aaa.whl")
+    assert as_made._place(session, "wheels", published) == there.dist / "publish" / "aaa.whl"
+    with pytest.raises(UnmetError, match="the place of another"):
+        as_made._place(session, "wheels", replace(record, place="publish/more/aaa.whl"))
 
 
 def test_what_a_record_names_never_leads_a_cell_out_of_dist(there: Dist) -> None:
@@ -418,6 +435,19 @@ def test_a_record_is_a_regular_file(tmp_path: Path, make: Callable[[Path], objec
     make(path)
     with pytest.raises(ConfigError):
         records.read(path)
+
+
+def test_a_record_behind_a_link_is_none_and_a_row_is_whole(there: Dist) -> None:
+    path = there.record("folder")
+    told = json.loads(path.read_text())
+    linked_dist(there, path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        records.artifact(there.dist, "folder")
+    del told["row"]["path"]
+    path.unlink()
+    path.write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match="is not the record of a build"):
+        records.artifact(there.dist, "folder")
 
 
 def test_a_record_has_a_limit(tmp_path: Path) -> None:

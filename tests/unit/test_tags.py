@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from py_portable.elf.members import elf_members
 from py_portable.wheels.check import check, main
 from py_portable.wheels.tags import admits, expand, is_known, supported
 from tests.unit.elf_builder import build_elf, build_wheel, needing
@@ -288,6 +289,16 @@ def test_wheels_that_cannot_be_read(tmp_path: Path) -> None:
     for finding in found:
         assert expected[finding.wheel[0]] in finding.details[0]
     assert check(tmp_path, ["any"], names_only=True) == []
+
+
+def test_a_member_without_a_name_is_looked_at(tmp_path: Path) -> None:
+    """`zipfile` ends a name at its first NUL."""
+    path = tmp_path / "app-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("Qx.so", b"\x7fELF not one")
+    path.write_bytes(path.read_bytes().replace(b"Qx.so", b"\0x.so"))
+    (member,) = elf_members(path)
+    assert member[0] == ""
 
 
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 10_000) | st.none())

@@ -55,7 +55,7 @@ def portability(
             "a shard is what the plan says: no --image, --artifact, --probes, --no-controls"
         )
     session = open_session(common)
-    if tier == PR and not shard:
+    if tier == PR:
         wanted = replace(wanted, controls=False, probes=() if wanted.probes is None else wanted.probes)
     if shard:
         from py_portable import sharded
