@@ -79,6 +79,8 @@ class Server:
     env: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str | Path, ...] = ()
     """Words before the command, such as those that become another user."""
+    owner: int | None = None
+    """Who the server's files belong to, where it is not the caller."""
     act: Path = ACT
     stand_ins: Path = STAND_INS
     home_files: dict[str, str] = field(default_factory=dict)
@@ -139,8 +141,11 @@ class Server:
             stand_in = self.kit if repository == KIT else self.stand_ins / repository.partition("/")[2]
             if stand_in.is_dir():
                 argv += ["--local-repository", f"{repository}@{ref}={stand_in}"]
+        if self.owner is not None:
+            subprocess.run(["chown", "-R", str(self.owner), self.work], check=True)
         done = subprocess.run(
             argv,
+            cwd=self.work,
             env={
                 **{name: value for name, value in os.environ.items() if name != "PY_PORTABLE_STORE"},
                 "HOME": str(place / "home"),

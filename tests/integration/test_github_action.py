@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.integration.github import Server, copy_of_the_kit, example
+from tests.integration.github import ACT, STAND_INS, Server, copy_of_the_kit, example
+from tests.integration.users import second_user
 
 pytestmark = pytest.mark.integration
 
@@ -47,3 +51,49 @@ def the_first_screen_tells_all(summary: str) -> None:
     assert "`tool`" in screen and "`debian:12`" in screen
     assert "exit status 3" in screen
     assert "py-portable portability --artifact tool --image debian:12" in screen
+
+
+USER = "py-portable-t6"
+
+
+@pytest.mark.parametrize("confined", [False, True], ids=["user", "unprivileged-container"])
+def test_an_ordinary_user_can_run_it(confined: bool, kit: Path) -> None:
+    """Also where nobody may make a user namespace, as in a container without privileges: there `native` is left."""
+    with second_user(USER, home=True) as user, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copy2(ACT, folder / "act")
+        shutil.copytree(STAND_INS, folder / "actions")
+        (folder / "kit").mkdir()
+        shutil.copytree(kit, folder / "kit" / "py-portable", symlinks=True)
+        if (kit.parent / "packages").exists():
+            shutil.copytree(kit.parent / "packages", folder / "kit" / "packages")
+        become = ["setpriv", "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--init-groups", "--"]
+        if confined:
+            own = ["--bind", folder, folder, "--tmpfs", "/root", "--tmpfs", "/home"]
+            become = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", *map(str, own)]
+            become += ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--uid", str(user.pw_uid), "--gid"]
+            become += [str(user.pw_gid), "--disable-userns", "--die-with-parent", "--"]
+        path = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+        server = Server(
+            folder / "server",
+            folder / "kit" / "py-portable",
+            prefix=("env", path, *become),
+            act=folder / "act",
+            stand_ins=folder / "actions",
+        )
+        server.owner = user.pw_uid if not confined else None
+        look = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
+        words = ["env", path, *become, "/usr/bin/python3", "-c", look]
+        if subprocess.run(words, capture_output=True, cwd="/").returncode:
+            pytest.skip("no Python 3.11 that an ordinary user can start")
+        ran = server.workflow(example("one-job.yml"))
+        told = ran.evidence(folder / "out")
+        (cell,) = told["cells"]
+        if confined:
+            # What cannot be isolated there is not claimed.
+            assert (ran.status != 0, cell["verdict"]) == (True, "UNPROVEN"), ran.log
+            assert "condition not achieved" in cell["reason"]
+            assert "UNPROVEN" in ran.summary
+        else:
+            assert (ran.status, cell["verdict"]) == (0, "PASS"), ran.log
