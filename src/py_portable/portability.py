@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import as_made, evidence
+from py_portable import as_made, evidence, refreshing
 from py_portable import build as building
 from py_portable.conclude import BAD, Conclusions, conclude
 from py_portable.config.glibc import canonical_image
@@ -88,7 +88,7 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
         for name, node in built.plan.images.items()
     }
     places = as_made.places(session) if wanted.as_made else None
-    merged = building.refresh(session, identities, places)
+    merged = refreshing.refresh(session, identities, places)
     path = session.dist / "evidence.json"
     evidence.write(path, {**merged, "conclusions": conclude(merged, allow_unproven=allow_unproven).told()})
     own = {n: p for n, p in built.failures.items() if not n.startswith(("image ", "control "))}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from py_portable import as_made, command, evidence
+from py_portable import as_made, command, evidence, refreshing
 from py_portable import build as building
 from py_portable.benchmark.pairs import Estimate, noise
 from py_portable.benchmark.project import Workshop, pairings
@@ -98,7 +98,7 @@ def measure(session: Session, wanted: Wanted) -> Measured:
     evidence.write_part(session.dist / building.EVIDENCE, "benchmark", scope, part)
     known_images = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
     places = as_made.places(session) if wanted.as_made else None
-    path = building.write_evidence(session, building.refresh(session, known_images, places))
+    path = refreshing.write_evidence(session, refreshing.refresh(session, known_images, places))
     return Measured(image_name, others, same, tuple(rows), path, absolute, built.lacking)
 
 

@@ -98,13 +98,14 @@ def plan(
 def build(artifacts: tuple[str, ...], carry: bool, carry_all: bool, common: dict[str, Any]) -> None:
     """Build the artifacts (all, or those that are named) into dist/."""
     from py_portable import build as building
+    from py_portable import refreshing
 
     artifacts = given(artifacts, "artifact")
     session = open_session(common)
     what: Carry = "all" if carry_all else "cells" if carry else "nothing"
     built = building.build(session, artifacts, carry=what)
     known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
-    building.write_evidence(session, building.refresh(session, known))
+    refreshing.write_evidence(session, refreshing.refresh(session, known))
     if common["as_json"]:
         echo_json(list(built.rows))
     else:
