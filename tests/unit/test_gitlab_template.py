@@ -406,6 +406,7 @@ FIXED = {
     "--output",
     "--as-made",
     "--carry",
+    "--carry-all",
     "dist/merged.json",
     "dist/plan.json",
     "dist/evidence/parts/*.json",

@@ -58,8 +58,9 @@ BUILD = """\
 export PY_PORTABLE_ENGINE="${PY_PORTABLE_BUILD_ENGINE:-}"
 "$PY_PORTABLE_COMMAND" gitlab take
 "$PY_PORTABLE_COMMAND" gitlab store-in
+case "${PY_PORTABLE_BENCHMARK:-}" in true | 'is true') set -- --carry-all ;; *) set -- --carry ;; esac
 PY_PORTABLE_STATUS=0
-"$PY_PORTABLE_COMMAND" build --carry || PY_PORTABLE_STATUS=$?
+"$PY_PORTABLE_COMMAND" build "$@" || PY_PORTABLE_STATUS=$?
 "$PY_PORTABLE_COMMAND" gitlab hand-on build
 "$PY_PORTABLE_COMMAND" gitlab store-out
 exit "$PY_PORTABLE_STATUS"
@@ -76,7 +77,7 @@ BENCHMARK = """\
 export PY_PORTABLE_ENGINE="${PY_PORTABLE_BUILD_ENGINE:-}"
 "$PY_PORTABLE_COMMAND" gitlab take
 "$PY_PORTABLE_COMMAND" gitlab store-in
-"$PY_PORTABLE_COMMAND" benchmark
+"$PY_PORTABLE_COMMAND" benchmark --as-made
 """
 
 INSIDE = f"""\
