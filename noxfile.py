@@ -107,7 +107,14 @@ def lint(session: nox.Session) -> None:
         "action.yml",
         *workflows,
     )
-    run(BIN / "shellcheck", ".ci/run", "scripts/nox", "scripts/ci-github", "scripts/refresh-pins")
+    run(
+        BIN / "shellcheck",
+        ".ci/run",
+        "scripts/nox",
+        "scripts/ci-github",
+        "scripts/refresh-pins",
+        "scripts/release",
+    )
 
 
 def files(*patterns: str) -> list[Path]:

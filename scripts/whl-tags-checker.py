@@ -88,6 +88,26 @@ class MachineError(PortableError):
     exit_code = 3
 
 
+# --- py_portable.plain
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
+# What GitHub's runner reads as a command: "::name" where a line begins (blanks do not count), and "##[name]"
+# anywhere in it. Azure's and TeamCity's are like the second one: "##vso[", "##teamcity[".
+_FIRST = re.compile(r"^( *):(?=:)")
+_ANYWHERE = re.compile(r"##(?=[A-Za-z]*\[)")
+
+
+def line(text: str) -> str:
+    """One line: what is not printable is escaped, and what a runner would take for a command is broken up."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return _FIRST.sub(r"\1: ", _ANYWHERE.sub("# #", shown))
+
+
+def lines(text: str) -> list[str]:
+    """Several lines, as the log of a build: colours are left out."""
+    return [line(one) for one in _COLOUR.sub("", text).expandtabs().split("\n")]
+
+
 # --- py_portable.elf.view
 
 Buffer = bytes | mmap.mmap
@@ -623,7 +643,7 @@ def elves(archive: zipfile.ZipFile) -> Iterator[tuple[str, Buffer | ElfError]]:
     total = 0
     for member in archive.infolist():
         # Judged by the stated size: reading never yields more than that.
-        if member.file_size < len(MAGIC) or member.is_dir():
+        if member.file_size < len(MAGIC) or member.filename.endswith("/"):
             continue
         name = printable(member.filename)
         data: Buffer | ElfError
@@ -1113,9 +1133,9 @@ class Checked:
         return 1 if self.findings else 0
 
     def render(self) -> str:
-        """What is printed on stdout."""
+        """What is printed on stdout: nothing that the log of a CI would obey, whatever files are called."""
         if self.findings:
-            return "\n".join(finding.render() for finding in self.findings)
+            return "\n".join(lines("\n".join(finding.render() for finding in self.findings)))
         have = "wheel has" if self.wheels == 1 else "wheels have"
         unseen = " (nobody looked inside)" if self.names_only else ""
         return f"Success: {self.wheels} {have} supported platform tags{unseen}"

@@ -1,98 +1,99 @@
-"""`portability --as-made`: artifacts as they lie in dist/, made by a build on another machine. Nothing is built.
+"""`--as-made`: artifacts as they lie in dist/, made by a build on another machine. Nothing is built.
 
 Neither the lock nor an index is asked, and no compiler is started. Of the network there is only what images need.
+What lies in dist/ may have been written by anybody: nothing outside it is looked at or shown to a cell.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from py_portable import evidence, records
-from py_portable.build import EVIDENCE, Built
+from py_portable import evidence, native, records, resources
+from py_portable.build import EVIDENCE, PUBLISH, Built
 from py_portable.errors import ConfigError, PortableError, StepError, UnmetError
-from py_portable.formats import FORMATS, Made
+from py_portable.formats import FORMATS, Made, Start
 from py_portable.lock import model as lock_model
-from py_portable.native import key
-from py_portable.plan.assemble import Plan, image_nodes
+from py_portable.plan.assemble import Control, Plan, choose_control, image_nodes
 from py_portable.records import Record
 from py_portable.run.runner import Report
 from py_portable.session import Session
 from py_portable.steps.context import Result
 from py_portable.store import digest
 
-NOT_CARRIED = "did not come along (the build's word for it is: build --carry)"
 _AGAIN = "take dist/ along as the build left it, in a tar: it keeps modes and links"
 
 
 def take(
-    session: Session, artifacts: Collection[str], images: Collection[str], *, controls: bool = True
+    session: Session,
+    artifacts: Collection[str],
+    images: Collection[str],
+    *,
+    controls: bool = True,
+    compared: bool = False,
 ) -> Built:
     """The named artifacts (all, where none is named), each held against what its build recorded, and the images.
 
-    One that is gone, or another than it was, is among the failures. Raises ConfigError.
+    One that is gone, or another than it was, is among the failures; one that lacks what came beside it, in `lacking`.
+    `compared`: they come with what `benchmark` compares them with, not with what their cells need.
+    Raises ConfigError for names that are not there, for records that cannot be read, and for two locks.
     """
     session.check_artifacts(artifacts)
-    lock = lock_model.load(session.lock_path)
-    nodes = image_nodes(session.config, lock)
-    wanted = [node.name for name, node in nodes.items() if not images or name in images]
-    found = [_control(session, one) for one in records.controls(session.dist)] if controls else []
-    ready = {one.control.node: result for one, result in found if one.control and result}
-    plan = Plan(
-        {node.name: node for node in nodes.values()},
-        {name: None for name in session.config.artifacts if not artifacts or name in artifacts},
-        {name: node.name for name, node in nodes.items()},
-        tuple(one.control for one, result in found if one.control and result),
-        _left_out(session, {one.control.name for one, result in found if one.control and result}),
-    )
+    sha256 = lock_sha256(session)
+    names = [name for name in session.config.artifacts if not artifacts or name in artifacts]
+    known = {name: records.artifact(session.dist, name) for name in names}
+    session.helpers.lent = _helpers(session, known.values())
     made: dict[str, Made] = {}
     rows = []
     failures: dict[str, PortableError] = {}
     lacking: dict[str, str] = {}
-    known = {name: records.artifact(session.dist, name) for name in plan.artifacts}
-    _bring_helpers(session, [record for record in known.values() if record])
     for name, record in known.items():
         try:
-            if record is None:
-                raise _never_made(session, name)
-            path = _checked(session, name, record)
-            beside, lacks = _beside(session, name, record)
-            if lacks:
-                lacking[name] = lacks
-            else:
-                one = Made(
-                    name,
-                    session.config.artifacts[name].format,
-                    path,
-                    record.meta,
-                    beside.get("interpreter"),
-                    record.carried.get("interpreter"),
-                    beside.get("wheelhouse"),
-                    record.carried.get("wheelhouse"),
-                )
-                FORMATS[one.format].start(one)
-                made[name] = one
+            found = _take(session, name, record, compared)
         except PortableError as problem:
             failures[f"artifact {name}"] = problem
             continue
-        except (KeyError, TypeError) as problem:
-            failures[f"artifact {name}"] = _not_a_record(name, problem)
-            continue
+        assert record is not None and record.row is not None
         rows.append(record.row)
-    report = session.run(plan, wanted, lock)
-    report = Report({**report.results, **ready}, report.images, report.failures, report.keys)
+        if isinstance(found, Made):
+            made[name] = found
+        else:
+            lacking[name] = found
+    ready, left_out = _controls(session, sha256, names) if controls else ({}, ())
+    lock = lock_model.load(session.lock_path)
+    nodes = image_nodes(session.config, lock)
+    plan = Plan(
+        {node.name: node for node in nodes.values()},
+        dict.fromkeys(names),
+        {name: node.name for name, node in nodes.items()},
+        tuple(ready),
+        left_out,
+    )
+    wanted = [node.name for name, node in nodes.items() if not images or name in images]
+    report = session.run(plan, wanted, lock, learn=False)
+    results = {**report.results, **{control.node: result for control, result in ready.items()}}
+    report = Report(results, report.images, report.failures, report.keys)
     return Built(plan, lock, report, made, tuple(rows), {**report.failures, **failures}, lacking)
 
 
 def places(session: Session) -> dict[str, Path]:
-    """Where the artifacts lie that have a record."""
-    found = {name: records.artifact(session.dist, name) for name in session.config.artifacts}
-    return {name: _place(session, name, record) for name, record in found.items() if record}
+    """Where the artifacts lie that were made of this config."""
+    found = {}
+    for name in session.config.artifacts:
+        record = records.artifact(session.dist, name)
+        try:
+            if record:
+                found[name] = _place(session, name, record)
+        except PortableError:
+            continue
+    return found
 
 
-def lock_sha256(session: Session) -> str:
-    """Of the lock that all artifacts here were made with. Raises ConfigError where there is none, or two."""
+def lock_sha256(session: Session) -> str | None:
+    """Of the lock that all artifacts here were made with, None where there is no record of any.
+
+    Raises ConfigError where there are two.
+    """
     named: dict[str, str] = {}
     for name in session.config.artifacts:
         record = records.artifact(session.dist, name)
@@ -105,9 +106,42 @@ def lock_sha256(session: Session) -> str:
             where=str(session.dist),
             hint="build both with the one lock: commit portable.lock, or hand it from job to job",
         )
-    if not named:
-        raise ConfigError("no build has left anything here", where=str(session.dist), hint=_AGAIN)
-    return next(iter(named))
+    return next(iter(named), None)
+
+
+def _take(session: Session, name: str, record: Record | None, compared: bool) -> Made | str:
+    """The artifact, or what it lacks. Raises PortableError."""
+    if record is None:
+        raise _never_made(session, name)
+    path = _place(session, name, record)
+    _same(path, record.sha256, name)
+    needs = record.compared if compared else record.carried
+    beside: dict[str, Path] = {}
+    for what in ("interpreter", "wheelhouse"):
+        if what in needs:
+            beside[what] = records.carried(session.dist, needs[what])
+            if not beside[what].is_dir():
+                if compared:
+                    return not_carried(f"the {what} that it is compared with", "--carry-all")
+                return not_carried(f"the {what} that its cells take")
+            _real(session, beside[what], f"the {what} of {name}")
+            _same(beside[what], needs[what], f"the {what} of {name}")
+    made = Made(
+        name,
+        session.config.artifacts[name].format,
+        path,
+        record.meta,
+        beside.get("interpreter"),
+        needs.get("interpreter"),
+        beside.get("wheelhouse"),
+        needs.get("wheelhouse"),
+    )
+    _startable(session, made)
+    return made
+
+
+def not_carried(what: str, option: str = "--carry") -> str:
+    return f"{what} did not come along (the build's word for it is: build {option})"
 
 
 def _never_made(session: Session, name: str) -> PortableError:
@@ -119,39 +153,44 @@ def _never_made(session: Session, name: str) -> PortableError:
     return UnmetError(f"{name} has no record of a build in {session.dist}", hint=_AGAIN)
 
 
-def _not_a_record(name: str, problem: Exception) -> ConfigError:
-    return ConfigError(f"the record of {name} is not one that a build wrote: {problem!r}", hint=_AGAIN)
-
-
 def _place(session: Session, name: str, record: Record) -> Path:
-    """What is made elsewhere (the format `file`) lies where the config says."""
-    own = session.config.artifacts[name].path
-    if own is not None:
-        return own
-    if record.place is None:
-        raise ConfigError(f"the record of {name} does not tell where it lies", where=str(session.dist))
-    return session.dist / record.place
+    """Where it lies in dist; what is made elsewhere (the format `file`), where the config says.
 
-
-def _checked(session: Session, name: str, record: Record) -> Path:
-    """Where the artifact lies, that is what was recorded, for this config."""
-    config = session.config
-    wanted = (config.sha256, config.artifacts[name].format)
-    if (record.config, record.row.get("format")) != wanted or record.row.get("name") != name:
+    Raises UnmetError where it is of another config, or not there.
+    """
+    config, row = session.config, record.row
+    own = config.artifacts[name].path
+    if row is None or (record.place is None) != (own is not None):
+        raise UnmetError(
+            f"the record of {name} is one of something else", where=str(session.dist), hint=_AGAIN
+        )
+    if (record.config, row["format"], row["name"]) != (config.sha256, config.artifacts[name].format, name):
         raise UnmetError(
             f"{name} was made of another {config.path.name}",
             where=str(session.dist),
             hint="build it anew, and start it with the config that it was built with",
         )
-    path = _place(session, name, record)
-    _same(path, record.sha256, name)
+    path = own
+    if path is None:
+        assert record.place is not None
+        path = session.dist / record.place
+        if not path.is_relative_to(session.dist / name) and path.parent != session.dist / PUBLISH:
+            raise UnmetError(f"the record of {name} names the place of another", where=str(path), hint=_AGAIN)
+        _real(session, path, name)
+    # Neither a device nor a pipe is ever opened.
+    if not (path.is_file() or path.is_dir()):
+        raise UnmetError(f"{name} is not here any more: there is no {path}", hint=_AGAIN)
     return path
+
+
+def _real(session: Session, path: Path, what: str) -> None:
+    """Raises UnmetError where a link stands in the way to it: behind one lies what no build put into dist."""
+    if path.resolve() != session.dist.resolve() / path.relative_to(session.dist):
+        raise UnmetError(f"{what} lies behind a link", where=str(path), hint=_AGAIN)
 
 
 def _same(path: Path, sha256: str, what: str) -> None:
     """Raises UnmetError where the path has not that digest."""
-    if not path.exists():
-        raise UnmetError(f"{what} is not here any more: there is no {path}", hint=_AGAIN)
     seen = digest(path)
     if seen != sha256:
         raise UnmetError(
@@ -161,49 +200,69 @@ def _same(path: Path, sha256: str, what: str) -> None:
         )
 
 
-def _beside(session: Session, name: str, record: Record) -> tuple[dict[str, Path], str | None]:
-    """What its cells need besides the artifact, and what of it did not come along."""
-    found: dict[str, Path] = {}
-    for what in ("interpreter", "wheelhouse"):
-        sha256 = record.carried.get(what)
+def _startable(session: Session, made: Made) -> Start:
+    """How it is started. Raises PortableError where what the record says of it is not what its format says, or where
+    it would show a cell something that came from elsewhere."""
+    try:
+        start = FORMATS[made.format].start(made)
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as problem:
+        raise UnmetError(f"the record of {made.name} is not one that a build wrote: {problem!r}", hint=_AGAIN)
+    # Its own path may be one of the config, which is the caller's.
+    rooms = [made.path.resolve(), session.dist.resolve(), resources.path("build").resolve()]
+    for bind in (*start.binds, *(start.install.binds if start.install else ())):
+        if not any(bind.source.resolve().is_relative_to(room) for room in rooms):
+            raise UnmetError(f"a link of {made.name} leads out of it", where=str(bind.source), hint=_AGAIN)
+    return start
+
+
+def _controls(
+    session: Session, lock: str | None, names: Collection[str]
+) -> tuple[dict[Control, Result], tuple[tuple[str, str], ...]]:
+    """Those whose file came along, and why others are left out."""
+    ready = {}
+    left_out = []
+    for name in session.config.portability.controls:
+        control, why = choose_control(name, session.config, session.config.artifacts)
+        if control and control.artifact not in names:
+            continue
+        try:
+            if control is None:
+                raise UnmetError(why)
+            ready[control] = _control(session, control, lock)
+        except PortableError as problem:
+            left_out.append((f"control {name}", problem.what))
+    return ready, tuple(left_out)
+
+
+def _control(session: Session, control: Control, lock: str | None) -> Result:
+    """The folder with its file. Raises PortableError."""
+    record = records.control(session.dist, control.name)
+    path = records.carried(session.dist, record.sha256) if record else None
+    if record is None or path is None or not path.is_dir():
+        raise UnmetError(not_carried("its file"))
+    if (record.config, record.lock) != (session.config.sha256, lock):
+        raise UnmetError("its file was made of another config or another lock")
+    _real(session, path, "its file")
+    _same(path, record.sha256, "its file")
+    file = path / record.meta["payload"]
+    if not file.exists() or not file.resolve().is_relative_to(path.resolve()):
+        raise UnmetError("its file is not where its record says")
+    _startable(session, Made(control.artifact, control.format, file, record.meta))
+    return Result(path, record.sha256, {**record.meta, "measured_floor": record.floor})
+
+
+def _helpers(session: Session, found: Iterable[Record | None]) -> Path | None:
+    """Those that came along, for a machine that cannot compile its own."""
+    for record in found:
+        sha256 = record.carried.get(native.key()) if record else None
         if sha256 is None:
             continue
         path = records.carried(session.dist, sha256)
-        if not path.exists():
-            return {}, f"the {what} that its cells take {NOT_CARRIED}"
-        _same(path, sha256, f"the {what} of {name}")
-        found[what] = path
-    return found, None
-
-
-def _control(session: Session, record: Record) -> tuple[Record, Result | None]:
-    """A control of this config, with the folder of its file where it came along."""
-    path = records.carried(session.dist, record.sha256)
-    if record.control is None or record.config != session.config.sha256 or not path.exists():
-        return record, None
-    control = record.control
-    _same(path, record.sha256, control.node)
-    try:
-        made = Made(control.artifact, control.format, path / record.meta["payload"], record.meta)
-        FORMATS[control.format].start(made)
-    except (KeyError, TypeError) as problem:
-        raise _not_a_record(control.node, problem)
-    return record, Result(path, record.sha256, record.meta)
-
-
-def _left_out(session: Session, there: Collection[str]) -> tuple[tuple[str, str], ...]:
-    asked = session.config.portability.controls
-    return tuple((f"control {name}", f"its file {NOT_CARRIED}") for name in asked if name not in there)
-
-
-def _bring_helpers(session: Session, found: Collection[Record]) -> None:
-    """The helpers that came along into the store; where they did not, the store makes its own as ever."""
-    for sha256 in {one.carried[key()] for one in found if key() in one.carried}:
-        path = records.carried(session.dist, sha256)
-        if path.exists() and digest(path) == sha256:
-
-            def build(work: Path, source: Path = path) -> Mapping[str, object]:
-                shutil.copytree(source, work / "out", dirs_exist_ok=True)
-                return {}
-
-            session.store.make(key(), build)
+        try:
+            if path.is_dir():
+                _real(session, path, "the folder of helpers")
+                _same(path, sha256, "the folder of helpers")
+                return path
+        except UnmetError:
+            continue
+    return None

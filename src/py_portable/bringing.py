@@ -6,6 +6,7 @@ It is the bundle of the kit, with the static helpers compiled into it beforehand
 from __future__ import annotations
 
 import hashlib
+import platform
 import re
 import shutil
 import tarfile
@@ -58,7 +59,9 @@ def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
     out = work / "out"
     if not bundle:
         raise ConfigError(
-            "no bundle of the kit is named, and inside an image the kit needs one", hint=_HINT + ": --bundle"
+            "no bundle of the kit is named, and inside an image the kit needs one",
+            hint=f"give py-portable-{__version__}-{platform.machine()}.tar.zst of the kit's release: --bundle, in "
+            "GitLab's template the input bundle; or take another engine, whose cells start in jobs that have the kit",
         )
     if re.match(r"https?://", bundle):
         if not re.fullmatch(r"[0-9a-f]{64}", sha256):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,9 +15,8 @@ from py_portable.elf.floor import measure
 from py_portable.errors import ConfigError, PortableError
 from py_portable.formats import Made
 from py_portable.lock.model import Lock
-from py_portable.plan.assemble import Plan
+from py_portable.plan.assemble import Plan, choose_control
 from py_portable.plan.sharding import lock_sha256
-from py_portable.prove.conditions import CONDITIONS
 from py_portable.redact import hide
 from py_portable.run.runner import Report
 from py_portable.session import Session
@@ -51,43 +49,43 @@ def build(
     artifacts: Collection[str] = (),
     extra_nodes: Collection[str] = (),
     *,
-    carry: bool = False,
+    carry: carrying.Carry = "nothing",
 ) -> Built:
     """Make the named artifacts (all, where none is named), put them into dist/, write an evidence part.
 
-    `extra_nodes`: prefixes of further nodes of the plan to run in the same go. `carry`: put into dist/, too, what
-    cells need besides the artifacts, for `portability --as-made` on another machine.
+    `extra_nodes`: prefixes of further nodes of the plan to run in the same go. `carry`: what is put into dist/, too,
+    for `--as-made` on another machine.
     """
     lock = session.lock()
     plan = session.plan(lock, artifacts)
-    if carry:
+    if carry != "nothing":
         # A part of the artifacts has the controls that they have in the whole, for no other is in the plan of shards.
         whole = session.plan(lock) if artifacts else plan
         controls = tuple(control for control in whole.controls if control.artifact in plan.artifacts)
         plan = replace(plan, nodes={**whole.nodes, **plan.nodes}, controls=controls)
     wanted = [node for node in plan.artifacts.values() if node]
-    wanted += [control.node for control in plan.controls if carry]
+    wanted += [control.node for control in plan.controls if carry != "nothing"]
     wanted += [name for name in plan.nodes if any(name.startswith(prefix) for prefix in extra_nodes)]
     report = session.run(plan, wanted, lock)
     made: dict[str, Made] = {}
     rows = []
     failures = dict(report.failures)
     sha256 = lock_sha256(lock)
+    _forget(session, plan)
     for name, node in plan.artifacts.items():
-        records.forget(session.dist, name)
         if node in report.failures:
             continue
         artifact = session.config.artifacts[name]
         try:
             one = publish(session, artifact, node, report, plan)
             row = _row(artifact, one, report, node)
-            carrying.record(session, sha256, one, row, report, carry=carry)
+            carrying.record(session, sha256, one, row, report, carry)
         except PortableError as problem:
             failures[node or f"artifact {name}"] = problem
             continue
         made[name] = one
         rows.append(row)
-    if carry:
+    if carry != "nothing":
         carrying.carry_rest(session, sha256, plan.controls, report)
     part = {
         **session.told(),
@@ -100,6 +98,17 @@ def build(
     }
     evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
     return Built(plan, lock, report, made, tuple(rows), failures)
+
+
+def _forget(session: Session, plan: Plan) -> None:
+    """The records of what is made anew, and of the controls that are variants of it."""
+    config = session.config
+    for name in plan.artifacts:
+        records.forget(session.dist, name)
+    for name in config.portability.controls:
+        control, _ = choose_control(name, config, config.artifacts)
+        if control and control.artifact in plan.artifacts:
+            records.forget(session.dist, name, control=True)
 
 
 def publish(session: Session, artifact: Artifact, node: str | None, report: Report, plan: Plan) -> Made:
@@ -172,82 +181,6 @@ def _claim(session: Session, name: str, place: Path) -> None:
         )
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
-
-
-def refresh(
-    session: Session,
-    identities: Mapping[str, str | None] | None = None,
-    places: Mapping[str, Path] | None = None,
-) -> dict[str, Any]:
-    """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/.
-
-    `places`: where artifacts lie that were made on another machine, whose paths the parts tell."""
-    parts = evidence.read_parts(session.dist / EVIDENCE)
-    # The newest word on where an artifact lies: an older payload of another name may still be there.
-    newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
-    paths = {row["name"]: session.config.base / row["path"] for row in newest} | dict(places or {})
-    current = {
-        name: digest(path)
-        for name, path in paths.items()
-        if name in session.config.artifacts and path.exists()
-    }
-    merged = evidence.merge(
-        [_without_old_controls(part, current) for part in parts], artifacts=current, identities=identities
-    )
-    config = session.config
-    wanted = [
-        [name, spec.name, condition, list(smoke.args)]
-        for name, artifact in config.artifacts.items()
-        for spec in config.portability.images
-        for condition in ("plain", *CONDITIONS)
-        for smoke in artifact.smoke
-    ]
-    known = {json.dumps(cell) for cell in wanted}
-    for name, identity in (("cells", evidence.identity_of), ("expected", list)):
-        merged[name] = [
-            row
-            for row in merged[name]
-            if json.dumps(identity(row)) in known or identity(row)[2].startswith("control:")
-        ]
-    merged["expected_cells"] = len(merged["expected"])
-    images = {spec.name for spec in config.portability.images}
-    merged["benchmark"] = [
-        row
-        for row in merged["benchmark"]
-        if row.get("image") in images and current.get(row.get("artifact", "")) == row.get("sha256", "")
-    ]
-    names = {*config.artifacts, *(f"control {control}" for control in config.portability.controls)}
-    merged["failures"] = [row for row in merged["failures"] if row["name"] in names]
-    return merged
-
-
-_BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}
-
-
-def write_evidence(session: Session, merged: dict[str, Any]) -> Path:
-    """Write evidence.json: what was concluded holds as long as the artifacts and the cells are the same."""
-    path = session.dist / "evidence.json"
-    old = evidence.read(path) if path.exists() else {}
-    if old.get("conclusions") and all(_what(old, name) == _what(merged, name) for name in _BASIS):
-        merged = {**merged, "conclusions": old["conclusions"]}
-    evidence.write(path, merged)
-    return path
-
-
-def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
-    return [tuple(row.get(key) for key in _BASIS[name]) for row in told.get(name, ())]
-
-
-def _without_old_controls(part: evidence.Part, current: Mapping[str, str]) -> evidence.Part:
-    """A control speaks of the artifact it was a variant of, so not of one that has been built anew since."""
-    about = {row["name"]: row["sha256"] for row in part.get("artifacts", ())}
-    cells = [
-        cell
-        for cell in part.get("cells", ())
-        if not cell["condition"].startswith("control:")
-        or about.get(cell["artifact"]) == current.get(cell["artifact"])
-    ]
-    return {**part, "cells": cells}
 
 
 def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[dict[str, str]]:

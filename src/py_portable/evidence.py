@@ -45,6 +45,7 @@ _TEXTS = {
     "failures": ("name", "why"),
     "artifacts": ("name", "sha256"),
     "shards": ("name", "plan"),
+    "benchmark": ("artifact", "image"),
     "cells": ("artifact", "sha256", "image", "condition", "expect", "verdict"),
 }
 MISSING = "shard"
@@ -131,7 +132,10 @@ def read(path: Path) -> Part:
                     raise ConfigError(f"a row of {name} has a {key!r} that is no text", where=str(path))
     expected = told.get("expected", [])
     if not isinstance(expected, list) or not all(
-        isinstance(cell, list) and len(cell) == 4 for cell in expected
+        isinstance(cell, list)
+        and [type(told) for told in cell] == [str, str, str, list]
+        and all(isinstance(word, str) for word in cell[3])
+        for cell in expected
     ):
         raise ConfigError("expected is not a list of cells", where=str(path))
     if "plan" in told:

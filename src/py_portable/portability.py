@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import as_made, evidence
+from py_portable import as_made, evidence, refreshing
 from py_portable import build as building
 from py_portable.conclude import BAD, Conclusions, conclude
 from py_portable.config.glibc import canonical_image
@@ -18,7 +18,6 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.images import Image
-from py_portable.native.stored import helpers
 from py_portable.plan.assemble import Control, Plan
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.matrix import matrix
@@ -89,7 +88,7 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
         for name, node in built.plan.images.items()
     }
     places = as_made.places(session) if wanted.as_made else None
-    merged = building.refresh(session, identities, places)
+    merged = refreshing.refresh(session, identities, places)
     path = session.dist / "evidence.json"
     evidence.write(path, {**merged, "conclusions": conclude(merged, allow_unproven=allow_unproven).told()})
     own = {n: p for n, p in built.failures.items() if not n.startswith(("image ", "control "))}
@@ -174,9 +173,7 @@ def bench_of(session: Session) -> Bench:
     engine, info, _ = session.engine.chosen
     logs = session.dist / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    return Bench(
-        engine, info, helpers(session.store), session.store, cpu_flags(), logs, session.keep_on_failure
-    )
+    return Bench(engine, info, session.helpers(), session.store, cpu_flags(), logs, session.keep_on_failure)
 
 
 def _cells(session: Session, wanted: Wanted, built: building.Built) -> list[Cell]:
@@ -201,7 +198,7 @@ def _cells(session: Session, wanted: Wanted, built: building.Built) -> list[Cell
         if control is None:
             subject = subjects.get(cell.artifact)
         else:
-            subject = controls.get((control, cell.artifact), _NO_CONTROL)
+            subject = controls.get((control, cell.artifact)) or _no_control(built, control)
         if subject:
             found.append(_cell(session, built, cell, subject))
     return found
@@ -217,7 +214,9 @@ class _Subject:
     why_not: str | None = None
 
 
-_NO_CONTROL = _Subject("none", Start("/not-built", ()), why_not=f"the control {as_made.NOT_CARRIED}")
+def _no_control(built: building.Built, name: str) -> _Subject:
+    why = dict(built.plan.left_out).get(f"control {name}", "it was not built")
+    return _Subject("none", Start("/not-built", ()), why_not=f"the control cannot be started: {why}")
 
 
 def _not_here(built: building.Built, name: str) -> _Subject:

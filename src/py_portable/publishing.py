@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable import build as building
-from py_portable import evidence
+from py_portable import evidence, refreshing
 from py_portable.conclude import BAD
 from py_portable.errors import Blocked, ConfigError, UnmetError
 from py_portable.session import Session
@@ -54,7 +54,7 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
     # What lies between a cause and a wheel is of no use to anybody.
     for problem in sorted(built.failures.values(), key=lambda one: isinstance(one, Blocked)):
         raise problem
-    cells = building.refresh(session, _identities(built))["cells"]
+    cells = refreshing.refresh(session, _identities(built))["cells"]
     wanted = [
         [name, spec.name, "plain", list(smoke.args)]
         for name in names

@@ -6,102 +6,90 @@ One file an artifact, and one a control, so that what several build jobs left ca
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
+import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from types import NoneType
 from typing import Any
 
 from py_portable.errors import ConfigError
-from py_portable.plan.assemble import Control
 
 FOLDER = "evidence/as-made"
 CONTROLS = f"{FOLDER}/controls"
 CARRIED = ".carried"
 """The folder of dist/ with what `build --carry` put there, by digest. No artifact can be called like it."""
 SCHEMA = 1
+MAX_BYTES = 1 << 20
 _AGAIN = "build again with this version of py-portable, and take the dist folder along as it is"
+_DIGITS = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_FLOOR = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,9}")
+_TEXT = (str, NoneType)
+_META = ("script", "distribution", "entry_point", "sha256", "payload", "extras")
+"""What formats read of an artifact's meta to start it. The rest stays with the build."""
+_ROW: Mapping[str, tuple[type, ...]] = {
+    "name": (str,),
+    "format": (str,),
+    "path": (str,),
+    "sha256": (str,),
+    "bytes": (int,),
+    "arch": _TEXT,
+    "interpreter": _TEXT,
+    "measured_floor": _TEXT,
+    "licences": (list, NoneType),
+    "seconds": (int, float),
+    "cached": (bool,),
+}
 
 
 @dataclass(frozen=True)
 class Record:
-    """`config`, `lock`: digests (64 hex digits) of what it was made from. `row`: what evidence says of the artifact;
-    of a control only its `sha256` and `measured_floor`. `place`: where it lies in dist, None where the config tells.
-    `carried`: digests of what its cells need besides, by "interpreter" and "wheelhouse".
+    """Of an artifact, or of a control (whose `row` is None).
+
+    `config`, `lock`: digests (64 hex digits) of what it was made from. `sha256`: its own digest; of a control that of
+    the folder with its file. `row`: what evidence says of it. `place`: where it lies in dist, None where the config
+    tells. `carried`: digests of what its cells need besides: "interpreter", "wheelhouse", and the helpers by their
+    key. `compared`: of what `benchmark` compares it with: "interpreter", "wheelhouse".
     """
 
     config: str
     lock: str
-    row: Mapping[str, Any]
-    place: str | None
+    sha256: str
+    floor: str | None
     meta: Mapping[str, Any]
-    carried: Mapping[str, str]
-    control: Control | None = None
-
-    @property
-    def sha256(self) -> str:
-        return str(self.row["sha256"])
-
-
-def write(dist: Path, name: str, record: Record) -> None:
-    """The record of the artifact `name`, or of the control of that name."""
-    path = _path(dist, name, control=record.control is not None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps({"schema": SCHEMA, **asdict(record)}, indent=1, sort_keys=True) + "\n")
-    fresh.replace(path)
-
-
-def forget(dist: Path, name: str) -> None:
-    """What is built anew is no longer what its record says, and its control is none any more."""
-    _path(dist, name).unlink(missing_ok=True)
-    for path in sorted((dist / CONTROLS).glob("*.json")):
-        record = read(path)
-        if record.control is None or record.control.artifact == name:
-            path.unlink(missing_ok=True)
+    row: Mapping[str, Any] | None = None
+    place: str | None = None
+    carried: Mapping[str, str] = field(default_factory=dict)
+    compared: Mapping[str, str] = field(default_factory=dict)
 
 
 def artifact(dist: Path, name: str) -> Record | None:
     """None where there is no record. Raises ConfigError for one that cannot be read."""
-    path = _path(dist, name)
-    return read(path) if path.exists() else None
+    return _find(dist / FOLDER / f"{name}.json")
 
 
-def controls(dist: Path) -> list[Record]:
-    """Raises ConfigError."""
-    return [read(path) for path in sorted((dist / CONTROLS).glob("*.json"))]
+def control(dist: Path, name: str) -> Record | None:
+    """The same of a control."""
+    return _find(dist / CONTROLS / f"{name}.json")
 
 
-def read(path: Path) -> Record:
-    """Looked at as something that anybody may have written. Raises ConfigError."""
-    try:
-        told = json.loads(path.read_bytes())
-        if told.pop("schema") != SCHEMA:
-            raise ValueError(f"its schema is not {SCHEMA}")
-        control = Control(**_texts(told.pop("control"))) if told["control"] else told.pop("control")
-        record = Record(**told, control=control)
-        for what in (record.config, record.lock, *record.carried.keys()):
-            if not isinstance(what, str):
-                raise ValueError(f"{what!r} is not text")
-        for digest in (record.row["sha256"], *record.carried.values()):
-            if not _DIGEST.fullmatch(digest):
-                raise ValueError(f"{digest!r} is not a digest")
-        if not isinstance(record.meta, dict) or not isinstance(record.row["measured_floor"], str | None):
-            raise ValueError("what it says of the artifact is not what a build says")
-        for place in (record.place, record.meta["payload"] if control else None):
-            if place is not None:
-                _inside(place)
-    except OSError as problem:
-        raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
-        raise ConfigError(
-            f"is not the record of a build: {type(problem).__name__}: {problem}",
-            where=str(path),
-            hint=_AGAIN,
-        )
-    return record
+def write(dist: Path, name: str, record: Record) -> None:
+    """The record of the artifact `name`, or of the control of that name where it has no row."""
+    path = dist / (CONTROLS if record.row is None else FOLDER) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = asdict(record) | {"meta": {key: record.meta[key] for key in _META if key in record.meta}}
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_text(json.dumps({"schema": SCHEMA, **told}, indent=1, sort_keys=True) + "\n")
+    fresh.replace(path)
+
+
+def forget(dist: Path, name: str, *, control: bool = False) -> None:
+    """What is built anew is no longer what its record says."""
+    (dist / (CONTROLS if control else FOLDER) / f"{name}.json").unlink(missing_ok=True)
 
 
 def carried(dist: Path, digest: str) -> Path:
@@ -109,18 +97,88 @@ def carried(dist: Path, digest: str) -> Path:
     return dist / CARRIED / digest.removeprefix("sha256:")
 
 
-def _path(dist: Path, name: str, *, control: bool = False) -> Path:
-    return dist / (CONTROLS if control else FOLDER) / f"{name}.json"
+def read(path: Path) -> Record:
+    """Looked at as something that anybody may have written. Raises ConfigError."""
+    try:
+        told = json.loads(_bytes(path))
+        if told.pop("schema") != SCHEMA:
+            raise ValueError(f"its schema is not {SCHEMA}")
+        record = Record(**told)
+        _look(record)
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
+        raise ConfigError(
+            f"is not the record of a build: {type(problem).__name__}: {str(problem)[:200]}",
+            where=str(path),
+            hint=_AGAIN,
+        )
+    return record
 
 
-def _texts(told: Mapping[str, Any]) -> dict[str, str]:
-    for value in told.values():
-        if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not text")
-    return dict(told)
+def _find(path: Path) -> Record | None:
+    return read(path) if os.path.lexists(path) else None
+
+
+def _bytes(path: Path) -> bytes:
+    """Of a regular file, no link, of bounded size. Raises OSError, ValueError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is no regular file")
+        found = stream.read(MAX_BYTES + 1)
+    if len(found) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
+    return found
+
+
+def _look(record: Record) -> None:
+    """Raises TypeError, ValueError, AttributeError, KeyError for what `write` does not write."""
+    for digits in (record.config, record.lock):
+        _match(_DIGITS, digits)
+    for digest in (record.sha256, *record.carried.values(), *record.compared.values()):
+        _match(_DIGEST, digest)
+    if record.floor is not None:
+        _match(_FLOOR, record.floor)
+    if record.place is not None:
+        _inside(record.place)
+    for name, value in record.meta.items():
+        if name not in _META:
+            raise ValueError(f"{name!r} is nothing that a build says of an artifact")
+        for text in value if isinstance(value, list) else (value,):
+            # These get into command lines, where neither NUL nor half a character can be.
+            if text is not None and not text.isprintable():
+                raise ValueError(f"{text!r} is not printable")
+    for name in ("payload", "script"):
+        if record.meta.get(name) is not None:
+            _inside(record.meta[name])
+    if record.row is None:
+        _inside(record.meta["payload"])
+    else:
+        _look_at_row(record, record.row)
+
+
+def _look_at_row(record: Record, row: Mapping[str, Any]) -> None:
+    if row.keys() != _ROW.keys():
+        raise ValueError("what it says of the artifact is not what a build says")
+    for name, value in row.items():
+        if not isinstance(value, _ROW[name]) or (isinstance(value, bool) and bool not in _ROW[name]):
+            raise ValueError(f"{name} is {value!r}")
+    if not all(isinstance(licence, str) for licence in row["licences"] or ()):
+        raise ValueError("a licence is no text")
+    if row["bytes"] < 0 or not (math.isfinite(row["seconds"]) and row["seconds"] >= 0):
+        raise ValueError("its bytes or seconds are no quantity")
+    if (row["sha256"], row["measured_floor"]) != (record.sha256, record.floor):
+        raise ValueError("it tells of two artifacts")
+
+
+def _match(pattern: re.Pattern[str], text: str) -> None:
+    if not pattern.fullmatch(text):
+        raise ValueError(f"{text!r} cannot stand here")
 
 
 def _inside(place: str) -> None:
     """Raises ValueError for a path that leaves its folder."""
-    if place.startswith("/") or ".." in PurePosixPath(place).parts or "\0" in place:
-        raise ValueError(f"{place!r} is no place in a dist folder")
+    parts = PurePosixPath(place).parts
+    if place.startswith("/") or ".." in parts or not place or not place.isprintable():
+        raise ValueError(f"{place!r} is no place in a folder")

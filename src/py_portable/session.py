@@ -23,7 +23,7 @@ from py_portable.images import Image
 from py_portable.lock import model as lock_model
 from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver, Target
-from py_portable.native.stored import helpers
+from py_portable.native.stored import Helpers
 from py_portable.plan.assemble import Plan, assemble, houses, interpreter_pins, target
 from py_portable.run.runner import Report, Runner
 from py_portable.steps.context import Environment
@@ -44,6 +44,7 @@ class Session:
     store: Store
     dist: Path
     engine: LazyEngine
+    helpers: Helpers
     talk: Talk
     locked: bool
     keep_on_failure: bool = False
@@ -175,8 +176,8 @@ class Session:
             pass_env={name: os.environ[name] for name in names if name in os.environ},
         )
 
-    def run(self, plan: Plan, wanted: Iterable[str], lock: Lock) -> Report:
-        """Run the wanted nodes; the identities of images that were made are recorded in the lock.
+    def run(self, plan: Plan, wanted: Iterable[str], lock: Lock, *, learn: bool = True) -> Report:
+        """Run the wanted nodes; the identities of images that were made are recorded in the lock, with `learn`.
 
         Raises ConfigError under --locked where an image is not locked, or not the locked one any more.
         """
@@ -199,7 +200,7 @@ class Session:
                         hint="run without --locked to take the new one",
                     )
                 self.talk.say(f"{name}: {why}; new identity {identity[:19]}…")
-        if seen:
+        if seen and learn:
             self.write_lock(_with_images(lock, plan, seen))
         return report
 
@@ -237,11 +238,13 @@ def open_session(
     epoch = source_date_epoch(os.environ)
     loaded = load_config(config)
     store = Store(default_root(os.environ))
+    own = Helpers(store)
     return Session(
         config=loaded,
         store=store,
         dist=(dist or loaded.base / "dist").absolute(),
-        engine=LazyEngine(engine, functools.partial(helpers, store)),
+        engine=LazyEngine(engine, own),
+        helpers=own,
         talk=talk or Talk(),
         locked=locked,
         keep_on_failure=keep_on_failure,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from py_portable import evidence
+from py_portable.as_made import lock_sha256 as made_with
 from py_portable.ci import github, gitlab
 from py_portable.lock.model import Lock
 from py_portable.plan import costs as costing
@@ -69,11 +70,11 @@ def write(
     return text
 
 
-def read(session: Session, path: Path | None, lock: str | None = None) -> Sharding:
+def read(session: Session, path: Path | None, *, as_made: bool = False) -> Sharding:
     """The plan in `path`, DIST/plan.json where it is None. Raises ConfigError, also where it is of another config
-    or lock: `lock` is the digest of the one that counts, where it is not the session's own."""
+    or another lock: the session's own, or with `as_made` the one that the artifacts were made with."""
     path = path or session.dist / FILE
     told = evidence.read(path).get("plan")
     plan = parse(told, str(path))
-    plan.fits(session.config, lock or lock_sha256(session.lock()))
+    plan.fits(session.config, made_with(session) if as_made else lock_sha256(session.lock()))
     return plan

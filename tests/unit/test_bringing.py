@@ -108,5 +108,6 @@ def test_what_is_no_kit_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     ):
         assert said in refused(what, digest, out / "kit")
         assert list(out.iterdir()) == []
+    assert f"py-portable-{__version__}-" in refused("", "", out / "kit")
     assert "something else than a kit" in refused(str(made), "", tmp_path / "other")
     assert (tmp_path / "other" / "keep").read_text() == "mine"

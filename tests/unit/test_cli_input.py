@@ -125,6 +125,24 @@ def test_what_is_empty_is_unset(house: House) -> None:
     assert (house.base / "portable.yaml").exists()
 
 
+def test_artifacts_are_named_by_a_variable_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they are no part of a command line, an option among them is none."""
+    from py_portable import build as building
+
+    asked: list[tuple[str, ...]] = []
+
+    def take(_session: object, artifacts: tuple[str, ...], *_more: object, **_options: object) -> object:
+        asked.append(artifacts)
+        raise ConfigError("seen")
+
+    monkeypatch.setattr(building, "build", take)
+    house.write(HELD)
+    for value, *words in (["a  b\n--carry"], [""], ["a", "c"]):
+        monkeypatch.setenv("PY_PORTABLE_ARTIFACTS", value)
+        call("build", "-c", str(house.base / "portable.yaml"), *words)
+    assert asked == [("a", "b", "--carry"), (), ("c",)]
+
+
 def test_empty_choices_of_the_matrix_are_unset(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     from py_portable import portability as proving
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from py_portable.cli import show
 from py_portable.cli.show import cell_line, failure_status, message
 from py_portable.errors import Blocked, ConfigError, MachineError, PortableError, StepError
 from py_portable.evidence import CellResult
@@ -42,6 +47,15 @@ def result(**changes: Any) -> CellResult:
 
 
 # --------------------------------------------------------------------------------------------------- JSON
+
+
+@given(st.recursive(st.text('#[]x\n:\\"é', max_size=8), st.lists, max_leaves=5))
+def test_json_is_the_same_value_and_nothing_that_a_log_obeys(told: Any) -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        show.echo_json({"x": told})
+    text = out.getvalue()
+    assert json.loads(text) == {"x": told}
+    assert "##" not in text and not any(line.strip().startswith(":") for line in text.split("\n"))
 
 
 def test_check_tells_json(house: House) -> None:

@@ -6,6 +6,7 @@ import functools
 import importlib.resources
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -172,22 +173,65 @@ def test_a_prefix_that_is_no_part_of_a_name_is_refused_by_the_server_too(prefix:
 
 
 def runs(job: Mapping[str, Any]) -> bool:
-    """Whether its rules, which compare two texts, let it run."""
-    rules = job["rules"]
-    return any("if" not in rule or len(set(rule["if"].split(" == "))) == 1 for rule in rules)
+    """Whether its rules let it run; they compare two texts, and join comparisons."""
+
+    def holds(comparison: str) -> bool:
+        one, sign, other = comparison.split(" ")
+        return (one == other) == {"==": True, "!=": False}[sign]
+
+    return any("if" not in rule or all(map(holds, rule["if"].split(" && "))) for rule in job["rules"])
+
+
+CHILD, FLAT = ["plan", "build", "portability"], ["plan", "build", "in image", "report"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "names"),
-    [("child", ["plan", "build", "portability"]), ("flat", ["plan", "build", "in image", "report"])],
+    ("given", "names"),
+    [
+        ({}, CHILD),
+        ({"pipeline": ""}, CHILD),
+        ({"benchmark": True}, CHILD),
+        ({"pipeline": "flat"}, FLAT),
+        ({"pipeline": "flat", "benchmark": True}, ["plan", "build", "in image", "benchmark", "report"]),
+    ],
 )
-def test_which_jobs_there_are(kind: str, names: list[str]) -> None:
-    told = jobs_of(expand(TEXT, {"pipeline": kind}))
+def test_which_jobs_there_are(given: dict[str, Any], names: list[str]) -> None:
+    told = jobs_of(expand(TEXT, given))
     there = {name.removeprefix("py-portable "): job for name, job in told.items() if runs(job)}
     assert list(there) == names
     for job in there.values():
-        for needed in [*job.get("needs", ()), *job.get("dependencies", ())]:
+        for needed in job.get("needs", ()):
             assert runs(told[needed])
+
+
+def test_what_was_built_is_proven_and_reported_though_a_job_failed() -> None:
+    told = jobs_of(expand(TEXT))
+    for name in ("portability", "in image", "report"):
+        assert [rule["when"] for rule in told[f"py-portable {name}"]["rules"]] == ["always"]
+
+
+def test_the_lock_travels_and_so_does_what_was_built_in_tar() -> None:
+    told = jobs_of(expand(TEXT))
+    assert told["py-portable build"]["needs"] == ["py-portable plan"]
+    handed = gitlab_jobs.HANDED
+    assert f"{handed}/" in told["py-portable plan"]["artifacts"]["paths"]
+    assert f"{handed}/build/" in told["py-portable build"]["artifacts"]["paths"]
+    for job in (told["py-portable build"], told["py-portable in image"], child(False)[".py-portable shard"]):
+        assert "gitlab take\n" in job["script"][0].replace("kit gitlab", "gitlab")
+
+
+def test_a_merge_request_s_cache_is_its_own() -> None:
+    scopes = []
+    for told in (jobs_of(expand(TEXT)), jobs_of(child(False))):
+        for name, job in told.items():
+            for cache in job.get("cache", ()):
+                assert cache["paths"] == [f"{gitlab_jobs.CACHE}/"], name
+                # Only what builds or gets images keeps them.
+                assert ("policy" in cache) == (name.partition(" ")[2] not in ("plan", "build")), name
+                scopes.append(cache["key"].partition("mr")[2] or cache["key"].rpartition("-")[2])
+    assert set(scopes) == {"$CI_MERGE_REQUEST_IID-$CI_COMMIT_REF_SLUG", f"${gitlab_jobs.SCOPE}"}
+    trigger = jobs_of(expand(TEXT))["py-portable portability"]["variables"]
+    assert trigger[gitlab_jobs.SCOPE] == "mr$CI_MERGE_REQUEST_IID-$CI_COMMIT_REF_SLUG"
 
 
 @pytest.mark.parametrize("told", [expand(TEXT, {"pipeline": "flat"}), child(True), child(False)])
@@ -210,7 +254,7 @@ def test_the_parent_has_what_the_child_takes_its_files_from() -> None:
     assert {"dist/plan.json", gitlab_jobs.PIPELINE, f"{gitlab_jobs.KIT}/"} <= set(
         parent["py-portable plan"]["artifacts"]["paths"]
     )
-    assert gitlab.PARENT in variables(parent["py-portable portability"])
+    assert gitlab_jobs.PARENT in variables(parent["py-portable portability"])
 
 
 def test_images_are_a_matrix() -> None:
@@ -260,6 +304,9 @@ ALL_SCRIPTS = sorted(
 )
 
 
+ASSIGNMENT = re.compile(r"PY_PORTABLE_[A-Z]+=\$")
+
+
 @pytest.mark.parametrize("script", ALL_SCRIPTS)
 def test_every_variable_in_a_command_is_quoted(script: str) -> None:
     assert "eval" not in script
@@ -271,7 +318,7 @@ def test_every_variable_in_a_command_is_quoted(script: str) -> None:
         lexer.wordchars += "$:%{}?=,"
         for word in lexer:
             bare = "".join(word.split('"')[::2])
-            assert "$" not in bare or word.startswith("PY_PORTABLE_COMMAND="), word
+            assert "$" not in bare or ASSIGNMENT.match(word), word
 
 
 @pytest.mark.parametrize("script", ALL_SCRIPTS)
@@ -338,12 +385,20 @@ def test_what_hostile_values_do_in_a_real_shell(tmp_path: Path, text: str) -> No
         assert not list(tmp_path.rglob("canary*")), script
         for line in arguments.read_bytes().split(b"\0\n") if arguments.exists() else ():
             words = line.decode().split("\0")
-            assert words[0] in {"", "bring", "plan", "build", "portability", "merge", "report"}, words
+            assert words[0] in COMMANDS, words
             for word in words[1:]:
                 assert word == text or word in FIXED, words
 
 
+COMMANDS = {"", "bring", "plan", "build", "portability", "benchmark", "merge", "report", "gitlab", "lock"}
 FIXED = {
+    "hand-on",
+    "take",
+    "store-in",
+    "--images",
+    "store-out",
+    "plan",
+    "build",
     "--gitlab",
     "--job-prefix",
     "--job-image",

@@ -113,7 +113,7 @@ def test_of_a_big_matrix_the_services_take_what_is_printed() -> None:
         text = gitlab.pipeline(jobs_of, prefix="x" * 62, inside=inside)
         assert len(text.encode()) < gitlab.YAML_BYTES
         jobs = [name for name in yaml.safe_load(text) if name.startswith("xxx")]
-        assert len(jobs) == len(jobs_of) + 2 < 500
+        assert len(jobs) == len(jobs_of) + 3 < 500
         assert all(len(name) <= gitlab.JOB_NAME_CHARS for name in jobs)
 
 
@@ -260,7 +260,7 @@ def test_all_of_a_pipeline_is_quoted_and_its_commands_are_fixed_text(inside: boo
     told = yaml.safe_load(text)
     scripts = {line for job in told.values() if isinstance(job, dict) for line in job.get("script", ())}
     shard = gitlab_jobs.INSIDE if inside else gitlab_jobs.SHARD
-    assert scripts == {shard, "test -s dist/plan.json", gitlab_jobs.REPORT}
+    assert scripts == {shard, "test -s dist/plan.json", gitlab_jobs.BENCHMARK, gitlab_jobs.REPORT}
     jobs = {name: job for name, job in told.items() if isinstance(job, dict) and "extends" in job}
     assert len(jobs) == 2
     for name, job in jobs.items():
@@ -274,7 +274,8 @@ def test_all_of_a_pipeline_is_quoted_and_its_commands_are_fixed_text(inside: boo
 
 def test_jobs_that_prove_nothing_run_in_the_image_that_is_named() -> None:
     shards = by_image(cells_of(1, ["debian:11"]), limit=9)
-    for inside, names in ((False, [".p shard", "p carry", "p report"]), (True, ["p carry", "p report"])):
+    rest = ["p carry", "p benchmark", "p report"]
+    for inside, names in ((False, [".p shard", *rest]), (True, rest)):
         told = yaml.safe_load(gitlab.pipeline(shards, prefix="p", inside=inside, job_image="python:3.13"))
         jobs = [n for n, j in told.items() if isinstance(j, dict) and j.get("image") == {"name": "python:3.13"}]
         assert jobs == names

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from py_portable.elf.members import elf_members
 from py_portable.wheels.check import check, main
 from py_portable.wheels.tags import admits, expand, is_known, supported
 from tests.unit.elf_builder import build_elf, build_wheel, needing
@@ -290,6 +291,16 @@ def test_wheels_that_cannot_be_read(tmp_path: Path) -> None:
     assert check(tmp_path, ["any"], names_only=True) == []
 
 
+def test_a_member_without_a_name_is_looked_at(tmp_path: Path) -> None:
+    """`zipfile` ends a name at its first NUL."""
+    path = tmp_path / "app-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("Qx.so", b"\x7fELF not one")
+    path.write_bytes(path.read_bytes().replace(b"Qx.so", b"\0x.so"))
+    (member,) = elf_members(path)
+    assert member[0] == ""
+
+
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255), cut=st.integers(0, 10_000) | st.none())
 def test_damaged_wheels_never_raise(
     tmp_path_factory: pytest.TempPathFactory, position: int, value: int, cut: int | None
@@ -336,6 +347,17 @@ def test_names_are_printed_on_one_line_without_control_characters(
     assert len(out.splitlines()) == 2
     assert all(letter.isprintable() or letter == "\n" for letter in out)
     assert "a\\n\\x1b[31m.so: needs GLIBC_2.34 of libc.so.6 (for f\\ng)" in out
+
+
+@pytest.mark.parametrize("name", ["::error file=x::forged", "a##[add-mask]b", "##vso[task]x"])
+def test_no_name_in_a_wheel_is_obeyed_by_the_log_of_a_ci(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    build_wheel(tmp_path, f"foo-1.0-py3-none-{X86}.whl", {name: needing("GLIBC_2.34", "f")})
+    assert main([str(tmp_path), X86]) == 1
+    _, second = capsys.readouterr().out.splitlines()
+    assert "needs GLIBC_2.34" in second
+    assert not second.strip().startswith("::") and "##" not in second
 
 
 def test_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from py_portable import as_made, command, evidence, refreshing
 from py_portable import build as building
-from py_portable import command, evidence
 from py_portable.benchmark.pairs import Estimate, noise
 from py_portable.benchmark.project import Workshop, pairings
 from py_portable.benchmark.runner import Compared, Pairing, Place, compare, starter
-from py_portable.errors import ConfigError, MachineError
-from py_portable.native.stored import helpers
+from py_portable.errors import ConfigError, MachineError, UnmetError
 from py_portable.session import Session
 from py_portable.store import digest
 
@@ -34,6 +33,8 @@ class Wanted:
     pairs: int = 30
     seed: int = 0
     hyperfine: bool = False
+    as_made: bool = False
+    """Whether artifacts are taken from dist/ as another machine made them, and none is built."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Measured:
     """Of `found`, as the evidence has them."""
     evidence: Path
     hyperfine: str | None = None
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """Artifacts that were not compared, and why: what they are compared with did not come along."""
 
     @property
     def noisy(self) -> tuple[Noise, ...]:
@@ -65,19 +68,22 @@ def measure(session: Session, wanted: Wanted) -> Measured:
     """Build what is missing, start all in pairs, write the evidence.
 
     Raises ConfigError for an image that the config does not name, UnmetError where something does not start as it
-    should, and what a build raises.
+    should or has nothing beside it to be compared with, and what a build raises.
     """
     if wanted.hyperfine and not shutil.which("hyperfine"):
         raise MachineError("hyperfine is not installed", hint="install it, or run without --hyperfine")
     image_name = wanted.image or _default_image(session)
-    built = building.build(session, wanted.artifacts, [f"image {image_name}"])
+    built = _built(session, wanted, image_name)
     for problem in built.failures.values():
         raise problem
     image = built.report.images.get(f"image {image_name}")
     if image is None:
         known = ", ".join(spec.name for spec in session.config.portability.images)
         raise ConfigError(f"no image is named {image_name}", where="--image", hint=f"there are: {known}")
-    place = Place(session.engine.chosen[0], image.root, helpers(session.store))
+    if built.lacking and not any(made.interpreter for made in built.made.values()):
+        name, why = next(iter(built.lacking.items()))
+        raise UnmetError(f"{name} cannot be compared: {why}")
+    place = Place(session.engine.chosen[0], image.root, session.helpers())
     with session.store.scratch("benchmark") as room:
         room.chmod(0o755)
         todo = pairings(Workshop(session, place, image, room), built, wanted.args, wanted.module)
@@ -91,8 +97,15 @@ def measure(session: Session, wanted: Wanted) -> Measured:
     scope = [*(f"artifact {name}" for name in built.plan.artifacts), f"image {image_name}"]
     evidence.write_part(session.dist / building.EVIDENCE, "benchmark", scope, part)
     known_images = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
-    path = building.write_evidence(session, building.refresh(session, known_images))
-    return Measured(image_name, others, same, tuple(rows), path, absolute)
+    places = as_made.places(session) if wanted.as_made else None
+    path = refreshing.write_evidence(session, refreshing.refresh(session, known_images, places))
+    return Measured(image_name, others, same, tuple(rows), path, absolute, built.lacking)
+
+
+def _built(session: Session, wanted: Wanted, image: str) -> building.Built:
+    if wanted.as_made:
+        return as_made.take(session, wanted.artifacts, [image], controls=False, compared=True)
+    return building.build(session, wanted.artifacts, [f"image {image}"])
 
 
 def _default_image(session: Session) -> str:

@@ -70,11 +70,11 @@ def store_out(environ: Mapping[str, str]) -> int:
 
 
 def pack(environ: Mapping[str, str]) -> int:
-    """dist/ for the next job; a shard hands on its records only, a plan the images too."""
+    """dist/ for the next job; one that only looks hands on its records, a plan the images too."""
     inputs = read(environ)
     here, to = Path.cwd(), place(environ, "packed")
     found = calls.projects(inputs, here)
-    archive = travel.pack_dist(found, here, to, small=inputs.shard is not None)
+    archive = travel.pack_dist(found, here, to, small=inputs.only_looks)
     images = 0
     if "plan" in inputs.commands:
         for project in found:
@@ -123,7 +123,10 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
         for line in lines:
             console.say(line)
         console.annotate("error", lines[0].removeprefix("Error: "))
-        RunnerFiles(environ).summary("\n".join(["**py-portable could not begin**", "", *map(_shown, lines)]))
+        files = RunnerFiles(environ)
+        files.summary("\n".join(["**py-portable could not begin**", "", *map(_shown, lines)]))
+        if verb is action.run:
+            files.outputs({"verdict": "FAIL"})
         return problem.exit_code
     except KeyboardInterrupt:
         return 130

@@ -103,10 +103,11 @@ def calls(inputs: Inputs, project: Project, artifacts: Sequence[str] | None = No
                 made.append(Call(command, argv, told=True))
             case "build":
                 # What a job of the plan builds, others start.
-                carry = () if artifacts is None else ("--carry",)
+                carry = () if artifacts is None else ("--carry-all" if inputs.benchmark else "--carry",)
                 made.append(Call(command, (command, *carry, *common, *_words(names))))
             case "benchmark":
-                made.append(Call(command, (command, *common, *_words(names))))
+                taken = ("--as-made",) if inputs.benchmark else ()
+                made.append(Call(command, (command, *taken, *common, *_words(names))))
             case "portability":
                 made.append(Call(command, (command, *common, *_cells(inputs))))
             case "merge":

@@ -29,8 +29,6 @@ YAML_BYTES = 200_000
 JOB_NAME_CHARS = 255
 """Merge request 73559. A job `needs` at most 50 others, so the report waits for a stage, not for names."""
 PREFIX = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._ -]{0,60}[A-Za-z0-9])?")
-PARENT = "PY_PORTABLE_PARENT_PIPELINE"
-"""The variable with the parent's pipeline id, which the trigger job must pass on (merge request 47210)."""
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 _STAGES = ("plan", "portability", "report")
 
@@ -62,7 +60,7 @@ def pipeline(
         "stages": list(_STAGES),
         f".{prefix} shard": {
             "stage": "portability",
-            **({} if inside else with_kit),
+            **({} if inside else {**with_kit, "cache": [_cache(prefix, "plan")]}),
             "needs": [_parent(prefix, "plan"), _parent(prefix, "build")],
             "variables": {"PY_PORTABLE_PLAN": "dist/plan.json", "PY_PORTABLE_DIST": "dist"},
             "script": [jobs.INSIDE if inside else jobs.SHARD],
@@ -82,6 +80,16 @@ def pipeline(
         if inside:
             job["image"] = {"name": _one_image(shard), "entrypoint": [""]}
         told[f"{prefix} {shard.name}"] = job
+    told[f"{prefix} benchmark"] = {
+        "stage": "portability",
+        **with_kit,
+        "rules": [{"if": '$PY_PORTABLE_BENCHMARK == "is true"'}],
+        "needs": [_parent(prefix, "plan"), _parent(prefix, "build")],
+        "variables": {"PY_PORTABLE_DIST": "dist"},
+        "cache": [_cache(prefix, "build")],
+        "script": [jobs.BENCHMARK],
+        "artifacts": jobs.SHARD_ARTIFACTS,
+    }
     told[f"{prefix} report"] = {
         "stage": "report",
         **with_kit,
@@ -103,7 +111,12 @@ class _Plain(yaml.SafeDumper):
 
 
 def _parent(prefix: str, job: str) -> dict[str, str]:
-    return {"pipeline": f"${PARENT}", "job": f"{prefix} {job}"}
+    return {"pipeline": f"${jobs.PARENT}", "job": f"{prefix} {job}"}
+
+
+def _cache(prefix: str, job: str) -> dict[str, Any]:
+    """What the parent's job of that name keeps. Nothing is kept from here: each would take the other's place."""
+    return {"key": f"{prefix}-{job}-${jobs.SCOPE}", "paths": [f"{jobs.CACHE}/"], "policy": "pull"}
 
 
 def _one_image(shard: Shard) -> str:

@@ -11,6 +11,14 @@ FOLDER = ".py-portable"
 KIT = f"{FOLDER}/kit"
 """The kit's own bundle, brought along into images."""
 PIPELINE = f"{FOLDER}/pipeline.yml"
+HANDED = f"{FOLDER}/handed"
+"""What a job hands on, in tar, in a folder named after the job."""
+CACHE = f"{FOLDER}/cache"
+"""The store, in tar, which keeps owners: an image from which they were lost would not be that image any more."""
+PARENT = "PY_PORTABLE_PARENT_PIPELINE"
+"""The variable with the parent's pipeline id, which the trigger job must pass on (merge request 47210)."""
+SCOPE = "PY_PORTABLE_CACHE_SCOPE"
+"""The variable with what tells the caches of branches and merge requests from one another."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _ALLOW = """\
@@ -19,7 +27,8 @@ case "${PY_PORTABLE_ALLOW_UNPROVEN:-}" in true | 'is true') set -- --allow-unpro
 """
 
 SET_UP = """\
-if [ -z "${PY_PORTABLE_COMMAND:-}" ] && [ -n "${PY_PORTABLE_KIT:-}" ]; then
+PY_PORTABLE_KIT=${PY_PORTABLE_KIT:-${PY_PORTABLE_OWN_KIT:-}}
+if [ -z "${PY_PORTABLE_COMMAND:-}" ] && [ -n "$PY_PORTABLE_KIT" ]; then
   python3 -m venv .py-portable/venv
   .py-portable/venv/bin/python -m pip --disable-pip-version-check install --quiet -- "$PY_PORTABLE_KIT"
   PY_PORTABLE_COMMAND=.py-portable/venv/bin/py-portable
@@ -31,24 +40,55 @@ the one on PATH."""
 
 PLAN = f"""\
 mkdir -p {FOLDER}
-if [ "$PY_PORTABLE_PIPELINE" = flat ]; then export PY_PORTABLE_ENGINE=native; fi
-"$PY_PORTABLE_COMMAND" plan --gitlab --job-prefix "$PY_PORTABLE_JOB_PREFIX" --job-image "$PY_PORTABLE_JOB_IMAGE" \
---shards "$PY_PORTABLE_SHARDS" >{PIPELINE}
+PY_PORTABLE_ENGINE=${{PY_PORTABLE_ENGINE:-native}}
+if [ "$PY_PORTABLE_PIPELINE" = flat ]; then PY_PORTABLE_ENGINE=native; fi
+export PY_PORTABLE_ENGINE
 if [ "$PY_PORTABLE_ENGINE" = native ]; then
   "$PY_PORTABLE_COMMAND" bring --bundle "$PY_PORTABLE_BUNDLE" --sha256 "$PY_PORTABLE_BUNDLE_SHA256" {KIT}
 fi
+"$PY_PORTABLE_COMMAND" gitlab store-in
+if [ "$PY_PORTABLE_ENGINE" != native ]; then "$PY_PORTABLE_COMMAND" lock --images; fi
+"$PY_PORTABLE_COMMAND" plan --gitlab --job-prefix "$PY_PORTABLE_JOB_PREFIX" --job-image "$PY_PORTABLE_JOB_IMAGE" \
+--shards "$PY_PORTABLE_SHARDS" >{PIPELINE}
+"$PY_PORTABLE_COMMAND" gitlab hand-on plan
+"$PY_PORTABLE_COMMAND" gitlab store-out
 """
 
-BUILD = '"$PY_PORTABLE_COMMAND" build --carry\n'
+BUILD = """\
+export PY_PORTABLE_ENGINE="${PY_PORTABLE_BUILD_ENGINE:-}"
+"$PY_PORTABLE_COMMAND" gitlab take
+"$PY_PORTABLE_COMMAND" gitlab store-in
+PY_PORTABLE_STATUS=0
+"$PY_PORTABLE_COMMAND" build --carry || PY_PORTABLE_STATUS=$?
+"$PY_PORTABLE_COMMAND" gitlab hand-on build
+"$PY_PORTABLE_COMMAND" gitlab store-out
+exit "$PY_PORTABLE_STATUS"
+"""
+"""What was built is handed on though something else could not be: its cells are started all the same."""
 
-SHARD = f'{_ALLOW}"$PY_PORTABLE_COMMAND" portability --as-made "$@"\n'
+SHARD = f"""\
+{_ALLOW}"$PY_PORTABLE_COMMAND" gitlab take
+"$PY_PORTABLE_COMMAND" gitlab store-in
+"$PY_PORTABLE_COMMAND" portability --as-made "$@"
+"""
+
+BENCHMARK = """\
+export PY_PORTABLE_ENGINE="${PY_PORTABLE_BUILD_ENGINE:-}"
+"$PY_PORTABLE_COMMAND" gitlab take
+"$PY_PORTABLE_COMMAND" gitlab store-in
+"$PY_PORTABLE_COMMAND" benchmark
+"""
 
 INSIDE = f"""\
-{_ALLOW}env -i PATH={PATH} HOME=/tmp PY_PORTABLE_STORE="$PWD/{FOLDER}/store" \
+{_ALLOW}kit() {{
+  env -i PATH={PATH} HOME=/tmp PY_PORTABLE_STORE="$PWD/{FOLDER}/store" \
 PY_PORTABLE_CONFIG="${{PY_PORTABLE_CONFIG:-}}" PY_PORTABLE_DIST=dist PY_PORTABLE_ENGINE=native \
 PY_PORTABLE_PLAN=dist/plan.json \
 PY_PORTABLE_SHARD="${{PY_PORTABLE_SHARD:-$PY_PORTABLE_IMAGE}}" \
-{KIT}/py-portable portability --as-made "$@"
+{KIT}/py-portable "$@"
+}}
+kit gitlab take
+kit portability --as-made "$@"
 """
 """Of the job's environment, which may hold logins, the kit in an image sees nothing but these. A job that has no
 shard's name starts its image's."""

@@ -29,9 +29,28 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
         "regex": "^[A-Za-z0-9]([A-Za-z0-9._ -]{0,60}[A-Za-z0-9])?$",
         "description": "What the names of all jobs begin with; another one for each config of a repository.",
     },
+    "artifacts": {
+        "default": "",
+        "description": "Only these artifacts of the config, with blanks between.",
+    },
+    "tier": {
+        "default": "",
+        "options": ["", "pr", "release"],
+        "description": "pr leaves out probes and controls; release is all, also where it is empty.",
+    },
+    "benchmark": {
+        "type": "boolean",
+        "default": False,
+        "description": "Measure how long artifacts take to start.",
+    },
+    "cache": {
+        "type": "boolean",
+        "default": True,
+        "description": "Keep the store in the runner's cache between runs.",
+    },
     "pipeline": {
         "default": "child",
-        "options": ["child", "flat"],
+        "options": ["", "child", "flat"],
         "description": "child: the cells are shared out among the jobs of a child pipeline. flat: a job for each of "
         "`images`, in this pipeline, for servers before 18.5, where a merge request shows no reports of a child.",
     },
@@ -43,13 +62,13 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     },
     "engine": {
         "default": "native",
-        "options": ["native", "auto", "bubblewrap", "docker", "podman", "chroot"],
+        "options": ["", "native", "auto", "bubblewrap", "docker", "podman", "chroot"],
         "description": "What starts cells. native: a job an image, which runs in it and brings the kit along; for any "
         "other the runner must allow it.",
     },
     "build-engine": {
         "default": "auto",
-        "options": ["native", "auto", "bubblewrap", "docker", "podman", "chroot"],
+        "options": ["", "native", "auto", "bubblewrap", "docker", "podman", "chroot"],
         "description": "What builds artifacts.",
     },
     "image": {
@@ -57,8 +76,9 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
         "description": "What the jobs run in that prove nothing: Python 3.11 or newer, and what building takes.",
     },
     "kit": {
-        "default": f"py-portable=={__version__}",
-        "description": "The requirement that pip installs the kit by; a URL takes its digest along (#sha256=…).",
+        "default": "",
+        "description": f"The requirement that pip installs the kit by, py-portable=={__version__} where it is empty; a "
+        "URL takes its digest along (#sha256=…).",
     },
     "command": {
         "default": "",
@@ -88,6 +108,9 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "expire-in": {"default": "1 week", "description": "How long the server keeps what jobs hand on."},
 }
 
+_SCOPE = "mr$CI_MERGE_REQUEST_IID-$CI_COMMIT_REF_SLUG"
+"""What a merge request builds may be anything, so it keeps a store of its own. Of the branch's name, which a stranger
+may choose, the server has made a word of letters, digits and `-`."""
 _CALLERS = ["interruptible", "retry", "tags", "timeout"]
 """What jobs take from a caller's `default:`. Its image, scripts, services, caches and tokens are for its own jobs."""
 _HEAD = f"""\
@@ -111,7 +134,7 @@ def template() -> str:
     prefix = _input("job-prefix")
     kit = f".{prefix} kit"
     plan, build = f"{prefix} plan", f"{prefix} build"
-    flat, child = _rules("flat"), _rules("child")
+    handed = f"{jobs.HANDED}/"
     told = {
         kit: {
             "image": {"name": _input("image")},
@@ -124,27 +147,32 @@ def template() -> str:
             "stage": _input("build-stage"),
             "needs": [],
             "rules": [{"when": "on_success"}],
+            "cache": [cache("plan")],
             "script": [jobs.PLAN],
             "artifacts": {
                 "expire_in": _input("expire-in"),
-                "paths": ["dist/plan.json", jobs.PIPELINE, f"{jobs.KIT}/"],
+                "paths": ["dist/plan.json", jobs.PIPELINE, f"{jobs.KIT}/", handed],
             },
         },
         build: {
             "extends": kit,
             "stage": _input("build-stage"),
-            "needs": [],
+            "needs": [plan],
             "rules": [{"when": "on_success"}],
-            "variables": {"PY_PORTABLE_ENGINE": _input("build-engine")},
+            "cache": [cache("build")],
             "script": [jobs.BUILD],
-            "artifacts": {"when": "always", "expire_in": _input("expire-in"), "paths": ["dist/"]},
+            "artifacts": {
+                "when": "always",
+                "expire_in": _input("expire-in"),
+                "paths": [f"{handed}build/", "dist/evidence/", "dist/logs/"],
+            },
         },
         f"{prefix} portability": {
             "stage": _input("test-stage"),
             "inherit": {"default": False},
             "needs": [plan, build],
-            "rules": child,
-            "variables": {"PY_PORTABLE_PARENT_PIPELINE": "$CI_PIPELINE_ID", **_variables()},
+            "rules": _rules("child"),
+            "variables": {jobs.PARENT: "$CI_PIPELINE_ID", jobs.SCOPE: _SCOPE, **_variables()},
             "trigger": {
                 "include": [{"artifact": jobs.PIPELINE, "job": plan}],
                 "strategy": "depend",
@@ -156,22 +184,41 @@ def template() -> str:
             "image": {"name": "$PY_PORTABLE_IMAGE", "entrypoint": [""]},
             "inherit": {"default": _CALLERS},
             "needs": [plan, build],
-            "rules": flat,
+            "rules": _rules("flat"),
             "variables": _variables("CONFIG", "ALLOW_UNPROVEN"),
             "parallel": {"matrix": [{"PY_PORTABLE_IMAGE": _input("images")}]},
             "script": [jobs.INSIDE],
             "artifacts": {**jobs.SHARD_ARTIFACTS, "expire_in": _input("expire-in")},
         },
+        f"{prefix} benchmark": {
+            "extends": kit,
+            "stage": _input("test-stage"),
+            "needs": [plan, build],
+            "rules": _rules("flat", "benchmark"),
+            "cache": [{**cache("build"), "policy": "pull"}],
+            "script": [jobs.BENCHMARK],
+            "artifacts": {**jobs.SHARD_ARTIFACTS, "expire_in": _input("expire-in")},
+        },
         f"{prefix} report": {
             "extends": kit,
             "stage": _input("report-stage"),
-            "dependencies": [plan, build, f"{prefix} in image"],
-            "rules": [{**rule, "when": "always"} for rule in flat],
+            "dependencies": [plan, build, f"{prefix} in image", f"{prefix} benchmark"],
+            "rules": _rules("flat"),
             "script": [jobs.REPORT],
             "artifacts": {**jobs.REPORT_ARTIFACTS, "expire_in": _input("expire-in")},
         },
     }
     return f"{_HEAD}{_dump({'spec': {'inputs': _typed()}})}---\n{_dump(told)}"
+
+
+def cache(job: str) -> dict[str, Any]:
+    """The server's own doing: keys of protected branches are apart from those of others."""
+    return {
+        "key": f"{_input('job-prefix')}-{job}-{_SCOPE}",
+        "fallback_keys": [f"{_input('job-prefix')}-{job}-mr-$CI_DEFAULT_BRANCH"],
+        "paths": [f"{jobs.CACHE}/"],
+        "when": "always",
+    }
 
 
 def _typed() -> dict[str, Any]:
@@ -191,6 +238,11 @@ _VARIABLES = {
     "BUNDLE": "bundle",
     "BUNDLE_SHA256": "bundle-sha256",
     "SHARDS": "shards",
+    "ARTIFACTS": "artifacts",
+    "TIER": "tier",
+    "BENCHMARK": "benchmark",
+    "CACHE": "cache",
+    "BUILD_ENGINE": "build-engine",
     "PIPELINE": "pipeline",
     "JOB_PREFIX": "job-prefix",
     "JOB_IMAGE": "image",
@@ -206,11 +258,20 @@ def _variables(*names: str) -> dict[str, Any]:
         # Alone it would stay a boolean, which is no value of a variable.
         value = f"is {value}" if INPUTS[_VARIABLES[name]].get("type") == "boolean" else value
         told[f"PY_PORTABLE_{name}"] = {"value": value, "expand": False}
+    if "PY_PORTABLE_KIT" in told:
+        told["PY_PORTABLE_OWN_KIT"] = f"py-portable=={__version__}"
     return {**told, "PY_PORTABLE_DIST": "dist"}
 
 
-def _rules(kind: str) -> list[dict[str, str]]:
-    return [{"if": f'"{_input("pipeline")}" == "{kind}"'}]
+def _rules(kind: str, asked: str | None = None) -> list[dict[str, str]]:
+    """Where the pipeline is of this kind (child, where the input is empty), and the other input is true.
+
+    What was built is proven, and what was proven is reported, though another job failed.
+    """
+    rule = f'"{_input("pipeline")}" {"==" if kind == "flat" else "!="} "flat"'
+    if asked is None:
+        return [{"if": rule, "when": "always"}]
+    return [{"if": f'{rule} && "{_input(asked)}" == "true"'}]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -39,6 +39,13 @@ class Inputs:
     artifact_prefix: str = DEFAULT_PREFIX
     build: str | None = None
     shard: str | None = None
+    benchmark: bool = False
+    """Whether a job of the plan measures what other jobs made."""
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether the job makes nothing that others need: they have its artifacts already."""
+        return self.shard is not None or (self.benchmark and "benchmark" in self.commands)
 
 
 def read(environ: Mapping[str, str]) -> Inputs:
@@ -107,6 +114,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
         or DEFAULT_PREFIX,
         build=matching("build", _JOB, "what plan printed: build-001") or None,
         shard=matching("shard", _JOB, "what plan printed: shard-001") or None,
+        benchmark=flag("benchmark", False),
     )
 
 

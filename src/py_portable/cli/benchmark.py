@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from py_portable.cli.options import common, given, open_session
-from py_portable.cli.show import clean, lines, table
+from py_portable.cli.show import clean, echo_json, lines, table
 
 if TYPE_CHECKING:
     from py_portable.benchmark.measure import Measured
@@ -32,12 +31,15 @@ class WithArgs(click.Command):
 
 
 @click.command(cls=WithArgs)
-@click.argument("artifacts", nargs=-1)
+@click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
 @click.option("--image", help="Where to start them.  [default: one from the middle of the config's]")
 @click.option("--pairs", type=click.IntRange(LEAST_PAIRS), default=30, show_default=True, help="How many.")
 @click.option("--module", help="What `python -m` starts.  [default: the module of the console script]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order of the starts.")
 @click.option("--hyperfine", is_flag=True, help="Absolute times of whole cells by hyperfine, too.")
+@click.option(
+    "--as-made", is_flag=True, help="Build nothing: take DIST as `build --carry-all` left it elsewhere."
+)
 @common
 @click.pass_context
 def benchmark(
@@ -48,6 +50,7 @@ def benchmark(
     module: str | None,
     seed: int,
     hyperfine: bool,
+    as_made: bool,
     common: dict[str, Any],
 ) -> None:
     """Measure how long the artifacts take to start, against `python -m` with the interpreter they were made with.
@@ -64,6 +67,7 @@ def benchmark(
         pairs,
         seed,
         hyperfine,
+        as_made,
     )
     # As data its talk would only be in the way.
     session = open_session({**common, "quiet": common["quiet"] or common["as_json"]})
@@ -73,8 +77,9 @@ def benchmark(
             "noisy": bool(measured.noisy),
             "same": [one.told(measured.image) for one in measured.same],
             "benchmark": measured.rows,
+            "lacking": dict(measured.lacking),
         }
-        click.echo(json.dumps(told, indent=1))
+        echo_json(told)
     else:
         _show(measured)
     for one in measured.noisy:
@@ -85,11 +90,14 @@ def benchmark(
             ),
             err=True,
         )
+    for name, why in measured.lacking.items():
+        click.echo(clean(f"Unproven: {name} was not compared: {why}"), err=True)
     if measured.noisy:
         click.echo(
             "Nothing of this run is to be believed; run it again with the machine to itself, or with more --pairs.",
             err=True,
         )
+    if measured.noisy or measured.lacking:
         raise click.exceptions.Exit(1)
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from py_portable.cli.options import GivenCount, GivenPath, common, given, open_session, tier
-from py_portable.cli.show import clean, echo_failures, failure_status, size, table
+from py_portable.cli.show import clean, echo_failures, echo_json, failure_status, size, table
 from py_portable.plan.tiers import RELEASE
 
 if TYPE_CHECKING:
+    from py_portable.carrying import Carry
     from py_portable.config import Config
     from py_portable.plan.assemble import Plan
 
 
 @click.command()
-@click.argument("artifacts", nargs=-1)
+@click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
 @click.option("--github", is_flag=True, help="The matrix of a GitHub workflow, as one line of JSON.")
 @click.option("--gitlab", is_flag=True, help="A GitLab child pipeline; with --engine native a job an image.")
 @click.option("--shards", type=GivenCount(1), help="At most so many jobs. [default: as are worth it]")
@@ -78,7 +78,7 @@ def plan(
             }
             for n in nodes
         ]
-        click.echo(json.dumps({"steps": steps, "left_out": [list(pair) for pair in made.left_out]}, indent=1))
+        echo_json({"steps": steps, "left_out": [list(pair) for pair in made.left_out]})
         return
     rows = [(n.name, "image" if isinstance(n, ImageNode) else "step", ", ".join(n.all_needs)) for n in nodes]
     click.echo(table(("step", "kind", "needs"), rows))
@@ -89,22 +89,25 @@ def plan(
 
 
 @click.command()
-@click.argument("artifacts", nargs=-1)
+@click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
 @click.option(
     "--carry", is_flag=True, help="Put into DIST, too, what cells need on a machine that builds nothing."
 )
+@click.option("--carry-all", is_flag=True, help="The same, and what `benchmark` needs there.")
 @common
-def build(artifacts: tuple[str, ...], carry: bool, common: dict[str, Any]) -> None:
+def build(artifacts: tuple[str, ...], carry: bool, carry_all: bool, common: dict[str, Any]) -> None:
     """Build the artifacts (all, or those that are named) into dist/."""
     from py_portable import build as building
+    from py_portable import refreshing
 
     artifacts = given(artifacts, "artifact")
     session = open_session(common)
-    built = building.build(session, artifacts, carry=carry)
+    what: Carry = "all" if carry_all else "cells" if carry else "nothing"
+    built = building.build(session, artifacts, carry=what)
     known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
-    building.write_evidence(session, building.refresh(session, known))
+    refreshing.write_evidence(session, refreshing.refresh(session, known))
     if common["as_json"]:
-        click.echo(json.dumps(list(built.rows), indent=1))
+        echo_json(list(built.rows))
     else:
         rows = [
             (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from py_portable.cli.options import CONFIG, GivenPath, common, given, open_session
-from py_portable.cli.show import clean
+from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check(print_schema: bool, common: dict[str, Any]) -> None:
             "config": {"file": file, "valid": True, "artifacts": list(session.config.artifacts)},
             "lock": {"file": lock_file, "up_to_date": not stale, "stale": stale},
         }
-        click.echo(json.dumps(told, indent=1))
+        echo_json(told)
     else:
         click.echo(clean(f"{file}: valid; {len(session.config.artifacts)} artifacts"))
         click.echo(clean(f"{lock_file}: {problems or 'up to date'}"))
@@ -106,7 +106,7 @@ def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
     for name, problem in lost.items():
         session.talk.say(f"{name} is not locked: {problem.what}")
     if common["as_json"]:
-        click.echo(json.dumps({"file": str(session.lock_path), **json.loads(model.dumps(made))}, indent=1))
+        echo_json({"file": str(session.lock_path), **json.loads(model.dumps(made))})
         return
     for name, house in sorted(made.houses.items()):
         compiled = sum(not package.file.is_wheel for package in house.packages)

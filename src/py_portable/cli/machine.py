@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from py_portable.cli.options import GivenPath, config_option
-from py_portable.cli.show import lines
+from py_portable.cli.options import GivenPath, common, config_option
+from py_portable.cli.show import clean, lines
 
 if TYPE_CHECKING:
     from py_portable.engines.base import Engine
@@ -88,4 +88,26 @@ def bring(folder: Path, bundle: str, sha256: str) -> None:
     bringing.bring(bundle, sha256, folder)
 
 
-COMMANDS = (doctor, gc, bring)
+@click.command(hidden=True)
+@click.argument("verb", type=click.Choice(["hand-on", "take", "store-in", "store-out"]))
+@click.argument("job", type=click.Choice(["plan", "build"]), default="build")
+@common
+def gitlab(verb: str, job: str, common: dict[str, Any]) -> None:
+    """What GitLab's jobs call between two steps: what they hand on, and the cache."""
+    from py_portable.ci import gitlab_travel as travel
+
+    def say(text: str) -> None:
+        click.echo(clean(text), err=True)
+
+    match verb:
+        case "hand-on":
+            travel.hand_on(job, common["config"], common["dist"] or common["config"].parent / "dist", say)
+        case "take":
+            travel.take(say)
+        case "store-in":
+            travel.store_in(os.environ, say)
+        case "store-out":
+            travel.store_out(os.environ, say)
+
+
+COMMANDS = (doctor, gc, bring, gitlab)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from py_portable.cli.options import GivenPath, common, given, open_session, probe_names, tier
-from py_portable.cli.show import clean, echo_cell, echo_failures, failure_status, table
+from py_portable.cli.show import clean, echo_cell, echo_failures, echo_json, failure_status, table
 from py_portable.errors import ConfigError
 from py_portable.plan.tiers import PR
 
@@ -46,7 +45,6 @@ def portability(
     common: dict[str, Any],
 ) -> None:
     """Start every artifact on every image, under every condition that the config names."""
-    from py_portable import as_made as making
     from py_portable import portability as proving
 
     wanted = proving.Wanted(
@@ -57,13 +55,12 @@ def portability(
             "a shard is what the plan says: no --image, --artifact, --probes, --no-controls"
         )
     session = open_session(common)
-    if tier == PR and not shard:
+    if tier == PR:
         wanted = replace(wanted, controls=False, probes=() if wanted.probes is None else wanted.probes)
     if shard:
         from py_portable import sharded
 
-        lock = making.lock_sha256(session) if as_made else None
-        wanted = proving.Wanted.of_shard(sharded.read(session, plan, lock), shard)
+        wanted = proving.Wanted.of_shard(sharded.read(session, plan, as_made=as_made), shard)
     proved = proving.prove(
         session,
         replace(wanted, as_made=as_made),
@@ -72,7 +69,7 @@ def portability(
     )
     if common["as_json"]:
         told = {"cells": [cell.told() for cell in proved.cells], "conclusions": proved.conclusions.told()}
-        click.echo(json.dumps(told, indent=1))
+        echo_json(told)
     else:
         _conclude(proved)
     if proved.failures:
@@ -105,7 +102,7 @@ def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) ->
     if output:
         evidence.write(output, told)
     else:
-        click.echo(json.dumps(told, indent=1, sort_keys=True))
+        echo_json(told, sort_keys=True)
     for problem in conclusions.problems:
         click.echo(clean(problem), err=True)
     if conclusions.problems:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ from py_portable.cli.options import (
     quiet_option,
     verbose_option,
 )
-from py_portable.cli.show import echo_cell
+from py_portable.cli.show import echo_cell, echo_json
 
 LEAST_SECONDS = 0.01
 MOST_SECONDS = 86400
@@ -80,7 +79,7 @@ def prove(
         Talk(quiet or as_json, verbose),
     )
     if as_json:
-        click.echo(json.dumps([cell.told() for cell in proved], indent=1))
+        echo_json([cell.told() for cell in proved])
     bad = {"FAIL", "XPASS"} | (set() if allow_unproven else {"UNPROVEN"})
     if any(cell.verdict in bad for cell in proved):
         raise click.exceptions.Exit(1)

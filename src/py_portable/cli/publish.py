@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 import click
 
 from py_portable.cli.options import common, open_session
-from py_portable.cli.show import clean, size, table
+from py_portable.cli.show import clean, echo_json, size, table
 
 
 @click.command()
@@ -49,7 +48,7 @@ def publish(
             "login": ready.target.login,
             "uploaded": not dry_run,
         }
-        click.echo(json.dumps(told, indent=1))
+        echo_json(told)
         return
     click.echo(
         table(("file", "size", "sha256"), [(f.path.name, size(f.bytes), f.sha256) for f in ready.files])

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from py_portable.cli.options import GivenPath, common
-from py_portable.cli.show import clean
+from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def report(
     """Write DIST/report.md and DIST/junit.xml from evidence, and print the scorecard.
 
     FILE is the evidence, as `merge` writes it; DIST/evidence.json where none is given. Nothing is built or started.
-    The config is read only where annotations need its lines.
+    The config is read only for where it lies, and for its lines in annotations.
     """
     from py_portable import evidence
     from py_portable.conclude import conclude
@@ -40,7 +41,7 @@ def report(
     dist = (common["dist"] or common["config"].absolute().parent / "dist").absolute()
     told = evidence.read(file or dist / "evidence.json")
     conclusions = conclude(told, allow_unproven=allow_unproven)
-    found = find(told, conclusions)
+    found = find(told, conclusions, _known(common["config"], told))
     blocks = scorecard(found)
     files = {"markdown": dist / "report.md", "junit": dist / "junit.xml"}
     dist.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ def report(
         _write(files["codequality"], annotations.codequality(notes, _lines(common["config"])).encode())
     if common["as_json"]:
         paths = {name: str(path) for name, path in files.items()}
-        click.echo(json.dumps({"conclusions": conclusions.told(), "files": paths}, indent=1))
+        echo_json({"conclusions": conclusions.told(), "files": paths})
     else:
         click.echo(text.render(blocks))
         if github:
@@ -62,6 +63,16 @@ def report(
             click.echo(clean(f"written: {', '.join(str(path) for path in files.values())}"), err=True)
     if conclusions.problems:
         raise click.exceptions.Exit(1)
+
+
+def _known(path: Path, told: Mapping[str, Any]) -> str | None:
+    """The config's path from here, where it is the one that the evidence speaks of."""
+    of_run = told.get("config")
+    try:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
+    return os.path.relpath(path) if isinstance(of_run, dict) and of_run.get("sha256") == sha256 else None
 
 
 def _lines(path: Path) -> Where:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -58,6 +60,12 @@ def _cell_line(cell: CellResult) -> str:
 
 def _bracketed(words: Sequence[str]) -> str:
     return f" ({', '.join(words)})" if words else ""
+
+
+def echo_json(told: Any, *, sort_keys: bool = False) -> None:
+    """The same value for whoever parses it, and nothing that the log of a CI would obey: outside of texts JSON has no
+    `#`, and no line of it begins with a colon."""
+    click.echo(json.dumps(told, indent=1, sort_keys=sort_keys).replace("##", "#\\u0023"))
 
 
 def echo_cell(cell: CellResult) -> None:

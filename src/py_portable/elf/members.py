@@ -70,7 +70,7 @@ def elves(archive: zipfile.ZipFile) -> Iterator[tuple[str, Buffer | ElfError]]:
     total = 0
     for member in archive.infolist():
         # Judged by the stated size: reading never yields more than that.
-        if member.file_size < len(MAGIC) or member.is_dir():
+        if member.file_size < len(MAGIC) or member.filename.endswith("/"):
             continue
         name = printable(member.filename)
         data: Buffer | ElfError

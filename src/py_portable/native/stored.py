@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable import native
+from py_portable.errors import MachineError
 from py_portable.store import Store
 
 
@@ -28,3 +30,21 @@ def helpers(store: Store) -> Path:
         return {}
 
     return store.make(native.key(), build).path
+
+
+@dataclass
+class Helpers:
+    """Where a session takes them from. `lent`: a folder with what another machine compiled, for one that has no
+    compiler. It is used as it lies there: what somebody else compiled never gets into the store."""
+
+    store: Store
+    lent: Path | None = None
+
+    def __call__(self) -> Path:
+        """Raises MachineError."""
+        try:
+            return helpers(self.store)
+        except MachineError:
+            if self.lent is None:
+                raise
+            return self.lent

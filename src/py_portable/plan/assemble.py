@@ -83,9 +83,10 @@ def assemble(config: Config, lock: Lock, *, artifacts: Collection[str] = ()) -> 
     left_out = [(n, "not asked for") for n in config.artifacts if n not in wanted]
     controls = []
     for name in config.portability.controls:
-        control, why = _built_too_new(config, lock, wanted, nodes)
+        control, why = choose_control(name, config, wanted)
         if control:
             controls.append(control)
+            nodes |= {node.name: node for node in _control_nodes(control, config, lock, nodes)}
         else:
             left_out.append((f"control {name}", why))
     return Plan(nodes, made, images, tuple(controls), tuple(left_out))
@@ -231,26 +232,30 @@ def app_name(config: Config) -> str | None:
     return distribution_name(config.app.source)
 
 
-def _built_too_new(
-    config: Config,
-    lock: Lock,
-    artifacts: Mapping[str, Artifact],
-    nodes: dict[str, Node],
+def choose_control(
+    name: str, config: Config, artifacts: Mapping[str, Artifact]
 ) -> tuple[Control | None, str]:
-    """One artifact again, its compiler's image alone changed: the newest image of the matrix for the baseline."""
-    name = "built-too-new"
+    """Which of the artifacts is built wrongly, and where it must fail and pass; or why none can be.
+
+    built-too-new: its compiler's image alone is changed: the newest image of the matrix for the baseline.
+    """
     # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
     firm = [s.name for s in config.portability.images if not s.optional and s.expect == "pass"]
     ages = {image: known_glibc(image) for image in firm}
     known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
     if len(known) < 2 or known[0][0] == known[-1][0]:
         return None, "needs an older and a newer image in portability.images, neither of them optional"
-    oldest, newest = known[0][1], known[-1][1]
     fit = [a for a in artifacts.values() if name in FORMATS[a.format].controls]
     if not fit:
         return None, "no artifact's format can be built too new"
     # A folder is quicker to make than what is packed from one.
     artifact = min(fit, key=lambda a: not a.format.endswith("standalone"))
+    node = f"control {name} {artifact.name}"
+    return Control(name, artifact.name, artifact.format, node, known[0][1], known[-1][1], "glibc"), ""
+
+
+def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[str, Node]) -> list[Node]:
+    artifact, newest = config.artifacts[control.artifact], control.passes_on
     house = _house(config, lock, artifact, nodes)
     image_name = f"control baseline {newest}"
     image = ImageNode(
@@ -261,7 +266,5 @@ def _built_too_new(
         needs=("compilers",),
     )
     (*before, last) = FORMATS[artifact.format].steps(artifact, replace(house, image=image.name))
-    step: Step = replace(last, name=f"control {name} {artifact.name}")
-    made: list[Node] = [image, *before, step]
-    nodes |= {node.name: node for node in made}
-    return Control(name, artifact.name, artifact.format, step.name, oldest, newest, "glibc"), ""
+    step: Step = replace(last, name=control.node)
+    return [image, *before, step]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -34,7 +34,11 @@ class PlannedCell:
         return None if name == self.condition else name
 
     def told(self) -> dict[str, Any]:
-        return {**asdict(self), "argv": list(self.argv)}
+        # Not `asdict`, which copies deeply: a big matrix has tens of thousands.
+        return {name: getattr(self, name) for name in _FIELDS} | {"argv": list(self.argv)}
+
+
+_FIELDS = tuple(field.name for field in fields(PlannedCell))
 
 
 def cell_key(row: Mapping[str, Any]) -> str:

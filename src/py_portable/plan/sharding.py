@@ -61,13 +61,14 @@ class Sharding:
             f"no shard is named {name!r}", where="--shard", hint=f"there are: {shown or 'none'}"
         )
 
-    def fits(self, config: Config, lock: str) -> None:
-        """Raises ConfigError where it was made of another config or another lock, whose digest this is."""
+    def fits(self, config: Config, lock: str | None) -> None:
+        """Raises ConfigError where it was made of another config, or another lock than the one with this digest;
+        None where nothing was made with any."""
         for what, mine, theirs in (
             (config.path.name, self.config, config.sha256),
-            ("the lock", self.lock, lock),
+            ("lock", self.lock, lock),
         ):
-            if mine != theirs:
+            if theirs is not None and mine != theirs:
                 raise ConfigError(
                     f"the plan was made of another {what}: {mine[:12]}…, here is {theirs[:12]}…", hint=_AGAIN
                 )

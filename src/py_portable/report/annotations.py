@@ -55,7 +55,7 @@ def _note(level: Level, group: Group, found: Findings) -> Note:
     if len(group.places) > MOST_PLACES:
         places += f" and {len(group.places) - MOST_PLACES} more"
     told = [f"{cell['verdict']}: {why(cell)}", meaning(text(cell.get("reason")))]
-    told += [f"again: {command}" for command in again(cell, found.evidence)[:1] if level == "error"]
+    told += [f"again: {command}" for command in again(cell, found.config)[:1] if level == "error"]
     key = json.dumps([level, cell["artifact"], cell["verdict"], cell.get("reason"), cell.get("detail")])
     message = "\n".join(Foreign(one).shown for one in told if one)
     return Note(level, cell["artifact"], f"{cell['artifact']} on {places}", message, key)

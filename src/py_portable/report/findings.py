@@ -42,13 +42,15 @@ class Group:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a report needs. `problems`: those that are not just the one of a cell."""
+    """All that a report needs. `problems`: those that are not just the one of a cell. `config`: how the config is
+    called in commands; empty where nothing tells."""
 
     evidence: Mapping[str, Any]
     conclusions: Conclusions
     failures: tuple[Group, ...]
     unproven: tuple[Group, ...]
     problems: tuple[str, ...]
+    config: str
 
     @property
     def cells(self) -> Sequence[Cell]:
@@ -56,7 +58,8 @@ class Findings:
         return cells
 
 
-def find(evidence: Mapping[str, Any], conclusions: Conclusions) -> Findings:
+def find(evidence: Mapping[str, Any], conclusions: Conclusions, config: str | None = None) -> Findings:
+    """`config`: where it lies for the reader; where it is None commands are for its folder."""
     cells = evidence.get("cells", ())
     own = [cell for cell in cells if not cell["condition"].startswith(CONTROL)]
     return Findings(
@@ -65,6 +68,7 @@ def find(evidence: Mapping[str, Any], conclusions: Conclusions) -> Findings:
         _grouped((c for c in own if c["verdict"] in BAD), ("artifact", "verdict", "reason", "detail")),
         _grouped((c for c in own if c["verdict"] == "UNPROVEN"), ("reason", "detail")),
         beyond_cells(conclusions, cells),
+        config or text(of(evidence.get("config"), "file")),
     )
 
 
@@ -89,12 +93,11 @@ def folded(cells: Sequence[Cell]) -> str:
     return worst if count == 1 else f"{worst} ({count})"
 
 
-def again(cell: Cell, evidence: Mapping[str, Any]) -> tuple[str, ...]:
+def again(cell: Cell, config: str) -> tuple[str, ...]:
     """Command lines that do a cell again: the kit's, on any machine, and the one of the run, where it has one."""
     by_hand = text(cell.get("reproduce"))
     if len(by_hand) > MOST_COMMAND:
         by_hand = ""
-    config = text(of(evidence.get("config"), "file"))
     if not config:
         return (by_hand,) if by_hand else ()
     words = ["py-portable", "portability", *([] if config == "portable.yaml" else ["--config", config])]

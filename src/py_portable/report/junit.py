@@ -80,7 +80,7 @@ def _case(cell: Mapping[str, Any], found: Findings, with_command: bool) -> xml.E
 def _failure(case: xml.Element, cell: Mapping[str, Any], found: Findings, reason: str) -> None:
     failure = xml.SubElement(case, "failure", {"type": cell["verdict"], "message": reason})
     told = [meaning(text(cell.get("reason")))]
-    told += [f"again: {hide(plain.line(one))}" for one in again(cell, found.evidence)]
+    told += [f"again: {hide(plain.line(one))}" for one in again(cell, found.config)]
     for name in ("stderr", "stdout"):
         if said := plain.last(hide(text(cell.get(f"{name}_tail"))), TAIL_LINES, TAIL_WIDTH):
             told += [f"{name}:", *(f"  {one}" for one in said)]

@@ -48,7 +48,7 @@ def _failures(found: Findings) -> list[Block]:
             shown.append((f"… and {len(problems) - MOST_FIRST} more problems, below",))
         blocks.append(Items(tuple(shown), "failures"))
     for group in groups[:MOST_DETAILS]:
-        blocks += _detail(group, found.evidence)
+        blocks += _detail(group, found.config)
     if rest := groups[MOST_DETAILS:]:
         items = [_overview(group) for group in rest[:MOST_LINES]]
         blocks += [Heading(3, ("More failures",)), Items(_more(items, len(rest)), "failures")]
@@ -67,7 +67,7 @@ def _who(group: Group) -> Words:
     return Foreign(group.first["artifact"]), f" {verb} ", *_listed(group.places, MOST_PLACES)
 
 
-def _detail(group: Group, evidence: Mapping[str, Any]) -> list[Block]:
+def _detail(group: Group, config: str) -> list[Block]:
     cell = group.first
     said = plain.last(hide(text(cell.get("stderr_tail"))), TAIL_LINES, TAIL_WIDTH)
     stream = "stderr"
@@ -78,7 +78,7 @@ def _detail(group: Group, evidence: Mapping[str, Any]) -> list[Block]:
         Heading(3, _who(group)),
         Paragraph((f"{cell['verdict']}: ", Foreign(why(cell)), f". {own}" if own else "")),
     ]
-    if commands := again(cell, evidence):
+    if commands := again(cell, config):
         where = "Again (the second line on the machine of the run):" if len(commands) > 1 else "Again:"
         blocks += [Paragraph((where,)), Fence(commands, "sh")]
     if said:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from py_portable.elf.view import printable
 from py_portable.errors import ConfigError, MachineError, PortableError
+from py_portable.plain import lines
 from py_portable.wheels.inspect import broken_promises
 from py_portable.wheels.tags import expand, is_known, supported
 
@@ -47,9 +48,9 @@ class Checked:
         return 1 if self.findings else 0
 
     def render(self) -> str:
-        """What is printed on stdout."""
+        """What is printed on stdout: nothing that the log of a CI would obey, whatever files are called."""
         if self.findings:
-            return "\n".join(finding.render() for finding in self.findings)
+            return "\n".join(lines("\n".join(finding.render() for finding in self.findings)))
         have = "wheel has" if self.wheels == 1 else "wheels have"
         unseen = " (nobody looked inside)" if self.names_only else ""
         return f"Success: {self.wheels} {have} supported platform tags{unseen}"

@@ -8,12 +8,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from py_portable import __version__
+from py_portable.formats.packed import pack
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]
@@ -55,6 +60,40 @@ def kit(folder: Path) -> None:
     launcher.chmod(0o755)
 
 
+def wheel(folder: Path) -> dict[str, str]:
+    """The kit of this repository as something that pip installs; the variables by which pip finds it, and nothing
+    else."""
+    name = f"py_portable-{__version__}"
+    lines = f"{REPOSITORY / 'src'}\n{sysconfig.get_path('purelib')}\n"
+    files = {
+        "py_portable_of_tests.pth": lines,
+        f"{name}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: py-portable\nVersion: {__version__}\n",
+        f"{name}.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{name}.dist-info/entry_points.txt": "[console_scripts]\npy-portable = py_portable.cli:main\n",
+    }
+    folder.mkdir()
+    with zipfile.ZipFile(folder / f"{name}-py3-none-any.whl", "w") as packed:
+        for file, text in files.items():
+            packed.writestr(file, text)
+        record = f"{name}.dist-info/RECORD"
+        packed.writestr(record, "".join(f"{file},,\n" for file in (*files, record)))
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)}
+
+
+def packed_kit(folder: Path) -> None:
+    """`folder`.tar.zst."""
+    kit(folder)
+    pack(folder, folder.with_name(f"{folder.name}.tar.zst"), epoch=0)
+    shutil.rmtree(folder)
+
+
+def fetched(caller: Caller, ref: str, path: str) -> None:
+    """The template, where the tool puts what it gets from the kit's project; there is no server."""
+    place = caller.folder / ".gitlab-ci-local/includes/gitlab.example/GROUP/py-portable" / ref / path
+    place.parent.mkdir(parents=True)
+    place.write_text(for_this_tool((REPOSITORY / path).read_text("utf-8"), shell=False))
+
+
 @dataclass(frozen=True)
 class Ran:
     status: int
@@ -67,12 +106,15 @@ class Caller:
 
     folder: Path
     runner: Path
+    prefix: tuple[str, ...] = ()
 
-    def run(self, *words: str) -> Ran:
+    def run(self, *words: str, env: Mapping[str, str] | None = None, containers: bool = False) -> Ran:
+        """`containers`: jobs with an image run in it."""
+        words = words if containers else ("--force-shell-executor", *words)
         done = subprocess.run(
-            [str(self.runner), "--force-shell-executor", *words],
+            [*self.prefix, str(self.runner), *words],
             cwd=self.folder,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(env or {})},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -81,23 +123,42 @@ class Caller:
         return Ran(done.returncode, done.stdout + done.stderr)
 
 
-def make(folder: Path, runner: Path, example: str, artifacts: dict[str, str]) -> Caller:
-    """`artifacts`: name -> shell script."""
+def make(
+    folder: Path,
+    runner: Path,
+    example: str,
+    artifacts: Mapping[str, str],
+    *,
+    probes: Sequence[str] = (),
+    inputs: Mapping[str, Any] | None = None,
+    branch: str = "main",
+    kit: Callable[[Path], None] = kit,
+    shell: bool = False,
+) -> Caller:
+    """`artifacts`: name -> shell script; without one it cannot be built. `inputs`: more than the example gives; without
+    them it stays as it is. `shell`: jobs that prove nothing name no image."""
     folder.mkdir()
     for name, script in artifacts.items():
         path = folder / "tools" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-    (folder / "portable.yaml").write_text(yaml.safe_dump(config(artifacts)))
+        if script:
+            path.write_text(f"#!/bin/sh\n{script}\n")
+            path.chmod(0o755)
+    (folder / "portable.yaml").write_text(yaml.safe_dump(config(artifacts, probes)))
     (folder / ".gitignore").write_text("/dist/\n/.py-portable/\n/.gitlab-ci-local/\n")
     kit(folder / "vendor/py-portable")
     target = folder / TEMPLATE
     target.parent.mkdir(parents=True)
-    target.write_text(without_raw_variables((REPOSITORY / TEMPLATE).read_text("utf-8")))
-    shutil.copy(REPOSITORY / "ci-templates/gitlab/examples" / example, folder / ".gitlab-ci.yml")
+    target.write_text(for_this_tool((REPOSITORY / TEMPLATE).read_text("utf-8"), shell=shell))
+    caller = folder / ".gitlab-ci.yml"
+    shutil.copy(REPOSITORY / "ci-templates/gitlab/examples" / example, caller)
+    if inputs:
+        told = yaml.safe_load(caller.read_text("utf-8"))
+        told["include"][0]["inputs"] |= inputs
+        caller.write_text(yaml.safe_dump(told))
     for words in (
-        ["init", "--quiet", "--initial-branch=main"],
+        ["init", "--quiet", f"--initial-branch={branch}"],
+        ["config", "core.compression", "0"],
         ["remote", "add", "origin", "git@gitlab.example:group/app.git"],
         ["add", "--all"],
         ["-c", "user.name=x", "-c", "user.email=x@example.invalid", "commit", "--quiet", "--message=x"],
@@ -106,21 +167,23 @@ def make(folder: Path, runner: Path, example: str, artifacts: dict[str, str]) ->
     return Caller(folder, runner)
 
 
-def config(artifacts: dict[str, str]) -> dict[str, Any]:
+def config(artifacts: Mapping[str, str], probes: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "version": 1,
         "python": "3.13",
         "baselines": {"default": {"image": IMAGE}},
         "app": {"source": ".", "smoke": [{"args": ["hello"], "stdout": ["hello"]}]},
         "artifacts": {name: {"format": "file", "path": f"tools/{name}"} for name in artifacts},
-        "portability": {"images": [IMAGE]},
+        "portability": {"images": [IMAGE], "probes": list(probes)},
     }
 
 
-def without_raw_variables(text: str) -> str:
+def for_this_tool(text: str, *, shell: bool) -> str:
     """gitlab-ci-local knows no `expand: false` in a job: the value stands for itself there."""
     header, jobs = yaml.safe_load_all(text)
-    for job in jobs.values():
-        for name, value in job.get("variables", {}).items():
-            job["variables"][name] = value["value"] if isinstance(value, dict) else value
+    for name, job in jobs.items():
+        for variable, value in job.get("variables", {}).items():
+            job["variables"][variable] = value["value"] if isinstance(value, dict) else value
+        if shell and name.endswith(" kit"):
+            del job["image"]
     return yaml.safe_dump_all([header, jobs], sort_keys=False)

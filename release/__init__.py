@@ -1,0 +1,1 @@
+"""The kit's own release: what `scripts/release` does. No part of what is installed."""

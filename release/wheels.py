@@ -1,0 +1,162 @@
+"""sdist and wheels of the kit: the same bytes from the same commit, whoever makes them and where."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import stat
+import sys
+import tarfile
+import time
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from py_portable import native
+from py_portable.command import check
+from py_portable.errors import MachineError
+from py_portable.native.stored import brought
+
+PLATFORM = "manylinux_2_17"
+"""The tag of the wheel with compiled helpers. They are static and need no glibc; pip takes it from 2.17 on."""
+_SECONDS = 300.0
+
+
+def commit(root: Path) -> str:
+    """The commit that is checked out. Raises MachineError where this is no git work tree."""
+    return _git(root, "rev-parse", "HEAD").strip()
+
+
+def epoch(root: Path) -> int:
+    """When that commit was made, in seconds."""
+    return int(_git(root, "log", "-1", "--format=%ct"))
+
+
+def changed(root: Path) -> list[str]:
+    """What differs from the commit, as git lists it."""
+    return _git(root, "status", "--porcelain").splitlines()
+
+
+def _git(root: Path, *words: str) -> str:
+    done = check(
+        ["git", "-C", root, *words],
+        what=f"git {words[0]}",
+        error=MachineError,
+        hint="run in a clone of the repository",
+        timeout=60.0,
+    )
+    return done.stdout.text
+
+
+def make(root: Path, out: Path, work: Path, seconds: int) -> list[Path]:
+    """sdist, the wheel for every system, and the one for this machine's, in `out`. `seconds`: the time of all files.
+
+    Raises StepError, MachineError (no compiler for the helpers).
+    """
+    source = work / "source"
+    _copy(root, source)
+    made = work / "made"
+    words: list[str | Path] = [sys.executable, "-m", "build", "--no-isolation", "--outdir", made, source]
+    check(
+        words,
+        what="building sdist and wheel",
+        hint="scripts/nox --ensure",
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(seconds)},
+        timeout=_SECONDS,
+    )
+    (sdist,), (wheel,) = made.glob("*.tar.gz"), made.glob("*.whl")
+    out.mkdir(parents=True)
+    settled_sdist(sdist, out / sdist.name, seconds)
+    members = read(wheel)
+    write(members, out / wheel.name, seconds)
+    name, with_them = with_helpers(wheel.name, members, helpers(work / "helpers"))
+    write(with_them, out / name, seconds)
+    return sorted(out.iterdir())
+
+
+def _copy(root: Path, into: Path) -> None:
+    """What git knows of, and nothing that an earlier build left."""
+    listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in filter(None, listed.split("\0")):
+        path, target = root / name, into / name
+        if path.is_symlink() or path.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target, follow_symlinks=False)
+
+
+def helpers(work: Path) -> Mapping[str, bytes]:
+    """The compiled helpers, by where `native.stored` looks for them below a prefix."""
+    native.compile(work)
+    folder = brought(Path())
+    return {(folder / name).as_posix(): (work / name).read_bytes() for name in native.NAMES}
+
+
+def settled_sdist(sdist: Path, to: Path, seconds: int) -> None:
+    """The same files, sorted, without times, owners and the modes of whoever made it."""
+    plain = io.BytesIO()
+    with tarfile.open(sdist) as old, tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as new:
+        for member in sorted(old, key=lambda member: member.name):
+            settled = tarfile.TarInfo(member.name)
+            settled.type, settled.linkname, settled.mtime = member.type, member.linkname, seconds
+            settled.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            settled.size = member.size if member.isreg() else 0
+            new.addfile(settled, old.extractfile(member) if member.isreg() else None)
+    with to.open("wb") as stream, gzip.GzipFile("", "wb", 9, stream, mtime=seconds) as packed:
+        packed.write(plain.getvalue())
+
+
+Members = Mapping[str, tuple[bytes, bool]]
+"""A wheel's files by name: the bytes, and whether it can be executed."""
+
+
+def read(wheel: Path) -> Members:
+    with zipfile.ZipFile(wheel) as archive:
+        return {
+            entry.filename: (archive.read(entry), bool(entry.external_attr >> 16 & stat.S_IXUSR))
+            for entry in archive.infolist()
+            if not entry.is_dir()
+        }
+
+
+def with_helpers(name: str, members: Members, files: Mapping[str, bytes]) -> tuple[str, Members]:
+    """Name and content of the wheel that brings the helpers: where it is installed no compiler is needed.
+
+    They lie in the wheel's `data` scheme, which is the prefix that it is installed to (PyPA, binary distribution
+    format).
+    """
+    project, number = name.split("-")[:2]
+    tag = f"py3-none-{PLATFORM}_{os.uname().machine}"
+    info = f"{project}-{number}.dist-info"
+    told = members[f"{info}/WHEEL"][0].decode()
+    told = told.replace("Root-Is-Purelib: true", "Root-Is-Purelib: false")
+    told = told.replace("Tag: py3-none-any", f"Tag: {tag}")
+    data = {f"{project}-{number}.data/data/{path}": (body, True) for path, body in files.items()}
+    whole = {**members, **data, f"{info}/WHEEL": (told.encode(), False)}
+    whole[f"{info}/RECORD"] = (_record(whole, f"{info}/RECORD"), False)
+    return f"{project}-{number}-{tag}.whl", whole
+
+
+def _record(members: Members, own: str) -> bytes:
+    lines = []
+    for name, (body, _) in members.items():
+        if name != own:
+            digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
+            lines.append(f"{name},sha256={digest},{len(body)}")
+    return "\n".join([*sorted(lines), f"{own},,", ""]).encode()
+
+
+def write(members: Members, to: Path, seconds: int) -> None:
+    """Sorted, RECORD last as the specification asks; times `seconds`, modes 0644 and 0755."""
+    date = time.gmtime(max(seconds, 315532800))[:6]  # a zip knows nothing before 1980
+    with zipfile.ZipFile(to, "x", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name in sorted(members, key=lambda name: (".dist-info/" in name, name.endswith("/RECORD"), name)):
+            body, executable = members[name]
+            entry = zipfile.ZipInfo(name, date)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3
+            entry.external_attr = (stat.S_IFREG | (0o755 if executable else 0o644)) << 16
+            archive.writestr(entry, body)

@@ -1,0 +1,102 @@
+"""What GitLab's jobs hand on, in tar: the runner's zip, when unpacked, has changed modes at the far end of links.
+
+A job calls this between two steps; everything lies below the project, because a runner takes nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from py_portable.ci import travel
+from py_portable.ci.calls import Project
+from py_portable.ci.gitlab_jobs import CACHE, HANDED
+from py_portable.errors import ConfigError, PortableError
+from py_portable.store.layout import default_root
+
+JOBS = ("plan", "build")
+_OWN = "own"
+"""A file: the store was there before the cache was asked, so that it need not travel."""
+Say = Callable[[str], None]
+
+
+def hand_on(job: str, config: Path, dist: Path, say: Say) -> None:
+    """Lock and dist, for the jobs after this one. Raises MachineError."""
+    here = Path.cwd()
+    project = Project(os.path.relpath(config), dist.absolute())
+    archive = travel.pack_dist([project], here, here / HANDED / job)
+    say(f"handed on: {archive.stat().st_size / 1e6:.1f} MB")
+
+
+def take(say: Say) -> None:
+    """What the jobs before this one handed on; the later one's word counts. Raises ConfigError."""
+    here = Path.cwd()
+    archives = [path for job in JOBS if (path := here / HANDED / job / travel.DIST).is_file()]
+    if not archives:
+        raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
+    for archive in archives:
+        unpack(archive, here)
+    say(f"taken: {', '.join(path.parent.name for path in archives)}")
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """As `tar -p` would, owned by the caller: in an image there may be no tar. Nothing leaves `into`.
+
+    Raises ConfigError.
+    """
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            for member in tar:
+                # A link or a program that is there already must give way, not be written through.
+                place = into / _inside(member, str(into)).name
+                if not member.isdir() and (place.is_symlink() or place.is_file()):
+                    place.unlink()
+            tar.extractall(into, filter=_inside)
+    except (tarfile.TarError, EOFError) as problem:
+        raise ConfigError(f"cannot be unpacked: {problem}", where=str(archive))
+
+
+def _inside(member: tarfile.TarInfo, into: str) -> tarfile.TarInfo:
+    """Raises tarfile.FilterError where it would leave `into`; its mode is kept whole, since digests speak of it."""
+    checked = tarfile.tar_filter(member, into)
+    owned = checked.replace(mode=member.mode & 0o7777, uname="", gname="", deep=False)
+    return owned.replace(uid=os.geteuid(), gid=os.getegid(), deep=False)
+
+
+def wants_cache(environ: Mapping[str, str]) -> bool:
+    """A boolean of GitLab comes as a word; unset is no cache."""
+    return environ.get("PY_PORTABLE_CACHE", "").split()[-1:] == ["true"]
+
+
+def store_in(environ: Mapping[str, str], say: Say) -> None:
+    """Take the store from the cache; without it everything is made anew, so a fault is told and no more."""
+    folder, store = Path.cwd() / CACHE, default_root(environ)
+    if not wants_cache(environ):
+        return
+    if store.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _OWN).touch()
+        say("cache: none is needed, this runner keeps its store")
+        return
+    try:
+        taken = travel.unpack_store(folder, store)
+    except PortableError as problem:
+        taken = False
+        say(f"the cache could not be used: {problem.what}")
+    (folder / travel.STORE).unlink(missing_ok=True)
+    say("cache: hit" if taken else "cache: miss")
+
+
+def store_out(environ: Mapping[str, str], say: Say) -> None:
+    """Put the store where the runner's cache looks for it."""
+    if not wants_cache(environ) or (Path.cwd() / CACHE / _OWN).exists():
+        return
+    try:
+        archive = travel.pack_store(default_root(environ), Path.cwd() / CACHE)
+    except PortableError as problem:
+        say(f"the store is not cached: {problem.what}")
+        return
+    if archive:
+        say(f"cache: {archive.stat().st_size / 1e6:.1f} MB for the next run")

@@ -1,0 +1,93 @@
+"""evidence.json of a dist folder: the merge of its parts, of what they say that still holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from py_portable import evidence
+from py_portable.build import EVIDENCE
+from py_portable.prove.conditions import CONDITIONS
+from py_portable.session import Session
+from py_portable.store import digest
+
+
+def refresh(
+    session: Session,
+    identities: Mapping[str, str | None] | None = None,
+    places: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/.
+
+    `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine."""
+    parts = evidence.read_parts(session.dist / EVIDENCE)
+    paths = places
+    if paths is None:
+        # The newest word on where an artifact lies: an older payload of another name may still be there.
+        newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
+        told = {row["name"]: row.get("path") for row in newest}
+        paths = {name: session.config.base / path for name, path in told.items() if isinstance(path, str)}
+    current = {
+        name: digest(path)
+        for name, path in paths.items()
+        if name in session.config.artifacts and path.exists()
+    }
+    merged = evidence.merge(
+        [_without_old_controls(part, current) for part in parts], artifacts=current, identities=identities
+    )
+    config = session.config
+    wanted = [
+        [name, spec.name, condition, list(smoke.args)]
+        for name, artifact in config.artifacts.items()
+        for spec in config.portability.images
+        for condition in ("plain", *CONDITIONS)
+        for smoke in artifact.smoke
+    ]
+    known = {json.dumps(cell) for cell in wanted}
+    for name, identity in (("cells", evidence.identity_of), ("expected", list)):
+        merged[name] = [
+            row
+            for row in merged[name]
+            if json.dumps(identity(row)) in known or identity(row)[2].startswith("control:")
+        ]
+    merged["expected_cells"] = len(merged["expected"])
+    images = {spec.name for spec in config.portability.images}
+    merged["benchmark"] = [
+        row
+        for row in merged["benchmark"]
+        if row.get("image") in images and current.get(row.get("artifact", "")) == row.get("sha256", "")
+    ]
+    names = {*config.artifacts, *(f"control {control}" for control in config.portability.controls)}
+    merged["failures"] = [row for row in merged["failures"] if row["name"] in names]
+    return merged
+
+
+_BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}
+
+
+def write_evidence(session: Session, merged: dict[str, Any]) -> Path:
+    """Write evidence.json: what was concluded holds as long as the artifacts and the cells are the same."""
+    path = session.dist / "evidence.json"
+    old = evidence.read(path) if path.exists() else {}
+    if old.get("conclusions") and all(_what(old, name) == _what(merged, name) for name in _BASIS):
+        merged = {**merged, "conclusions": old["conclusions"]}
+    evidence.write(path, merged)
+    return path
+
+
+def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.get(key) for key in _BASIS[name]) for row in told.get(name, ())]
+
+
+def _without_old_controls(part: evidence.Part, current: Mapping[str, str]) -> evidence.Part:
+    """A control speaks of the artifact it was a variant of, so not of one that has been built anew since."""
+    about = {row["name"]: row["sha256"] for row in part.get("artifacts", ())}
+    cells = [
+        cell
+        for cell in part.get("cells", ())
+        if not cell["condition"].startswith("control:")
+        or about.get(cell["artifact"]) == current.get(cell["artifact"])
+    ]
+    return {**part, "cells": cells}

@@ -1,0 +1,164 @@
+"""What GitLab's jobs hand on: whole, with modes and links, and nothing that leaves the project."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from py_portable.ci import gitlab_jobs, gitlab_travel, travel
+from py_portable.errors import ConfigError
+from py_portable.store import digest
+
+
+def silent(_text: str) -> None:
+    pass
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "project"
+    (folder / "dist/app/lib").mkdir(parents=True)
+    (folder / "portable.lock").write_text("the plan's\n")
+    (folder / "dist/app/run").write_text("#!/bin/sh\n")
+    (folder / "dist/app/run").chmod(0o775)
+    (folder / "dist/app/lib/a.so.1").write_text("x")
+    (folder / "dist/app/lib/a.so").symlink_to("a.so.1")
+    (folder / "dist/app/lib/empty").mkdir(mode=0o700)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_what_is_taken_has_the_digest_of_what_was_handed_on(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digest(here / "dist/app")
+    gitlab_travel.hand_on("build", Path("portable.yaml"), here / "dist", silent)
+    there = tmp_path / "there"
+    (there / gitlab_jobs.FOLDER).mkdir(parents=True)
+    (here / gitlab_jobs.HANDED).rename(there / gitlab_jobs.HANDED)
+    # What lay there gives way, and nothing is written through it.
+    (there / "portable.lock").symlink_to("precious")
+    (there / "precious").write_text("precious")
+    monkeypatch.chdir(there)
+    old = os.umask(0o077)
+    try:
+        gitlab_travel.take(silent)
+        gitlab_travel.take(silent)
+    finally:
+        os.umask(old)
+    assert digest(there / "dist/app") == before
+    assert (there / "portable.lock").read_text() == "the plan's\n"
+    assert (there / "precious").read_text() == "precious"
+
+
+def test_the_build_s_word_counts_before_the_plan_s(here: Path) -> None:
+    for job in gitlab_travel.JOBS:
+        (here / "portable.lock").write_text(job)
+        gitlab_travel.hand_on(job, Path("portable.yaml"), here / "dist", silent)
+    (here / "portable.lock").write_text("older")
+    gitlab_travel.take(silent)
+    assert (here / "portable.lock").read_text() == "build"
+
+
+def test_where_nothing_was_handed_on_the_error_says_so(here: Path) -> None:
+    with pytest.raises(ConfigError, match="no job handed anything on"):
+        gitlab_travel.take(silent)
+
+
+def archive(path: Path, *members: tuple[str, str, str]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, kind, target in members:
+            member = tarfile.TarInfo(name)
+            member.type = {"file": tarfile.REGTYPE, "link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE}[kind]
+            member.linkname = target
+            member.size = 1 if kind == "file" else 0
+            tar.addfile(member, io.BytesIO(b"x"))
+    return path
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../out", "file", "")],
+        [("a/../../out", "file", "")],
+        [("link", "link", ".."), ("link/out", "file", "")],
+    ],
+)
+def test_nothing_leaves_the_project(tmp_path: Path, members: list[tuple[str, str, str]]) -> None:
+    into = tmp_path / "into"
+    into.mkdir()
+    with pytest.raises(ConfigError, match="cannot be unpacked"):
+        gitlab_travel.unpack(archive(tmp_path / "x.tar", *members), into)
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_outside_is_removed_either(tmp_path: Path) -> None:
+    into = tmp_path / "into"
+    into.mkdir()
+    (tmp_path / "out").write_text("precious")
+    (into / "link").symlink_to("..")
+    with pytest.raises(ConfigError, match="cannot be unpacked"):
+        gitlab_travel.unpack(archive(tmp_path / "x.tar", ("link/out", "file", "")), into)
+    assert (tmp_path / "out").read_text() == "precious"
+
+
+@pytest.mark.parametrize("data", [b"", b"no tar", b"\0" * 512])
+def test_what_is_no_archive_is_an_error_or_empty(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.tar"
+    path.write_bytes(data)
+    if data.startswith(b"\0"):
+        gitlab_travel.unpack(path, tmp_path)
+    else:
+        with pytest.raises(ConfigError, match="cannot be unpacked"):
+            gitlab_travel.unpack(path, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["true", "is true"])
+def test_the_store_comes_back_from_the_cache_whole(here: Path, value: str) -> None:
+    told: list[str] = []
+    store = here.parent / "store"
+    environ = {"PY_PORTABLE_CACHE": value, "PY_PORTABLE_STORE": str(store)}
+    gitlab_travel.store_in(environ, told.append)
+    (store / "objects/aa").mkdir(parents=True)
+    (store / "objects/aa/x").write_text("x")
+    (store / "CACHEDIR.TAG").write_text("")
+    gitlab_travel.store_out(environ, told.append)
+    store.rename(here.parent / "gone")
+    gitlab_travel.store_in(environ, told.append)
+    assert (store / "objects/aa/x").read_text() == "x"
+    assert [line for line in told if "MB" not in line] == ["cache: miss", "cache: hit"]
+    assert not (here / gitlab_jobs.CACHE / travel.STORE).exists()
+
+
+def test_a_runner_s_own_store_does_not_travel(here: Path) -> None:
+    told: list[str] = []
+    store = here.parent / "store"
+    (store / "objects").mkdir(parents=True)
+    environ = {"PY_PORTABLE_CACHE": "true", "PY_PORTABLE_STORE": str(store)}
+    gitlab_travel.store_in(environ, told.append)
+    gitlab_travel.store_out(environ, told.append)
+    assert told == ["cache: none is needed, this runner keeps its store"]
+    assert not (here / gitlab_jobs.CACHE / travel.STORE).exists()
+
+
+@pytest.mark.parametrize("value", ["", "false", "is false", "$(true)"])
+def test_without_the_input_nothing_is_kept(here: Path, value: str) -> None:
+    store = here.parent / "store"
+    environ = {"PY_PORTABLE_CACHE": value, "PY_PORTABLE_STORE": str(store)}
+    gitlab_travel.store_in(environ, silent)
+    (store / "objects").mkdir(parents=True)
+    gitlab_travel.store_out(environ, silent)
+    assert not (here / gitlab_jobs.CACHE).exists()
+
+
+def test_a_broken_cache_is_told_and_no_more(here: Path) -> None:
+    told: list[str] = []
+    (here / gitlab_jobs.CACHE).mkdir(parents=True)
+    (here / gitlab_jobs.CACHE / travel.STORE).write_text("no tar")
+    environ = {"PY_PORTABLE_CACHE": "true", "PY_PORTABLE_STORE": str(here.parent / "store")}
+    gitlab_travel.store_in(environ, told.append)
+    assert [line.partition(":")[0] for line in told] == ["the cache could not be used", "cache"]
