@@ -8,7 +8,8 @@ from typing import Literal
 
 from py_portable import evidence
 from py_portable.as_made import lock_sha256 as made_with
-from py_portable.ci import github, gitlab
+from py_portable.ci.github import matrix as github
+from py_portable.ci.gitlab import pipeline as gitlab
 from py_portable.lock.model import Lock
 from py_portable.plan import costs as costing
 from py_portable.plan import shards as sharding

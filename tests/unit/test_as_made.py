@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from py_portable import as_made, carrying, cli, config, evidence, native, portability, records
 from py_portable import build as building
-from py_portable.ci import calls
-from py_portable.ci.inputs import Inputs, read
+from py_portable.ci.github import calls
+from py_portable.ci.github.inputs import Inputs, read
 from py_portable.ci.travel import pack_dist, unpack_dist
 from py_portable.errors import ConfigError, MachineError, PortableError, UnmetError
 from py_portable.evidence import CellResult

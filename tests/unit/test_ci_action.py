@@ -15,11 +15,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.ci import action, caching, calls, console, travel
-from py_portable.ci.calls import Call, Project
-from py_portable.ci.files import RunnerFiles, code, cut, output
-from py_portable.ci.follow import environment
-from py_portable.ci.inputs import PREFIX, Inputs, read
+from py_portable.ci import travel
+from py_portable.ci.github import action, caching, calls, console
+from py_portable.ci.github.calls import Call
+from py_portable.ci.github.files import RunnerFiles, code, cut, output
+from py_portable.ci.github.follow import environment
+from py_portable.ci.github.inputs import PREFIX, Inputs, read
+from py_portable.ci.project import Project
 from py_portable.config import load
 from py_portable.errors import ConfigError, MachineError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.ci import handing
+from py_portable.ci.github import handing
 from py_portable.errors import ConfigError
 from py_portable.images.names import Names
 from py_portable.store import Store

@@ -18,7 +18,9 @@ import jsonschema
 import pytest
 import yaml
 
-from py_portable.ci import gitlab, gitlab_jobs, gitlab_template
+from py_portable.ci.gitlab import jobs as gitlab_jobs
+from py_portable.ci.gitlab import pipeline as gitlab
+from py_portable.ci.gitlab import template as gitlab_template
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.shards import by_image
 from tests.unit.gitlab_expander import INPUT, Refused, expand, header

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.ci import gitlab_jobs, gitlab_travel, travel
+from py_portable.ci import travel
+from py_portable.ci.gitlab import jobs as gitlab_jobs
+from py_portable.ci.gitlab import travel as gitlab_travel
 from py_portable.errors import ConfigError
 from py_portable.store import digest
 

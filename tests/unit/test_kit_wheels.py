@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.ci import kit_wheels
+from py_portable.ci.github import kit_wheels
 
 HERE = Path(__file__).parents[2]
 UV = b"#!/bin/sh\necho uv\n"
@@ -48,7 +48,7 @@ def test_without_a_cache_there_is_nothing_to_take(tmp_path: Path) -> None:
 
 def test_it_starts_where_there_is_no_package_at_all(tmp_path: Path) -> None:
     kit = HERE / "requirements" / "kit.txt"
-    argv = [sys.executable, "-I", "-S", HERE / "src/py_portable/ci/kit_wheels.py"]
+    argv = [sys.executable, "-I", "-S", HERE / "src/py_portable/ci/github/kit_wheels.py"]
     one, other = (subprocess.run([*argv, "key", kit], capture_output=True, text=True, check=True) for _ in "ab")
     assert one.stdout == other.stdout == kit_wheels.key(kit.read_bytes()) + "\n"
     assert subprocess.run([*argv, "take", kit, tmp_path, tmp_path / "uv"]).returncode == 1

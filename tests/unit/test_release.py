@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from py_portable import __version__, native
-from py_portable.ci import gitlab_template
+from py_portable.ci.gitlab import template as gitlab_template
 from release import github, version, wheels
 
 HERE = Path(__file__).parents[2]

@@ -15,7 +15,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from py_portable.ci import github, gitlab, gitlab_jobs
+from py_portable.ci.github import matrix as github
+from py_portable.ci.gitlab import jobs as gitlab_jobs
+from py_portable.ci.gitlab import pipeline as gitlab
 from py_portable.errors import ConfigError
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.costs import DEFAULT_MS, STEP_MS, costs

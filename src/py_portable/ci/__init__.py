@@ -1,1 +1,1 @@
-"""A plan's shards as what a CI service takes. Pure: text from data."""
+"""What runs in the jobs of a CI service: a package for each service, and what their jobs hand on."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from py_portable import command
-from py_portable.ci.calls import Project
+from py_portable.ci.project import Project
 from py_portable.engines import ids
 from py_portable.errors import MachineError
 

@@ -94,7 +94,7 @@ def bring(folder: Path, bundle: str, sha256: str) -> None:
 @common
 def gitlab(verb: str, job: str, common: dict[str, Any]) -> None:
     """What GitLab's jobs call between two steps: what they hand on, and the cache."""
-    from py_portable.ci import gitlab_travel as travel
+    from py_portable.ci.gitlab import travel
 
     def say(text: str) -> None:
         click.echo(clean(text), err=True)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from py_portable.ci import travel
-from py_portable.ci.calls import Project
-from py_portable.ci.gitlab_jobs import CACHE, HANDED
+from py_portable.ci.gitlab.jobs import CACHE, HANDED
+from py_portable.ci.project import Project
 from py_portable.errors import ConfigError, PortableError
 from py_portable.store.layout import default_root
 

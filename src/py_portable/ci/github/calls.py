@@ -6,19 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable.ci.inputs import Inputs, shown
+from py_portable.ci.github.inputs import Inputs, shown
+from py_portable.ci.project import Project
 from py_portable.config import Config
 from py_portable.errors import ConfigError
 
 MOST_CONFIGS = 50
-
-
-@dataclass(frozen=True)
-class Project:
-    """A config, as it is called from where the job begins, and its dist/, absolute."""
-
-    config: str
-    dist: Path
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable import plain
-from py_portable.ci import calls, console, follow
-from py_portable.ci.calls import Call, Project
-from py_portable.ci.files import RunnerFiles, code, one_line
-from py_portable.ci.inputs import Inputs, read
+from py_portable.ci.github import calls, console, follow
+from py_portable.ci.github.calls import Call
+from py_portable.ci.github.files import RunnerFiles, code, one_line
+from py_portable.ci.github.inputs import Inputs, read
+from py_portable.ci.project import Project
 from py_portable.config import load
 from py_portable.errors import ConfigError
 from py_portable.plan.sharding import FILE, Sharding, parse

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from py_portable.ci import gitlab_jobs as jobs
+from py_portable.ci.gitlab import jobs
 from py_portable.errors import ConfigError
 from py_portable.plan.shards import Shard
 

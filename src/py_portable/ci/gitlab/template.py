@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from py_portable import __version__
-from py_portable.ci import gitlab_jobs as jobs
+from py_portable.ci.gitlab import jobs
 
 FILES = ("templates/py-portable.yml", "ci-templates/gitlab/py-portable.yml")
 """Components must lie in `templates/` of a repository's root, and of a component nothing but that file is delivered

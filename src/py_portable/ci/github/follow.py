@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from py_portable import command
 from py_portable.children import Spawner, kill
-from py_portable.ci import console
-from py_portable.ci.files import OWN
-from py_portable.ci.inputs import PREFIX
+from py_portable.ci.github import console
+from py_portable.ci.github.files import OWN
+from py_portable.ci.github.inputs import PREFIX
 
 TAIL_LINES = 25
 LINE_BYTES = 1 << 16

@@ -1,4 +1,4 @@
-"""`python -m py_portable.ci VERB`: the steps of the action and of the workflow; scripts/ci-github starts it."""
+"""`python -m py_portable.ci.github VERB`: the steps of the action and of the workflow; scripts/ci-github starts it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from py_portable.ci import action, caching, calls, console, handing, travel
-from py_portable.ci.files import RunnerFiles, code
-from py_portable.ci.inputs import read
+from py_portable.ci import travel
+from py_portable.ci.github import action, caching, calls, console, handing
+from py_portable.ci.github.files import RunnerFiles, code
+from py_portable.ci.github.inputs import read
 from py_portable.errors import ConfigError, PortableError
 from py_portable.lock.model import load as load_lock
 from py_portable.store import Store
@@ -114,7 +115,7 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     verb = VERBS.get(argv[0]) if len(argv) == 1 else None
     if verb is None:
-        console.say(f"Error: usage: python -m py_portable.ci {'|'.join(VERBS)}")
+        console.say(f"Error: usage: python -m py_portable.ci.github {'|'.join(VERBS)}")
         return ConfigError.exit_code
     try:
         return verb(environ)

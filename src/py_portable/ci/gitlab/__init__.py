@@ -1,0 +1,1 @@
+"""The template, the child pipeline, and what their jobs do."""
