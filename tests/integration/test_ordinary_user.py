@@ -67,3 +67,19 @@ def test_an_image_of_its_own_and_cells_on_it(home: Path) -> None:
     collected = as_user(home, "gc", "--keep-days", "0")
     assert collected.returncode == 0, collected.stderr
     assert not list((home / ".cache" / "py-portable" / "objects").glob("*/*/out/root"))
+
+
+def test_root_of_a_namespace_with_one_id_is_told_what_it_cannot_be(tmp_path: Path) -> None:
+    """Such as a job in a container that maps a single id: there is no ordinary user to become."""
+    shutil.copytree(REPOSITORY / "tests" / "ci" / "app", tmp_path / "app")
+    alone = ("unshare", "--user", "--map-root-user", "--")
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no user namespaces")
+    words = (sys.executable, "-m", "py_portable", "portability", "--engine", "native")
+    env = {**os.environ, "PY_PORTABLE_STORE": str(tmp_path / "store")}
+    done = subprocess.run(
+        [*alone, *words], cwd=tmp_path / "app", env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "setgroups: Operation not permitted" in done.stderr
+    assert "Traceback" not in done.stderr
