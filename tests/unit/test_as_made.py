@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -860,3 +862,13 @@ def test_whatever_a_part_in_dist_holds_is_no_traceback(there: Dist, data: st.Dat
     at = data.draw(st.sampled_from(places_in(known)))
     part.write_text(json.dumps(spoilt(known, at, junk)))
     there.run("--artifact", "made")
+
+
+def test_a_run_that_started_nothing_says_so(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "ci" / "app", tmp_path / "app")
+    (tmp_path / "app" / "vendor" / "tool").unlink()
+    argv = (sys.executable, "-m", "py_portable", "portability", "--engine", "native", "--as-made")
+    env = {**os.environ, "PY_PORTABLE_STORE": str(tmp_path / "store")}
+    done = subprocess.run(argv, cwd=tmp_path / "app", env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "FAIL: no cell was started; evidence: " in done.stdout

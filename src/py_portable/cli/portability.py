@@ -125,6 +125,7 @@ def _conclude(proved: Any) -> None:
     for control in conclusions.controls:
         click.echo(clean(f"control {control.name}: {control.verdict}: {control.detail}"))
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(conclusions.counts.items()))
+    counts = counts or "no cell was started"
     click.echo("")
     click.echo(clean(f"{conclusions.verdict}: {counts}; evidence: {proved.evidence}"))
     for problem in conclusions.problems:
