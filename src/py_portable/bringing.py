@@ -76,7 +76,7 @@ def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
     out.mkdir()
     try:
         unpack(archive, out)
-    except (tarfile.TarError, zstandard.ZstdError, EOFError) as problem:
+    except (tarfile.TarError, zstandard.ZstdError, EOFError, OSError) as problem:
         raise ConfigError(f"is no .tar.zst: {problem}", where=bundle, hint=_HINT)
     return _one(out, bundle)
 

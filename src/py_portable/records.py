@@ -107,7 +107,7 @@ def read(path: Path) -> Record:
         _look(record)
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as problem:
         raise ConfigError(
             f"is not the record of a build: {type(problem).__name__}: {str(problem)[:200]}",
             where=str(path),

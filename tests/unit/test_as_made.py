@@ -21,7 +21,8 @@ from py_portable import as_made, carrying, cli, config, evidence, native, portab
 from py_portable import build as building
 from py_portable.ci.github import calls
 from py_portable.ci.github.inputs import Inputs, read
-from py_portable.ci.travel import pack_dist, unpack_dist
+from py_portable.ci.project import Project
+from py_portable.ci.travel import DIST, pack_dist, unpack_dist
 from py_portable.errors import ConfigError, MachineError, PortableError, UnmetError
 from py_portable.evidence import CellResult
 from py_portable.formats import Made
@@ -701,11 +702,13 @@ def test_what_two_jobs_built_is_put_into_one_dist(checkout: Callable[[str], Path
         session = open_session(job / "portable.yaml")
         # What a job finds of others stays.
         assert set(building.build(session, [name], carry="cells").made) == {name}
-        project = calls.Project("portable.yaml", job / "dist")
+        project = Project("portable.yaml", job / "dist")
         pack_dist([project], job, tmp_path / "handed" / f"build-{number:03}")
     last = checkout("last")
+    archives = sorted((tmp_path / "handed").rglob(DIST))
+    found = [Project("portable.yaml", last / "dist")]
     # Twice, as a job that runs again does.
-    assert unpack_dist(tmp_path / "handed", last) == unpack_dist(tmp_path / "handed", last) == 2
+    assert unpack_dist(archives, last, found) == unpack_dist(archives, last, found) == 2
     session = open_session(last / "portable.yaml")
     session = replace(session, helpers=Helpers(Store(tmp_path / "empty")))
     lock = as_made.lock_sha256(session)
@@ -821,7 +824,7 @@ def test_what_there_is_nothing_to_compare_with_is_named(there: Dist) -> None:
 
 
 def test_jobs_of_a_workflow_carry_and_take_what_a_benchmark_needs() -> None:
-    project = calls.Project("portable.yaml", Path("/dist"))
+    project = Project("portable.yaml", Path("/dist"))
 
     def words(benchmark: bool, artifacts: list[str] | None, *commands: str) -> list[tuple[str, ...]]:
         inputs = Inputs(commands=commands, benchmark=benchmark)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 import stat
-import subprocess
-import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -330,7 +330,8 @@ def test_executables_survive_the_way(tmp_path: Path) -> None:
     project = Project("portable.yaml", here / "dist")
     archive = travel.pack_dist([project], here, tmp_path / "packed" / "one")
     archive.chmod(0o644)
-    assert travel.unpack_dist(tmp_path / "packed", there) == 1
+    found = [Project("portable.yaml", there / "dist")]
+    assert travel.unpack_dist([archive], there, found) == 1
     assert stat.S_IMODE((there / "dist" / name).stat().st_mode) == 0o755
     assert (there / "dist" / "link").is_symlink()
     assert (there / "portable.lock").read_text() == "lock"
@@ -338,27 +339,44 @@ def test_executables_survive_the_way(tmp_path: Path) -> None:
     shutil.rmtree(there)
     there.mkdir()
     travel.pack_dist([project], here, tmp_path / "packed" / "one", small=True)
-    travel.unpack_dist(tmp_path / "packed", there)
+    travel.unpack_dist([archive], there, found)
     assert [one.name for one in sorted(there.rglob("*")) if one.is_file()] == ["x.json"]
     with pytest.raises(MachineError, match="only what lies in the repository"):
         travel.pack_dist([Project("portable.yaml", tmp_path)], here, tmp_path / "packed")
+    with pytest.raises(MachineError, match="only what lies in the repository"):
+        travel.pack_dist([Project("portable.yaml", here / ".." / "b")], here, tmp_path / "packed")
 
 
-def test_an_archive_reaches_nothing_outside(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "members",
+    [
+        [("../forged", "")],
+        [("dist/../../forged", "")],
+        [("dist/out", ".."), ("dist/out/forged", "")],
+        [("portable.yaml", "")],
+        [("portable.lock", "portable.yaml"), ("portable.lock/forged", "")],
+        [(".git/hooks/post-checkout", "")],
+        [("dist.forged", "")],
+    ],
+)
+def test_an_archive_reaches_nothing_but_locks_and_dist(tmp_path: Path, members: list[tuple[str, str]]) -> None:
+    """Each is a name, and what it links to, if it is a link."""
     there = tmp_path / "there"
     there.mkdir()
-    (tmp_path / "packed").mkdir()
-    script = (
-        "import io, sys, tarfile\n"
-        "with tarfile.open(sys.argv[1], 'w') as tar:\n"
-        "    link = tarfile.TarInfo('out'); link.type = tarfile.SYMTYPE; link.linkname = '..'; tar.addfile(link)\n"
-        "    for name in ('../forged', 'out/forged'):\n"
-        "        one = tarfile.TarInfo(name); one.size = 1; tar.addfile(one, io.BytesIO(b'x'))\n"
-    )
-    subprocess.run([sys.executable, "-c", script, tmp_path / "packed" / travel.DIST], check=True)
-    with pytest.raises(MachineError):
-        travel.unpack_dist(tmp_path / "packed", there)
-    assert not (tmp_path / "forged").exists()
+    (there / "portable.yaml").write_text("mine")
+    archive = tmp_path / "job" / travel.DIST
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w") as tar:
+        for name, target in members:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = (tarfile.SYMTYPE, target) if target else (tarfile.REGTYPE, "")
+            member.size = 0 if target else 1
+            tar.addfile(member, io.BytesIO(b"x"))
+    with pytest.raises(ConfigError, match=r"job/dist\.tar: cannot be unpacked"):
+        travel.unpack_dist([archive], there, [Project("portable.yaml", there / "dist")])
+    assert not list(tmp_path.rglob("*forged"))
+    assert (there / "portable.yaml").read_text() == "mine"
+    assert not (there / ".git").exists()
 
 
 def test_a_store_is_taken_whole_and_only_where_there_is_none(tmp_path: Path) -> None:

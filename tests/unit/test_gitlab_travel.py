@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -48,8 +46,8 @@ def test_what_is_taken_has_the_digest_of_what_was_handed_on(
     monkeypatch.chdir(there)
     old = os.umask(0o077)
     try:
-        gitlab_travel.take(silent)
-        gitlab_travel.take(silent)
+        gitlab_travel.take(Path("portable.yaml"), Path("dist"), silent)
+        gitlab_travel.take(Path("portable.yaml"), Path("dist"), silent)
     finally:
         os.umask(old)
     assert digest(there / "dist/app") == before
@@ -62,61 +60,13 @@ def test_the_build_s_word_counts_before_the_plan_s(here: Path) -> None:
         (here / "portable.lock").write_text(job)
         gitlab_travel.hand_on(job, Path("portable.yaml"), here / "dist", silent)
     (here / "portable.lock").write_text("older")
-    gitlab_travel.take(silent)
+    gitlab_travel.take(Path("portable.yaml"), Path("dist"), silent)
     assert (here / "portable.lock").read_text() == "build"
 
 
 def test_where_nothing_was_handed_on_the_error_says_so(here: Path) -> None:
     with pytest.raises(ConfigError, match="no job handed anything on"):
-        gitlab_travel.take(silent)
-
-
-def archive(path: Path, *members: tuple[str, str, str]) -> Path:
-    with tarfile.open(path, "w") as tar:
-        for name, kind, target in members:
-            member = tarfile.TarInfo(name)
-            member.type = {"file": tarfile.REGTYPE, "link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE}[kind]
-            member.linkname = target
-            member.size = 1 if kind == "file" else 0
-            tar.addfile(member, io.BytesIO(b"x"))
-    return path
-
-
-@pytest.mark.parametrize(
-    "members",
-    [
-        [("../out", "file", "")],
-        [("a/../../out", "file", "")],
-        [("link", "link", ".."), ("link/out", "file", "")],
-    ],
-)
-def test_nothing_leaves_the_project(tmp_path: Path, members: list[tuple[str, str, str]]) -> None:
-    into = tmp_path / "into"
-    into.mkdir()
-    with pytest.raises(ConfigError, match="cannot be unpacked"):
-        gitlab_travel.unpack(archive(tmp_path / "x.tar", *members), into)
-    assert not (tmp_path / "out").exists()
-
-
-def test_nothing_outside_is_removed_either(tmp_path: Path) -> None:
-    into = tmp_path / "into"
-    into.mkdir()
-    (tmp_path / "out").write_text("precious")
-    (into / "link").symlink_to("..")
-    with pytest.raises(ConfigError, match="cannot be unpacked"):
-        gitlab_travel.unpack(archive(tmp_path / "x.tar", ("link/out", "file", "")), into)
-    assert (tmp_path / "out").read_text() == "precious"
-
-
-@pytest.mark.parametrize("data", [b"", b"no tar", b"\0" * 512])
-def test_what_is_no_archive_is_an_error_or_empty(tmp_path: Path, data: bytes) -> None:
-    path = tmp_path / "x.tar"
-    path.write_bytes(data)
-    if data.startswith(b"\0"):
-        gitlab_travel.unpack(path, tmp_path)
-    else:
-        with pytest.raises(ConfigError, match="cannot be unpacked"):
-            gitlab_travel.unpack(path, tmp_path)
+        gitlab_travel.take(Path("portable.yaml"), Path("dist"), silent)
 
 
 @pytest.mark.parametrize("value", ["true", "is true"])

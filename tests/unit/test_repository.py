@@ -46,6 +46,7 @@ RANK = {
     "ci": 7,
     "one_run": 7,
     "records": 7,
+    "untar": 0,
     "run": 7,
     "carrying": 8,
     "evidence": 8,

@@ -1,19 +1,18 @@
-"""What goes from job to job, in tar: an artifact of GitHub loses the modes of files, and with them executables.
-
-GNU tar writes nothing outside the folder it extracts into: neither `..` nor a link of the archive leads out of it.
-"""
+"""What goes from job to job, in tar: an artifact of GitHub loses the modes of files, and with them executables."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from py_portable import command
 from py_portable.ci.project import Project
 from py_portable.engines import ids
-from py_portable.errors import MachineError
+from py_portable.errors import ConfigError, MachineError
+from py_portable.untar import extract
 
 DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
@@ -25,11 +24,10 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
     """Locks and dist folders, by their paths below `here`. `small`: of dist only what speaks of a run."""
     names = []
     for project in found:
-        lock = (here / project.config).with_suffix(".lock")
-        inside = [project.dist / name for name in _SMALL] if small else [project.dist, lock]
+        inside = [project.dist / name for name in _SMALL] if small else _own(project, here)
         for path in inside:
             if path.exists():
-                if not path.is_relative_to(here):
+                if not Path(os.path.normpath(path)).is_relative_to(here):
                     raise MachineError(
                         "only what lies in the repository's folder is handed on",
                         where=str(path),
@@ -43,17 +41,32 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
     return archive
 
 
-def unpack_dist(folder: Path, here: Path) -> int:
-    """All archives of other jobs below `folder`; how many there were."""
-    archives = sorted(folder.rglob(DIST))
+def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) -> int:
+    """What other jobs handed on, the later one's word counts; how many there were.
+
+    Only locks and what lies in dist folders is taken: those jobs started what strangers wrote. Digests speak of modes,
+    so these are kept whole. Raises ConfigError.
+    """
+    places = [PurePosixPath(os.path.relpath(path, here)) for project in found for path in _own(project, here)]
     for archive in archives:
-        argv: list[str | Path] = ["tar", "--extract", "--file", archive, "--directory", here]
-        command.check(
-            [*argv, "--preserve-permissions", "--no-same-owner"],
-            what=f"unpacking {archive.parent.name}/{archive.name}",
-            error=MachineError,
-        )
+        try:
+            with tarfile.open(archive, "r:") as tar:
+                extract(
+                    tar,
+                    here,
+                    mask=0o7777,
+                    links_out=True,
+                    admit=lambda path: any(path.is_relative_to(place) for place in places),
+                )
+        except (tarfile.TarError, EOFError, OSError) as problem:
+            raise ConfigError(
+                f"cannot be unpacked: {problem}", where=f"{archive.parent.name}/{archive.name}"
+            )
     return len(archives)
+
+
+def _own(project: Project, here: Path) -> tuple[Path, Path]:
+    return project.dist, (here / project.config).with_suffix(".lock")
 
 
 def pack_store(store: Path, to: Path) -> Path | None:

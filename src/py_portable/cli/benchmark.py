@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from py_portable.cli.options import common, given, open_session
+from py_portable.cli.options import GivenCount, common, given, open_session
 from py_portable.cli.show import clean, echo_json, lines, table
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class WithArgs(click.Command):
 @click.command(cls=WithArgs)
 @click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
 @click.option("--image", help="Where to start them.  [default: one from the middle of the config's]")
-@click.option("--pairs", type=click.IntRange(LEAST_PAIRS), default=30, show_default=True, help="How many.")
+@click.option("--pairs", type=GivenCount(LEAST_PAIRS, 30), default=30, show_default=True, help="How many.")
 @click.option("--module", help="What `python -m` starts.  [default: the module of the console script]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of the starts.")
+@click.option("--seed", type=GivenCount(0, 0), default=0, show_default=True, help="Of the order of the starts.")
 @click.option("--hyperfine", is_flag=True, help="Absolute times of whole cells by hyperfine, too.")
 @click.option(
     "--as-made", is_flag=True, help="Build nothing: take DIST as `build --carry-all` left it elsewhere."

@@ -99,11 +99,12 @@ def gitlab(verb: str, job: str, common: dict[str, Any]) -> None:
     def say(text: str) -> None:
         click.echo(clean(text), err=True)
 
+    dist = common["dist"] or common["config"].parent / "dist"
     match verb:
         case "hand-on":
-            travel.hand_on(job, common["config"], common["dist"] or common["config"].parent / "dist", say)
+            travel.hand_on(job, common["config"], dist, say)
         case "take":
-            travel.take(say)
+            travel.take(common["config"], dist, say)
         case "store-in":
             travel.store_in(os.environ, say)
         case "store-out":

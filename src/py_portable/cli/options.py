@@ -39,10 +39,14 @@ class GivenPath(click.Path):
 
 
 class GivenCount(click.IntRange):
-    """A number from `min`; an empty one is none."""
+    """A number from `min`; an empty one is `instead`."""
+
+    def __init__(self, min: int, instead: int | None = None) -> None:
+        super().__init__(min)
+        self.instead = instead
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return None if value == "" else super().convert(value, param, ctx)
+        return self.instead if value == "" else super().convert(value, param, ctx)
 
 
 class GivenChoice(click.Choice[str]):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import zstandard
 
+from py_portable.untar import extract
+
 LEVEL = 16
 WINDOW_LOG = 26
 """64 MiB: libraries that several wheels bring are then stored once. Up to 27 `tar --zstd` unpacks without options."""
@@ -40,10 +42,13 @@ def pack(folder: Path, archive: Path, *, epoch: int) -> None:
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """What `tar --zstd -xf` would give. Nothing leaves `into`."""
+    """What `tar --zstd -xf` would give. Nothing leaves `into`.
+
+    Raises tarfile.TarError, zstandard.ZstdError, OSError.
+    """
     with (
         archive.open("rb") as stream,
         zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG).stream_reader(stream) as plain,
         tarfile.open(fileobj=plain, mode="r|") as tar,
     ):
-        tar.extractall(into, filter="tar")
+        extract(tar, into)

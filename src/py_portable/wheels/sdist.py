@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from py_portable.errors import StepError
+from py_portable.untar import extract
 
 MAX_BYTES = 4 << 30
 
@@ -21,7 +22,7 @@ def unpack(sdist: Path, folder: Path) -> None:
         else:
             with tarfile.open(sdist) as tar:
                 _bounded(sum(member.size for member in tar), sdist)
-                tar.extractall(folder, filter="data")
+                extract(tar, folder, mine=True)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, ValueError) as problem:
         raise StepError(f"{sdist.name} cannot be unpacked: {problem}") from None
 

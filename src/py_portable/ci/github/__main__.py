@@ -88,7 +88,8 @@ def pack(environ: Mapping[str, str]) -> int:
 def unpack(environ: Mapping[str, str]) -> int:
     inputs = read(environ)
     here, folder = Path.cwd(), place(environ, "handed")
-    count = travel.unpack_dist(folder, here)
+    archives = sorted(folder.rglob(travel.DIST))
+    count = travel.unpack_dist(archives, here, calls.projects(inputs, here))
     if not count:
         raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
     taken = handing.unpack(folder, Store(default_root(environ)), action.images(inputs, here))

@@ -6,7 +6,6 @@ A job calls this between two steps; everything lies below the project, because a
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -25,44 +24,22 @@ Say = Callable[[str], None]
 def hand_on(job: str, config: Path, dist: Path, say: Say) -> None:
     """Lock and dist, for the jobs after this one. Raises MachineError."""
     here = Path.cwd()
-    project = Project(os.path.relpath(config), dist.absolute())
-    archive = travel.pack_dist([project], here, here / HANDED / job)
+    archive = travel.pack_dist([_project(config, dist)], here, here / HANDED / job)
     say(f"handed on: {archive.stat().st_size / 1e6:.1f} MB")
 
 
-def take(say: Say) -> None:
+def take(config: Path, dist: Path, say: Say) -> None:
     """What the jobs before this one handed on; the later one's word counts. Raises ConfigError."""
     here = Path.cwd()
     archives = [path for job in JOBS if (path := here / HANDED / job / travel.DIST).is_file()]
     if not archives:
         raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
-    for archive in archives:
-        unpack(archive, here)
+    travel.unpack_dist(archives, here, [_project(config, dist)])
     say(f"taken: {', '.join(path.parent.name for path in archives)}")
 
 
-def unpack(archive: Path, into: Path) -> None:
-    """As `tar -p` would, owned by the caller: in an image there may be no tar. Nothing leaves `into`.
-
-    Raises ConfigError.
-    """
-    try:
-        with tarfile.open(archive, "r:") as tar:
-            for member in tar:
-                # A link or a program that is there already must give way, not be written through.
-                place = into / _inside(member, str(into)).name
-                if not member.isdir() and (place.is_symlink() or place.is_file()):
-                    place.unlink()
-            tar.extractall(into, filter=_inside)
-    except (tarfile.TarError, EOFError) as problem:
-        raise ConfigError(f"cannot be unpacked: {problem}", where=str(archive))
-
-
-def _inside(member: tarfile.TarInfo, into: str) -> tarfile.TarInfo:
-    """Raises tarfile.FilterError where it would leave `into`; its mode is kept whole, since digests speak of it."""
-    checked = tarfile.tar_filter(member, into)
-    owned = checked.replace(mode=member.mode & 0o7777, uname="", gname="", deep=False)
-    return owned.replace(uid=os.geteuid(), gid=os.getegid(), deep=False)
+def _project(config: Path, dist: Path) -> Project:
+    return Project(os.path.relpath(config), dist.absolute())
 
 
 def wants_cache(environ: Mapping[str, str]) -> bool:
