@@ -415,6 +415,14 @@ def test_two_locks_are_refused_and_both_are_named(there: Dist) -> None:
     assert "folder" in done.stderr and "two locks: dddddddddddd… and eeeeeeeeeeee…" in done.stderr
 
 
+@pytest.mark.parametrize("seconds", [10**400, -1, float("nan"), True])
+def test_a_quantity_that_is_none_is_refused(there: Dist, seconds: Any) -> None:
+    row = json.loads(there.record("folder").read_text())["row"]
+    there.change("folder", row=row | {"seconds": seconds})
+    done = there.run()
+    assert done.status == 2 and "folder.json" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["folder", "controls/built-too-new"])
 @pytest.mark.parametrize(
     "text", [b"", b"{", b"[1]", b"7", b'{"schema": 1}', b"[" * 99_999, b"\xff", b'{"schema":NaN}']
