@@ -51,4 +51,4 @@ def unpack(archive: Path, into: Path) -> None:
         zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG).stream_reader(stream) as plain,
         tarfile.open(fileobj=plain, mode="r|") as tar,
     ):
-        extract(tar, into)
+        extract(tar, into, links_out=True)
