@@ -93,7 +93,9 @@ def test_a_start_by_hand_is_a_command_line(place: Place) -> None:
     assert starter(place, noter(place, "quiet"))[-2:] == ("/opt/noter", "quiet")
 
 
-def test_every_artifact_is_compared_with_the_interpreter_and_the_evidence_has_it(main_job: MainJob) -> None:
+def test_every_artifact_is_compared_with_the_interpreter_and_the_evidence_has_it(
+    tmp_path: Path, main_job: MainJob
+) -> None:
     done = main_job.project.run("benchmark", "--image", "debian:12", "--pairs", str(LEAST_PAIRS), "--json")
     told = json.loads(done.stdout)
     # Eight pairs on a loaded machine may be too noisy; then the run has to say so.
@@ -110,7 +112,7 @@ def test_every_artifact_is_compared_with_the_interpreter_and_the_evidence_has_it
     # What was concluded from the cells holds still.
     assert kept["conclusions"]["verdict"] == "PASS"
     jsonschema.validate(kept, json.loads((REPOSITORY / "schemas" / "evidence.schema.json").read_text()))
-    report = main_job.project.run("report")
+    report = main_job.project.run("report", "dist/evidence.json", "--dist", tmp_path)
     assert report.status == 0 and "Start-up" in report.stdout
 
 
