@@ -127,7 +127,7 @@ def read(path: Path) -> Part:
                 raise ConfigError(f"a cell has the verdict {row['verdict']!r}", where=str(path))
             if name == "cells" and not isinstance(row.get("argv"), list):
                 raise ConfigError("a cell has no list 'argv'", where=str(path))
-            for key in ("image_identity", "image_glibc", "measured_floor"):
+            for key in ("image_identity", "image_glibc", "measured_floor", "tail"):
                 if not isinstance(row.get(key), (str, NoneType)):
                     raise ConfigError(f"a row of {name} has a {key!r} that is no text", where=str(path))
     expected = told.get("expected", [])

@@ -228,6 +228,12 @@ def test_the_summary_shows_foreign_text_as_code(text: str, tmp_path: Path) -> No
     assert code("a`b|c") == "`a'b¦c`"
 
 
+def test_the_command_of_the_summary_can_be_pasted(tmp_path: Path) -> None:
+    argv = ("build", "--config", "my app/portable.yaml", "--dist", "/d", "--", "tree")
+    result = action.Result(Project(argv[2], tmp_path), 4, "FAIL", None, None, None, Call("build", argv))
+    assert "again: `py-portable build --config 'my app/portable.yaml' -- tree`" in action.summary(result, False)
+
+
 def test_the_summary_has_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "summary"
     files = RunnerFiles({"GITHUB_STEP_SUMMARY": str(path)})

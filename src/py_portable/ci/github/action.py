@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,7 @@ def summary(result: Result, several: bool) -> str:
     if several:
         parts.append(f"# {code(result.project.config)}: {result.verdict}")
     if result.failed and not (result.report and result.failed.command == "portability"):
-        again = " ".join(("py-portable", *_by_hand(result.failed.argv)))
+        again = shlex.join(("py-portable", *_by_hand(result.failed.argv)))
         parts.append(
             f"**{result.failed.command} of {code(result.project.config)} failed** (exit status {result.status})"
         )
