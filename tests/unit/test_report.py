@@ -111,7 +111,7 @@ def test_a_build_that_failed_is_told_with_what_the_compiler_said_and_how_to_do_i
     said = "\n".join(["a.c:13: error: expected ';'", *(f"pip's line {n}" for n in range(12))])
     rows = [{"name": name, "why": f"artifact {name} was not built", "tail": said} for name in ("tree", "wheels")]
     lines = card(evidence(artifacts=[], failures=rows)).splitlines()
-    assert lines.count("### `tree`, `wheels` was not built") == 1
+    assert lines.count("### Not built: `tree`, `wheels`") == 1
     assert {"py-portable build tree wheels", "a.c:13: error: expected ';'"} <= set(lines[:30])
     control = {"name": "control built-too-new of tree", "why": "was not started", "tail": None}
     assert "py-portable build" not in card(evidence(artifacts=[], failures=[control]))
@@ -126,6 +126,12 @@ def test_what_is_unproven_comes_first_where_nothing_else_makes_the_run_red() -> 
     lines = card(evidence(cell(), optional)).splitlines()
     assert lines.index("## Unproven") > lines.index("## Cells")
     assert not any(line.startswith("py-portable portability") for line in lines)
+
+
+def test_of_several_smoke_commands_the_one_that_failed_is_named() -> None:
+    failed = FAILED | {"argv": ["count", "a b"]}
+    assert "Smoke command: `count 'a b'`." in card(evidence(cell(argv=["where"]), failed))
+    assert "Smoke command" not in card(evidence(cell(argv=["run"]), FAILED))
 
 
 def test_one_thing_to_mend_is_told_once() -> None:

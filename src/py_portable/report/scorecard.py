@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ def _failures(found: Findings) -> list[Block]:
     for lost in found.lost[:MOST_LOST]:
         blocks += _not_built(lost, found.config)
     for group in groups[:MOST_DETAILS]:
-        blocks += _detail(group, found.config)
+        blocks += _detail(group, found.config, _starts(group, found))
     if rest := groups[MOST_DETAILS:]:
         items = [_overview(group) for group in rest[:MOST_LINES]]
         blocks += [Heading(3, ("More failures",)), Items(_more(items, len(rest)), "failures")]
@@ -89,7 +90,17 @@ def _who(group: Group) -> Words:
     return Foreign(group.first["artifact"]), f" {verb} ", *_listed(group.places, MOST_PLACES)
 
 
-def _detail(group: Group, config: str) -> list[Block]:
+def _starts(group: Group, found: Findings) -> Words:
+    """Which of its artifact's smoke commands, where there are several."""
+    name = group.first["artifact"]
+    every = {shlex.join(map(str, cell["argv"])) for cell in found.cells if cell["artifact"] == name}
+    if len(every) < 2:
+        return ()
+    own = dict.fromkeys(shlex.join(map(str, cell["argv"])) for cell in group.cells)
+    return " Smoke command: ", *_listed([one or "(no arguments)" for one in own], MOST_PLACES), "."
+
+
+def _detail(group: Group, config: str, starts: Words) -> list[Block]:
     cell = group.first
     said = plain.last(hide(text(cell.get("stderr_tail"))), TAIL_LINES, TAIL_WIDTH)
     stream = "stderr"
@@ -98,7 +109,7 @@ def _detail(group: Group, config: str) -> list[Block]:
     own = meaning(text(cell.get("reason")))
     blocks: list[Block] = [
         Heading(3, _who(group)),
-        Paragraph((f"{cell['verdict']}: ", Foreign(why(cell)), f". {own}" if own else "")),
+        Paragraph((f"{cell['verdict']}: ", Foreign(why(cell)), f". {own}" if own else "", *starts)),
     ]
     if commands := again(cell, config):
         where = "Again (the second line on the machine of the run):" if len(commands) > 1 else "Again:"
@@ -111,7 +122,7 @@ def _detail(group: Group, config: str) -> list[Block]:
 
 
 def _not_built(lost: Lost, config: str) -> list[Block]:
-    blocks: list[Block] = [Heading(3, (*_listed(lost.artifacts, MOST_PLACES), " was not built"))]
+    blocks: list[Block] = [Heading(3, ("Not built: ", *_listed(lost.artifacts, MOST_PLACES)))]
     if command := build_again(lost, config):
         blocks += [Paragraph(("Again:",)), Fence((command,), "sh")]
     said = plain.last(hide(lost.tail), STEP_LINES, TAIL_WIDTH)
