@@ -192,6 +192,9 @@ def merge(
     for identity, (when, row) in list(rows["failures"].items()):
         if built.get(row["name"], "") > when:
             del rows["failures"][identity]
+        elif not shards and built.get(row["name"], when) < when:
+            # What an earlier build left is another thing than what was asked for.
+            del rows["artifacts"][identity]
     if not shards:
         rows["shards"] = _of_newest_plan(rows["shards"])
     for name in LISTS:
