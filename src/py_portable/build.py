@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import carrying, evidence, records
+from py_portable import carrying, evidence, plain, records
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
 from py_portable.elf.floor import measure
-from py_portable.errors import ConfigError, PortableError
+from py_portable.errors import TAIL_LINES, Blocked, ConfigError, PortableError
 from py_portable.formats import Made
 from py_portable.lock.model import Lock
 from py_portable.plan.assemble import Plan, choose_control
@@ -28,6 +28,8 @@ from py_portable.wheels.rows import wheel_rows
 EVIDENCE = "evidence"
 PUBLISH = "publish"
 """The folder of dist/ with the wheels (and the sdist) for a package index."""
+
+TAIL_WIDTH = 240
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,19 @@ def _claim(session: Session, name: str, place: Path) -> None:
 def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[dict[str, str]]:
     """One row for each artifact that was asked for and is not there."""
     found = {name: failures.get(node or f"artifact {name}") for name, node in plan.artifacts.items()}
-    return [{"name": name, "why": hide(problem.what)} for name, problem in found.items() if problem]
+    return [
+        {"name": name, "why": hide(problem.what), **_last_lines(problem, failures)}
+        for name, problem in found.items()
+        if problem
+    ]
+
+
+def _last_lines(problem: PortableError, failures: Mapping[str, PortableError]) -> dict[str, str]:
+    """What the step said that it comes from: whoever reads the evidence may not have the log."""
+    if isinstance(problem, Blocked):
+        problem = failures.get(problem.cause, problem)
+    said = plain.last(hide(problem.tail or ""), TAIL_LINES, TAIL_WIDTH)
+    return {"tail": "\n".join(said)} if said else {}
 
 
 def _row(artifact: Artifact, made: Made, report: Report, node: str | None) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
     proven = {name: proven_floor([c for c in own if c["artifact"] == name]) for name in artifacts}
     measured = {name: a.get("measured_floor") for name, a in artifacts.items()}
     controls = control_outcomes(cells)
-    problems = [_problem(c) for c in own if c["verdict"] in BAD]
+    # First what the others may come of.
+    problems = [f"{f['name']}: {f['why']}" for f in evidence.get("failures", ())]
+    problems += [_problem(c) for c in own if c["verdict"] in BAD]
     problems += [
         _problem(c)
         for c in own
@@ -77,7 +79,6 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
         for c in controls
         if c.verdict == "XPASS" or (c.verdict == "UNPROVEN" and not allow_unproven)
     ]
-    problems += [f"{f['name']}: {f['why']}" for f in evidence.get("failures", ())]
     for name in sorted(artifacts):
         if not any(c["verdict"] == "PASS" for c in own if c["artifact"] == name):
             problems.append(f"{name} has not one PASS")

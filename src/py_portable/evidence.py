@@ -127,7 +127,7 @@ def read(path: Path) -> Part:
                 raise ConfigError(f"a cell has the verdict {row['verdict']!r}", where=str(path))
             if name == "cells" and not isinstance(row.get("argv"), list):
                 raise ConfigError("a cell has no list 'argv'", where=str(path))
-            for key in ("image_identity", "image_glibc", "measured_floor"):
+            for key in ("image_identity", "image_glibc", "measured_floor", "tail"):
                 if not isinstance(row.get(key), (str, NoneType)):
                     raise ConfigError(f"a row of {name} has a {key!r} that is no text", where=str(path))
     expected = told.get("expected", [])
@@ -192,6 +192,9 @@ def merge(
     for identity, (when, row) in list(rows["failures"].items()):
         if built.get(row["name"], "") > when:
             del rows["failures"][identity]
+        elif not shards and built.get(row["name"], when) < when:
+            # What an earlier build left is another thing than what was asked for.
+            del rows["artifacts"][identity]
     if not shards:
         rows["shards"] = _of_newest_plan(rows["shards"])
     for name in LISTS:

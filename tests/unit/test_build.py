@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from py_portable import build
-from py_portable.errors import ConfigError
+from py_portable.errors import Blocked, ConfigError, StepError
+from py_portable.plan.assemble import Plan
 from py_portable.session import open_session
 
 CONFIG = """version: 1
@@ -31,3 +32,13 @@ def test_a_folder_of_the_users_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "elsewhere" / "src" / "mine.py").write_text("precious")
     with pytest.raises(ConfigError, match="was not made by py-portable"):
         build._claim(other, "src", tmp_path / "elsewhere" / "src")
+
+
+def test_an_artifact_that_a_step_before_it_cost_is_recorded_with_what_that_step_said() -> None:
+    plan = Plan({}, {"tree": "artifact tree", "wheels": "artifact wheels"}, {}, (), ())
+    cause = StepError("failed", tail="a.c:13: error: x\nhttps://me:secret@host/simple\n")
+    (row,) = build.failure_rows(plan, {"wheel": cause, "artifact tree": Blocked("artifact tree", "wheel")})
+    assert row["why"] == "artifact tree was not built: wheel failed"
+    assert row["tail"].startswith("a.c:13: error: x\n") and "secret" not in row["tail"]
+    (row,) = build.failure_rows(plan, {"artifact wheels": StepError("failed")})
+    assert row == {"name": "wheels", "why": "failed"}

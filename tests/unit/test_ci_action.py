@@ -228,6 +228,32 @@ def test_the_summary_shows_foreign_text_as_code(text: str, tmp_path: Path) -> No
     assert code("a`b|c") == "`a'b¦c`"
 
 
+def test_the_command_of_the_summary_can_be_pasted(tmp_path: Path) -> None:
+    argv = ("build", "--config", "my app/portable.yaml", "--dist", "/d", "--", "tree")
+    result = action.Result(Project(argv[2], tmp_path), 4, "FAIL", None, None, None, Call("build", argv))
+    assert "again: `py-portable build --config 'my app/portable.yaml' -- tree`" in action.summary(result, False)
+
+
+def test_the_command_of_a_job_is_one_that_other_machines_can_do() -> None:
+    argv = ("--config", "a.yaml", "--dist", "/d", "--shard", "shard-002", "--as-made")
+    failed = Call("portability", ("portability", *argv))
+    told = action.summary(action.Result(Project("a.yaml", Path("/d")), 1, "FAIL", None, None, None, failed), False)
+    assert "again: `py-portable portability --config a.yaml`" in told
+
+
+def test_what_the_report_tells_is_not_told_before_it(tmp_path: Path) -> None:
+    report = tmp_path / "report.md"
+    report.write_text("# FAIL: 1 FAIL\n")
+    merge = Call("merge", ("merge", "--output", "/runner/dist/evidence.json", "/runner/dist/plan.json"))
+
+    def told(status: int) -> str:
+        result = action.Result(Project("a.yaml", tmp_path), status, "FAIL", report, None, None, merge, ("why",))
+        return action.summary(result, False)
+
+    assert told(1) == "# FAIL: 1 FAIL\n"
+    assert "why" in told(2) and "/runner" not in told(2)
+
+
 def test_the_summary_has_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "summary"
     files = RunnerFiles({"GITHUB_STEP_SUMMARY": str(path)})

@@ -119,6 +119,13 @@ def test_a_failure_is_forgotten_when_the_artifact_is_there() -> None:
     assert evidence.merge([failed | {"when": "2026-01-03"}, mended])["failures"] == failed["failures"]
 
 
+def test_what_an_earlier_build_left_is_not_told_of_once_a_build_has_failed() -> None:
+    built = {"when": "2026-01-02", "artifacts": [{"name": name, "sha256": "x"} for name in ("a", "b")]}
+    for when, left in (("2026-01-03", ["b"]), ("2026-01-01", ["a", "b"])):
+        failed = {"when": when, "failures": [{"name": "a", "why": "it broke"}]}
+        assert [row["name"] for row in evidence.merge([failed, built])["artifacts"]] == left
+
+
 def test_a_cell_is_told_apart_by_artifact_image_condition_and_arguments() -> None:
     cells = [cell(), cell(artifact="b"), cell(image="debian:12"), cell(condition="x"), cell(argv=["other"])]
     assert len(evidence.merge([{"cells": [*cells, *cells]}])["cells"]) == 5

@@ -107,6 +107,33 @@ def test_the_first_screen_says_what_failed_where_why_and_how_to_see_it_again() -
     ]
 
 
+def test_a_build_that_failed_is_told_with_what_the_compiler_said_and_how_to_do_it_again() -> None:
+    said = "\n".join(["a.c:13: error: expected ';'", *(f"pip's line {n}" for n in range(12))])
+    rows = [{"name": name, "why": f"artifact {name} was not built", "tail": said} for name in ("tree", "wheels")]
+    lines = card(evidence(artifacts=[], failures=rows)).splitlines()
+    assert lines.count("### Not built: `tree`, `wheels`") == 1
+    assert {"py-portable build tree wheels", "a.c:13: error: expected ';'"} <= set(lines[:30])
+    control = {"name": "control built-too-new of tree", "why": "was not started", "tail": None}
+    assert "py-portable build" not in card(evidence(artifacts=[], failures=[control]))
+
+
+def test_what_is_unproven_comes_first_where_nothing_else_makes_the_run_red() -> None:
+    optional = cell("alpha:1", "UNPROVEN", reason="image", detail="gone", optional=True)
+    asked = cell("x:22-nope", "UNPROVEN", reason="image", detail="unknown host")
+    lines = card(evidence(cell(), optional, asked)).splitlines()
+    assert lines.index("## Unproven") < lines.index("## Cells")
+    assert "py-portable portability --artifact binary --image x:22-nope --probes none" in lines[:15]
+    lines = card(evidence(cell(), optional)).splitlines()
+    assert lines.index("## Unproven") > lines.index("## Cells")
+    assert not any(line.startswith("py-portable portability") for line in lines)
+
+
+def test_of_several_smoke_commands_the_one_that_failed_is_named() -> None:
+    failed = FAILED | {"argv": ["count", "a b"]}
+    assert "Smoke command: `count 'a b'`." in card(evidence(cell(argv=["where"]), failed))
+    assert "Smoke command" not in card(evidence(cell(argv=["run"]), FAILED))
+
+
 def test_one_thing_to_mend_is_told_once() -> None:
     many = [FAILED | {"image": f"debian:{number}"} for number in range(11, 31)]
     told = card(evidence(*many))

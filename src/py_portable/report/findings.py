@@ -41,9 +41,17 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """Artifacts that one failed step cost, and what it said."""
+
+    artifacts: tuple[str, ...]
+    tail: str
+
+
+@dataclass(frozen=True)
 class Findings:
     """All that a report needs. `problems`: those that are not just the one of a cell. `config`: how the config is
-    called in commands; empty where nothing tells."""
+    called in commands; empty where nothing tells. `lost`: one for each step that failed."""
 
     evidence: Mapping[str, Any]
     conclusions: Conclusions
@@ -51,6 +59,7 @@ class Findings:
     unproven: tuple[Group, ...]
     problems: tuple[str, ...]
     config: str
+    lost: tuple[Lost, ...] = ()
 
     @property
     def cells(self) -> Sequence[Cell]:
@@ -69,7 +78,16 @@ def find(evidence: Mapping[str, Any], conclusions: Conclusions, config: str | No
         _grouped((c for c in own if c["verdict"] == "UNPROVEN"), ("reason", "detail")),
         beyond_cells(conclusions, cells),
         config or text(of(evidence.get("config"), "file")),
+        _lost(evidence),
     )
+
+
+def _lost(evidence: Mapping[str, Any]) -> tuple[Lost, ...]:
+    by_tail: dict[str, list[str]] = {}
+    for row in evidence.get("failures", ()):
+        if tail := text(row.get("tail")):
+            by_tail.setdefault(tail, []).append(row["name"])
+    return tuple(Lost(tuple(names), tail) for tail, names in by_tail.items())
 
 
 def _grouped(cells: Iterable[Cell], keys: tuple[str, ...]) -> tuple[Group, ...]:
@@ -100,14 +118,22 @@ def again(cell: Cell, config: str) -> tuple[str, ...]:
         by_hand = ""
     if not config:
         return (by_hand,) if by_hand else ()
-    words = ["py-portable", "portability", *([] if config == "portable.yaml" else ["--config", config])]
-    words += ["--artifact", cell["artifact"]]
+    words = [*_kit("portability", config), "--artifact", cell["artifact"]]
     # Controls are started with the whole of an artifact's matrix only.
     if not cell["condition"].startswith(CONTROL):
         probes = "none" if cell["condition"] == "plain" else cell["condition"]
         words += ["--image", cell["image"], "--probes", probes]
     kit = (shlex.join(words),)
     return (*kit, *((by_hand,) if by_hand else ()))
+
+
+def build_again(lost: Lost, config: str) -> str:
+    """Empty where nothing tells how the config is called."""
+    return shlex.join([*_kit("build", config), *lost.artifacts]) if config else ""
+
+
+def _kit(command: str, config: str) -> list[str]:
+    return ["py-portable", command, *([] if config == "portable.yaml" else ["--config", config])]
 
 
 def text(value: Any) -> str:

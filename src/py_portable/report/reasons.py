@@ -16,9 +16,9 @@ _MEANING = {
     "condition": "The engine could not bring about what the condition promises, so the start would prove nothing.",
     "engine": "The app's own start was not reached, so nothing is known of the app.",
     "artifact": "What is to be started, or what it needs besides, is not here.",
-    "image": "The image cannot be had here.",
+    "image": "The image cannot be had here: check its name, and that its registry is in reach.",
     "passed": "It was expected to fail and did not: what was expected, or the artifact, is wrong.",
-    "shard": "The job that was to start it brought no evidence: run that job again.",
+    "shard": "The job that was to start it left no record: run a lost job again; what was not built, mend first.",
 }
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from py_portable import plain
 from py_portable.redact import hide
 from py_portable.report.blocks import Block, Fence, Foreign, Heading, Items, Paragraph, Table, Words
-from py_portable.report.findings import CONTROL, Findings, Group, again, folded, number, of, text, why
+from py_portable.report.findings import (
+    CONTROL,
+    Findings,
+    Group,
+    Lost,
+    again,
+    build_again,
+    folded,
+    number,
+    of,
+    text,
+    why,
+)
 from py_portable.report.reasons import meaning
 
 MOST_DETAILS = 20
@@ -17,12 +30,20 @@ MOST_FIRST = 10
 """Of failures and of problems, in the list on the first screen."""
 MOST_LINES = 100
 MOST_PLACES = 8
+MOST_LOST = 5
+"""Failed steps that are told with their last lines."""
 TAIL_LINES = 8
+STEP_LINES = 20
+"""Of a failed step: what a compiler says stands before what pip says of it."""
 TAIL_WIDTH = 240
 
 
 def scorecard(found: Findings) -> list[Block]:
-    parts = (_head, _failures, _matrix, _floors, _controls, _unproven, _benchmark, _about)
+    parts = [_head, _failures, _matrix, _floors, _controls, _unproven, _benchmark, _about]
+    if found.conclusions.problems and not found.failures:
+        # Then it may be what makes the run red: the first screen is for that.
+        parts.remove(_unproven)
+        parts.insert(parts.index(_matrix), _unproven)
     return [block for part in parts for block in part(found)]
 
 
@@ -47,8 +68,10 @@ def _failures(found: Findings) -> list[Block]:
         if len(problems) > MOST_FIRST:
             shown.append((f"… and {len(problems) - MOST_FIRST} more problems, below",))
         blocks.append(Items(tuple(shown), "failures"))
+    for lost in found.lost[:MOST_LOST]:
+        blocks += _not_built(lost, found.config)
     for group in groups[:MOST_DETAILS]:
-        blocks += _detail(group, found.config)
+        blocks += _detail(group, found.config, _starts(group, found))
     if rest := groups[MOST_DETAILS:]:
         items = [_overview(group) for group in rest[:MOST_LINES]]
         blocks += [Heading(3, ("More failures",)), Items(_more(items, len(rest)), "failures")]
@@ -67,7 +90,17 @@ def _who(group: Group) -> Words:
     return Foreign(group.first["artifact"]), f" {verb} ", *_listed(group.places, MOST_PLACES)
 
 
-def _detail(group: Group, config: str) -> list[Block]:
+def _starts(group: Group, found: Findings) -> Words:
+    """Which of its artifact's smoke commands, where there are several."""
+    name = group.first["artifact"]
+    every = {shlex.join(map(str, cell["argv"])) for cell in found.cells if cell["artifact"] == name}
+    if len(every) < 2:
+        return ()
+    own = dict.fromkeys(shlex.join(map(str, cell["argv"])) for cell in group.cells)
+    return " Smoke command: ", *_listed([one or "(no arguments)" for one in own], MOST_PLACES), "."
+
+
+def _detail(group: Group, config: str, starts: Words) -> list[Block]:
     cell = group.first
     said = plain.last(hide(text(cell.get("stderr_tail"))), TAIL_LINES, TAIL_WIDTH)
     stream = "stderr"
@@ -76,7 +109,7 @@ def _detail(group: Group, config: str) -> list[Block]:
     own = meaning(text(cell.get("reason")))
     blocks: list[Block] = [
         Heading(3, _who(group)),
-        Paragraph((f"{cell['verdict']}: ", Foreign(why(cell)), f". {own}" if own else "")),
+        Paragraph((f"{cell['verdict']}: ", Foreign(why(cell)), f". {own}" if own else "", *starts)),
     ]
     if commands := again(cell, config):
         where = "Again (the second line on the machine of the run):" if len(commands) > 1 else "Again:"
@@ -86,6 +119,14 @@ def _detail(group: Group, config: str) -> list[Block]:
         ended = f" (exit status {status})" if type(status) is int else ""
         blocks += [Paragraph((f"Its last lines on {stream}{ended}:",)), Fence(tuple(said))]
     return blocks
+
+
+def _not_built(lost: Lost, config: str) -> list[Block]:
+    blocks: list[Block] = [Heading(3, ("Not built: ", *_listed(lost.artifacts, MOST_PLACES)))]
+    if command := build_again(lost, config):
+        blocks += [Paragraph(("Again:",)), Fence((command,), "sh")]
+    said = plain.last(hide(lost.tail), STEP_LINES, TAIL_WIDTH)
+    return [*blocks, Paragraph(("The last lines of the step that failed:",)), Fence(tuple(said))]
 
 
 def _matrix(found: Findings) -> list[Block]:
@@ -174,7 +215,14 @@ def _unproven(found: Findings) -> list[Block]:
                 f". {own}" if own else "",
             )
         )
-    return [Heading(2, ("Unproven",)), Items(_more(items, len(found.unproven)), "unproven cells")]
+    blocks: list[Block] = [
+        Heading(2, ("Unproven",)),
+        Items(_more(items, len(found.unproven)), "unproven cells"),
+    ]
+    held_against = [cell for group in found.unproven for cell in group.cells if not cell.get("optional")]
+    if found.conclusions.problems and held_against and (commands := again(held_against[0], found.config)):
+        blocks += [Paragraph(("Again, for one of them:",)), Fence(commands[:1], "sh")]
+    return blocks
 
 
 def _benchmark(found: Findings) -> list[Block]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from py_portable.plan.sharding import FILE, Sharding, parse
 from py_portable.redact import hide
 
 VERDICTS = ("PASS", "FAIL", "UNPROVEN")
+_CONCLUDE = ("portability", "merge")
+"""Commands whose exit status 1 says no more than the report does."""
 
 
 @dataclass(frozen=True)
@@ -142,12 +145,15 @@ def summary(result: Result, several: bool) -> str:
     parts = []
     if several:
         parts.append(f"# {code(result.project.config)}: {result.verdict}")
-    if result.failed and not (result.report and result.failed.command == "portability"):
-        again = " ".join(("py-portable", *_by_hand(result.failed.argv)))
+    # What these found is the report's to tell; a merge that was refused found nothing.
+    told = result.report and result.status == 1 and result.failed and result.failed.command in _CONCLUDE
+    if result.failed and not told:
         parts.append(
             f"**{result.failed.command} of {code(result.project.config)} failed** (exit status {result.status})"
         )
-        parts.append(f"again: {code(again)}")
+        if result.failed.command != "merge":
+            again = shlex.join(("py-portable", *_by_hand(result.failed.argv)))
+            parts.append(f"again: {code(again)}")
         if result.tail:
             parts.append("\n".join(f"    {hide(plain.line(line))}" for line in result.tail))
     if result.report:
@@ -158,11 +164,12 @@ def summary(result: Result, several: bool) -> str:
 
 
 def _by_hand(argv: Sequence[str]) -> list[str]:
-    """Without the dist of this machine."""
-    words = list(argv)
-    if "--dist" in words:
-        at = words.index("--dist")
-        del words[at : at + 2]
+    """Without the dist of this machine, and without what only a job has: a plan, artifacts that others made."""
+    words = [word for word in argv if word not in ("--as-made", "--carry", "--carry-all")]
+    for option in ("--dist", "--shard"):
+        if option in words:
+            at = words.index(option)
+            del words[at : at + 2]
     return words
 
 
