@@ -94,8 +94,10 @@ def test_one_config_has_one_outcome_wherever_it_is_run(tmp_path: Path) -> None:
     # A run that was seen to be dear is shared out between more jobs.
     for cell in told["cells"]:
         cell["seconds"] = 90.0
-    (server.app / "dist").mkdir()
-    (server.app / "dist" / "evidence.json").write_text(json.dumps(told))
+    kept = server.cache / "py-portable-push-costs-earlier"
+    (kept / "files").mkdir(parents=True)
+    (kept / "files" / "evidence.json").write_text(json.dumps(told))
+    (kept / "path").write_text("py-portable/costs")
     thread = take_away(image, server.work / "run-2" / "artifacts" / "py-portable-plan")
     many = server.workflow(sharded(example("shards.yml")))
     thread.join()
@@ -112,6 +114,9 @@ def test_one_config_has_one_outcome_wherever_it_is_run(tmp_path: Path) -> None:
     assert {c["image_identity"] for c in by_shards["cells"] if c["image_identity"]} == {
         c["image_identity"] for c in told["cells"] if c["image_identity"]
     }
+    # For the plan of the next run.
+    (fresh,) = {*server.cache.glob("py-portable-push-costs-*")} - {kept}
+    assert seen(json.loads((fresh / "files" / "evidence.json").read_text())) == seen(told)
     # The last job is red for what a shard found, and says it first.
     assert "::set-output:: verdict=FAIL" in many.log
     last = many.summary[many.summary.rindex("# FAIL") :]

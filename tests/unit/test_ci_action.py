@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.ci import travel
-from py_portable.ci.github import action, caching, calls, console
+from py_portable.ci.github import action, caching, calls, console, costs
 from py_portable.ci.github.calls import Call
 from py_portable.ci.github.files import RunnerFiles, code, cut, output
 from py_portable.ci.github.follow import environment
@@ -252,6 +252,27 @@ def test_what_the_report_tells_is_not_told_before_it(tmp_path: Path) -> None:
 
     assert told(1) == "# FAIL: 1 FAIL\n"
     assert "why" in told(2) and "/runner" not in told(2)
+
+
+def test_shards_are_balanced_by_what_cells_took_the_last_time(tmp_path: Path) -> None:
+    assert costs.known(tmp_path) is None
+    found = tmp_path / "dist" / "evidence.json"
+    found.parent.mkdir()
+    found.write_text('{"schema": 1}')
+    costs.keep(found, tmp_path / "costs")
+    known = costs.known(tmp_path / "costs")
+    assert known
+    (plan,) = calls.calls(read(variables(command="plan")), Project("portable.yaml", tmp_path), None, known)
+    assert plan.argv[plan.argv.index("--costs") + 1] == str(known)
+    (plan,) = calls.calls(read(variables(command="plan")), Project("portable.yaml", tmp_path))
+    assert "--costs" not in plan.argv
+
+
+def test_what_is_no_evidence_is_told_and_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("", "[]", '{"schema": 1, "cells": [{}]}'):
+        (tmp_path / costs.FILE).write_text(text)
+        assert costs.known(tmp_path) is None
+        assert capsys.readouterr().out.startswith("::warning title=py-portable::what cells took")
 
 
 def test_the_summary_has_a_limit(tmp_path: Path) -> None:

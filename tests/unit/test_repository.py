@@ -43,7 +43,7 @@ RANK = {
     "lock": 5,
     "steps": 5,
     "plan": 6,
-    "ci": 7,
+    "ci": 9,
     "one_run": 7,
     "records": 7,
     "untar": 0,

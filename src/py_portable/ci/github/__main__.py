@@ -13,15 +13,11 @@ from py_portable.ci import travel
 from py_portable.ci.github import action, caching, calls, console, handing
 from py_portable.ci.github.files import RunnerFiles, code
 from py_portable.ci.github.inputs import read
+from py_portable.ci.github.places import place
 from py_portable.errors import ConfigError, PortableError
 from py_portable.lock.model import load as load_lock
 from py_portable.store import Store
 from py_portable.store.layout import default_root
-
-
-def place(environ: Mapping[str, str], name: str) -> Path:
-    """A folder of this job, outside the repository."""
-    return Path(environ.get("RUNNER_TEMP") or "/tmp").absolute() / "py-portable" / name
 
 
 def set_up(environ: Mapping[str, str]) -> int:
@@ -29,12 +25,16 @@ def set_up(environ: Mapping[str, str]) -> int:
     inputs = read(environ)
     machine = f"{platform.machine()}-{'root' if os.geteuid() == 0 else 'user'}"
     keys = caching.keys(environ, inputs.artifact_prefix, action.job_name(inputs), machine)
+    costs = caching.keys(environ, inputs.artifact_prefix, inputs.config, "costs")
     RunnerFiles(environ).outputs(
         {
             "cache": str(inputs.cache).lower(),
             "cache-path": str(place(environ, "cache")),
             "cache-key": keys.key,
             "cache-restore": "\n".join(keys.restore),
+            "costs-path": str(place(environ, "costs")),
+            "costs-key": costs.key,
+            "costs-restore": "\n".join(costs.restore),
             "artifact": f"{inputs.artifact_prefix}-{inputs.build or inputs.shard or 'dist'}",
             "prefix": inputs.artifact_prefix,
             "handed": str(place(environ, "handed")),

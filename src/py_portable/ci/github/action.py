@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable import plain
-from py_portable.ci.github import calls, console, follow
+from py_portable.ci.github import calls, console, costs, follow
 from py_portable.ci.github.calls import Call
 from py_portable.ci.github.files import RunnerFiles, code, one_line
 from py_portable.ci.github.inputs import Inputs, read
+from py_portable.ci.github.places import place
 from py_portable.ci.project import Project
 from py_portable.config import load
 from py_portable.errors import ConfigError
@@ -45,18 +46,23 @@ def run(environ: Mapping[str, str]) -> int:
     found = calls.projects(inputs, here)
     files = RunnerFiles(environ)
     env = follow.environment(environ)
-    results = [_project(inputs, project, env) for project in found]
-    files.outputs(_outputs(inputs, results))
+    folder = place(environ, "costs")
+    earlier = costs.known(folder) if "plan" in inputs.commands else None
+    results = [_project(inputs, project, env, earlier) for project in found]
+    kept = results[0].evidence if "merge" in inputs.commands else None
+    if kept:
+        costs.keep(kept, folder)
+    files.outputs({**_outputs(inputs, results), "costs": str(bool(kept)).lower()})
     for result in sorted(results, key=lambda one: not one.status):
         files.summary(summary(result, len(results) > 1))
     return max(result.status for result in results)
 
 
-def _project(inputs: Inputs, project: Project, env: Mapping[str, str]) -> Result:
+def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: Path | None) -> Result:
     status, plan = 0, None
     failed: Call | None = None
     tail: tuple[str, ...] = ()
-    for call in calls.calls(inputs, project, _artifacts(inputs, project)):
+    for call in calls.calls(inputs, project, _artifacts(inputs, project), earlier):
         with console.group(f"py-portable {call.command}, {project.config}"):
             ended = follow.ask(call.argv, env) if call.told else follow.follow(call.argv, env)
         if call.told and not ended.status:

@@ -73,10 +73,12 @@ def _dist(inputs: Inputs, here: Path, config: str, shared: bool) -> Path:
     return whole / Path(config).with_suffix("") if shared else whole
 
 
-def calls(inputs: Inputs, project: Project, artifacts: Sequence[str] | None = None) -> tuple[Call, ...]:
+def calls(
+    inputs: Inputs, project: Project, artifacts: Sequence[str] | None = None, costs: Path | None = None
+) -> tuple[Call, ...]:
     """What runs for a config, in order; `report` comes later, whatever these ended with.
 
-    `artifacts`: what a job of the plan builds, in place of the input's.
+    `artifacts`: what a job of the plan builds, in place of the input's. `costs`: evidence to balance shards by.
     """
     common = ["--config", project.config, "--dist", str(project.dist)]
     if inputs.engine:
@@ -92,7 +94,8 @@ def calls(inputs: Inputs, project: Project, artifacts: Sequence[str] | None = No
                 images = ("--images",) if "plan" in inputs.commands else ()
                 made.append(Call(command, (command, *images, *common)))
             case "plan":
-                argv = (command, "--github", "--tier", inputs.tier, *common, *_words(names))
+                known = ("--costs", str(costs)) if costs else ()
+                argv = (command, "--github", "--tier", inputs.tier, *known, *common, *_words(names))
                 made.append(Call(command, argv, told=True))
             case "build":
                 # What a job of the plan builds, others start.
