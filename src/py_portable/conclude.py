@@ -87,9 +87,14 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
         if floor and seen and _version(seen) < _version(floor):
             problems.append(f"{name} was seen to start on glibc {seen}, below its measured floor {floor}")
     seen_cells = {json.dumps([c["artifact"], c["image"], c["condition"], list(c["argv"])]) for c in cells}
-    for cell in evidence.get("expected", ()):
-        if json.dumps(cell) not in seen_cells:
-            problems.append(f"{cell[0]} on {cell[1]} ({cell[2]}): no such cell was started")
+    lost = {f["name"] for f in evidence.get("failures", ())}
+    unseen = [
+        f"{cell[0]} on {cell[1]} ({cell[2]}): no such cell was started"
+        for cell in evidence.get("expected", ())
+        # That one was not built says it of all its cells.
+        if cell[0] not in lost and json.dumps(cell) not in seen_cells
+    ]
+    problems += dict.fromkeys(unseen)
     if not artifacts and not cells and not problems:
         problems.append("nothing was built, and nothing was started")
     counts: dict[str, int] = {}

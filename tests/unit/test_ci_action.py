@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.ci import travel
+from py_portable.ci.github import __main__ as program
 from py_portable.ci.github import action, caching, calls, console, costs
 from py_portable.ci.github.calls import Call
 from py_portable.ci.github.files import RunnerFiles, code, cut, output
-from py_portable.ci.github.follow import environment
+from py_portable.ci.github.follow import Ended, environment
 from py_portable.ci.github.inputs import PREFIX, Inputs, read
 from py_portable.ci.project import Project
 from py_portable.config import load
@@ -273,6 +274,39 @@ def test_what_is_no_evidence_is_told_and_not_used(tmp_path: Path, capsys: pytest
         (tmp_path / costs.FILE).write_text(text)
         assert costs.known(tmp_path) is None
         assert capsys.readouterr().out.startswith("::warning title=py-portable::what cells took")
+
+
+def test_a_config_that_is_not_there_is_told_once_with_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "portable.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "summary"
+    env = {**variables(config="app/portable.yaml"), "GITHUB_STEP_SUMMARY": str(place), "RUNNER_TEMP": str(tmp_path)}
+    assert [program.main([verb], env) for verb in ("run", "pack")] == [2, 2]
+    assert place.read_text().count("could not begin") == 1
+    assert "next: there is: 'tools/portable.yaml'" in place.read_text()
+    assert capsys.readouterr().out.count("::error ") == 1
+
+
+def test_the_annotation_of_a_command_that_failed_says_why_and_the_summary_that_a_lock_is_to_be_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "portable.yaml").touch()
+    place = tmp_path / "summary"
+
+    def follow(argv: object, env: object) -> Ended:
+        Path("portable.lock").touch()
+        return Ended(2, ("  | Error: the app's", "Error: portable.yaml:15:3: no artifact is named treee"))
+
+    monkeypatch.setattr(action.follow, "follow", follow)
+    assert action.run({**variables(command="build"), "GITHUB_STEP_SUMMARY": str(place)}) == 2
+    assert "ended with 2: Error: portable.yaml:15:3: no artifact is named treee" in capsys.readouterr().out
+    assert "`portable.lock` is not committed" in place.read_text()
+    assert action.run({**variables(command="build"), "GITHUB_STEP_SUMMARY": str(place)}) == 2
+    assert place.read_text().count("is not committed") == 1
 
 
 def test_the_summary_has_a_limit(tmp_path: Path) -> None:

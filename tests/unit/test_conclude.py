@@ -108,6 +108,13 @@ def test_missing_cells_are_named() -> None:
     assert found.problems == ("binary on debian:12 (no-home): no such cell was started",)
 
 
+def test_that_an_artifact_was_not_made_says_it_of_all_its_cells() -> None:
+    expected = [[name, "debian:12", "plain", [word]] for name in ("gone", "binary") for word in ("a", "b")]
+    lost = {"expected": expected, "failures": [{"name": "gone", "why": "it broke"}]}
+    found = about(cell("debian:11", "PASS"), told=lost)
+    assert found.problems == ("gone: it broke", "binary on debian:12 (plain): no such cell was started")
+
+
 def test_an_artifact_that_was_not_made_is_a_problem() -> None:
     found = about(cell("debian:11", "PASS"), told={"failures": [{"name": "gone", "why": "there is no such file"}]})
     assert found.problems == ("gone: there is no such file",) and found.verdict == "FAIL"

@@ -124,6 +124,9 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
         lines = problem.render().split("\n")
         for line in lines:
             console.say(line)
+        if verb is pack and isinstance(problem, ConfigError):
+            # The step that ran has told it already.
+            return problem.exit_code
         console.annotate("error", lines[0].removeprefix("Error: "))
         files = RunnerFiles(environ)
         files.summary("\n".join(["**py-portable could not begin**", "", *map(_shown, lines)]))

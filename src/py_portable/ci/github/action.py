@@ -27,7 +27,8 @@ _CONCLUDE = ("portability", "merge")
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one config. `failed`: the command that ended it, with its last lines."""
+    """What came of one config. `failed`: the command that ended it, with its last lines. `fresh`: a lock that this
+    job made, because there was none."""
 
     project: Project
     status: int
@@ -37,6 +38,7 @@ class Result:
     plan: str | None = None
     failed: Call | None = None
     tail: tuple[str, ...] = ()
+    fresh: Path | None = None
 
 
 def run(environ: Mapping[str, str]) -> int:
@@ -60,6 +62,8 @@ def run(environ: Mapping[str, str]) -> int:
 
 def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: Path | None) -> Result:
     status, plan = 0, None
+    lock = Path(project.config).with_suffix(".lock")
+    locked = lock.exists()
     failed: Call | None = None
     tail: tuple[str, ...] = ()
     for call in calls.calls(inputs, project, _artifacts(inputs, project), earlier):
@@ -69,7 +73,8 @@ def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: 
             plan = ended.answer.strip()
         if ended.status:
             status, failed, tail = ended.status, call, ended.tail
-            console.annotate("error", f"{call.command} of {project.config} ended with {ended.status}")
+            why = next((f": {line}" for line in ended.tail if line.startswith("Error: ")), "")
+            console.annotate("error", f"{call.command} of {project.config} ended with {ended.status}{why}")
             break
     # What a cell said, also one that a failure left unstarted, is in the evidence.
     evidence = project.dist / "evidence.json"
@@ -79,7 +84,8 @@ def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: 
         report, told = _report(inputs, project, env)
         status = max(status, told)
     verdict = verdict_of(evidence_path, status)
-    return Result(project, status, verdict, report, evidence_path, plan, failed, tail)
+    fresh = lock if lock.exists() and not locked else None
+    return Result(project, status, verdict, report, evidence_path, plan, failed, tail, fresh)
 
 
 def _report(inputs: Inputs, project: Project, env: Mapping[str, str]) -> tuple[Path | None, int]:
@@ -166,6 +172,9 @@ def summary(result: Result, several: bool) -> str:
         parts.append(result.report.read_text("utf-8", "replace"))
     elif not result.failed:
         parts.append(f"py-portable: {code(result.project.config)} is done.")
+    if result.fresh:
+        lock = code(str(result.fresh))
+        parts.append(f"{lock} is not committed: this run resolved all anew. `py-portable lock` writes one to commit.")
     return "\n\n".join(parts)
 
 

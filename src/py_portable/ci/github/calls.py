@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from py_portable.ci.github.inputs import Inputs, shown
@@ -12,6 +13,7 @@ from py_portable.config import Config
 from py_portable.errors import ConfigError
 
 MOST_CONFIGS = 50
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def projects(inputs: Inputs, here: Path) -> tuple[Project, ...]:
         raise ConfigError(
             f"nothing is called {shown(pattern)} here",
             where="the input config",
-            hint="check the repository out first (actions/checkout); py-portable init writes a config",
+            hint=_instead(here),
         )
     if len(found) > MOST_CONFIGS:
         raise ConfigError(
@@ -50,6 +52,13 @@ def projects(inputs: Inputs, here: Path) -> tuple[Project, ...]:
         if not name.isprintable() or name.startswith("-"):
             raise ConfigError(f"{shown(name)} is no name for a config", where="the input config")
     return tuple(Project(name, _dist(inputs, here, name, len(found) > 1)) for name in found)
+
+
+def _instead(here: Path) -> str:
+    there = sorted(islice(_matching("**/portable.yaml", here), MOST_NAMED))
+    if there:
+        return f"there is: {', '.join(map(shown, there))}"
+    return "check the repository out first (actions/checkout); py-portable init writes a config"
 
 
 def _matching(pattern: str, here: Path) -> Iterator[str]:
