@@ -150,7 +150,11 @@ def _never_made(session: Session, name: str) -> PortableError:
     for row in evidence.merge(parts)["failures"]:
         if row["name"] == name:
             return StepError(row["why"], tail=row.get("tail"))
-    return UnmetError(f"{name} has no record of a build in {session.dist}", hint=_AGAIN)
+    return UnmetError(
+        f"{name} has no record of a build: what its build left did not come along",
+        where=str(session.dist),
+        hint=_AGAIN,
+    )
 
 
 def _place(session: Session, name: str, record: Record) -> Path:
