@@ -307,6 +307,7 @@ def test_no_line_of_a_report_is_a_log_command(told: str) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(TEXTS)
+@example("shard")
 def test_no_text_becomes_markdown_or_html(told: str) -> None:
     parser = MarkdownIt("commonmark").enable("table").enable("strikethrough")
     shapes = []
@@ -320,8 +321,9 @@ def test_no_text_becomes_markdown_or_html(told: str) -> None:
                 assert child.type in ("text", "code_inline", "html_inline", "text_special"), child
                 assert child.type != "html_inline" or child.content in TAGS, child
         shapes.append([kind for kind in kinds if kind != "inline"])
-    # Names that fall together in one of the two make other groups; else the shape is that of harmless text.
-    if told.strip() and "\n" not in told and told.isprintable():
+    # Names that fall together in one of the two make other groups, and a reason that is known (`shard`) is told in its
+    # own way; else the shape is that of harmless text.
+    if told.strip() and "\n" not in told and told.isprintable() and not meaning(told):
         assert shapes[0] == shapes[1]
 
 
