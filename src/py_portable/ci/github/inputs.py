@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from py_portable import plain
 from py_portable.errors import ConfigError
+from py_portable.plan.tiers import PR, RELEASE
 
 PREFIX = "PY_PORTABLE_INPUT_"
 """Of the variables: nothing that a workflow gives is ever part of a command's text."""
 COMMANDS = ("check", "lock", "plan", "build", "portability", "benchmark", "merge", "report")
 """What `command` may name, in the order in which they run."""
-TIERS = ("pr", "release")
 ENGINES = ("auto", "bubblewrap", "docker", "podman", "chroot", "native")
 DEFAULT_COMMANDS = ("build", "portability", "report")
 DEFAULT_PREFIX = "py-portable"
@@ -31,7 +31,7 @@ class Inputs:
     commands: tuple[str, ...] = DEFAULT_COMMANDS
     artifacts: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
-    tier: str = "release"
+    tier: str = RELEASE
     dist: str | None = None
     engine: str | None = None
     cache: bool = True
@@ -103,7 +103,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
         commands=tuple(one for one in COMMANDS if one in commands) or DEFAULT_COMMANDS,
         artifacts=names("artifacts"),
         images=names("images"),
-        tier=one_of("tier", TIERS) or Inputs.tier,
+        tier=one_of("tier", (PR, RELEASE)) or Inputs.tier,
         dist=path("dist") or None,
         engine=one_of("engine", ENGINES) or None,
         cache=flag("cache", True),
