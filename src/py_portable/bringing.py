@@ -18,7 +18,7 @@ import zstandard
 from py_portable import __version__, native
 from py_portable.command import run
 from py_portable.download import Url
-from py_portable.errors import ConfigError
+from py_portable.errors import ConfigError, MachineError
 from py_portable.fetch import fetch
 from py_portable.formats.packed import unpack
 from py_portable.native.stored import brought
@@ -76,8 +76,10 @@ def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
     out.mkdir()
     try:
         unpack(archive, out)
-    except (tarfile.TarError, zstandard.ZstdError, EOFError, OSError) as problem:
+    except (tarfile.TarError, zstandard.ZstdError, EOFError) as problem:
         raise ConfigError(f"is no .tar.zst: {problem}", where=bundle, hint=_HINT)
+    except OSError as problem:
+        raise MachineError(f"cannot be unpacked: {problem}", where=bundle)
     return _one(out, bundle)
 
 
