@@ -105,7 +105,7 @@ def tame(caller: runner.Caller, ran: runner.Ran) -> None:
 def test_a_green_run(tmp_path: Path, program: Path, secrets: dict[str, str]) -> None:
     """On a runner that keeps no store: the next run takes it from the cache."""
     caller = runner.make(tmp_path / "caller", program, "flat.gitlab-ci.yml", GOOD)
-    env = {**secrets, "HOME": str(tmp_path / "home"), "PY_PORTABLE_STORE": ""}
+    env = {**secrets, "HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": "", "PY_PORTABLE_STORE": ""}
     ran = caller.run("--shell-isolation", env=env)
     tame(caller, ran)
     status, expected = by_hand(tmp_path, caller, "native")
@@ -184,7 +184,7 @@ def test_as_an_ordinary_user(tmp_path: Path, program: Path) -> None:
         )
         subprocess.run(["chown", "-R", user.pw_name, home], check=True)
         prefix = ("setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", "--")
-        env = {"HOME": str(home), "PY_PORTABLE_STORE": str(home / "store"), "TMPDIR": "/tmp"}
+        env = {"HOME": str(home), "XDG_CACHE_HOME": "", "PY_PORTABLE_STORE": str(home / "store"), "TMPDIR": "/tmp"}
         ran = replace(caller, prefix=prefix).run("--no-shell-isolation", env=env)
         assert ran.status == 0, ran.text
         assert ended(ran, "py-portable report") == ["PASS"]
