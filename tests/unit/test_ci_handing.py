@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from py_portable.ci.github import handing
-from py_portable.errors import ConfigError
+from py_portable.errors import ConfigError, MachineError
 from py_portable.images.names import Names
 from py_portable.store import Store
 
@@ -53,8 +53,14 @@ def test_images_arrive_with_their_bases_and_names_and_nothing_else_does(store: S
     assert there.get(KEYS["step"]) is None
     assert Names(there.cache("derived")).get("two's name") == KEYS["two"]
     assert Names(there.cache("images")).get("another's") is None
-    # What is there stays, also where it is handed once more.
+    # What is there stays, also where it is handed once more: nobody looks into the archives again.
+    for archive in (tmp_path / "plan").glob("*.tar"):
+        archive.write_bytes(b"no tar, and more than the nothing that is one")
     assert handing.unpack(tmp_path, there, None) == 3
+    (name,) = there.cache("derived").iterdir()
+    name.unlink()
+    with pytest.raises(MachineError, match="unpacking an image"):
+        handing.unpack(tmp_path, there, None)
 
 
 def test_a_shard_takes_its_own(store: Store, tmp_path: Path) -> None:
@@ -72,7 +78,20 @@ def test_where_no_image_is_made_none_is_handed(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("told", ["[]", "{", '{"image one": ["../x"]}', '{"image one": 7}', '{"image one": ["image-009.tar"]}'])
+def test_what_is_no_path_of_a_store_is_not_taken_for_there(store: Store, tmp_path: Path) -> None:
+    handing.pack(store.root, WANTED, tmp_path)
+    told = json.loads((tmp_path / handing.INDEX).read_text())
+    told["image one"]["image-003.tar"] = ["../store/CACHEDIR.TAG"]
+    (tmp_path / handing.INDEX).write_text(json.dumps(told))
+    there = Store(tmp_path / "there")
+    assert handing.unpack(tmp_path, there, ("image one",)) == 1
+    assert there.get(KEYS["one"])
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["[]", "{", '{"image one": {"../x": []}}', '{"image one": 7}', '{"image one": {"image-009.tar": []}}'],
+)
 def test_an_index_names_what_lies_beside_it(told: str, tmp_path: Path) -> None:
     (tmp_path / handing.INDEX).write_text(told)
     with pytest.raises(ConfigError, match="no list of images"):

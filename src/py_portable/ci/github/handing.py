@@ -6,6 +6,7 @@ So an image is made once in a run: a bootstrap, or a tag, asked twice may give t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from py_portable.store.entry import DamageFound, read_header
 
 INDEX = "images.json"
 _TAR = "image-{:03}.tar"
+_OURS = re.compile(rf"objects/[0-9a-f]{{2}}/{KEY.pattern}|cache/[a-z]+/{KEY.pattern}")
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,17 @@ def pack(store: Path, wanted: Mapping[str, str], to: Path) -> int:
     """Archive the images of a store; how many. `wanted`: nodes of the plan -> identity; what the store has not
     (an image that could not be had) is left out."""
     held = _held(store)
-    index: dict[str, list[str]] = {}
-    archives: dict[Path, str] = {}
+    to.mkdir(parents=True, exist_ok=True)
+    index: dict[str, dict[str, list[str]]] = {}
+    archives: dict[Path, tuple[str, list[str]]] = {}
     for node, identity in sorted(wanted.items()):
         for one in _with_bases(held, identity):
             if one.place not in archives:
-                archives[one.place] = _TAR.format(len(archives) + 1)
-                _archive(store, one.place, to / archives[one.place])
-            index.setdefault(node, []).append(archives[one.place])
+                archive, paths = _TAR.format(len(archives) + 1), _paths(store, one.place)
+                _tar("--create", to / archive, store, "--", *paths, what="packing an image")
+                archives[one.place] = (archive, paths)
+            archive, paths = archives[one.place]
+            index.setdefault(node, {})[archive] = paths
     if index:
         (to / INDEX).write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
     return len(archives)
@@ -51,16 +56,18 @@ def pack(store: Path, wanted: Mapping[str, str], to: Path) -> int:
 def unpack(folder: Path, store: Store, wanted: Collection[str] | None) -> int:
     """Put the images of these nodes (None: of all) that lie somewhere below `folder` into the store; how many.
 
-    What the store has stays. Raises ConfigError for an index that `pack` did not write.
+    What the store has stays, and is not unpacked again. Raises ConfigError for an index that `pack` did not write.
     """
-    archives = dict.fromkeys(
-        index.parent / name
+    archives = {
+        index.parent / name: paths
         for index in sorted(folder.rglob(INDEX))
-        for node, names in _index(index).items()
+        for node, found in _index(index).items()
         if wanted is None or node in wanted
-        for name in names
-    )
-    for archive in archives:
+        for name, paths in found.items()
+    }
+    for archive, paths in archives.items():
+        if all(_OURS.fullmatch(path) and (store.root / path).exists() for path in paths):
+            continue
         with store.scratch("handed", prefix=ids.prefix()) as room:
             _tar("--extract", archive, room, "--preserve-permissions", what="unpacking an image")
             for found in sorted(room.glob("objects/*/*")) + sorted(room.glob("cache/*/*")):
@@ -71,11 +78,15 @@ def unpack(folder: Path, store: Store, wanted: Collection[str] | None) -> int:
     return len(archives)
 
 
-def _index(path: Path) -> Mapping[str, Sequence[str]]:
+def _index(path: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:
     try:
         told: Any = json.loads(path.read_text("utf-8"))
         known = {f.name for f in path.parent.glob("image-*.tar")}
-        if all(name in known for names in told.values() for name in names):
+        if all(
+            name in known and isinstance(paths, list) and all(isinstance(one, str) for one in paths)
+            for found in told.values()
+            for name, paths in found.items()
+        ):
             return dict(told)
     except (OSError, ValueError, AttributeError, TypeError):
         pass
@@ -100,7 +111,7 @@ def _with_bases(held: Sequence[_Held], identity: str) -> list[_Held]:
     return [*own, *(one for base in sorted(bases) for one in _with_bases(held, base))]
 
 
-def _archive(store: Path, place: Path, to: Path) -> None:
+def _paths(store: Path, place: Path) -> list[str]:
     """The entry, and the names that lead to it."""
     names = [
         path
@@ -108,9 +119,7 @@ def _archive(store: Path, place: Path, to: Path) -> None:
         for path in sorted((store / "cache" / folder).glob("*"))
         if KEY.fullmatch(path.name) and path.is_file() and path.read_bytes() == place.name.encode()
     ]
-    to.parent.mkdir(parents=True, exist_ok=True)
-    words = [str(path.relative_to(store)) for path in (place, *names)]
-    _tar("--create", to, store, "--", *words, what="packing an image")
+    return [str(path.relative_to(store)) for path in (place, *names)]
 
 
 def _tar(verb: str, archive: Path, folder: Path, *words: str, what: str) -> None:
