@@ -131,7 +131,15 @@ class Server:
             "GITHUB_RUN_ID": str(1000 + self.runs),
             **self.env,
         }
-        argv: list[str | Path] = [*self.prefix, self.act, event, "--workflows", folder / "main.yml", "--directory", self.app]
+        argv: list[str | Path] = [
+            *self.prefix,
+            self.act,
+            event,
+            "--workflows",
+            folder / "main.yml",
+            "--directory",
+            self.app,
+        ]
         argv += ["--eventpath", place / "event.json", "--no-skip-checkout", "--no-cache-server"]
         argv += ["--action-cache-path", place / "actions", "--use-new-action-cache", "--rm"]
         argv += ["--platform", "ubuntu-24.04=-self-hosted"]
@@ -150,7 +158,7 @@ class Server:
                 **{name: value for name, value in os.environ.items() if name != "PY_PORTABLE_STORE"},
                 "HOME": str(place / "home"),
                 "XDG_CACHE_HOME": str(place / "home/.cache"),
-                },
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

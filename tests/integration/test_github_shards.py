@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -14,7 +15,8 @@ import pytest
 import yaml
 
 from py_portable import native
-from tests.integration.conftest import portable
+from py_portable.store import default_root
+from tests.integration.conftest import MainJob, portable
 from tests.integration.github import Server, copy_of_the_kit, example, sharded
 from tests.integration.registry import Layout, tar_layer
 
@@ -29,7 +31,15 @@ def write_app(folder: Path, images: Path) -> None:
     for name, status in (("good", 0), ("bad", 3)):
         source = folder / f"{name}.c"
         source.write_text(PROGRAM)
-        words = [*native.compiler(), "-static", "-Os", f"-DSTATUS={status}", "-o", folder / "vendor" / name, source]
+        words = [
+            *native.compiler(),
+            "-static",
+            "-Os",
+            f"-DSTATUS={status}",
+            "-o",
+            folder / "vendor" / name,
+            source,
+        ]
         subprocess.run(words, check=True)
         source.unlink()
     config = yaml.safe_load((folder / "portable.yaml").read_text())
@@ -136,3 +146,27 @@ def test_the_example_of_a_release_goes_as_far_as_the_servers(tmp_path: Path) -> 
     assert "would publish: dist/publish/tool-1.2-py3-none-any.whl" in ran.log
     # What a release is made of is made by its own run.
     assert "cache: " not in ran.log and not server.cache.exists()
+
+
+def test_the_sample_is_built_proven_and_measured_by_the_workflow(tmp_path: Path, main_job: MainJob) -> None:
+    """In the store of the main job: what that made is not made again."""
+    server = Server(tmp_path / "server", copy_of_the_kit(tmp_path / "py-portable"))
+    server.env |= {"PY_PORTABLE_STORE": str(default_root(os.environ)), "PY_PORTABLE_ENGINE": "bubblewrap"}
+    shutil.rmtree(server.app)
+    shutil.copytree(
+        main_job.project.folder, server.app, ignore=shutil.ignore_patterns("dist", ".py-portable")
+    )
+    config = yaml.safe_load((server.app / "portable.yaml").read_text())
+    config["artifacts"] = {"tree": config["artifacts"]["tree"]}
+    config["portability"] = {"images": ["debian:12"]}
+    (server.app / "portable.yaml").write_text(yaml.safe_dump(config))
+    asked = yaml.safe_load(sharded(example("shards.yml")))
+    asked["jobs"]["portable"]["with"] |= {"benchmark": True, "cache": "false"}
+    ran = server.workflow(yaml.safe_dump(asked, sort_keys=False))
+    (tmp_path / "log").write_text(ran.log)
+    evidence = ran.evidence(tmp_path / "came")
+    assert {cell["verdict"] for cell in evidence["cells"]} == {"PASS"}, ran.log
+    assert {row["artifact"] for row in evidence["benchmark"]} == {"tree"}, ran.log
+    # A machine too loud to measure on is told of; the verdict is that of the cells.
+    assert evidence["conclusions"]["verdict"] == "PASS"
+    assert "Start-up" in ran.summary
