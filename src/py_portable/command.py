@@ -95,7 +95,7 @@ def run(
         # Opened first: a log that cannot be written must not leave a child behind.
         sink: IO[bytes] | None = stack.enter_context(log.open("ab")) if log else None
         if sink:
-            sink.write(f"$ {shlex.join(words if shown is None else shown)}\n".encode())
+            sink.write(_header(words if shown is None else shown).encode())
             sink.flush()
         child = _start(words, cwd, env, pass_fds, stdin)
         assert child.stdout and child.stderr
@@ -242,7 +242,7 @@ def require(
         how = f"failed with exit status {outcome.status}"
     raise error(
         f"{what} {how}",
-        tail=outcome.stderr.text + outcome.stdout.text if not outcome.log else last_lines(outcome.log),
+        tail=_said(outcome),
         log=outcome.log,
         hint=hint,
     )
@@ -253,6 +253,25 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def _said(outcome: Outcome) -> str:
+    """The end of what it printed; of a log, which begins with the command, only what comes after that."""
+    if not outcome.log:
+        return outcome.stderr.text + outcome.stdout.text
+    text = last_lines(outcome.log)
+    began = _header(outcome.argv)
+    return text.rpartition(began)[2] if began in text else text.removeprefix(_end_of(began, text))
+
+
+def _end_of(header: str, text: str) -> str:
+    """What a window that begins inside of the header shows of it."""
+    first = text.partition("\n")[0] + "\n"
+    return first if header.endswith(first) else ""
+
+
+def _header(argv: Sequence[str]) -> str:
+    return f"$ {shlex.join(argv)}\n"
 
 
 def last_lines(path: Path, size: int = 8192) -> str:

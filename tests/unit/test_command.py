@@ -205,6 +205,16 @@ def test_a_failure_shows_the_last_lines_and_the_log(tmp_path: Path) -> None:
     assert f"  log: {log}" in caught.value.render()
 
 
+@pytest.mark.parametrize("length", [10, 9000])
+def test_the_last_lines_are_those_of_the_command_itself(tmp_path: Path, length: int) -> None:
+    log = tmp_path / "log"
+    log.write_text("an earlier one\n")
+    with pytest.raises(StepError) as caught:
+        check(["sh", "-c", "echo own; exit 1", "x" * length], what="it", log=log)
+    assert caught.value.tail == "own\n"
+    assert "xxx" in log.read_text()
+
+
 def test_a_time_limit_is_told() -> None:
     with pytest.raises(StepError, match="it did not end within 0 s"):
         check(["sleep", "60"], what="it", timeout=0.2)
