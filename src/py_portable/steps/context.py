@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -84,12 +84,12 @@ class Context:
         binds: tuple[Bind, ...] = (),
         environ: Mapping[str, str] | None = None,
         timeout: float = 3600,
-        hint: str | None = None,
+        hint: str | Callable[[str], str] | None = None,
     ) -> None:
         """Run `resources/SCRIPT WORDS…` in the step's image: /out and /build are writable, nothing else is.
 
         `then`: more scripts with their words, run after it in the same sandbox. Offline: everything it needs was
-        fetched before. Raises BuildFailed with the log's last lines.
+        fetched before. `hint`, or what it makes of the end of the log. Raises BuildFailed with the log's last lines.
         """
         assert self.image is not None
         scratch = self.work / "sandbox"
@@ -125,9 +125,13 @@ class Context:
             outcome = self.env.engine.run(job, timeout=timeout, log=self.log)
         finally:
             scrub(self.log, self.env.pass_env.values())
-        if outcome.kept:
-            hint = f"{hint}\nlook inside: {outcome.kept}" if hint else f"look inside: {outcome.kept}"
-        command.require(outcome, what=f"{self.name}", error=BuildFailed, hint=hint)
+        try:
+            command.require(outcome, what=f"{self.name}", error=BuildFailed)
+        except BuildFailed as problem:
+            next_ = hint(problem.tail or "") if callable(hint) else hint
+            kept = f"look inside: {outcome.kept}" if outcome.kept else None
+            problem.hint = "\n".join(filter(None, (next_, kept))) or None
+            raise
 
 
 IN_TURN = "build/in_turn.sh"

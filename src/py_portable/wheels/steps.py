@@ -16,11 +16,9 @@ from py_portable.libraries import binds
 from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
-from py_portable.wheels import check
+from py_portable.wheels import check, lacking
 from py_portable.wheels.given import Given, taken
 from py_portable.wheels.source import built_wheels, copy_source, source_digest
-
-SITE_BUILD_HINT = "a header or a library is missing? Name its Debian package in baselines.NAME.packages"
 
 
 def house_steps(
@@ -183,7 +181,7 @@ def _compile_wheel(ctx: Context, source: Path) -> None:
             *binds(ctx),
         ),
         environ={**ctx.params["env"], **ctx.env.pass_env},
-        hint=SITE_BUILD_HINT,
+        hint=lacking.hint,
     )
 
 

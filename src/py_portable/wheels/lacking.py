@@ -1,0 +1,25 @@
+"""What a build of a wheel lacked, read out of what the compiler, the linker or a build backend said."""
+
+from __future__ import annotations
+
+import re
+
+_PACKAGES = "in baselines.NAME.packages"
+_SAYS = (
+    # gcc, clang; then the linker, Meson and CMake, pkg-config, and a shell or a backend without a program.
+    (re.compile(r"fatal error: '?([\w./+-]{1,200}\.h(?:pp|xx)?)'?(?::| file) "), "the header {}"),
+    (re.compile(r"cannot find -l:?([\w.+-]{1,200})"), "the library {}"),
+    (re.compile(r"No package '([\w.+-]{1,200})' found"), "what pkg-config calls {}"),
+    (re.compile(r"Dependency \"([\w.+-]{1,200})\" not found"), "what pkg-config calls {}"),
+    (re.compile(r"\b([\w.-]{1,200}[-_]config)(?: executable)? not found"), "the program {}"),
+    (re.compile(r"Could not run ([\w.+-]{1,200}): \[Errno 2\]"), "the program {}"),
+    (re.compile(r"\b([\w.+-]{1,200}): (?:command )?not found$", re.MULTILINE), "the program {}"),
+)
+
+
+def hint(said: str) -> str:
+    """The next thing to do after a wheel could not be built."""
+    for pattern, what in _SAYS:
+        if found := pattern.search(said):
+            return f"{what.format(found[1])} is missing: name its Debian package {_PACKAGES}"
+    return f"mend what is said above; what it misses of Debian is named {_PACKAGES}"
