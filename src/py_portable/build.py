@@ -188,19 +188,17 @@ def _claim(session: Session, name: str, place: Path) -> None:
 def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[dict[str, str]]:
     """One row for each artifact that was asked for and is not there."""
     found = {name: failures.get(node or f"artifact {name}") for name, node in plan.artifacts.items()}
-    return [
-        {"name": name, "why": hide(problem.what), **_last_lines(problem, failures)}
-        for name, problem in found.items()
-        if problem
-    ]
+    return [{"name": name, **_why(problem, failures)} for name, problem in found.items() if problem]
 
 
-def _last_lines(problem: PortableError, failures: Mapping[str, PortableError]) -> dict[str, str]:
-    """What the step said that it comes from: whoever reads the evidence may not have the log."""
-    if isinstance(problem, Blocked):
-        problem = failures.get(problem.cause, problem)
+def _why(problem: PortableError, failures: Mapping[str, PortableError]) -> dict[str, str]:
+    """What it comes from, and what that step said: whoever reads the evidence may have neither terminal nor log."""
+    cause = problem.cause if isinstance(problem, Blocked) and problem.cause in failures else ""
+    problem = failures.get(cause, problem)
+    # Without where it was: that is a folder of this machine.
+    why = hide(problem.what if problem.what.startswith(cause) else f"{cause}: {problem.what}")
     said = plain.last(hide(problem.tail or ""), TAIL_LINES, TAIL_WIDTH)
-    return {"tail": "\n".join(said)} if said else {}
+    return {"why": why, "tail": "\n".join(said)} if said else {"why": why}
 
 
 def _row(artifact: Artifact, made: Made, report: Report, node: str | None) -> dict[str, Any]:
