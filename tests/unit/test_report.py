@@ -109,7 +109,9 @@ def test_the_first_screen_says_what_failed_where_why_and_how_to_see_it_again() -
 
 def test_a_build_that_failed_is_told_with_what_the_compiler_said_and_how_to_do_it_again() -> None:
     said = "\n".join(["a.c:13: error: expected ';'", *(f"pip's line {n}" for n in range(12))])
-    rows = [{"name": name, "why": f"artifact {name} was not built", "tail": said} for name in ("tree", "wheels")]
+    rows = [
+        {"name": name, "why": f"artifact {name} was not built", "tail": said} for name in ("tree", "wheels")
+    ]
     lines = card(evidence(artifacts=[], failures=rows)).splitlines()
     assert lines.count("### Not built: `tree`, `wheels`") == 1
     assert {"py-portable build tree wheels", "a.c:13: error: expected ';'"} <= set(lines[:30])
@@ -331,27 +333,53 @@ def test_no_text_becomes_markdown_or_html(told: str) -> None:
 @given(TEXTS)
 def test_an_annotation_is_one_command_and_no_more(told: str) -> None:
     notes = annotations.notes(findings(hostile(told)))
-    lines = annotations.github(notes, lambda _artifact: (told, 3))
+    lines = annotations.github(notes, lambda _artifact, _wheel: (told, 3))
     assert lines
     for line in lines:
         assert line.isprintable() and not re.search(r"##\w*\[", line)
         properties, _, data = line.removeprefix("::").partition("::")
         assert re.fullmatch(r"(error|warning) (file=[^,:]*,line=3,)?title=[^,:]*", properties), line
         assert not re.search("%(?!25|0A)", data)
-    issues = json.loads(annotations.codequality(notes, lambda _artifact: (told, 3)))
+    issues = json.loads(annotations.codequality(notes, lambda _artifact, _wheel: (told, 3)))
     assert len({issue["fingerprint"] for issue in issues}) == len({note.key for note in notes})
     assert all(issue["description"].isprintable() for issue in issues)
 
 
+def where(artifact: str | None, wheel: str | None) -> tuple[str, int]:
+    return (wheel, 1) if wheel else ("portable.yaml", 12 if artifact == "binary" else 1)
+
+
+def test_an_artifact_that_was_not_built_is_annotated_at_the_wheel_that_it_fell_over() -> None:
+    rows = [
+        {
+            "name": "binary",
+            "why": "wheelhouse failed",
+            "tail": "a-1-py3-none-any.whl\nb-1-py3-none-any.whl is bad\n",
+        },
+        {"name": "tree", "why": "c-1-py3-none-any.whl breaks its promise", "tail": "d-1-py3-none-any.whl"},
+        {"name": "house", "why": "no header"},
+        {"name": "control built-too-new of binary", "why": "was not started"},
+    ]
+    lines = annotations.github(annotations.notes(findings(evidence(artifacts=[], failures=rows))), where)
+    assert lines[0] == (
+        "::error file=b-1-py3-none-any.whl,line=1,title=binary was not built::"
+        "binary: wheelhouse failed%0Aagain: py-portable build binary"
+    )
+    assert lines[1].startswith("::error file=c-1-py3-none-any.whl,line=1,title=tree was not built::")
+    assert lines[2].startswith(
+        "::error file=portable.yaml,line=1,title=house was not built::house: no header%0A"
+    )
+    assert "py-portable build" not in lines[3]
+
+
 def test_annotations_stand_at_the_artifacts_line_and_are_as_many_as_are_shown() -> None:
-    where = {"binary": ("portable.yaml", 12), None: ("portable.yaml", 1)}
-    (line,) = annotations.github(annotations.notes(findings(evidence(cell(), FAILED))), where.__getitem__)
+    (line,) = annotations.github(annotations.notes(findings(evidence(cell(), FAILED))), where)
     assert line == (
         "::error file=portable.yaml,line=12,title=binary on debian%3A11 (no-home)::FAIL: libpq.so.5 not found%0A"
         f"{meaning('library')}%0Aagain: py-portable portability --artifact binary --image debian:11 --probes no-home"
     )
     many = [FAILED | {"image": f"i:{n}", "detail": f"no {n}"} for n in range(30)]
-    lines = annotations.github(annotations.notes(findings(evidence(cell(), *many))), where.__getitem__)
+    lines = annotations.github(annotations.notes(findings(evidence(cell(), *many))), where)
     assert len(lines) == annotations.MOST
     assert lines[-1] == "::error title=py-portable::21 more are in the report"
 
@@ -474,6 +502,32 @@ def test_annotations_of_a_project(
     assert "\n::error file=portable.yaml,line=2,title=binary on " in capsys.readouterr().out
     (issue,) = json.loads((tmp_path / "dist" / "codequality.json").read_text())
     assert issue["location"] == {"path": "portable.yaml", "lines": {"begin": 2}}
+
+
+def test_a_wheel_of_the_repository_is_annotated_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "x-1-py3-none-any.whl"
+    config = {
+        "version": 1,
+        "app": {"source": "src"},
+        "python": "3.13",
+        "wheels": {"use": "vendor"},
+        "artifacts": {"tree": {"format": "bundle"}},
+        "baselines": {"default": {"image": "debian:11"}},
+    }
+    (tmp_path / "portable.yaml").write_text(json.dumps(config))
+    for folder in ("dist", "src", "vendor"):
+        (tmp_path / folder).mkdir()
+    rows = [{"name": "tree", "why": f"the wheelhouse holds wheels that break their promise: {name}"}]
+    (tmp_path / "dist" / "evidence.json").write_text(json.dumps(evidence(artifacts=[], failures=rows)))
+    # One of the index is no file of the repository.
+    assert run(tmp_path, "--github") == 1
+    assert "\n::error file=portable.yaml,line=1,title=tree was not built" in capsys.readouterr().out
+    (tmp_path / "vendor" / name).touch()
+    assert run(tmp_path, "--github") == 1
+    assert f"\n::error file=vendor/{name},line=1,title=tree was not built" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("said", [None, "{", '{"schema": 1, "cells": [{}]}'])

@@ -30,7 +30,7 @@ def report(
     """Write DIST/report.md and DIST/junit.xml from evidence, and print the scorecard.
 
     FILE is the evidence, as `merge` writes it; DIST/evidence.json where none is given. Nothing is built or started.
-    The config is read only for where it lies, and for its lines in annotations.
+    The config is read only for where it lies, and for its lines and wheels in annotations.
     """
     from py_portable import evidence
     from py_portable.conclude import conclude
@@ -76,18 +76,23 @@ def _known(path: Path, told: Mapping[str, Any]) -> str | None:
 
 
 def _lines(path: Path) -> Where:
-    """Where the config speaks of an artifact; its first line where there is no config here, or a broken one."""
+    """The wheel that was given, else where the config speaks of the artifact; its first line where there is no config
+    here, or a broken one."""
     from py_portable import config
 
     # Both providers want a path below the repository's root, which is where their jobs begin.
     file = os.path.relpath(path)
     try:
-        marks = config.load(path).marks
+        read = config.load(path)
     except ConfigError:
-        return lambda _artifact: (file, 1)
+        return lambda _artifact, _wheel: (file, 1)
 
-    def where(artifact: str | None) -> tuple[str, int]:
-        mark = marks.find(("artifacts", artifact) if artifact is not None else ("artifacts",))
+    def where(artifact: str | None, wheel: str | None) -> tuple[str, int]:
+        own = [read.wheels.use / wheel] if read.wheels.use and wheel else [read.app.source]
+        for given in filter(None, own):
+            if given.name == wheel and given.is_file() and given.resolve().is_relative_to(Path.cwd()):
+                return os.path.relpath(given), 1
+        mark = read.marks.find(("artifacts", artifact) if artifact is not None else ("artifacts",))
         return file, mark.key_line if mark else 1
 
     return where

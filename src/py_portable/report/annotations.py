@@ -1,4 +1,4 @@
-"""What does not hold, at the line of the config that asks for it: GitHub's log commands, GitLab's code quality report.
+"""What does not hold, at its wheel or its line of the config: GitHub's log commands, GitLab's code quality report.
 
 Sources: GitHub's "Workflow commands" and how the runner's toolkit escapes them; GitLab's "Code Quality report format".
 """
@@ -7,39 +7,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from py_portable.report.blocks import Foreign
-from py_portable.report.findings import Findings, Group, again, text, why
+from py_portable.report.findings import Findings, Group, Lost, again, build_again, text, why
 from py_portable.report.reasons import meaning
 
 MOST = 10
 """Annotations of one level that GitHub shows of a step."""
 MOST_ISSUES = 1000
 MOST_PLACES = 8
-Where = Callable[[str | None], tuple[str, int]]
-"""File and line of an artifact; of None: of the config as a whole."""
+Where = Callable[[str | None, str | None], tuple[str, int]]
+"""File and line of an artifact (of None: of the config as a whole), or of the wheel that it fell over."""
+_WHEEL = re.compile(r"[A-Za-z0-9][\w.+!-]{0,250}\.whl\b")
 Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
 class Note:
-    """`key` tells notes apart and is the same in the next run."""
+    """`key` tells notes apart and is the same in the next run. `wheel`: the file name of one that was named last."""
 
     level: Level
     artifact: str | None
     title: str
     message: str
     key: str
+    wheel: str | None = None
 
 
 def notes(found: Findings) -> list[Note]:
     """Errors for what does not hold, then warnings for what is unproven."""
-    lost = [row["name"] for row in found.evidence.get("failures", ())]
+    # A control has a name of several words, and no command makes it alone.
+    rows = (row for row in found.evidence.get("failures", ()) if " " not in row["name"])
+    lost = {f"{row['name']}: {row['why']}": row for row in rows}
     problems = [
-        Note("error", next((n for n in lost if told.startswith(f"{n}: ")), None), "does not hold", told, told)
+        _not_built(told, lost[told], found)
+        if told in lost
+        else Note("error", None, "does not hold", told, told)
         for told in found.problems
     ]
     return [
@@ -47,6 +54,15 @@ def notes(found: Findings) -> list[Note]:
         *problems,
         *(_note("warning", group, found) for group in found.unproven),
     ]
+
+
+def _not_built(told: str, row: Mapping[str, Any], found: Findings) -> Note:
+    name = row["name"]
+    tail = text(row.get("tail"))
+    named = _WHEEL.findall(told) or _WHEEL.findall(tail)
+    command = build_again(Lost((name,), tail), found.config)
+    message = "\n".join(Foreign(one).shown for one in (told, command and f"again: {command}") if one)
+    return Note("error", name, f"{name} was not built", message, told, named[-1] if named else None)
 
 
 def _note(level: Level, group: Group, found: Findings) -> Note:
@@ -68,7 +84,7 @@ def github(told: Sequence[Note], where: Where) -> list[str]:
         own = [note for note in told if note.level == level]
         most = MOST if len(own) <= MOST else MOST - 1
         for note in own[:most]:
-            file, line = where(note.artifact)
+            file, line = where(note.artifact, note.wheel)
             place = f"file={_property(file)},line={line},title={_property(note.title)}"
             lines.append(f"::{level} {place}::{_data(note.message)}")
         if len(own) > most:
@@ -80,7 +96,7 @@ def codequality(told: Sequence[Note], where: Where) -> str:
     """JSON for `artifacts: reports: codequality`."""
     issues = []
     for note in told[:MOST_ISSUES]:
-        file, line = where(note.artifact)
+        file, line = where(note.artifact, note.wheel)
         issues.append(
             {
                 "description": f"{Foreign(note.title).shown}: {_joined(note.message)}",
