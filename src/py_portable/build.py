@@ -17,6 +17,7 @@ from py_portable.formats import Made
 from py_portable.lock.model import Lock
 from py_portable.plan.assemble import Plan, choose_control
 from py_portable.plan.sharding import lock_sha256
+from py_portable.plan.tiers import RELEASE
 from py_portable.redact import hide
 from py_portable.run.runner import Report
 from py_portable.session import Session
@@ -52,18 +53,19 @@ def build(
     extra_nodes: Collection[str] = (),
     *,
     carry: carrying.Carry = "nothing",
+    tier: str = RELEASE,
 ) -> Built:
     """Make the named artifacts (all, where none is named), put them into dist/, write an evidence part.
 
     `extra_nodes`: prefixes of further nodes of the plan to run in the same go. `carry`: what is put into dist/, too,
-    for `--as-made` on another machine.
+    for `--as-made` on another machine; controls only where the `tier` starts them.
     """
     lock = session.lock()
     plan = session.plan(lock, artifacts)
     if carry != "nothing":
         # A part of the artifacts has the controls that they have in the whole, for no other is in the plan of shards.
         whole = session.plan(lock) if artifacts else plan
-        controls = tuple(control for control in whole.controls if control.artifact in plan.artifacts)
+        controls = tuple(c for c in whole.controls if tier == RELEASE and c.artifact in plan.artifacts)
         plan = replace(plan, nodes={**whole.nodes, **plan.nodes}, controls=controls)
     wanted = [node for node in plan.artifacts.values() if node]
     wanted += [control.node for control in plan.controls if carry != "nothing"]

@@ -845,6 +845,8 @@ def test_jobs_of_a_workflow_carry_and_take_what_a_benchmark_needs() -> None:
     assert words(False, ["x"], "build") == [("build", "--carry")]
     assert words(True, None, "benchmark") == [("benchmark", "--as-made")]
     assert words(False, None, "build", "benchmark") == [("build", "--config"), ("benchmark", "--config")]
+    (pr,) = calls.calls(Inputs(commands=("build",), tier="pr"), project, ["x"])
+    assert pr.argv[1:4] == ("--carry", "--tier", "pr")
     # Their artifacts and what was carried need not travel twice.
     told = {"PY_PORTABLE_INPUT_BENCHMARK": "true", "PY_PORTABLE_INPUT_COMMAND": "benchmark"}
     assert read(told).only_looks

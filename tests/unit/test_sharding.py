@@ -300,6 +300,39 @@ def call(house: House, capsys: pytest.CaptureFixture[str]) -> Call:
     return run
 
 
+@pytest.mark.parametrize(
+    ("words", "environ", "carried"),
+    [
+        (("--carry",), "", True),
+        (("--carry",), "release", True),
+        (("--carry", "--tier", "pr"), "", False),
+        (("--carry-all",), "pr", False),
+        ((), "", False),
+    ],
+)
+def test_what_a_tier_does_not_start_is_not_built_to_be_carried(
+    words: tuple[str, ...],
+    environ: str,
+    carried: bool,
+    house: House,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house.write(HELD)
+    house.lock()
+    asked: list[str] = []
+
+    def run(self: Session, plan: Any, wanted: Sequence[str], lock: Lock) -> None:
+        asked.extend(wanted)
+        raise ConfigError("seen")
+
+    monkeypatch.setattr(Session, "run", run)
+    monkeypatch.setenv("PY_PORTABLE_TIER", environ)
+    assert call("build", *words).status == 2
+    assert "artifact folder" in asked
+    assert any(name.startswith("control ") for name in asked) == carried
+
+
 def test_plan_prints_one_line_for_github_and_writes_the_plan(house: House, call: Call) -> None:
     done = call("plan", "--github", "--shards", "3")
     assert done.status == 0, done.stderr

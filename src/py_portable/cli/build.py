@@ -94,16 +94,22 @@ def plan(
     "--carry", is_flag=True, help="Put into DIST, too, what cells need on a machine that builds nothing."
 )
 @click.option("--carry-all", is_flag=True, help="The same, and what `benchmark` needs there.")
+@tier
 @common
-def build(artifacts: tuple[str, ...], carry: bool, carry_all: bool, common: dict[str, Any]) -> None:
-    """Build the artifacts (all, or those that are named) into dist/."""
+def build(
+    artifacts: tuple[str, ...], carry: bool, carry_all: bool, tier: str, common: dict[str, Any]
+) -> None:
+    """Build the artifacts (all, or those that are named) into dist/.
+
+    Artifacts are the same in every tier; controls are carried only where it starts them.
+    """
     from py_portable import build as building
     from py_portable import refreshing
 
     artifacts = given(artifacts, "artifact")
     session = open_session(common)
     what: Carry = "all" if carry_all else "cells" if carry else "nothing"
-    built = building.build(session, artifacts, carry=what)
+    built = building.build(session, artifacts, carry=what, tier=tier)
     known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
     refreshing.write_evidence(session, refreshing.refresh(session, known))
     if common["as_json"]:

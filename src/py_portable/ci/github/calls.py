@@ -109,7 +109,9 @@ def calls(
             case "build":
                 # What a job of the plan builds, others start.
                 carry = () if artifacts is None else ("--carry-all" if inputs.benchmark else "--carry",)
-                made.append(Call(command, (command, *carry, *common, *_words(names))))
+                # Which only matters to what is carried.
+                tier = ("--tier", inputs.tier) if carry else ()
+                made.append(Call(command, (command, *carry, *tier, *common, *_words(names))))
             case "benchmark":
                 taken = ("--as-made",) if inputs.benchmark else ()
                 made.append(Call(command, (command, *taken, *common, *_words(names))))
