@@ -149,7 +149,7 @@ def _never_made(session: Session, name: str) -> PortableError:
     parts = [part for part in evidence.read_parts(session.dist / EVIDENCE) if part.get("command") == "build"]
     for row in evidence.merge(parts)["failures"]:
         if row["name"] == name:
-            return StepError(row["why"], tail=row.get("tail"))
+            return StepError(row["why"], where=name, tail=row.get("tail"))
     return UnmetError(
         f"{name} has no record of a build: what its build left did not come along",
         where=str(session.dist),

@@ -63,7 +63,7 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
     measured = {name: a.get("measured_floor") for name, a in artifacts.items()}
     controls = control_outcomes(cells)
     # First what the others may come of.
-    problems = [f"{f['name']}: {f['why']}" for f in evidence.get("failures", ())]
+    problems = [not_there(row) for row in evidence.get("failures", ())]
     problems += [_problem(c) for c in own if c["verdict"] in BAD]
     problems += [
         _problem(c)
@@ -101,6 +101,11 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
     for cell in cells:
         counts[cell["verdict"]] = counts.get(cell["verdict"], 0) + 1
     return Conclusions(proven, measured, controls, tuple(problems), counts)
+
+
+def not_there(failure: Mapping[str, Any]) -> str:
+    """The problem that a row of `failures` is."""
+    return f"{failure['name']}: {failure['why']}"
 
 
 def _missing(cells: Sequence[Mapping[str, Any]]) -> list[str]:

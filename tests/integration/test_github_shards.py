@@ -163,7 +163,6 @@ def test_the_sample_is_built_proven_and_measured_by_the_workflow(tmp_path: Path,
     asked = yaml.safe_load(sharded(example("shards.yml")))
     asked["jobs"]["portable"]["with"] |= {"benchmark": True, "cache": "false"}
     ran = server.workflow(yaml.safe_dump(asked, sort_keys=False))
-    (tmp_path / "log").write_text(ran.log)
     evidence = ran.evidence(tmp_path / "came")
     assert {cell["verdict"] for cell in evidence["cells"]} == {"PASS"}, ran.log
     assert {row["artifact"] for row in evidence["benchmark"]} == {"tree"}, ran.log

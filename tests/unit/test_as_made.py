@@ -300,6 +300,7 @@ def test_an_artifact_that_is_not_what_was_built_is_named_and_the_others_are_star
     spoil(there)
     done = there.run()
     assert done.status == status and said in done.stderr, done.stderr
+    assert any("folder" in line for line in done.stderr.splitlines() if said in line), done.stderr
     part = there.part()
     (failure,) = part["failures"]
     assert failure["name"] == "folder" and said in failure["why"]

@@ -78,12 +78,16 @@ def test_where_no_image_is_made_none_is_handed(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-def test_what_is_no_path_of_a_store_is_not_taken_for_there(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("paths", [["../store/CACHEDIR.TAG"], ["cache/passes/" + KEYS["one"]], []])
+def test_what_is_no_path_of_a_store_is_not_taken_for_there(
+    paths: list[str], store: Store, tmp_path: Path
+) -> None:
     handing.pack(store.root, WANTED, tmp_path)
     told = json.loads((tmp_path / handing.INDEX).read_text())
-    told["image one"]["image-003.tar"] = ["../store/CACHEDIR.TAG"]
+    told["image one"]["image-003.tar"] = paths
     (tmp_path / handing.INDEX).write_text(json.dumps(told))
     there = Store(tmp_path / "there")
+    (there.cache("passes") / KEYS["one"]).touch()
     assert handing.unpack(tmp_path, there, ("image one",)) == 1
     assert there.get(KEYS["one"])
 

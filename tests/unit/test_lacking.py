@@ -25,7 +25,9 @@ from py_portable.wheels.lacking import hint
             "the program curl-config",
         ),
         ("/bin/sh: 1: swig: not found\n", "the program swig"),
-        ("bash: cargo: command not found\n", "the program cargo"),
+        ("      bash: cargo: command not found\n", "the program cargo"),
+        ("./build.sh: line 7: cmake: command not found\n", "the program cmake"),
+        ("  Could NOT find OpenSSL, try to set the path\n", "what CMake calls OpenSSL"),
     ],
 )
 def test_what_is_missing_is_named(said: str, what: str) -> None:
@@ -35,6 +37,6 @@ def test_what_is_missing_is_named(said: str, what: str) -> None:
 
 
 def test_nothing_is_guessed() -> None:
-    said = "_boo.c:1:9: error: expected expression before ';' token\nerror: command '/usr/bin/gcc' failed\n"
+    said = "checking for an option\nlibfoo: not found\n_boo.c:1:9: error: expected expression before ';' token\nerror: command '/usr/bin/gcc' failed\n"
     assert "missing" not in hint(said)
     assert hint(said).startswith("mend what is said above")

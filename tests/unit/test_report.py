@@ -363,12 +363,10 @@ def test_an_artifact_that_was_not_built_is_annotated_at_the_wheel_that_it_fell_o
     lines = annotations.github(annotations.notes(findings(evidence(artifacts=[], failures=rows))), where)
     assert lines[0] == (
         "::error file=b-1-py3-none-any.whl,line=1,title=binary was not built::"
-        "binary: wheelhouse failed%0Aagain: py-portable build binary"
+        "wheelhouse failed%0Aagain: py-portable build binary"
     )
     assert lines[1].startswith("::error file=c-1-py3-none-any.whl,line=1,title=tree was not built::")
-    assert lines[2].startswith(
-        "::error file=portable.yaml,line=1,title=house was not built::house: no header%0A"
-    )
+    assert lines[2].startswith("::error file=portable.yaml,line=1,title=house was not built::no header%0A")
     assert "py-portable build" not in lines[3]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from py_portable.conclude import not_there
 from py_portable.report.blocks import Foreign
 from py_portable.report.findings import Findings, Group, Lost, again, build_again, text, why
 from py_portable.report.reasons import meaning
@@ -42,7 +43,7 @@ def notes(found: Findings) -> list[Note]:
     """Errors for what does not hold, then warnings for what is unproven."""
     # A control has a name of several words, and no command makes it alone.
     rows = (row for row in found.evidence.get("failures", ()) if " " not in row["name"])
-    lost = {f"{row['name']}: {row['why']}": row for row in rows}
+    lost = {not_there(row): row for row in rows}
     problems = [
         _not_built(told, lost[told], found)
         if told in lost
@@ -57,11 +58,10 @@ def notes(found: Findings) -> list[Note]:
 
 
 def _not_built(told: str, row: Mapping[str, Any], found: Findings) -> Note:
-    name = row["name"]
-    tail = text(row.get("tail"))
-    named = _WHEEL.findall(told) or _WHEEL.findall(tail)
+    name, reason, tail = row["name"], text(row["why"]), text(row.get("tail"))
+    named = _WHEEL.findall(reason) or _WHEEL.findall(tail)
     command = build_again(Lost((name,), tail), found.config)
-    message = "\n".join(Foreign(one).shown for one in (told, command and f"again: {command}") if one)
+    message = "\n".join(Foreign(one).shown for one in (reason, command and f"again: {command}") if one)
     return Note("error", name, f"{name} was not built", message, told, named[-1] if named else None)
 
 

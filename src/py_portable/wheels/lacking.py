@@ -6,14 +6,20 @@ import re
 
 _PACKAGES = "in baselines.NAME.packages"
 _SAYS = (
-    # gcc, clang; then the linker, Meson and CMake, pkg-config, and a shell or a backend without a program.
+    # gcc and clang; the linker; pkg-config; Meson; CMake; then a backend and a shell that miss a program.
     (re.compile(r"fatal error: '?([\w./+-]{1,200}\.h(?:pp|xx)?)'?(?::| file) "), "the header {}"),
     (re.compile(r"cannot find -l:?([\w.+-]{1,200})"), "the library {}"),
     (re.compile(r"No package '([\w.+-]{1,200})' found"), "what pkg-config calls {}"),
     (re.compile(r"Dependency \"([\w.+-]{1,200})\" not found"), "what pkg-config calls {}"),
+    (re.compile(r"Could NOT find (\w{1,200})"), "what CMake calls {}"),
     (re.compile(r"\b([\w.-]{1,200}[-_]config)(?: executable)? not found"), "the program {}"),
     (re.compile(r"Could not run ([\w.+-]{1,200}): \[Errno 2\]"), "the program {}"),
-    (re.compile(r"\b([\w.+-]{1,200}): (?:command )?not found$", re.MULTILINE), "the program {}"),
+    (
+        re.compile(
+            r"^[ \t]*\S{1,200}: (?:(?:line )?\d+: )?([\w.+-]{1,200}): (?:command )?not found$", re.MULTILINE
+        ),
+        "the program {}",
+    ),
 )
 
 

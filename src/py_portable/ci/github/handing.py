@@ -21,7 +21,7 @@ from py_portable.store.entry import DamageFound, read_header
 
 INDEX = "images.json"
 _TAR = "image-{:03}.tar"
-_OURS = re.compile(rf"objects/[0-9a-f]{{2}}/{KEY.pattern}|cache/[a-z]+/{KEY.pattern}")
+_OURS = re.compile(rf"objects/[0-9a-f]{{2}}/{KEY.pattern}|cache/(?:{'|'.join(NAMES)})/{KEY.pattern}")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def unpack(folder: Path, store: Store, wanted: Collection[str] | None) -> int:
         for name, paths in found.items()
     }
     for archive, paths in archives.items():
-        if all(_OURS.fullmatch(path) and (store.root / path).exists() for path in paths):
+        if paths and all(_OURS.fullmatch(path) and (store.root / path).exists() for path in paths):
             continue
         with store.scratch("handed", prefix=ids.prefix()) as room:
             _tar("--extract", archive, room, "--preserve-permissions", what="unpacking an image")
