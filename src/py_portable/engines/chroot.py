@@ -53,7 +53,7 @@ class Chroot:
                 capture_bytes=capture_bytes,
             )
 
-        return piped(call, job, self.helpers, timeout)
+        return piped(call, job, self.helpers, timeout, own_ids=bool(ids.detect().flags))
 
 
 def _assignments(job: Job) -> tuple[str, ...]:
