@@ -18,7 +18,7 @@ from pathlib import Path
 
 from py_portable.capture import Captured
 from py_portable.command import Outcome
-from py_portable.engines.base import Bind, Ended, Job
+from py_portable.engines.base import BUILD_CAPS, Bind, Ended, Job, Profile
 from py_portable.engines.stage import LinkLoop
 from py_portable.errors import MachineError
 
@@ -27,6 +27,11 @@ HELPERS = "/run/py-portable"
 BACKSTOP_SECONDS = 10.0
 """How much longer an engine waits than cell-run, which ends everything at the time limit itself."""
 CHANNEL = ("--channel", "stdio")
+CONFINE: Mapping[Profile, tuple[str, ...]] = {
+    "proof": ("--confine", "proof"),
+    "build": ("--confine", "build", "--keep", ",".join(BUILD_CAPS)),
+}
+"""cell-run's words that take keys, system calls and capabilities away, in every engine."""
 _MOST_BYTES = 4096
 _MOST_ENV = 1 << 20
 """As cell-run has it."""
@@ -39,7 +44,8 @@ Call = Callable[[Job, float, tuple[int, ...]], Outcome]
 def supervised(job: Job, helpers: Path | None, *words: str) -> Job:
     """The job with cell-run before its command; `words` are more arguments of cell-run.
 
-    A proof becomes its ordinary user. A build without compiled helpers stays as it is.
+    A proof becomes its ordinary user; a build keeps the capabilities of builds, as far as the engine gives them.
+    A build without compiled helpers stays as it is.
     """
     folder = job.helpers or helpers
     if folder is None:
@@ -47,7 +53,7 @@ def supervised(job: Job, helpers: Path | None, *words: str) -> Job:
     drop = ("--uid", str(job.uid), "--gid", str(job.uid)) if job.profile == "proof" else ()
     return replace(
         job,
-        argv=(f"{HELPERS}/cell-run", *drop, *words, "--", *job.argv),
+        argv=(f"{HELPERS}/cell-run", *CONFINE[job.profile], *drop, *words, "--", *job.argv),
         binds=(*job.binds, Bind(folder, HELPERS)),
     )
 

@@ -30,9 +30,9 @@ def source(name: str) -> Path:
 def sources_digest() -> str:
     """`sha256:…` over the names and bytes of all sources and the compiler's flags."""
     total = hashlib.sha256(" ".join(FLAGS).encode())
-    for name in NAMES:
-        body = source(name).read_bytes()
-        total.update(f"\0{name}\0{len(body)}\0".encode() + body)
+    for path in sorted(Path(__file__).parent.glob("*.[ch]")):
+        body = path.read_bytes()
+        total.update(f"\0{path.name}\0{len(body)}\0".encode() + body)
     return f"sha256:{total.hexdigest()}"
 
 
