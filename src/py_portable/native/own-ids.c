@@ -1,10 +1,15 @@
 /*
- * own-ids: gives a build ids of its own, so that its root is nobody on the machine. Started by real root, outside.
+ * own-ids: what only the one who sets a sandbox up can do; started outside of it. It gives a build of real root ids of
+ * its own, so that its root is nobody on the machine, covers the kernel's own files, and leaves the machine's root.
  *
  *   own-ids can FIRST COUNT PATH...
  *       whether the file systems of the PATHs can be shown with other owners; says why not, and exits 1.
- *   own-ids show FIRST COUNT [rw|ro SOURCE TARGET]...
- *       shows each SOURCE at TARGET, which is made, as if the ids 0 to COUNT - 1 on the disk were FIRST and up.
+ *   own-ids show FIRST COUNT [rw|ro|image SOURCE TARGET]... --
+ *       shows each SOURCE at TARGET, which is made, as if the ids 0 to COUNT - 1 on the disk were FIRST and up. What
+ *       is "ro" and lies on a file system that cannot be shown so keeps its owners: everybody may read it or nobody.
+ *   own-ids cover FOLDER EMPTY [ro|no NAME]... --
+ *       makes what FOLDER has of these read-only ("ro"), or hides it ("no"): a folder behind the folder EMPTY, a file
+ *       behind /dev/null.
  *   own-ids start FIRST COUNT ROOT FOLDER PROGRAM [ARGUMENT...]
  *       starts PROGRAM in a user namespace whose ids 0 to COUNT - 1 are FIRST and up outside, as its root; with a
  *       COUNT of 0 in no new namespace. ROOT becomes / in a mount namespace of its own and what was / is unmounted;
@@ -199,6 +204,19 @@ static int can(unsigned long first, unsigned long count, char **paths)
     return 0;
 }
 
+/* Whether `size` more words come before the "--". */
+static bool goes_on(char **words, int size)
+{
+    if (words[0] && strcmp(words[0], "--") == 0)
+        return false;
+    for (int i = 0; i < size; i++)
+        if (!words[i]) {
+            errno = EINVAL;
+            fail("reading", "the words");
+        }
+    return true;
+}
+
 static void make_target(int source, const char *target)
 {
     struct stat st;
@@ -218,11 +236,10 @@ static void make_target(int source, const char *target)
 static int show(unsigned long first, unsigned long count, char **words)
 {
     int ids = namespace(first, count);
-    for (; words[0] && words[1] && words[2]; words += 3) {
+    for (; goes_on(words, 3); words += 3) {
         bool writable = strcmp(words[0], "rw") == 0;
         int tree = copy_of(words[1]);
-        /* What cannot be shown with other owners can still be read as far as everybody can read it. */
-        if (change(tree, ATTR_IDMAP, ids) < 0 && writable)
+        if (change(tree, ATTR_IDMAP, ids) < 0 && strcmp(words[0], "ro") != 0)
             fail("changing the owners of", words[1]);
         if (change(tree, ATTR_NOSUID | ATTR_NODEV | (writable ? 0 : ATTR_RDONLY), -1) < 0)
             fail("closing the mount of", words[1]);
@@ -231,9 +248,21 @@ static int show(unsigned long first, unsigned long count, char **words)
             fail("mounting at", words[2]);
         close(tree);
     }
-    if (words[0]) {
-        errno = EINVAL;
-        fail("reading the words after", words[0]);
+    return 0;
+}
+
+static int cover(const char *place, const char *empty, char **words)
+{
+    for (; goes_on(words, 2); words += 2) {
+        char path[4200];
+        struct stat st;
+        snprintf(path, sizeof path, "%s/%s", place, words[1]);
+        if (lstat(path, &st) < 0)
+            continue;
+        const char *shown = strcmp(words[0], "ro") == 0 ? path : S_ISDIR(st.st_mode) ? empty : "/dev/null";
+        if (mount(shown, path, NULL, MS_BIND, NULL) < 0 ||
+            mount(NULL, path, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+            fail("covering", path);
     }
     return 0;
 }
@@ -312,6 +341,8 @@ static int start(unsigned long first, unsigned long count, char **words)
 
 int main(int argc, char **argv)
 {
+    if (argc >= 5 && strcmp(argv[1], "cover") == 0)
+        return cover(argv[2], argv[3], argv + 4);
     if (argc >= 5) {
         unsigned long first = number(argv[2]), count = number(argv[3]);
         if (strcmp(argv[1], "can") == 0)
@@ -321,6 +352,6 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], "start") == 0 && argc >= 7)
             return start(first, count, argv + 4);
     }
-    fprintf(stderr, "own-ids: own-ids can|show|start FIRST COUNT ...\n");
+    fprintf(stderr, "own-ids: own-ids can|show|start FIRST COUNT ..., or cover FOLDER EMPTY ...\n");
     return OWN_FAILURE;
 }
