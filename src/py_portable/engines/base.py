@@ -57,6 +57,8 @@ class Job:
     """The folder with the compiled cell-run that the command is put under; None: the engine's own."""
     keep: bool = False
     """Where the command fails, keep what there is to look at (a container)."""
+    canary_of: Job | None = None
+    """build: it is the canary, which looks whether builds like that one may be started at all."""
 
 
 @dataclass(frozen=True)

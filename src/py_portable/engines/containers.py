@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from py_portable.command import Outcome, run
-from py_portable.engines import carry, daemon, owner
+from py_portable.engines import builds, carry, daemon, owner
 from py_portable.engines.base import (
     BUILD_CAPS,
     LIMITS,
@@ -85,8 +85,7 @@ class Containers:
         capture_bytes: int = 65536,
     ) -> Ended:
         """Run the job in a container of its own, which is gone afterwards."""
-        if job.helpers is None and self.helpers is None:
-            raise ValueError("a container needs the compiled helpers")
+        builds.hold(self, job, self.helpers)
         try:
             found = daemon.find(self.name)
             image = daemon.bring(self.name, job.root, _home(job))

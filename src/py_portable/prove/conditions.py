@@ -7,7 +7,7 @@ UNPROVEN instead of wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from errno import EAFNOSUPPORT, ENOENT, ENOSYS, EPERM, EROFS
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from typing import Any
 
 from py_portable.engines import ids
 from py_portable.engines.base import RootAccess
+from py_portable.engines.promise import Observed, Promise, broken
 from py_portable.engines.trial import HOME, UID
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -22,17 +23,6 @@ HOSTNAME = "cell"
 READ_ONLY_TMP_BYTES = 64 << 20
 _NO_CAPS = "0" * 16
 _STICKY = 0o1777
-
-Observed = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What an observation must show. `aspect` is the word in `lacks` of an engine that cannot give it."""
-
-    aspect: str
-    text: str
-    kept: Callable[[Observed], bool]
 
 
 @dataclass(frozen=True)
@@ -61,17 +51,8 @@ class Condition:
         """
         excused = frozenset(lacks) - self.essential
         return tuple(
-            promise.text
-            for promise in self.promises
-            if promise.aspect not in excused and not _kept(promise, observed)
+            promise.text for promise in broken(self.promises, observed) if promise.aspect not in excused
         )
-
-
-def _kept(promise: Promise, observed: Observed) -> bool:
-    try:
-        return promise.kept(observed) is True
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        return False  # what was not observed is not in force
 
 
 def _writable(place: Mapping[str, Any]) -> bool:
