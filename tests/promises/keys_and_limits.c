@@ -7,7 +7,8 @@
  *   keys KEY SECRET                       get at the caller's key, and leave keys for those who come
  *   look KEY                              look for what `keys` left
  *   calls                                 every kind of system call that the filter refuses, and some that it must not
- *   crowd COUNT READY SECONDS             COUNT children that hide from whoever ends them, asleep
+ *   crowd COUNT READY                     COUNT children that hide from whoever ends them, asleep; write how many into
+ *                                         READY, end when that is empty again
  *   fill MEBIBYTES                        take that much of memory as a file without a name
  *   family                                start ten children, as an ordinary program does
  */
@@ -81,6 +82,7 @@ static int caller(char **argv)
     pid_t child = fork();
     if (child == 0) {
         execvp(argv[3], argv + 3);
+        perror(argv[3]);
         _exit(98);
     }
     int status;
@@ -89,8 +91,9 @@ static int caller(char **argv)
     char value[256] = "";
     long size = control(READ, mine, (long)value, sizeof value, 0);
     fprintf(report, "secret %s\n", size == (long)strlen(secret) && memcmp(value, secret, size) == 0 ? "kept" : "changed");
-    long rings[] = {SESSION, USER};
-    for (int i = 0; i < 2; i++) {
+    /* What was found is taken away: root's user keyring outlives this program. */
+    long rings[] = {SESSION, USER, USER_SESSION};
+    for (int i = 0; i < 3; i++) {
         int32_t ids[64];
         size = control(READ, rings[i], (long)ids, sizeof ids, 0);
         for (long at = 0; at < size / 4; at++) {
@@ -98,9 +101,10 @@ static int caller(char **argv)
             control(DESCRIBE, ids[at], (long)about, sizeof about, 0);
             if (strstr(about, LEFT))
                 fprintf(report, "planted %s\n", about);
+            if (strstr(about, LEFT) || strstr(about, name))
+                control(UNLINK, ids[at], rings[i], 0, 0);
         }
     }
-    control(UNLINK, control(SEARCH, USER, (long)"user", (long)name, 0), USER, 0, 0);
     fclose(report);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
 }
@@ -278,7 +282,7 @@ static void calls(void)
     printf("tried %d\n", count);
 }
 
-static void crowd(int wanted, const char *ready, int seconds)
+static void crowd(int wanted, const char *ready)
 {
     int made = 0;
     fflush(stdout);
@@ -300,10 +304,11 @@ static void crowd(int wanted, const char *ready, int seconds)
         if (made % 2 == 0 && (waitpid(child, &status, 0) < 0 || status != 0))
             break;
     }
-    int fd = open(ready, O_WRONLY | O_TRUNC);
+    int fd = open(ready, O_WRONLY);
     dprintf(fd, "%d\n", made);
-    close(fd);
-    sleep(seconds);
+    struct stat seen;
+    while (fstat(fd, &seen) == 0 && seen.st_size > 0)
+        usleep(20000);
 }
 
 static int fill(long mebibytes)
@@ -331,7 +336,7 @@ int main(int argc, char **argv)
     if (strcmp(mode, "calls") == 0)
         calls();
     if (strcmp(mode, "crowd") == 0)
-        crowd(atoi(argv[2]), argv[3], atoi(argv[4]));
+        crowd(atoi(argv[2]), argv[3]);
     if (strcmp(mode, "fill") == 0)
         return fill(atol(argv[2]));
     if (strcmp(mode, "family") == 0) {

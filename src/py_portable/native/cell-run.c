@@ -516,6 +516,20 @@ static int leftovers(void)
 
 /* ---- the two sides ---- */
 
+/*
+ * Where memory runs out, the app ends before its supervisor, whose record says how, and before what else the machine
+ * does. In a container both share what they may use.
+ */
+static void offer_to_oom_killer(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return; /* no /proc: then it ends by the kernel's own choice */
+    if (write(fd, "1000", 4) < 0)
+        tell("oom-score", errno);
+    close(fd);
+}
+
 static _Noreturn void app_side(char **argv, pid_t supervisor)
 {
     sigset_t none;
@@ -529,6 +543,7 @@ static _Noreturn void app_side(char **argv, pid_t supervisor)
         if (write(joined[i], "0", 1) < 0) /* the one who writes */
             tell("join", errno);
     if (wants_identity) {
+        offer_to_oom_killer();
         become_foreign();
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
             tell("no-new-privs", errno);
