@@ -19,7 +19,7 @@ from py_portable.engines import carry, daemon
 from py_portable.engines.base import Bind, Job
 from py_portable.engines.containers import Containers
 from py_portable.engines.daemon import KEPT_PREFIX
-from py_portable.engines.guard import HELPERS
+from py_portable.engines.guard import CONFINE, HELPERS
 from py_portable.engines.select import reproduce
 from py_portable.errors import MachineError, StepError
 from py_portable.prove.conditions import NO_HOME, PLAIN, READ_ONLY
@@ -53,10 +53,11 @@ def test_a_proof(tmp_path: Path) -> None:
             "type=bind,source=/made here,target=/app,readonly",
             "type=bind,source=/helpers,target=/run/py-portable,readonly",
         ],
+        "--memory": [str(3 << 30)], "--memory-swap": [str(3 << 30)], "--pids-limit": ["4096"],
         "--entrypoint": ["/run/py-portable/cell-run"],
     }  # fmt: skip
     assert image == daemon.image_of(tmp_path, daemon.Home("/home/cell", 10001))
-    assert rest == ["--uid", "10001", "--gid", "10001", "--", "/app/x", "a b", "--rm"]
+    assert rest == [*CONFINE["proof"], "--uid", "10001", "--gid", "10001", "--", "/app/x", "a b", "--rm"]
 
 
 def test_a_read_only_root_and_no_home(tmp_path: Path) -> None:
@@ -74,7 +75,8 @@ def test_a_build(tmp_path: Path) -> None:
     assert options["--tmpfs"] == ["/tmp:rw,exec,nosuid,nodev,mode=1777"] and "--read-only" not in options
     assert "CHOWN" in options["--cap-add"]
     assert not {"SYS_ADMIN", "MKNOD", "SYS_CHROOT", "NET_ADMIN", "NET_RAW", "SYS_PTRACE"} & {*options["--cap-add"]}
-    assert image == daemon.image_of(tmp_path) and rest == ["--", "make", "all"]
+    assert image == daemon.image_of(tmp_path) and rest == [*CONFINE["build"], "--", "make", "all"]
+    assert not {"--memory", "--pids-limit"} & {*options}, "a build has what the machine has"
     assert words(replace(job, network=True))[0]["--network"] == ["host"]
     options, *_ = words(replace(job, binds=(Bind(tmp_path, "/tmp", True),)))
     assert "--tmpfs" not in options and options["--mount"][0] == f"type=bind,source={tmp_path},target=/tmp"
@@ -83,7 +85,7 @@ def test_a_build(tmp_path: Path) -> None:
 def test_no_option_comes_from_the_job(tmp_path: Path) -> None:
     job = Job(profile="build", root=tmp_path, argv=("--privileged", "--env"), env={"--privileged": "x"}, helpers=tmp_path)
     options, _, rest = words(job)
-    assert rest == ["--", "--privileged", "--env"] and options["--env"] == ["--privileged=x"]
+    assert rest == [*CONFINE["build"], "--", "--privileged", "--env"] and options["--env"] == ["--privileged=x"]
 
 
 ODD = st.text(st.characters(codec="utf-8", exclude_characters="\0/") | st.sampled_from(',="\n\r\'\\ '), min_size=1)
@@ -159,7 +161,8 @@ def test_a_whole_run(docker: Containers, stub: Stub, build: Job, tmp_path: Path)
     (run,) = stub.commands("run")[1:]
     options, image, rest = parsed(run[1:])
     assert options["--entrypoint"] == [f"{HELPERS}/cell-run"] and image == daemon.image_of(build.root)
-    assert rest[:4] == ["--channel", "stdio", "--limit-ms", "30000"] and rest[-4:-1] == ["--", "/bin/sh", "-c"]
+    assert tuple(rest[:4]) == CONFINE["build"]
+    assert rest[4:8] == ["--channel", "stdio", "--limit-ms", "30000"] and rest[-4:-1] == ["--", "/bin/sh", "-c"]
     assert "--interactive" in options and "--rm" in options and "--env" not in options
     (name,) = options["--name"]
     assert name.startswith(f"py-portable-{os.getpid()}-")

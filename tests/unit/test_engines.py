@@ -57,8 +57,8 @@ def test_bubblewrap_as_root_makes_no_user_namespace(proof: Job, who: list[ids.Id
     assert kept == {"CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"}
     assert has(words, "--dir", "/run", "--ro-bind", "/helpers", "/run/py-portable")
     assert has(words, "--ro-bind", "/made here", "/app")
-    cell_run = ("/run/py-portable/cell-run", "--uid", "10001", "--gid", "10001")
-    assert words[-9:] == ("--", *cell_run, "--", "/app/x", "a b")
+    cell_run = ("/run/py-portable/cell-run", "--confine", "proof", "--uid", "10001", "--gid", "10001")
+    assert words[-11:] == ("--", *cell_run, "--", "/app/x", "a b")
     assert str(proof.root) in words and not has(words, "--bind", str(proof.root))
 
 

@@ -8,14 +8,29 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from py_portable.command import run
 from py_portable.engines import ids
 from py_portable.engines.base import Bind, Job
+from py_portable.engines.own_ids import Choice
 from py_portable.errors import MachineError
 
 MERGED = "/sys/merged"
+EMPTY = "/sys/empty"
+"""An empty folder, which hides others."""
+COVERED = (
+    *(("ro", name) for name in ("sys", "sysrq-trigger", "irq", "bus", "fs")),
+    *(
+        ("no", name)
+        for name in ("kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug")
+    ),
+    *(("no", name) for name in ("scsi", "acpi", "asound", "mtrr", "kpagecgroup", "kpagecount", "kpageflags")),
+)
+"""What nothing inside may write ("ro") or read ("no") below /proc, as container engines have it: root of a sandbox
+without ids of its own is root to the kernel. There is no /sys inside at all."""
+_SHOWN = "/sys/binds"
 PROOF_BYTES = 2 << 30
 """The most that one cell may write, outside of a sized /tmp."""
 BUILD_SIZE = "50%"
@@ -86,8 +101,18 @@ def _steps(path: str) -> list[str]:
     return [step for step in reversed(path.split("/")) if step not in ("", ".")]
 
 
-def binds(job: Job) -> tuple[Bind, ...]:
-    """The job's binds with resolved targets, and the host's resolver where the job has the network."""
+def binds(job: Job, own: Choice) -> tuple[Bind, ...]:
+    """The job's binds with resolved targets, and the host's resolver where the job has the network.
+
+    With ids of its own they come from where stage.sh shows them.
+    """
+    found = _found(job)
+    if own.first is None:
+        return found
+    return tuple(replace(bind, source=Path(_SHOWN, str(n))) for n, bind in enumerate(found))
+
+
+def _found(job: Job) -> tuple[Bind, ...]:
     found = [Bind(b.source.absolute(), inside(job.root, b.target, job.home), b.writable) for b in job.binds]
     resolver = Path("/etc/resolv.conf")
     if job.network and resolver.exists():
@@ -95,8 +120,9 @@ def binds(job: Job) -> tuple[Bind, ...]:
     return tuple(found)
 
 
-def words(job: Job, who: ids.Ids, flags: tuple[str, ...] = ()) -> tuple[str, ...]:
+def words(job: Job, who: ids.Ids, own: Choice, flags: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The words before the command that uses MERGED as its root; `flags`: more namespaces for `unshare`."""
+    shown = enumerate(_found(job)) if own.first is not None else ()
     owner = 0 if who.kind == "single" else job.uid
     return (
         # Before anything else: a caller that is killed now takes all that follows with it.
@@ -112,6 +138,14 @@ def words(job: Job, who: ids.Ids, flags: tuple[str, ...] = ()) -> tuple[str, ...
         str(job.root.absolute()),
         job.home or "",
         str(owner),
+        str(own.program),
+        *own.told,
+        *(
+            word
+            for number, bind in shown
+            for word in ("rw" if bind.writable else "ro", str(bind.source), f"{_SHOWN}/{number}")
+        ),
+        "--",
     )
 
 
