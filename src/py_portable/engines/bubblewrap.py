@@ -46,9 +46,11 @@ class Bubblewrap:
         capture_bytes: int = 65536,
     ) -> Ended:
         """Run the job. Its environment travels through an fd, out of sight of logs and of `ps`."""
-        helpers = builds.hold(self, job, self.helpers)
+        helpers = builds.helpers(job, self.helpers)
 
         def call(job: Job, timeout: float, fds: tuple[int, ...]) -> Outcome:
+            stage.resolved(job)
+            builds.hold(self, job, helpers)
             with os.fdopen(os.memfd_create("environment", os.MFD_CLOEXEC), "wb") as words:
                 words.write(b"".join(os.fsencode(word) + b"\0" for word in _setenv(job.env)))
                 words.flush()
@@ -62,7 +64,7 @@ class Bubblewrap:
                     capture_bytes=capture_bytes,
                 )
 
-        return piped(call, job, self.helpers, timeout, own_ids=bool(ids.detect().flags))
+        return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
 
 
 def _program() -> str:

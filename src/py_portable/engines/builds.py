@@ -49,6 +49,7 @@ _CANARY_SECONDS = 60.0
 _OUT = "/run/py-portable-canary"
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _SESSION_KEYRING = -3
+_HINT = "use another engine, or look at: py-portable doctor"
 
 
 def _none(tries: Mapping[str, Any]) -> bool:
@@ -202,14 +203,14 @@ def helpers(job: Job, own: Path | None) -> Path:
     return found
 
 
-def hold(engine: Engine, job: Job, own: Path | None) -> Path:
-    """Let a job pass, and give the folder of its helpers: every cell, and a build whose kind keeps its promises.
+def hold(engine: Engine, job: Job, own: Path | None) -> None:
+    """Let a job pass: every cell, and a build whose kind keeps its promises.
 
     The canary is started before the first build of each kind, once a process. Raises MachineError.
     """
     folder = helpers(job, own)
     if job.profile == "proof" or job.canary_of:
-        return folder
+        return
     with _lock:
         while True:
             choice = own_ids.choose(job, engine.name, folder)
@@ -219,26 +220,22 @@ def hold(engine: Engine, job: Job, own: Path | None) -> Path:
                 if observed is None and choice.first is not None:
                     own_ids.refuse(engine.name, folder, f"a start with ids of its own failed: {said}")
                     continue
-                _held[kind] = _settled(engine.name, choice, job.network, observed, said)
+                if observed is None:
+                    raise MachineError(f"{engine.name}: the canary of builds did not start: {said}", hint=_HINT)
+                _held[kind] = _settled(engine.name, choice, job.network, observed)
             found = _held[kind]
             break
     if isinstance(found, MachineError):
         raise found
-    return folder
 
 
-def _settled(
-    engine: str, own: Choice, network: bool, observed: Observed | None, said: str
-) -> Held | MachineError:
-    hint = "use another engine, or look at: py-portable doctor"
-    if observed is None:
-        return MachineError(f"{engine}: the canary of builds did not start: {said}", hint=hint)
+def _settled(engine: str, own: Choice, network: bool, observed: Observed) -> Held | MachineError:
     verdict = judge(observed, engine, own, network=network)
     if verdict.broken:
         return MachineError(
             f"{engine} does not keep what is promised of builds, so none is started: it is not so that "
             + "; that ".join(verdict.broken),
-            hint=hint,
+            hint=_HINT,
         )
     return Held(engine, own.first is not None, network, verdict.lacks)
 
