@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -12,11 +12,17 @@ from py_portable import command
 from py_portable.ci.project import Project
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError
+from py_portable.placing import lay
+from py_portable.store.walk import remove
+from py_portable.tarball import Bounds, RefusedError, opened
 from py_portable.untar import extract
 
 DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
 _STORE_FOLDERS = ("objects", "tmp", "locks", "cache", "logs/failed", "quarantine")
+_KITS_OWN = ("evidence", "logs")
+"""Folders of dist that the kit writes into."""
+BOUNDS = Bounds()
 _SMALL = ("evidence", "logs", "report.md", "junit.xml")
 
 
@@ -37,6 +43,8 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
     to.mkdir(parents=True, exist_ok=True)
     archive = to / DIST
     argv: list[str | Path] = ["tar", "--create", "--file", archive, "--directory", here, "--numeric-owner"]
+    # A folder that was made under a CI's umask of 0 must not cost the whole archive.
+    argv.append("--mode=u-s,g-s,o-w")
     command.check([*argv, "--files-from", os.devnull, "--", *names], what="packing", error=MachineError)
     return archive
 
@@ -45,24 +53,63 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
     """What other jobs handed on, the later one's word counts; how many there were.
 
     Only locks and what lies in dist folders is taken: those jobs started what strangers wrote. Digests speak of modes,
-    so these are kept whole. Raises ConfigError.
+    so these are kept; setuid, setgid and world-writable ones are refused. All is unpacked beside and put in its place
+    by renames: jobs that share a workspace may do so at the same time. Raises ConfigError.
     """
     places = [PurePosixPath(os.path.relpath(path, here)) for project in found for path in _own(project, here)]
-    for archive in archives:
-        try:
-            with tarfile.open(archive, "r:") as tar:
-                extract(
-                    tar,
-                    here,
-                    mask=0o7777,
-                    links_out=True,
-                    admit=lambda path: any(path.is_relative_to(place) for place in places),
-                )
-        except (tarfile.TarError, EOFError, OSError) as problem:
-            raise ConfigError(
-                f"cannot be unpacked: {problem}", where=f"{archive.parent.name}/{archive.name}"
-            )
+    if not archives:
+        return 0
+    room = Path(tempfile.mkdtemp(prefix=".py-portable-taken-", dir=here))
+    try:
+        for archive in archives:
+            where = f"{archive.parent.name}/{archive.name}"
+            try:
+                with opened(archive, BOUNDS) as tar:
+                    extract(
+                        tar,
+                        room,
+                        bounds=BOUNDS,
+                        modes="kept",
+                        links_out=True,
+                        admit=lambda path: _place(path, places) is not None,
+                        admit_link=lambda path: _may_be_link(path, places),
+                    )
+            except (RefusedError, OSError) as problem:
+                raise ConfigError(f"cannot be unpacked: {problem}", where=where)
+        # The deepest first: the dist folder of one config may lie in that of another.
+        for place in sorted(places, key=lambda one: -len(one.parts)):
+            _put(room / place, here, place)
+    finally:
+        remove(room)
     return len(archives)
+
+
+def _place(path: PurePosixPath, places: Sequence[PurePosixPath]) -> PurePosixPath | None:
+    """The lock or dist folder that the path lies in."""
+    return max((one for one in places if path.is_relative_to(one)), key=lambda one: len(one.parts), default=None)
+
+
+def _may_be_link(path: PurePosixPath, places: Sequence[PurePosixPath]) -> bool:
+    """Only inside an artifact, or what was carried: through any other link this job would write elsewhere."""
+    place = _place(path, places)
+    parts = path.relative_to(place).parts if place else ()
+    return len(parts) > 1 and parts[0] not in _KITS_OWN
+
+
+def _put(fresh: Path, here: Path, place: PurePosixPath) -> None:
+    if not os.path.lexists(fresh):
+        return
+    is_lock = place.suffix == ".lock"
+    if fresh.is_dir() == is_lock or fresh.is_symlink():
+        raise ConfigError("what a job handed on is not what its name says", where=str(place))
+    for above in reversed(place.parents):
+        if (here / above).is_symlink():
+            raise ConfigError("what a job handed on leads through a link", where=str(above))
+        (here / above).mkdir(exist_ok=True)
+    try:
+        lay(fresh, here / place)
+    except OSError as problem:
+        raise ConfigError(f"cannot be put in place: {problem.strerror}", where=str(problem.filename or place))
 
 
 def _own(project: Project, here: Path) -> tuple[Path, Path]:

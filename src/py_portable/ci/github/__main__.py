@@ -17,6 +17,7 @@ from py_portable.ci.github.places import place
 from py_portable.errors import ConfigError, PortableError
 from py_portable.lock.model import load as load_lock
 from py_portable.store import Store
+from py_portable.store.disk import keep_from_everybody
 from py_portable.store.layout import default_root
 
 
@@ -114,6 +115,7 @@ VERBS: Mapping[str, Callable[[Mapping[str, str]], int]] = {
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """The exit status; an error is told in the log, as an annotation and in the summary."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    keep_from_everybody()
     verb = VERBS.get(argv[0]) if len(argv) == 1 else None
     if verb is None:
         console.say(f"Error: usage: python -m py_portable.ci.github {'|'.join(VERBS)}")
