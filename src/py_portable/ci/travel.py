@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
-import shutil
+import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from py_portable import command
 from py_portable.ci.project import Project
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError
+from py_portable.images.layers import stack as layers
+from py_portable.images.layers.stack import Layer
 from py_portable.placing import lay
+from py_portable.regular import sha256_of
+from py_portable.store.entry import DamageFound
+from py_portable.store.foreign import remove_tree
+from py_portable.store.handed import checked, keep
 from py_portable.store.walk import remove
 from py_portable.tarball import Bounds, RefusedError, opened
 from py_portable.untar import extract
 
+_PLAIN_TAR = "application/vnd.oci.image.layer.v1.tar"
 DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
+_FOLDERS = ("objects", "cache")
 _STORE_FOLDERS = ("objects", "tmp", "locks", "cache", "logs/failed", "quarantine")
 _KITS_OWN = ("evidence", "logs")
 """Folders of dist that the kit writes into."""
@@ -132,38 +140,66 @@ def pack_store(store: Path, to: Path) -> Path | None:
         "--directory",
         store,
         "--numeric-owner",
+        "--xattrs",
+        "--xattrs-include=*",
     ]
     command.check([*argv, "--", *parts], what="packing the store", error=MachineError)
     return archive
 
 
 def unpack_store(folder: Path, store: Path) -> bool:
-    """Into a store that is not there yet; one that is (a runner that stays) knows more. What it holds is checked
-    by its digest when it is used."""
+    """Into a store that is not there yet; one that is (a runner that stays) knows more.
+
+    Every entry is hashed: one that is not what it was made as does not get in, nor does what is no entry. A cache of
+    a tool is what its tool takes it for: only its place is looked at, and pipes are left out. Raises PortableError.
+    """
     archives = sorted(folder.rglob(STORE))
     if store.exists() or not archives:
         return False
     fresh = store.with_name(f"{store.name}.{os.getpid()}")
-    fresh.mkdir(mode=0o700, parents=True)
+    prefix = ids.prefix()
+    store.parent.mkdir(parents=True, exist_ok=True)
     try:
-        argv: list[str | Path] = [
-            *ids.prefix(),
-            "tar",
-            "--extract",
-            "--file",
-            archives[0],
-            "--directory",
-            fresh,
-        ]
-        command.check(
-            [*argv, "--numeric-owner", "--preserve-permissions"],
-            what="unpacking the store",
-            error=MachineError,
-        )
+        digest = f"sha256:{sha256_of(archives[0])}"
+        layers.unpack([Layer(archives[0], digest, _PLAIN_TAR)], fresh, prefix=prefix)
+        _only_entries(fresh, prefix)
+        fresh.chmod(0o700)
         for name in _STORE_FOLDERS:
             (fresh / name).mkdir(parents=True, exist_ok=True)
         fresh.replace(store)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    except OSError as problem:
+        raise MachineError(f"it cannot be unpacked: {problem.strerror}", where=str(problem.filename)) from None
+    finally:
+        if os.path.lexists(fresh):
+            remove_tree(fresh, prefix)
     return True
+
+
+def _only_entries(fresh: Path, prefix: tuple[str, ...]) -> None:
+    for path in sorted(fresh.iterdir()):
+        if path.name not in _STORE_PARTS or path.is_symlink() or path.is_dir() != (path.name in _FOLDERS):
+            remove_tree(path, prefix)
+    for shelf in _folders(fresh / "objects", prefix):
+        for place in sorted(shelf.iterdir()):
+            try:
+                header = checked(place, place.name, prefix)
+                if place.name[:2] != shelf.name:
+                    raise DamageFound("it lies in the wrong place")
+                keep(place, header)
+            except DamageFound:
+                remove_tree(place, prefix)
+    for cache in _folders(fresh / "cache", prefix):
+        for where, _, names in os.walk(cache):
+            for name in names:
+                path = Path(where, name)
+                if not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink():
+                    path.unlink()
+
+
+def _folders(above: Path, prefix: tuple[str, ...]) -> Iterator[Path]:
+    """The folders in a folder; anything else in it is removed."""
+    for path in sorted(above.iterdir()) if above.is_dir() else ():
+        if path.is_symlink() or not path.is_dir():
+            remove_tree(path, prefix)
+        else:
+            yield path

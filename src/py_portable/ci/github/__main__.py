@@ -90,10 +90,17 @@ def unpack(environ: Mapping[str, str]) -> int:
     inputs = read(environ)
     here, folder = Path.cwd(), place(environ, "handed")
     archives = sorted(folder.rglob(travel.DIST))
-    count = travel.unpack_dist(archives, here, calls.projects(inputs, here))
+    found = calls.projects(inputs, here)
+    count = travel.unpack_dist(archives, here, found)
     if not count:
         raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
-    taken = handing.unpack(folder, Store(default_root(environ)), action.images(inputs, here))
+    nodes = action.images(inputs, here)
+    wanted: dict[str, set[str]] = {}
+    for project in found:
+        for node, identity in load_lock((here / project.config).with_suffix(".lock")).images.items():
+            if nodes is None or node in nodes:
+                wanted.setdefault(node, set()).add(identity)
+    taken = handing.unpack(folder, Store(default_root(environ)), wanted)
     console.say(f"unpacked: {count}{_images(taken)}")
     return 0
 
