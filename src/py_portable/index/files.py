@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from packaging.utils import canonicalize_name
 
+from py_portable import tarball, zips
 from py_portable.download import Failed, Limits, Url
 from py_portable.errors import StepError
 from py_portable.fetch import Source, fetch
@@ -23,6 +24,8 @@ from py_portable.store import Store
 
 MAX_BYTES = 4 << 30
 PARALLEL_FETCHES = 8
+SDIST_BOUNDS = tarball.Bounds(members=200_000, total_bytes=4 << 30, file_bytes=4 << 30)
+"""Of one sdist: the largest have some ten thousand files and a few hundred MB."""
 
 
 def gather(
@@ -103,9 +106,26 @@ def _source(url: str, access: ask.Access) -> Source:
 def _fetch(store: Store, file: LockedFile, source: Source) -> None:
     def build(work: Path) -> Mapping[str, object]:
         fetch([source], file.sha256, work / "out" / file.file, max_bytes=file.size or MAX_BYTES)
+        _bounded(work / "out" / file.file)
         return {"name": file.name, "version": file.version}
 
     store.make(_key(file), build)
+
+
+def _bounded(path: Path) -> None:
+    """Bombs are found before pip, or anything else, unpacks them. Raises StepError."""
+    try:
+        if path.suffix in (".whl", ".zip"):
+            zips.checked(path)
+            return
+        with tarball.opened(path, SDIST_BOUNDS) as tar:
+            for _ in tarball.members(tar, SDIST_BOUNDS):
+                pass
+    except (tarball.RefusedError, OSError) as problem:
+        raise StepError(
+            f"{path.name} of the index is not taken: {problem}",
+            hint="take another version of it: name it in the app's requirements, then py-portable lock",
+        ) from None
 
 
 def _urls(

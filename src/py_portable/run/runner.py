@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from py_portable import images
 from py_portable.errors import Blocked, ConfigError, PortableError
+from py_portable.steps import output
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
 
@@ -138,12 +138,13 @@ class Runner:
                 locals=step.locals,
             )
             try:
-                return step.action(context) or {}
+                meta = step.action(context) or {}
+                # Every engine has ended what the step started before it returned: nothing writes here any more.
+                output.settle(context.out, step.name)
+                return meta
             except BaseException:
                 if self.env.keep:
-                    kept = self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", step.name)
-                    shutil.rmtree(kept, ignore_errors=True)
-                    shutil.copytree(work, kept, symlinks=True)
+                    output.keep(work, self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", step.name))
                 raise
 
         self._say(step.name, "started", 0.0)

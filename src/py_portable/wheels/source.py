@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from py_portable.errors import StepError
+from py_portable.regular import copy_regular, sha256_of
+from py_portable.wheels.given import bounded
 
 IGNORED = frozenset(
     (
@@ -35,19 +37,20 @@ IGNORED_AT_TOP = frozenset(
 def built_wheels(folder: Path) -> list[Path]:
     """The wheels that a build left in a folder. Foreign code ran there: a link would be read through.
 
-    Raises StepError for a wheel that is not a regular file.
+    Raises StepError for a wheel that is not a regular file, or a zip bomb.
     """
     wheels = sorted(folder.glob("*.whl"))
     for wheel in wheels:
         if wheel.is_symlink() or not wheel.is_file():
             raise StepError(f"{wheel.name} is not a regular file", where="the folder that a build wrote into")
+        bounded(wheel)
     return wheels
 
 
 def source_digest(source: Path) -> str:
     """Hex sha256 over names, modes and contents of a source folder, or over the bytes of a file."""
     if source.is_file():
-        return hashlib.sha256(source.read_bytes()).hexdigest()
+        return sha256_of(source)
     told = hashlib.sha256()
     for path in _walk(source):
         name = os.fsencode(path.relative_to(source))
@@ -55,7 +58,7 @@ def source_digest(source: Path) -> str:
             kind, content = b"l", os.fsencode(path.readlink())
         else:
             kind = b"x" if path.stat().st_mode & 0o100 else b"f"
-            content = hashlib.sha256(path.read_bytes()).digest()
+            content = bytes.fromhex(sha256_of(path))
         told.update(b"%s%d:%s%d:%s" % (kind, len(name), name, len(content), content))
     return told.hexdigest()
 
@@ -63,7 +66,7 @@ def source_digest(source: Path) -> str:
 def copy_source(source: Path, into: Path) -> None:
     """A copy with what versions and builds leave behind left out; symlinks stay symlinks."""
     if source.is_file():
-        shutil.copyfile(source, into)
+        copy_regular(source, into)
         return
     into.mkdir()
     for path in _walk(source):

@@ -14,10 +14,11 @@ from py_portable.index import files
 from py_portable.index.model import LockedFile
 from py_portable.libraries import binds
 from py_portable.lock.model import LockedHouse, LockedPackage
+from py_portable.regular import copy_regular
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.wheels import check, lacking
-from py_portable.wheels.given import Given, taken
+from py_portable.wheels.given import Given, bounded, taken
 from py_portable.wheels.source import built_wheels, copy_source, source_digest
 
 
@@ -125,7 +126,8 @@ def compile_sdist(ctx: Context) -> None:
 def compile_app(ctx: Context) -> None:
     origin: Path = ctx.locals["source"]
     if origin.name.endswith(".whl"):
-        shutil.copyfile(origin, ctx.out / origin.name)
+        copy_regular(origin, ctx.out / origin.name)
+        bounded(ctx.out / origin.name)
         return
     folder = ctx.work / "source"
     folder.mkdir()
