@@ -19,7 +19,7 @@ from py_portable.records import Record
 from py_portable.run.runner import Report
 from py_portable.session import Session
 from py_portable.steps.context import Result
-from py_portable.store import digest
+from py_portable.store import digest, file_mode
 
 _AGAIN = "take dist/ along as the build left it, in a tar: it keeps modes and links"
 
@@ -115,6 +115,8 @@ def _take(session: Session, name: str, record: Record | None, compared: bool) ->
         raise _never_made(session, name)
     path = _place(session, name, record)
     _same(path, record.sha256, name)
+    mode = file_mode(path)
+    _as_built(path, mode, record, name)
     needs = record.compared if compared else record.carried
     beside: dict[str, Path] = {}
     for what in ("interpreter", "wheelhouse"):
@@ -135,6 +137,8 @@ def _take(session: Session, name: str, record: Record | None, compared: bool) ->
         needs.get("interpreter"),
         beside.get("wheelhouse"),
         needs.get("wheelhouse"),
+        sha256=record.sha256,
+        mode=mode,
     )
     _startable(session, made)
     return made
@@ -199,6 +203,17 @@ def _same(path: Path, sha256: str, what: str) -> None:
     if seen != sha256:
         raise UnmetError(
             f"{what} is not what was built: its digest is {seen[:19]}…, the build's was {sha256[:19]}…",
+            where=str(path),
+            hint=_AGAIN,
+        )
+
+
+def _as_built(path: Path, mode: int | None, record: Record, name: str) -> None:
+    """Raises UnmetError for a file with another mode than it was built with: its digest does not hold that."""
+    built = (record.row or {}).get("mode")
+    if built is not None and mode is not None and f"{mode:04o}" != built:
+        raise UnmetError(
+            f"{name} is not as it was built: its mode is {mode:04o}, the build's was {built}",
             where=str(path),
             hint=_AGAIN,
         )

@@ -24,9 +24,10 @@ from py_portable.plan.matrix import matrix
 from py_portable.plan.sharding import Sharding
 from py_portable.plan.shards import Shard
 from py_portable.prove import cells as proving
+from py_portable.prove import spoiled
 from py_portable.prove.cells import Bench, Cell
 from py_portable.session import Session, cpu_flags
-from py_portable.store import digest
+from py_portable.store import digest, file_mode
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,15 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     built = _built(session, wanted)
     session.talk.cures({node: p for node, p in built.failures.items() if node.startswith("image ")})
     cells = _cells(session, wanted, built)
-    results = proving.run(cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)))
+
+    def anew() -> list[Cell]:
+        nonlocal built
+        built = _built(session, wanted)
+        return _cells(session, wanted, built)
+
+    results = spoiled.run(
+        cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)), anew
+    )
     part = {
         **session.told(),
         "host": session.host(),
@@ -212,6 +221,7 @@ class _Subject:
     start: Start
     floor: str | None = None
     why_not: str | None = None
+    made: Made | None = None
 
 
 def _no_control(built: building.Built, name: str) -> _Subject:
@@ -227,7 +237,7 @@ def _not_here(built: building.Built, name: str) -> _Subject:
 
 def _subject(built: building.Built, made: Made) -> _Subject:
     (floor,) = (row["measured_floor"] for row in built.rows if row["name"] == made.name)
-    return _Subject(digest(made.path), FORMATS[made.format].start(made), floor)
+    return _Subject(made.sha256, FORMATS[made.format].start(made), floor, made=made)
 
 
 def _control(built: building.Built, control: Control) -> _Subject:
@@ -237,8 +247,11 @@ def _control(built: building.Built, control: Control) -> _Subject:
         why_not = f"the control was not built: {_why(built, control.node)}"
         return _Subject("none", Start("/not-built", ()), why_not=why_not)
     path = result.path / result.meta["payload"]
-    made = Made(control.artifact, control.format, path, result.meta)
-    return _Subject(digest(path), FORMATS[control.format].start(made), result.meta.get("measured_floor"))
+    made = Made(
+        control.artifact, control.format, path, result.meta, sha256=digest(path), mode=file_mode(path)
+    )
+    floor = result.meta.get("measured_floor")
+    return _Subject(made.sha256, FORMATS[control.format].start(made), floor, made=made)
 
 
 def _cell(session: Session, built: building.Built, planned: PlannedCell, subject: _Subject) -> Cell:
@@ -259,6 +272,7 @@ def _cell(session: Session, built: building.Built, planned: PlannedCell, subject
         lacks="artifact" if subject.why_not else "image",
         control=planned.control,
         measured_floor=subject.floor,
+        made=subject.made,
     )
 
 

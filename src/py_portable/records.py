@@ -44,6 +44,7 @@ _ROW: Mapping[str, tuple[type, ...]] = {
     "seconds": (int, float),
     "cached": (bool,),
 }
+_MODE = re.compile(r"[0-7]{4}")
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,14 @@ def _look(record: Record) -> None:
 
 
 def _look_at_row(record: Record, row: Mapping[str, Any]) -> None:
-    if row.keys() != _ROW.keys():
+    # Of a file only, and not in what an older kit wrote.
+    if row.keys() - {"mode"} != _ROW.keys():
         raise ValueError("what it says of the artifact is not what a build says")
+    if "mode" in row:
+        _match(_MODE, row["mode"])
     for name, value in row.items():
+        if name == "mode":
+            continue
         if not isinstance(value, _ROW[name]) or (isinstance(value, bool) and bool not in _ROW[name]):
             raise ValueError(f"{name} is {value!r}")
     if not all(isinstance(licence, str) for licence in row["licences"] or ()):

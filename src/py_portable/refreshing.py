@@ -11,7 +11,7 @@ from py_portable import evidence
 from py_portable.build import EVIDENCE
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.session import Session
-from py_portable.store import digest
+from py_portable.store import digest, file_mode
 
 
 def refresh(
@@ -24,13 +24,15 @@ def refresh(
     `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine."""
     parts = evidence.read_parts(session.dist / EVIDENCE)
     paths = places
+    # The newest word on where an artifact lies: an older payload of another name may still be there.
+    newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
     if paths is None:
-        # The newest word on where an artifact lies: an older payload of another name may still be there.
-        newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
         told = {row["name"]: row.get("path") for row in newest}
         paths = {name: session.config.base / path for name, path in told.items() if isinstance(path, str)}
+    modes = {row["name"]: row.get("mode") for row in newest}
     current = {
-        name: digest(path)
+        # What has another mode than what was built is another thing, though its bytes are the same.
+        name: digest(path) if _has_mode(path, modes.get(name)) else "another mode"
         for name, path in paths.items()
         if name in session.config.artifacts and path.exists()
     }
@@ -62,6 +64,11 @@ def refresh(
     names = {*config.artifacts, *(f"control {control}" for control in config.portability.controls)}
     merged["failures"] = [row for row in merged["failures"] if row["name"] in names]
     return merged
+
+
+def _has_mode(path: Path, built: str | None) -> bool:
+    mode = file_mode(path)
+    return built is None or mode is None or f"{mode:04o}" == built
 
 
 _BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}

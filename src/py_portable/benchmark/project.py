@@ -15,6 +15,7 @@ from py_portable.engines.base import Bind, Job
 from py_portable.errors import ConfigError, UnmetError
 from py_portable.formats import FORMATS, Install, Made, entry
 from py_portable.images import Image
+from py_portable.prove.frozen import Freezer
 from py_portable.session import Session
 
 PREFIX = "/opt/python"
@@ -35,6 +36,7 @@ class Workshop:
     place: Place
     image: Image
     room: Path
+    freezer: Freezer
     bare: dict[tuple[str, str], Subject] = field(default_factory=dict)
     """References by the digests of interpreter and wheelhouse."""
 
@@ -68,12 +70,14 @@ class Workshop:
 def pairings(shop: Workshop, built: Built, args: Collection[str], module: str | None = None) -> list[Pairing]:
     """A thing against itself first, then every artifact; what keeps something between starts also as a first start.
 
-    Raises ConfigError where no artifact brings an interpreter to compare with, UnmetError where one does not start.
+    What is compared are bytes that nobody else can write to. Raises ConfigError where no artifact brings an interpreter
+    to compare with, UnmetError where one does not start or was changed meanwhile.
     """
     found: list[Pairing] = []
-    for made in built.made.values():
-        if made.interpreter is None or made.wheelhouse is None:
+    for named in built.made.values():
+        if named.interpreter is None or named.wheelhouse is None:
             continue
+        made = shop.freezer.freeze(named, whole=True)
         reference = _bare(shop, made, args, module)
         subject = _artifact(shop, made, args)
         kept = shop.folder()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from py_portable.errors import StepError
 from py_portable.fetch import Source, fetch
 from py_portable.index import ask
 from py_portable.index.model import LockedFile, Offer
-from py_portable.store import Store
+from py_portable.store import Store, StoreError
 
 MAX_BYTES = 4 << 30
 PARALLEL_FETCHES = 8
@@ -39,18 +40,31 @@ def gather(
     environ: Mapping[str, str],
 ) -> Path:
     """Put the locked files into the folder `into`, fetching those that the store lacks."""
-    missing = [file for file in files if store.get(_key(file)) is None]
+    into.mkdir(parents=True, exist_ok=True)
+    missing = [file for file in files if not _copy(store, file, into)]
     if missing:
         urls = _urls(store, missing, python=python, max_glibc=max_glibc, arch=arch, environ=environ)
         access = ask.access(environ)
         with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
             list(pool.map(lambda file: _fetch(store, file, _source(urls[file.sha256], access)), missing))
-    into.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        entry = store.get(_key(file))
-        assert entry is not None
-        shutil.copyfile(entry.path / file.file, into / file.file)
+    for file in missing:
+        if not _copy(store, file, into):
+            raise StoreError(f"{file.file} was damaged at once after it was fetched", where=str(store.root))
     return into
+
+
+def _copy(store: Store, file: LockedFile, into: Path) -> bool:
+    """Put the stored file into a folder; False where there is none, or none that is what was locked."""
+    entry = store.get(_key(file))
+    if entry is None:
+        return False
+    shutil.copyfile(entry.path / file.file, into / file.file)
+    with (into / file.file).open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256:
+            return True
+    store.set_aside(entry.key, f"{file.file}: other contents")
+    (into / file.file).unlink()
+    return False
 
 
 def remember(store: Store, offers: Iterable[Offer]) -> None:

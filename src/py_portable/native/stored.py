@@ -29,7 +29,7 @@ def helpers(store: Store) -> Path:
         native.compile(work / "out")
         return {}
 
-    return store.make(native.key(), build).path
+    return store.make(native.key(), build, title="the helpers that start cells").path
 
 
 @dataclass

@@ -6,7 +6,19 @@ from py_portable.store.entry import Entry
 from py_portable.store.errors import DamagedError, StoreError
 from py_portable.store.layout import default_root
 from py_portable.store.manifest import Record
+from py_portable.store.restore import Part
 from py_portable.store.store import Store
-from py_portable.store.walk import digest, manifest
+from py_portable.store.walk import digest, file_mode, manifest
 
-__all__ = ["DamagedError", "Entry", "Record", "Store", "StoreError", "default_root", "digest", "manifest"]
+__all__ = [
+    "DamagedError",
+    "Entry",
+    "Part",
+    "Record",
+    "Store",
+    "StoreError",
+    "default_root",
+    "digest",
+    "file_mode",
+    "manifest",
+]

@@ -61,6 +61,12 @@ def digest(path: Path) -> str:
         return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def file_mode(path: Path) -> int | None:
+    """The permission bits of a file, also behind a link, which `digest` leaves out; None for a folder."""
+    state = path.stat()
+    return None if stat.S_ISDIR(state.st_mode) else stat.S_IMODE(state.st_mode)
+
+
 def _look(root: int) -> tuple[list[Record], list[_File]]:
     top = os.fstat(root)
     records = [Record(".", "folder", stat.S_IMODE(top.st_mode))]

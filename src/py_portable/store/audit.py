@@ -1,0 +1,49 @@
+"""Hashing objects when nobody asked for them: to find out who is to blame, and for the doctor."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from py_portable.store import whole
+from py_portable.store.entry import DamageFound, Examined, look, title_of
+from py_portable.store.layout import Layout
+from py_portable.store.locks import lock, owner_note, try_lock
+
+
+def examine(layout: Layout, key: str, *, wait: bool) -> Examined:
+    """Hash the object of `key`; a damaged one is moved aside. Raises OSError, StoreError."""
+    path, folder = layout.lock(key), layout.object(key)
+    what = f"looking at {key[:12]}"
+    held = lock(path, what) if wait else try_lock(path, owner_note(what=what))
+    if held is None:
+        return Examined(key, "busy")
+    try:
+        title = title_of(folder)
+        try:
+            found = look(folder, key)
+            if found is None:
+                return Examined(key, "gone")
+            whole.confirm(found[0], found[1].prefix)
+        except DamageFound as problem:
+            return Examined(key, "damaged", title, str(problem), move_aside(layout, key))
+        return Examined(key, "whole", title)
+    finally:
+        held.release()
+
+
+def move_aside(layout: Layout, key: str) -> Path | None:
+    """To where it is, with the key's lock held; None where it is gone. Raises OSError."""
+    aside = layout.quarantine / f"{key}-{time.time_ns()}"
+    try:
+        layout.object(key).rename(aside)
+    except FileNotFoundError:
+        return None
+    return aside
+
+
+def keys(layout: Layout) -> list[str]:
+    """Of all objects that are there, sorted. Raises OSError."""
+    if not layout.objects.is_dir():
+        return []
+    return sorted(path.name for shelf in layout.objects.iterdir() for path in shelf.iterdir())
