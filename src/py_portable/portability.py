@@ -18,6 +18,7 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.images import Image
+from py_portable.plan.asked import question
 from py_portable.plan.assemble import Control, Plan
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.matrix import matrix
@@ -243,13 +244,14 @@ def _control(built: building.Built, control: Control) -> _Subject:
 
 def _cell(session: Session, built: building.Built, planned: PlannedCell, subject: _Subject) -> Cell:
     commands = {smoke.args: smoke for smoke in session.config.artifacts[planned.artifact].smoke}
+    smoke = commands[planned.argv]
     image, why = _image(built, f"image {planned.image}")
     return Cell(
         planned.artifact,
         planned.format,
         subject.sha256,
         subject.start,
-        commands[planned.argv],
+        smoke,
         planned.image,
         image if subject.why_not is None else None,
         "plain" if planned.control else planned.condition,
@@ -258,6 +260,7 @@ def _cell(session: Session, built: building.Built, planned: PlannedCell, subject
         unavailable=subject.why_not or why,
         lacks="artifact" if subject.why_not else "image",
         control=planned.control,
+        asked=planned.smoke or question(session.config, planned.artifact, smoke),
         measured_floor=subject.floor,
     )
 

@@ -162,7 +162,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     monkeypatch.setattr(Session, "run", run)
     monkeypatch.setattr(Session, "lock", lambda *_words, **_more: pytest.fail("a lock was asked for"))
-    monkeypatch.setattr(Session, "host", lambda session: None)
+    monkeypatch.setattr(Session, "host", lambda session: {})
     monkeypatch.setattr("py_portable.prove.cells.run", start)
     monkeypatch.setattr(portability, "bench_of", lambda session: None)
 
@@ -194,6 +194,8 @@ def started(cell: Cell, tell: Callable[[CellResult], None]) -> CellResult:
         argv=cell.smoke.args,
         optional=cell.optional,
         isolation="full",
+        exit_status={"PASS": 0, "XFAIL": 1}.get(verdict),
+        smoke=cell.asked,
         when="2026-01-01",
     )
     tell(done)

@@ -57,6 +57,7 @@ class Bubblewrap:
                     log=log,
                     pass_fds=(*fds, words.fileno()),
                     capture_bytes=capture_bytes,
+                    lines=job.lines,
                 )
 
         return piped(call, job, self.helpers, timeout)

@@ -51,6 +51,7 @@ class Chroot:
                 log=log,
                 pass_fds=fds,
                 capture_bytes=capture_bytes,
+                lines=job.lines,
             )
 
         return piped(call, job, self.helpers, timeout)

@@ -19,7 +19,7 @@ from py_portable.command import Outcome, run
 from py_portable.engines import carry, daemon, owner
 from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Bind, Ended, EngineInfo, Job
 from py_portable.engines.guard import refused, spoken, supervised
-from py_portable.engines.stage import PROOF_BYTES
+from py_portable.engines.stage import PROOF_BYTES, apart
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
@@ -71,6 +71,7 @@ class Containers:
             raise ValueError("a container needs the compiled helpers")
         try:
             found = daemon.find(self.name)
+            apart(supervised(job, self.helpers))
             image = daemon.bring(self.name, job.root, _home(job))
             carried = self._way(found, job) == "carried"
         except MachineError as problem:
@@ -84,7 +85,7 @@ class Containers:
                 if not job.keep:
                     stack.callback(daemon.remove, self.name, name)
                 begin = functools.partial(
-                    run, timeout=timeout, log=log, stdin=stdin, capture_bytes=capture_bytes
+                    run, timeout=timeout, log=log, stdin=stdin, capture_bytes=capture_bytes, lines=job.lines
                 )
                 if carried:
                     return self._carried(job, name, marks, image, begin)

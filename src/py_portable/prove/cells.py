@@ -17,6 +17,7 @@ from py_portable.engines.base import Bind, Engine, EngineInfo, Job
 from py_portable.evidence import CellResult, now
 from py_portable.formats import Install, Start
 from py_portable.images import Image
+from py_portable.prove.borne import asked_for
 from py_portable.prove.canary import Observation, observe
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.prove.judge import Finding, corroborate, judge, look
@@ -48,6 +49,8 @@ class Cell:
     lacks: str = "image"
     """The reason, one word, where something is unavailable."""
     control: str | None = None
+    asked: str | None = None
+    """The digest of what is asked of it, see `plan.asked`."""
     measured_floor: str | None = None
     """The newest glibc that any ELF file of the artifact asks for."""
 
@@ -207,6 +210,7 @@ def _blank(cell: Cell, bench: Bench) -> CellResult:
         argv=cell.smoke.args,
         isolation=bench.info.isolation,
         optional=cell.optional,
+        smoke=cell.asked,
     )
 
 
@@ -258,6 +262,7 @@ def _start(
         cell.smoke.timeout,
         capture_bytes=CAPTURE_BYTES,
         keep=bench.keep,
+        lines=(cell.smoke.stdout, cell.smoke.stderr),
     )
     record = started.record
     result = replace(
@@ -276,6 +281,7 @@ def _start(
         is_elf=cell.start.is_elf,
         image_glibc=cell.image.glibc,
         measured_floor=cell.measured_floor,
+        asked_for=functools.partial(asked_for, cell.start),
     )
     judged = judge(finding, cell.expect)
     result = replace(
