@@ -6,7 +6,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Wanted:
     """These cells and no others; the rest names what they take."""
     plan: str | None = None
     """The digest of the plan that the shard is of."""
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    """Which static helpers the plan lets it take from dist/, `native.key()` -> digest."""
     as_made: bool = False
     """Whether artifacts are taken from dist/ as another machine made them, and none is built."""
 
@@ -52,7 +54,7 @@ class Wanted:
         conditions = dict.fromkeys(cell.condition for cell in shard.cells if not cell.control)
         probes = tuple(name for name in conditions if name != "plain")
         controls = any(cell.control for cell in shard.cells)
-        return cls(shard.artifacts, shard.images, probes, controls, shard, sharding.digest)
+        return cls(shard.artifacts, shard.images, probes, controls, shard, sharding.digest, sharding.helpers)
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,16 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     built = _built(session, wanted)
     session.talk.cures({node: p for node, p in built.failures.items() if node.startswith("image ")})
     cells = _cells(session, wanted, built)
-    results = proving.run(cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)))
+    why_not = as_made.no_judge(session) if wanted.as_made else None
+    if why_not is None:
+        results = proving.run(cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)))
+    else:
+        results = [proving.not_started(cell, why_not) for cell in cells]
+        for result in results:
+            tell(result)
     part = {
         **session.told(),
-        "host": session.host(),
+        **({"host": session.host()} if why_not is None else {}),
         "expected": _expected(wanted, results),
         "shards": [{"name": wanted.shard.name, "plan": wanted.plan}] if wanted.shard else [],
         "artifacts": built.rows,
@@ -99,7 +107,13 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
 
 def _built(session: Session, wanted: Wanted) -> building.Built:
     if wanted.as_made:
-        return as_made.take(session, wanted.artifacts, wanted.images, controls=_with_controls(wanted))
+        return as_made.take(
+            session,
+            wanted.artifacts,
+            wanted.images,
+            controls=_with_controls(wanted),
+            pinned=wanted.helpers,
+        )
     prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
     if _with_controls(wanted):
         prefixes.append("control ")

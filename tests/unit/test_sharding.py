@@ -193,7 +193,7 @@ AGAIN = row(PLAN.shards[0].cells[0], verdict="FAIL", reason="exit", exit_status=
         ([PLANNED, part(0, shards=[{"name": "nobody", "plan": PLAN.digest}])], "no shard is named 'nobody'"),
         ([PLANNED, PARTS[0], part(1, config={"file": "x", "sha256": "f" * 64})], "of two configs"),
         (
-            [PLANNED, PARTS[0], part(1, cells=[row(CELLS[1], image_identity="sha256:y")])],
+            [PLANNED, part(0, cells=[row(CELLS[0]), row(CELLS[1], image_identity="sha256:y")]), PARTS[1]],
             "debian:11 has two identities",
         ),
     ],

@@ -193,7 +193,16 @@ def _install(
     return dict(zip(folders, pool.map(install, ready), strict=True))
 
 
+def not_started(cell: Cell, why: str) -> CellResult:
+    """Of a cell that nothing trusted can start here."""
+    return replace(_unknown(cell), reason="engine", detail=why)
+
+
 def _blank(cell: Cell, bench: Bench) -> CellResult:
+    return replace(_unknown(cell), isolation=bench.info.isolation)
+
+
+def _unknown(cell: Cell) -> CellResult:
     return CellResult(
         artifact=cell.artifact,
         format=cell.format,
@@ -208,7 +217,6 @@ def _blank(cell: Cell, bench: Bench) -> CellResult:
         reason=None,
         detail=None,
         argv=cell.smoke.args,
-        isolation=bench.info.isolation,
         optional=cell.optional,
         smoke=cell.asked,
     )
