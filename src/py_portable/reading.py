@@ -54,7 +54,7 @@ def parse(data: bytes, where: str) -> Mapping[str, Any]:
             if [type(one) for one in cell] != [*_EXPECTED] or not all(type(w) is str for w in cell[3]):
                 raise shape.Misfit("is not artifact, image, condition and arguments", f"expected[{number}]")
     except shape.Misfit as problem:
-        raise ConfigError(str(problem), where=where, hint=_HINT)
+        raise ConfigError(str(problem), where=f"{where}{problem.place}", hint=_HINT)
     if "plan" in told:
         sharding.parse(told["plan"], where)
     return told

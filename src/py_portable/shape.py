@@ -24,11 +24,13 @@ Check = Callable[[Any, str], None]
 
 
 class Misfit(ValueError):
-    """`key` is the path of what does not fit, such as `cells[3].verdict`; empty for the whole."""
+    """`key` is the path of what does not fit, such as `cells[3].verdict`; empty for the whole. `place`: line and column
+    of what is no JSON, as what follows the name of a file."""
 
-    def __init__(self, what: str, key: str = "") -> None:
+    def __init__(self, what: str, key: str = "", place: str = "") -> None:
         super().__init__(f"{key} {what}" if key else what)
         self.key = key
+        self.place = place
 
 
 def parse(data: bytes, most: int = MOST_BYTES) -> Any:
@@ -48,7 +50,7 @@ def parse(data: bytes, most: int = MOST_BYTES) -> Any:
         )
         _bounded(found, "", characters=_SURROGATE.search(data) is not None)
     except json.JSONDecodeError as problem:
-        raise Misfit(f"is not JSON (line {problem.lineno}, column {problem.colno})")
+        raise Misfit("is not JSON", place=f":{problem.lineno}:{problem.colno}")
     except UnicodeDecodeError:
         raise Misfit("is not JSON: it is not UTF-8")
     except RecursionError:
