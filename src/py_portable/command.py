@@ -81,13 +81,15 @@ def run(
     shown: Sequence[str] | None = None,
     stdin: int = subprocess.DEVNULL,
     watch: Callable[[], str | None] | None = None,
+    lines: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> Outcome:
     """Run `argv` with stdin from /dev/null (or the file descriptor `stdin`) in a session of its own and wait for it.
 
     `timeout` is in seconds; at the limit (and when this thread is interrupted) the whole process group is
     killed, and so is what is left of it when the command has ended. `log` gets both streams as they come, and
     `shown` in place of the command where that holds secrets. `watch` is called every second; when it says why,
-    the command is ended as at the limit. Raises MachineError where the program cannot be started.
+    the command is ended as at the limit. `lines` are looked for in stdout and in stderr, in all of it. Raises
+    MachineError where the program cannot be started.
     """
     words = tuple(str(word) for word in argv)
     started = time.monotonic()
@@ -101,7 +103,7 @@ def run(
         assert child.stdout and child.stderr
         stack.enter_context(child.stdout)
         stack.enter_context(child.stderr)
-        windows = (Window(capture_bytes), Window(capture_bytes))
+        windows = (Window(capture_bytes, lines[0]), Window(capture_bytes, lines[1]))
         try:
             end = None if timeout is None else started + timeout
             timed_out, stopped = _pump(child, windows, sink, end, watch)

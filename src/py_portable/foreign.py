@@ -16,6 +16,7 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made
 from py_portable.native.stored import helpers
+from py_portable.plan import asked
 from py_portable.prove import cells as proving
 from py_portable.prove import spoiled
 from py_portable.prove.cells import Bench, Cell
@@ -72,6 +73,7 @@ def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk)
                 condition,
                 foreign.expect,
                 unavailable=_why(report.failures.get(name)),
+                asked=asked.foreign(foreign.smoke),
                 measured_floor=floor,
                 made=made,
             )

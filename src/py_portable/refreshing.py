@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from py_portable import evidence
+from py_portable import evidence, stale
 from py_portable.build import EVIDENCE
-from py_portable.prove.conditions import CONDITIONS
 from py_portable.session import Session
 from py_portable.store import digest, file_mode
 
@@ -36,23 +35,24 @@ def refresh(
         for name, path in paths.items()
         if name in session.config.artifacts and path.exists()
     }
-    merged = evidence.merge(
-        [_without_old_controls(part, current) for part in parts], artifacts=current, identities=identities
-    )
     config = session.config
-    wanted = [
-        [name, spec.name, condition, list(smoke.args)]
-        for name, artifact in config.artifacts.items()
-        for spec in config.portability.images
-        for condition in ("plain", *CONDITIONS)
-        for smoke in artifact.smoke
+    parts = [_without_old_controls(part, current) for part in parts]
+    now = stale.questions(config)
+    answers, old = stale.split(parts, config, now)
+    merged = evidence.merge(answers, artifacts=current, identities=identities)
+    outdated = evidence.merge(old, artifacts=current, identities=identities)
+    seen = {json.dumps(evidence.identity_of(cell)) for cell in merged["cells"]}
+    marked = [
+        stale.mark(cell)
+        for cell in outdated["cells"]
+        if json.dumps(evidence.identity_of(cell)) not in seen
     ]
-    known = {json.dumps(cell) for cell in wanted}
+    merged["cells"] = sorted([*merged["cells"], *marked], key=lambda c: json.dumps(evidence.identity_of(c)))
     for name, identity in (("cells", evidence.identity_of), ("expected", list)):
         merged[name] = [
             row
             for row in merged[name]
-            if json.dumps(identity(row)) in known or identity(row)[2].startswith("control:")
+            if json.dumps(identity(row)) in now or identity(row)[2].startswith("control:")
         ]
     merged["expected_cells"] = len(merged["expected"])
     images = {spec.name for spec in config.portability.images}

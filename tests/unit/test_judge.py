@@ -230,4 +230,22 @@ def test_any_text_gives_a_finding(out: str, err: str) -> None:
 def test_the_loader_is_believed_where_the_elf_files_bear_it_out(
     finding: Finding, elf: bool, image: str | None, floor: str | None, reason: str | None
 ) -> None:
-    assert corroborate(finding, is_elf=elf, image_glibc=image, measured_floor=floor).reason == reason
+    found = corroborate(
+        finding, is_elf=elf, image_glibc=image, measured_floor=floor, asked_for=lambda _detail: True
+    )
+    assert found.reason == reason
+
+
+@pytest.mark.parametrize("borne", [True, False])
+@pytest.mark.parametrize(
+    "finding", [Finding("library", "libpq.so.5 not found"), Finding("glibc", "GLIBC_PRIVATE not found")]
+)
+def test_a_library_is_missing_only_where_an_elf_file_asks_for_it(finding: Finding, borne: bool) -> None:
+    asked: list[str] = []
+
+    def asked_for(detail: str) -> bool:
+        asked.append(detail)
+        return borne
+
+    found = corroborate(finding, is_elf=True, image_glibc="2.31", measured_floor="2.30", asked_for=asked_for)
+    assert (found.reason, asked) == ("library" if borne else "exit", [finding.detail])

@@ -39,17 +39,23 @@ def report(
     from py_portable.report.scorecard import scorecard
 
     dist = (common["dist"] or common["config"].absolute().parent / "dist").absolute()
+    files = {"markdown": dist / "report.md", "junit": dist / "junit.xml"}
+    if gitlab:
+        files["codequality"] = dist / "codequality.json"
+    # Of an earlier call: where this one gets no further, there is none.
+    for path in files.values():
+        path.unlink(missing_ok=True)
     told = evidence.read(file or dist / "evidence.json")
+    if file is None or file.absolute().is_relative_to(dist):
+        told = _of_today(told, common["config"])
     conclusions = conclude(told, allow_unproven=allow_unproven)
     found = find(told, conclusions, _known(common["config"], told))
     blocks = scorecard(found)
-    files = {"markdown": dist / "report.md", "junit": dist / "junit.xml"}
     dist.mkdir(parents=True, exist_ok=True)
     _write(files["markdown"], markdown.render(blocks).encode())
     _write(files["junit"], junit.render(found))
     notes = annotations.notes(found)
     if gitlab:
-        files["codequality"] = dist / "codequality.json"
         _write(files["codequality"], annotations.codequality(notes, _lines(common["config"])).encode())
     if common["as_json"]:
         paths = {name: str(path) for name, path in files.items()}
@@ -63,6 +69,19 @@ def report(
             click.echo(clean(f"written: {', '.join(str(path) for path in files.values())}"), err=True)
     if conclusions.problems:
         raise click.exceptions.Exit(1)
+
+
+def _of_today(told: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """The evidence of this config, with all marked that answers another question than the config asks now."""
+    from py_portable import config, stale
+
+    of_run = told.get("config") or {}
+    try:
+        if of_run.get("file") != path.name or of_run["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest():
+            return told
+        return stale.marked(told, config.load(path))
+    except (OSError, ConfigError):
+        return told
 
 
 def _known(path: Path, told: Mapping[str, Any]) -> str | None:

@@ -55,6 +55,8 @@ class Job:
     """Size limit of a fresh tmpfs on /tmp (mode 1777); None: /tmp of the root as it is."""
     helpers: Path | None = None
     """The folder with the compiled cell-run that the command is put under; None: the engine's own."""
+    lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """What is looked for in stdout and in stderr, however much of them is kept."""
     keep: bool = False
     """Where the command fails, keep what there is to look at (a container)."""
     canary_of: Job | None = None

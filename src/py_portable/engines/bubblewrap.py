@@ -62,6 +62,7 @@ class Bubblewrap:
                     log=log,
                     pass_fds=(*fds, words.fileno()),
                     capture_bytes=capture_bytes,
+                    lines=job.lines,
                 )
 
         return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))

@@ -58,6 +58,7 @@ class Chroot:
                 log=log,
                 pass_fds=fds,
                 capture_bytes=capture_bytes,
+                lines=job.lines,
             )
 
         return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))

@@ -30,7 +30,7 @@ from py_portable.engines.base import (
 )
 from py_portable.engines.guard import refused, spoken, supervised
 from py_portable.engines.limits import MEMORY_BYTES, PROCESSES
-from py_portable.engines.stage import PROOF_BYTES
+from py_portable.engines.stage import PROOF_BYTES, apart
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
@@ -88,6 +88,7 @@ class Containers:
         builds.hold(self, job, builds.helpers(job, self.helpers))
         try:
             found = daemon.find(self.name)
+            apart(supervised(job, builds.helpers(job, self.helpers)))
             image = daemon.bring(self.name, job.root, _home(job))
             carried = self._way(found, job) == "carried"
         except MachineError as problem:
@@ -103,7 +104,7 @@ class Containers:
                 if not job.keep:
                     stack.callback(daemon.remove, self.name, name)
                 begin = functools.partial(
-                    run, timeout=timeout, log=log, stdin=stdin, capture_bytes=capture_bytes
+                    run, timeout=timeout, log=log, stdin=stdin, capture_bytes=capture_bytes, lines=job.lines
                 )
                 if carried:
                     return self._carried(job, name, marks, bounds, image, begin)

@@ -157,15 +157,18 @@ def _make_room(pipe: int, environment: int, size: int) -> None:
 
 
 def split_record(stderr: Captured, secret: str) -> tuple[Captured, bytes]:
-    """stderr without the record, and the record (empty where there is none)."""
+    """stderr without the record, and the record (empty where there is none), which stands at its end."""
     mark = f"\n{secret} ".encode()
-    data = stderr.data
+    data = stderr.tail if stderr.cut else stderr.data
     at = data.rfind(mark)
     if at < 0:
         return stderr, b""
     record, end, after = data[at + len(mark) :].partition(b"\n")
     kept = data[:at] + after
-    return Captured(kept, b"", len(kept)), record + end
+    total = stderr.total - (len(data) - len(kept))
+    if stderr.cut:
+        return replace(stderr, tail=kept, total=total), record + end
+    return Captured(kept, b"", total, stderr.lost), record + end
 
 
 def _cut(log: Path, secret: str) -> None:

@@ -64,6 +64,7 @@ class Native:
                 log=log,
                 pass_fds=fds,
                 capture_bytes=capture_bytes,
+                lines=job.lines,
             )
 
         with ExitStack() as stack:

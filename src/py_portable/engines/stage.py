@@ -6,6 +6,7 @@ points that the image lacks are made in the upper layer, and nothing can ever wr
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -62,6 +63,10 @@ class LinkLoop(MachineError):
     """The image leads a place that a job needs round in a circle: no job starts in it, and no other is touched."""
 
 
+class Overlap(LinkLoop):
+    """The image's links lead two places that a job needs to one: what is shown at the one would hide the other."""
+
+
 def inside(root: Path, target: str, home: str | None = None) -> str:
     """`target` with the image's symbolic links resolved as if `root` were the root: no path leaves it.
 
@@ -101,6 +106,21 @@ def _steps(path: str) -> list[str]:
     return [step for step in reversed(path.split("/")) if step not in ("", ".")]
 
 
+def apart(job: Job) -> tuple[str, ...]:
+    """The targets of the job's binds as the image's links resolve them. Raises Overlap where two of them then lie in
+    one another that do not by their names, LinkLoop for links in a circle."""
+    named = [PurePosixPath(bind.target) for bind in job.binds]
+    found = [PurePosixPath(inside(job.root, bind.target, job.home)) for bind in job.binds]
+    for (one, at), (other, there) in itertools.permutations(zip(named, found, strict=True), 2):
+        if at.is_relative_to(there) and not one.is_relative_to(other):
+            raise Overlap(
+                f"the image leads {one} to {at}, which is where {other} is shown",
+                where=str(job.root),
+                hint="nothing that is started there would be known to be the artifact: use another image",
+            )
+    return tuple(map(str, found))
+
+
 def binds(job: Job, own: Choice) -> tuple[Bind, ...]:
     """The job's binds with resolved targets, and the host's resolver where the job has the network.
 
@@ -114,7 +134,8 @@ def binds(job: Job, own: Choice) -> tuple[Bind, ...]:
 
 def resolved(job: Job) -> tuple[Bind, ...]:
     """The same, from where the caller has them. Raises LinkLoop."""
-    found = [Bind(b.source.absolute(), inside(job.root, b.target, job.home), b.writable) for b in job.binds]
+    targets = zip(job.binds, apart(job), strict=True)
+    found = [Bind(bind.source.absolute(), target, bind.writable) for bind, target in targets]
     resolver = Path("/etc/resolv.conf")
     if job.network and resolver.exists():
         found.append(Bind(resolver.resolve(), inside(job.root, "/etc/resolv.conf")))

@@ -19,6 +19,7 @@ from py_portable.errors import PortableError
 from py_portable.evidence import CellResult, now
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.images import Image
+from py_portable.prove.borne import asked_for
 from py_portable.prove.canary import Observation, observe
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.prove.frozen import Freezer
@@ -51,6 +52,8 @@ class Cell:
     lacks: str = "image"
     """The reason, one word, where something is unavailable."""
     control: str | None = None
+    asked: str | None = None
+    """The digest of what is asked of it, see `plan.asked`."""
     measured_floor: str | None = None
     """The newest glibc that any ELF file of the artifact asks for."""
     made: Made | None = None
@@ -174,7 +177,16 @@ def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:
     )
 
 
+def not_started(cell: Cell, why: str) -> CellResult:
+    """Of a cell that nothing trusted can start here."""
+    return replace(_unknown(cell), reason="engine", detail=why)
+
+
 def _blank(cell: Cell, bench: Bench) -> CellResult:
+    return replace(_unknown(cell), isolation=bench.info.isolation)
+
+
+def _unknown(cell: Cell) -> CellResult:
     return CellResult(
         artifact=cell.artifact,
         format=cell.format,
@@ -189,8 +201,8 @@ def _blank(cell: Cell, bench: Bench) -> CellResult:
         reason=None,
         detail=None,
         argv=cell.smoke.args,
-        isolation=bench.info.isolation,
         optional=cell.optional,
+        smoke=cell.asked,
     )
 
 
@@ -242,6 +254,7 @@ def _start(
         cell.smoke.timeout,
         capture_bytes=CAPTURE_BYTES,
         keep=bench.keep,
+        lines=(cell.smoke.stdout, cell.smoke.stderr),
     )
     record = started.record
     result = replace(
@@ -260,6 +273,7 @@ def _start(
         is_elf=cell.start.is_elf,
         image_glibc=cell.image.glibc,
         measured_floor=cell.measured_floor,
+        asked_for=functools.partial(asked_for, cell.start),
     )
     judged = judge(finding, cell.expect)
     result = replace(
