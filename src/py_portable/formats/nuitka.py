@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -15,9 +14,6 @@ from py_portable.formats import entry
 from py_portable.formats.base import APP, House, Made, Start
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
-
-CACHE = "/cache"
-
 
 class _Nuitka:
     mode: Literal["standalone", "onefile"]
@@ -69,9 +65,6 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
     """Nuitka needs /opt/python as it was compiled: its static libpython becomes part of the result."""
     wheels = ctx.need("wheelhouse")
     spec = entry.known(ctx.params["spec"], wheels)
-    # An app's own code can write here while it is compiled: no other app's build may read what it left.
-    owner = hashlib.sha256(spec["distribution"].encode()).hexdigest()[:16]
-    cache = ctx.env.store.cache(f"compilers-{owner}")
     ctx.sandbox(
         "build/nuitka.py",
         json.dumps(spec),
@@ -79,16 +72,10 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
             Bind(ctx.need("interpreter").path, "/opt/python"),
             Bind(ctx.need("toolbox").path, "/opt/tools"),
             Bind(wheels.path, "/in/wheels"),
-            Bind(cache, CACHE, writable=True),
             *entry.beside(),
         ),
-        environ={
-            **ctx.params["env"],
-            **ctx.env.pass_env,
-            "CCACHE_DIR": f"{CACHE}/ccache",
-            "CCACHE_BASEDIR": "/build",
-            "NUITKA_CACHE_DIR": f"{CACHE}/nuitka",
-        },
+        # Foreign Python runs in there: a cache that outlives the sandbox would carry its code into later builds.
+        environ={**ctx.params["env"], **ctx.env.pass_env, "CCACHE_DISABLE": "1"},
         timeout=7200,
     )
     made = entry.read_entry(ctx.out)

@@ -26,7 +26,7 @@ PROJECT = Path("/build/project")
 ARCHIVE = Path("/build/cpython.tar.zst")
 STAGE = Path("/build/stage")
 DRIVER = Path("/build/driver/pyoxidizer")
-CACHE = Path("/cache")
+CRATES = Path("/build/crates")
 KIT = Path(__file__).parent
 PROGRAM = "portable-app"
 """What the generated configuration calls the program: not every name of an app can be one of a Rust package."""
@@ -168,10 +168,8 @@ def sane(folder: Path, program: Path) -> None:
 def only_crates() -> None:
     configure(bzl(PROGRAM, "pass", []))
     build(["exe"])
-    (target,) = CACHE.glob("*/target")
-    shutil.move(target, app.OUT / "target")
-    for file in target.parent.iterdir():
-        shutil.move(file, app.OUT / file.name)
+    for path in CRATES.iterdir():
+        shutil.move(path, app.OUT / path.name)
 
 
 def configure(text: str) -> None:
