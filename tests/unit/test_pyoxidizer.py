@@ -75,7 +75,7 @@ def test_words_cannot_leave_their_literal(text: str) -> None:
 
 
 def test_the_generated_configuration() -> None:
-    run = driver.command("pkg.cli", "main")
+    run = driver.command(driver.app.Entry("app", "pkg.cli", "main"))
     text = driver.bzl("my-app", run, ['/in/wheels/a"b.whl', "/in/wheels/@NAME@.whl"])
     assert 'name="my-app"' in text
     assert r'"/in/wheels/a\"b.whl"' in text
@@ -103,7 +103,7 @@ def test_only_children_of_multiprocessing_are_no_start_of_the_app(
     tmp_path: Path, words: list[str], told: str | None
 ) -> None:
     (tmp_path / "oxidecli.py").write_text("import sys\ndef main():\n    print('app', *sys.argv[1:])\n")
-    (tmp_path / "program.py").write_text(driver.command("oxidecli", "main"))
+    (tmp_path / "program.py").write_text(driver.command(driver.app.Entry("app", "oxidecli", "main")))
     done = subprocess.run(
         [sys.executable, tmp_path / "program.py", *words], capture_output=True, text=True, check=True
     )
@@ -113,7 +113,7 @@ def test_only_children_of_multiprocessing_are_no_start_of_the_app(
 
 def test_a_module_is_run_as_the_interpreter_does_it(tmp_path: Path) -> None:
     (tmp_path / "oxidecli.py").write_text("import sys\nprint(__name__, *sys.argv[1:])\n")
-    (tmp_path / "program.py").write_text(driver.command("oxidecli", ""))
+    (tmp_path / "program.py").write_text(driver.command(driver.app.Entry("app", "oxidecli", "")))
     done = subprocess.run(
         [sys.executable, tmp_path / "program.py", "-c", "x"], capture_output=True, text=True
     )

@@ -15,6 +15,7 @@ from py_portable.formats.base import APP, House, Made, Start
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
+
 class _Nuitka:
     mode: Literal["standalone", "onefile"]
     needs_libpython = True
@@ -37,7 +38,7 @@ class _Nuitka:
                 action=compile_app,
                 params={"spec": spec, "env": dict(house.environment)},
                 needs=(house.linkable, house.toolbox, house.wheelhouse),
-                scripts=("build/nuitka.py", entry.SCRIPT),
+                scripts=("build/nuitka.py", *entry.SCRIPTS),
                 image=house.image,
             ),
         )
@@ -77,6 +78,7 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
         # Foreign Python runs in there: a cache that outlives the sandbox would carry its code into later builds.
         environ={**ctx.params["env"], **ctx.env.pass_env, "CCACHE_DISABLE": "1"},
         timeout=7200,
+        hint=entry.hint,
     )
     made = entry.read_entry(ctx.out)
     payload = ctx.out / made["payload"]

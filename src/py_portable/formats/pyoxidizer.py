@@ -47,7 +47,7 @@ class PyOxidizer:
         machine = {"python": "3.11", "max_glibc": "2.17", "arch": platform.machine()}
         driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins=_DRIVER)
         crates = Step(name="crates of pyoxidizer", action=fetch_crates, scripts=_PINS, lane="io")
-        scripts = (*_BUILD, *_BESIDE, entry.SCRIPT, "build/in_turn.sh")
+        scripts = (*_BUILD, *_BESIDE, *entry.SCRIPTS, "build/in_turn.sh")
         inputs = (house.linkable, house.toolbox, driver.name, crates.name)
         compiled = Step(
             name=f"compiled crates {house.place}",
@@ -175,6 +175,7 @@ def _compile(
         ),
         environ=environ,
         timeout=7200,
+        hint=entry.hint,
     )
 
 

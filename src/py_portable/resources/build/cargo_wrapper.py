@@ -1,9 +1,9 @@
 #!/opt/python/bin/python3
 """`cargo` as PyOxidizer's driver calls it: crates compiled before are taken, and a cargo of today makes its project.
 
-The driver builds in a fresh temporary folder each time. Its target folder becomes /build/crates/target, which
-begins as a copy of /in/compiled/target and goes with the sandbox; its project and the paths in what the build scripts are told become fixed
-ones, so that crates are compiled once and the same program gives the same bytes.
+The driver builds in a fresh temporary folder each time. Its target folder becomes /build/crates/target, which begins
+as a copy of /in/compiled/target and goes with the sandbox; its project and the paths in what the build scripts are told
+become fixed ones, so that crates are compiled once and the same program gives the same bytes.
 """
 
 import filecmp

@@ -1,7 +1,7 @@
 """Compile an app that is installed from the wheelhouse in /in/wheels with Nuitka.
 
-nuitka.py SPEC: a JSON object with distribution, script, entry_point, mode (standalone | onefile), lto,
-include_packages, include_data, args. The result is /out/NAME, a folder or an executable, and /out/entry.json.
+nuitka.py SPEC: a JSON object with what formats/entry.py asks for, mode (standalone | onefile), lto, include_packages,
+include_data, args. The result is /out/NAME, a folder or an executable, and /out/entry.json.
 """
 
 import importlib.metadata
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import app
+import metadata
 
 SITE = Path("/build/site")
 TOOLS = Path("/opt/tools")
@@ -36,22 +37,18 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     SITE.mkdir()
     app.install(SITE)
+    metadata.check(SITE, spec["distribution"], spec["extras"], spec["unmet"])
     distributions = app.distributions(SITE)
-    own = distributions[app.normal(spec["distribution"])]
+    own = distributions[metadata.normal(spec["distribution"])]
     entry = app.chosen(own, spec["script"], spec["entry_point"])
-    name, module = entry.name, entry.module
+    name = entry.name
 
     # Not named like the app: its folder comes first on the module search path.
     main_file = Path("/build/main/portable_entry.py")
     main_file.parent.mkdir()
-    call = (
-        f"sys.exit({module}.{entry.attribute}())"
-        if entry.attribute
-        else f"runpy.run_module({module!r}, run_name='__main__')"
-    )
-    main_file.write_text(
-        f"import runpy\nimport sys\n\nimport {module}\n\nif __name__ == '__main__':\n    {call}\n"
-    )
+    # By name in any case: what runpy starts is carried only if something imports it.
+    imported = entry.imported if entry.attribute else f"{entry.imported}\nimport {entry.module}"
+    main_file.write_text(f"import sys\n\n{imported}\n\nif __name__ == '__main__':\n    {entry.called()}\n")
 
     done = compile_app(words(spec, name, list(distributions.values()), modules(SITE, own), main_file))
     if done:
