@@ -16,7 +16,7 @@ from py_portable.libraries import binds
 from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
-from py_portable.wheels import check, lacking
+from py_portable.wheels import check, lacking, tracked
 from py_portable.wheels.given import Given, taken
 from py_portable.wheels.source import built_wheels, copy_source, source_digest
 
@@ -83,19 +83,20 @@ def _app(
     image: str,
     inside: tuple[str, ...],
 ) -> Step:
+    named = tracked.asked_for(source, (file.name for file in house.app_build))
     return Step(
         name=f"wheel of the app {place}",
         action=compile_app,
         # The path itself is no part of the key: only what stands there.
         params={
             **common,
-            "source": source_digest(source),
+            "source": source_digest(source, named),
             "build": [asdict(file) for file in house.app_build],
         },
         needs=inside,
         scripts=("build/wheel.sh",),
         image=image,
-        locals={"source": source},
+        locals={"source": source, "named": named},
     )
 
 
@@ -130,7 +131,7 @@ def compile_app(ctx: Context) -> None:
     folder = ctx.work / "source"
     folder.mkdir()
     # Under one name wherever it lies: paths get into what a compiler writes.
-    copy_source(origin, folder / ("app" if origin.is_dir() else origin.name))
+    copy_source(origin, folder / ("app" if origin.is_dir() else origin.name), ctx.locals["named"])
     _compile_wheel(ctx, folder)
 
 
