@@ -8,17 +8,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from py_portable import command
+from py_portable.elf.members import elf_members
 from py_portable.engines.base import Bind
 from py_portable.errors import UnmetError
 from py_portable.index import files
 from py_portable.index.model import LockedFile
 from py_portable.libraries import binds
 from py_portable.lock.model import LockedHouse, LockedPackage
-from py_portable.steps.context import Context
+from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
 from py_portable.wheels import check, lacking, tracked
 from py_portable.wheels.given import Given, taken
 from py_portable.wheels.source import built_wheels, copy_source, source_digest
+
+_MOST_SAID = 1 << 20
+"""Bytes of a log's end in which a compiler's words are looked for."""
 
 
 def house_steps(
@@ -184,6 +189,25 @@ def _compile_wheel(ctx: Context, source: Path) -> None:
         environ={**ctx.params["env"], **ctx.env.pass_env},
         hint=lacking.hint,
     )
+    for wheel in built_wheels(ctx.out):
+        _whole(wheel, ctx.log)
+
+
+def _whole(wheel: Path, log: Path) -> None:
+    """A build system may go on without an extension that does not compile: then it is not what was wanted.
+
+    Raises BuildFailed for a wheel for this platform with nothing of it inside, where the log says why.
+    """
+    if not wheel.stem.rpartition("-")[2].startswith("linux_") or next(elf_members(wheel), None):
+        return
+    if lost := lacking.optional(command.last_lines(log, _MOST_SAID)):
+        extension, lines = lost
+        raise BuildFailed(
+            f"{wheel.name} came out without its optional extension {extension}, which did not compile",
+            tail=lines,
+            log=log,
+            hint=lacking.hint(lines),
+        )
 
 
 def _gather(ctx: Context, told: Sequence[Mapping[str, Any]], into: Path) -> Path:
