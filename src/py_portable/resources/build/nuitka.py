@@ -71,6 +71,33 @@ def settle_program(folder: Path, name: str) -> str:
     return name
 
 
+def plugins(site: Path, distributions: list[importlib.metadata.Distribution]) -> list[str]:
+    """The modules that entry points name: who looks for plug-ins imports them by what metadata says."""
+    names = {
+        entry.value.partition(":")[0].partition("[")[0].strip()
+        for distribution in distributions
+        for entry in distribution.entry_points
+        if entry.group not in ("console_scripts", "gui_scripts")
+    }
+    return sorted(name for name in names if is_module(site, name))
+
+
+def is_module(site: Path, name: str) -> bool:
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return False
+    place = site.joinpath(*parts)
+    return place.is_dir() or any(place.parent.glob(f"{parts[-1]}.*so")) or place.with_suffix(".py").is_file()
+
+
+def metadata_folders() -> list[Path]:
+    """All *.dist-info; what they say of where pip took the wheel from holds only here."""
+    folders = sorted(SITE.glob("*.dist-info"))
+    for folder in folders:
+        (folder / "direct_url.json").unlink(missing_ok=True)
+    return folders
+
+
 def words(
     spec: dict[str, Any],
     name: str,
@@ -78,7 +105,7 @@ def words(
     own: list[str],
     main_file: Path,
 ) -> list[str]:
-    """Nuitka's command line: the app's own packages whole (dynamic imports), the data and metadata of all."""
+    """Nuitka's command line: the app's own packages whole (dynamic imports), plug-ins, the data and metadata of all."""
     every = {top for d in distributions for top in modules(SITE, d)}
     packages = sorted({*own, *spec["include_packages"]})
     data = sorted({*every, *spec["include_data"]})
@@ -96,7 +123,9 @@ def words(
         *(f"--include-package={top}" for top in packages if (SITE / top).is_dir()),
         *(f"--include-module={top}" for top in own if not (SITE / top).is_dir()),
         *(f"--include-package-data={top}" for top in data if (SITE / top).is_dir()),
-        *(f"--include-distribution-metadata={d.name}" for d in sorted(distributions, key=lambda d: d.name)),
+        *(f"--include-module={name}" for name in plugins(SITE, distributions)),
+        # As folders: Nuitka's own way wants a package to be imported of each, and some have none.
+        *(f"--include-raw-dir={folder}={folder.name}" for folder in metadata_folders()),
         *(f"--nofollow-import-to={tool}" for tool in sorted(tools - every) if tool.isidentifier()),
         *spec["args"],
         str(main_file),
