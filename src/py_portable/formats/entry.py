@@ -42,7 +42,9 @@ def hint(tail: str) -> str:
     """What to do next after a build that ended with these lines, where build/metadata.py ended it."""
     if _UNMET not in tail:
         return ""
-    names = ", ".join(dict.fromkeys(re.findall(r" asks for ([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", tail)))
+    names = ", ".join(
+        dict.fromkeys(re.findall(r" asks for ([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", tail))
+    )
     return (
         "run `py-portable lock`: it reads the metadata again. An sdist whose metadata it cannot read has its "
         f"requirements under wheels.metadata. If it is meant to be so: wheels: {{unmet: [{names or 'python'}]}}"

@@ -19,6 +19,7 @@ import metadata
 SITE = Path("/build/site")
 TOOLS = Path("/opt/tools")
 OUT = Path("/out")
+SCONS = Path("/build/scons")
 
 
 def modules(site: Path, distribution: importlib.metadata.Distribution) -> list[str]:
@@ -114,6 +115,7 @@ def words(
     return [
         f"--mode={spec['mode']}",
         "--static-libpython=yes",
+        f"--python-for-scons={SCONS}",
         f"--lto={'yes' if spec['lto'] else 'no'}",
         "--assume-yes-for-downloads",
         "--no-progressbar",
@@ -133,6 +135,8 @@ def words(
 
 
 def compile_app(arguments: list[str]) -> int:
+    SCONS.write_text(f'#!/bin/sh\nexec {sys.executable} -I /kit/elsewhere.py "$@"\n')
+    SCONS.chmod(0o755)
     environ = dict(os.environ, PYTHONPATH=f"{SITE}:{TOOLS}")
     return subprocess.run([sys.executable, "-m", "nuitka", *arguments], env=environ).returncode
 
