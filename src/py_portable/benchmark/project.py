@@ -25,7 +25,7 @@ KIT = "/opt/kit"
 WHEELS = "/opt/wheels"
 MAX_TOLD = 1 << 16
 INSTALL_SECONDS = 600.0
-_SCRIPTS = ("build/bare.py", entry.SCRIPT)
+_SCRIPTS = ("build/bare.py", *entry.SCRIPTS)
 
 
 @dataclass

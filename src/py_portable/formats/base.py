@@ -33,6 +33,10 @@ class House:
     script: str | None
     entry_point: str | None
     environment: Mapping[str, str]
+    extras: tuple[str, ...] = ()
+    """Of the app: what was asked for."""
+    unmet: tuple[str, ...] = ()
+    """Projects that may be missing or of another version, whatever metadata asks for."""
 
 
 @dataclass(frozen=True)
