@@ -101,6 +101,8 @@ class Wheels:
     use: Path | None = None
     """A folder of the app's wheels that somebody else built, absolute."""
     publish: Publish | None = None
+    constraints: tuple[str, ...] = ()
+    """Requirements that bound versions and ask for nothing themselves."""
 
 
 @dataclass(frozen=True)

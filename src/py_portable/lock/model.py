@@ -30,6 +30,10 @@ class LockedHouse:
     packages: tuple[LockedPackage, ...]
     app_build: tuple[LockedFile, ...] = ()
     """What the build system of the app's own source requires."""
+    seen: str = ""
+    """The digest of `inputs` with the whole source in place of what its build backend answered; "": none was asked."""
+    python: str = ""
+    """All of the version of the interpreter that markers were read with; "": it was not known."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,18 @@ def dumps(lock: Lock) -> str:
         "images": dict(lock.images),
         "origins": dict(lock.origins),
         "pins": dict(lock.pins),
-        "houses": {k: asdict(v) for k, v in lock.houses.items()},
+        "houses": {k: _without_empty(asdict(v)) for k, v in lock.houses.items()},
     }
     return json.dumps(told, indent=1, sort_keys=True) + "\n"
+
+
+_OPTIONAL = ("origin", "seen", "python")
+
+
+def _without_empty(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {k: _without_empty(v) for k, v in told.items() if v or k not in _OPTIONAL}
+    return [_without_empty(one) for one in told] if isinstance(told, (list, tuple)) else told
 
 
 def loads(text: str, where: str) -> Lock:
@@ -98,6 +111,8 @@ def _house(told: Any) -> LockedHouse:
         _text(told["inputs"]),
         tuple(LockedPackage(_file(p["file"]), tuple(map(_file, p["build"]))) for p in told["packages"]),
         tuple(map(_file, told["app_build"])),
+        seen=_text(told.get("seen", "")),
+        python=_text(told.get("python", "")),
     )
 
 
@@ -112,7 +127,8 @@ def _file(told: Any) -> LockedFile:
     size = told["size"]
     if size is not None and (type(size) is not int or size < 0):
         raise ValueError(f"{size!r} is not a size")
-    file = LockedFile(name, version, file_name, sha256, size)
+    origin = told.get("origin")
+    file = LockedFile(name, version, file_name, sha256, size, None if origin is None else _text(origin))
     if len(file.sha256) != 64 or set(file.sha256) - set("0123456789abcdef"):
         raise ValueError(f"{file.file}: {file.sha256!r} is not a sha256")
     return file
