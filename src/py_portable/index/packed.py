@@ -44,7 +44,7 @@ def pack(folder: Path, top: str, into: Path) -> None:
     """Make the .tar.gz `into` of all that is in `folder`, below the one folder `top`. Links stay links."""
     with into.open("wb") as raw:
         stored = _Stored(raw)
-        with tarfile.open(fileobj=stored, mode="w", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=stored, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for path in _below(folder):
                 _add(tar, path, f"{top}/{path.relative_to(folder).as_posix()}")
         stored.finish()
