@@ -193,7 +193,7 @@ def _look_at_row(record: Record, row: Mapping[str, Any]) -> None:
     if row.keys() - {"mode"} != _ROW.keys():
         raise ValueError("what it says of the artifact is not what a build says")
     if "mode" in row:
-        _match(_MODE, row["mode"])
+        _match(_MODE, row["mode"], "row.mode")
     for name, value in row.items():
         if name == "mode":
             continue

@@ -14,17 +14,19 @@ from typing import Any
 from packaging.utils import canonicalize_name
 
 from py_portable import __version__, images, resources
+from py_portable.backends import Backends, Sandbox
 from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
 from py_portable.engines.lazy import LazyEngine
-from py_portable.errors import ConfigError, PortableError
+from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.images import Image
 from py_portable.lock import model as lock_model
+from py_portable.lock.markers import Target
 from py_portable.lock.model import Lock
-from py_portable.lock.resolve import Resolver, Target
+from py_portable.lock.resolve import Resolver
 from py_portable.native.stored import Helpers
-from py_portable.plan.assemble import Plan, assemble, houses, interpreter_pins, target
+from py_portable.plan.assemble import Plan, assemble, full_version, ground, houses, interpreter_pins, target
 from py_portable.run.runner import Report, Runner
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
@@ -63,11 +65,10 @@ class Session:
         wanted = {f"{baseline}/{python}": (baseline, python) for baseline, python in houses(self.config)}
         _check_names(update, lock, self._images())
         for name, (baseline, python) in wanted.items():
-            resolver = Resolver(
-                self.config, self.store, Target(**target(self.config, baseline, python)), os.environ
-            )
+            resolver = self.resolver(lock, baseline, python)
             old = lock.houses.get(name)
-            if old and not force and old.inputs == resolver.inputs():
+            if old and not force and resolver.holds(old):
+                resolver.provide(old)
                 continue
             if self.locked:
                 raise ConfigError(
@@ -81,6 +82,31 @@ class Session:
         lock = self._pinned(lock)
         self.write_lock(lock)
         return lock
+
+    def resolver(self, lock: Lock, baseline: str, python: str, *, may_run: bool = True) -> Resolver:
+        """`may_run`: whether build backends of sources may be run, in the baseline's sandbox."""
+        aim = target(self.config, baseline, python)
+        backends = Backends(
+            self.config,
+            self.environment(),
+            baseline,
+            aim,
+            self.talk.say,
+            lambda: self._sandbox(lock, baseline, python),
+            may_run,
+        )
+        whole = Target(**aim, full=full_version(self.config, python))
+        return Resolver(self.config, self.store, whole, os.environ, backends)
+
+    def _sandbox(self, lock: Lock, baseline: str, python: str) -> Sandbox:
+        """Raises what keeps it from being made."""
+        told = ground(self.config, lock, baseline, python)
+        last = told.interpreter[-1].name
+        report = self.run(Plan(told.nodes, {}, {}, (), ()), [last], lock, learn=False)
+        if problem := report.failures.get(last):
+            raise report.failures.get(problem.cause, problem) if isinstance(problem, Blocked) else problem
+        names = [name for name in report.results if name.startswith(("interpreter ", "library "))]
+        return Sandbox(report.images[told.image.name], {name: report.results[name] for name in names})
 
     def _images(self) -> set[str]:
         named = [spec.name for spec in self.config.portability.images]

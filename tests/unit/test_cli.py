@@ -16,11 +16,13 @@ import pytest
 
 from py_portable import config as configs
 from py_portable.index.model import LockedFile
+from py_portable.lock.markers import Target
 from py_portable.lock.model import Lock, LockedHouse, LockedPackage, dumps, loads
-from py_portable.lock.resolve import Resolver, Target
-from py_portable.plan.assemble import assemble, target
+from py_portable.lock.resolve import Resolver
+from py_portable.plan.assemble import assemble, full_version, target
 from py_portable.steps.graph import ImageNode
 from py_portable.store import Store
+from tests.unit.askers import Answers
 
 SECONDS = 60.0
 HELD: dict[str, Any] = {
@@ -80,9 +82,8 @@ class House:
     def lock(self) -> None:
         """A lock that fits the config, as a resolution would have left it."""
         config = configs.load(self.base / "portable.yaml")
-        resolver = Resolver(
-            config, Store(self.base / "store"), Target(**target(config, "default", "3.13")), {}
-        )
+        whole = Target(**target(config, "default", "3.13"), full=full_version(config, "3.13"))
+        resolver = Resolver(config, Store(self.base / "store"), whole, self.environ, Answers())
         packages = (
             LockedPackage(LockedFile("aaa", "1.0", "aaa-1.0.tar.gz", "0" * 64, 1)),
             LockedPackage(LockedFile("bbb", "1.0", "bbb-1.0-py3-none-any.whl", "1" * 64, 1)),

@@ -16,8 +16,10 @@ from py_portable.download import Route
 from py_portable.errors import ConfigError, PortableError, StepError
 from py_portable.index import ask, files
 from py_portable.index.model import LockedFile, Offer
-from py_portable.lock.resolve import Resolver, Target
+from py_portable.lock.markers import Target
+from py_portable.lock.resolve import Resolver
 from py_portable.store import Store
+from tests.unit.askers import Answers
 from tests.unit.index_server import sdist, serving, sha256, wheel
 
 LOGIN = "user:s3cr3t"
@@ -159,7 +161,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def offered(
-    store: Store, environ: Mapping[str, str], *requirements: str | Path, **options: Any
+    store: Store, environ: Mapping[str, str], *requirements: str, **options: Any
 ) -> list[Offer]:
     return ask.offers(requirements, cache=store.cache("uv"), environ=environ, **TARGET | options)
 
@@ -311,7 +313,9 @@ def test_an_address_with_a_login_is_not_remembered(store: Store) -> None:
 # --------------------------------------------------------------------------------------------- resolving
 
 
-def resolver(base: Path, store: Store, environ: Mapping[str, str], **changes: Any) -> Resolver:
+def resolver(
+    base: Path, store: Store, environ: Mapping[str, str], asker: Answers | None = None, **changes: Any
+) -> Resolver:
     told = {
         "version": 1,
         "app": {"requirement": "aaa"},
@@ -319,7 +323,7 @@ def resolver(base: Path, store: Store, environ: Mapping[str, str], **changes: An
         "artifacts": ["wheelhouse"],
     } | changes
     config = parse(json.dumps(told).encode(), "portable.yaml", base)
-    return Resolver(config, store, Target(**TARGET), environ)
+    return Resolver(config, store, Target(**TARGET, full="3.13.5"), environ, asker or Answers())
 
 
 def locked_names(house: Any) -> list[str]:

@@ -51,6 +51,8 @@ GOOD = "my_app-1.0-cp313-cp313-manylinux_2_17_x86_64.whl"
         ([GOOD, "my_app-1.0-cp313-cp313-linux_x86_64.whl", "not a wheel.whl"], GOOD),
         (["my_app-1.0-cp313-cp313-linux_x86_64.whl"], "my_app-1.0-cp313-cp313-linux_x86_64.whl"),
         (["my_app-1.0-cp39-abi3-manylinux1_x86_64.whl"], "my_app-1.0-cp39-abi3-manylinux1_x86_64.whl"),
+        # The highest build number, as a number; a wheel without one comes last.
+        ([GOOD, GOOD.replace("1.0-", "1.0-2-"), GOOD.replace("1.0-", "1.0-10-")], GOOD.replace("1.0-", "1.0-10-")),
     ],
 )
 def test_the_wheel_that_pip_would_take_is_taken(others: list[str], best: str) -> None:
@@ -69,7 +71,6 @@ def test_the_wheel_that_pip_would_take_is_taken(others: list[str], best: str) ->
             [GOOD, GOOD.replace("1.0", "1.1")],
             "has several wheels that fit CPython 3.13, x86_64, glibc 2.31 alike",
         ),
-        ([GOOD, GOOD.replace("1.0-", "1.0-2-")], "has several wheels"),
     ],
 )
 def test_none_or_several_that_fit_are_an_error(names: list[str], message: str) -> None:
@@ -189,6 +190,7 @@ def test_an_sdist_that_grows_too_large_is_refused(tmp_path: Path, monkeypatch: p
 
 
 def test_the_build_backend_is_read(tmp_path: Path) -> None:
+    (tmp_path / "setup.py").touch()
     assert build_backend(tmp_path) == ("setuptools.build_meta:__legacy__", ())
     (tmp_path / "pyproject.toml").write_text('[build-system]\nbuild-backend = "own"\nbackend-path = ["."]\n')
     assert build_backend(tmp_path) == ("own", (".",))

@@ -18,15 +18,13 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from py_portable.errors import ConfigError, MachineError
+from py_portable.lock.egg import egg_requires
 from py_portable.lock.source import (
     LEGACY_BUILD,
+    Backend,
     build_requires,
-    dependencies_fingerprint,
-    dependency_files,
     distribution_name,
-    egg_requires,
-    sdist_build_requires,
-    sdist_requires,
+    said,
 )
 from py_portable.wheels import tracked
 from py_portable.wheels.source import copy_source, source_digest
@@ -359,8 +357,8 @@ def test_an_sdist_tells_its_dependencies_and_its_build_system(tmp_path: Path, na
         },
         name,
     )
-    assert sdist_requires(path) == ("six", 'attrs ; extra == "a"')
-    assert sdist_build_requires(path) == ("setuptools", "cython")
+    assert said(path).requires == ("six", 'attrs ; extra == "a"')
+    assert said(path).backend.requires == ("setuptools", "cython")
 
 
 def test_an_sdist_of_another_tool_tells_its_dependencies_in_its_metadata(tmp_path: Path) -> None:
@@ -368,19 +366,104 @@ def test_an_sdist_of_another_tool_tells_its_dependencies_in_its_metadata(tmp_pat
         tmp_path,
         {"x-1.0/PKG-INFO": "Name: x\nRequires-Dist: six (>=1)\nRequires-Dist: attrs\n\nRequires-Dist: no\n"},
     )
-    assert sdist_requires(path) == ("six (>=1)", "attrs")
+    assert said(path).requires == ("six (>=1)", "attrs")
 
 
 def test_an_sdist_with_metadata_and_no_requirements_has_none_and_one_without_does_not_say(
     tmp_path: Path,
 ) -> None:
-    assert sdist_requires(sdist(tmp_path, {"x-1.0/PKG-INFO": "Name: x\n"})) == ()
-    assert sdist_requires(sdist(tmp_path, {"x-1.0/setup.py": ""})) is None
-    assert sdist_build_requires(sdist(tmp_path, {"x-1.0/setup.py": ""})) == LEGACY_BUILD
+    assert said(sdist(tmp_path, {"x-1.0/PKG-INFO": "Name: x\n"})).requires == ()
+    silent = said(sdist(tmp_path, {"x-1.0/setup.py": ""}, "y-1.0.tar.gz"))
+    assert silent.requires is None
+    assert silent.backend == Backend(LEGACY_BUILD)
+
+
+NEW = "Metadata-Version: 2.2\nName: X_y\nVersion: 1.5\n"
+
+
+@pytest.mark.parametrize(
+    ("members", "requires"),
+    [
+        # What is not dynamic in metadata of 2.2 and later is final (PEP 643).
+        ({"PKG-INFO": f"{NEW}Requires-Dist: a\n", "pyproject.toml": '[project]\nname = "x"\ndependencies = ["b"]'}, ("a",)),
+        ({"PKG-INFO": f"{NEW}Dynamic: Requires-Dist\n", "pyproject.toml": '[project]\nname = "x"\ndependencies = ["b"]'}, ("b",)),
+        ({"pyproject.toml": '[project]\nname = "x"\n[project.optional-dependencies]\ne = ["c; os_name == \'nt\'"]'}, ('c ; (os_name == "nt") and extra == "e"',)),
+        ({"pyproject.toml": '[project]\nname = "x"\ndynamic = ["dependencies"]'}, None),
+        ({"pyproject.toml": '[project]\nname = "x"\ndynamic = ["optional-dependencies"]'}, None),
+        ({"pyproject.toml": '[tool.poetry]\nname = "x"\n'}, None),
+        ({"setup.cfg": "[metadata]\nname = x\n"}, None),
+    ],
+)  # fmt: skip
+def test_what_is_final_is_taken_and_what_is_dynamic_is_not_guessed(
+    tmp_path: Path, members: Mapping[str, str], requires: tuple[str, ...] | None
+) -> None:
+    path = sdist(tmp_path, {f"./x-1.0/{name}": text for name, text in members.items()})
+    assert said(path).requires == requires
+
+
+@pytest.mark.parametrize("name", ["tally.tar.gz", "tally-main.tar.gz", "tally-1.0-1.tar.gz", "v1.zip"])
+@pytest.mark.parametrize("member", ["PKG-INFO", "pyproject.toml"])
+def test_the_name_of_a_project_is_what_its_metadata_says_and_not_what_its_file_is_called(
+    tmp_path: Path, name: str, member: str
+) -> None:
+    text = NEW if member == "PKG-INFO" else '[project]\nname = "X_y"\nversion = "1.5"\n'
+    found = said(sdist(tmp_path, {f"tally-1.0/{member}": text}, name))
+    assert (found.name, found.version) == ("x-y", "1.5")
+
+
+@pytest.mark.parametrize("name", ["x.whl", "x-1.0-1.0.whl", "tally-1.0.whl"])
+def test_a_file_that_is_only_named_like_a_wheel_is_a_config_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ConfigError, match="is not the name of a wheel"):
+        said(tmp_path / name)
+
+
+def wheel_file(folder: Path, members: Mapping[str, str]) -> Path:
+    path = folder / "x-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, text in members.items():
+            archive.writestr(member, text)
+    return path
+
+
+def test_a_wheel_says_its_dependencies_in_the_one_metadata_that_it_has(tmp_path: Path) -> None:
+    path = wheel_file(
+        tmp_path,
+        {
+            "x-1.0.dist-info/METADATA": f"{NEW}Requires-Python: >=3.9\nRequires-Dist: a\n",
+            "x/vendored/y-1.dist-info/METADATA": "Name: y\nVersion: 1\n",
+        },
+    )
+    found = said(path)
+    assert (found.name, found.requires, found.requires_python, found.asks) == ("x-y", ("a",), ">=3.9", False)
+    with pytest.raises(ConfigError, match="holds 0 METADATA files"):
+        said(wheel_file(tmp_path, {"x.py": ""}))
+
+
+@pytest.mark.parametrize(
+    ("files", "asks"),
+    [
+        ({"setup.py": "setup()"}, False),
+        ({"setup.py": "setup(setup_requires=['pbr'])"}, True),
+        ({"setup.cfg": "[options]\nsetup_requires = pbr\n"}, True),
+        ({"pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]'}, True),
+        ({"pyproject.toml": '[build-system]\nrequires = ["meson-python"]\nbuild-backend = "mesonpy"'}, True),
+        ({"pyproject.toml": '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"'}, False),
+        ({"pyproject.toml": '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n[tool.hatch.build.hooks.mypyc]\ndependencies = ["mypy"]'}, True),
+        ({"pyproject.toml": '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "flit_core.buildapi"'}, False),
+        ({"pyproject.toml": '[build-system]\nrequires = ["poetry-core"]\nbuild-backend = "poetry.core.masonry.api"'}, False),
+    ],
+)  # fmt: skip
+def test_a_backend_is_asked_what_it_requires_unless_it_is_known_to_require_nothing(
+    tmp_path: Path, files: Mapping[str, str], asks: bool
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert said(tmp_path).asks is asks
 
 
 def test_metadata_that_is_too_large_is_passed_over(tmp_path: Path) -> None:
-    assert sdist_requires(sdist(tmp_path, {"x-1.0/PKG-INFO": "x" * (5 << 20)})) is None
+    assert said(sdist(tmp_path, {"x-1.0/PKG-INFO": "x" * (5 << 20)})).requires is None
 
 
 @pytest.mark.parametrize(
@@ -389,6 +472,12 @@ def test_metadata_that_is_too_large_is_passed_over(tmp_path: Path) -> None:
         "build-system = 3",
         '[build-system]\nrequires = "setuptools"',
         "[build-system]\nrequires = [1]",
+        "[build-system]\nbuild-backend = 3",
+        '[build-system]\nbackend-path = "."',
+        '[project]\ndependencies = "six"',
+        "[project]\ndependencies = [3]",
+        '[project]\ndependencies = ["no requirement"]',
+        "[project]\noptional-dependencies = []",
         "[[[",
         "a" * 9,
     ],
@@ -398,7 +487,7 @@ def test_a_broken_project_file_of_an_sdist_is_a_config_error_or_says_nothing(
 ) -> None:
     path = sdist(tmp_path, {"x-1.0/pyproject.toml": text})
     try:
-        assert sdist_build_requires(path) == LEGACY_BUILD
+        assert said(path).backend == Backend(LEGACY_BUILD)
     except ConfigError as problem:
         assert problem.where == "x-1.0.tar.gz"
 
@@ -418,11 +507,10 @@ def test_a_damaged_sdist_is_a_config_error_or_still_readable(
     ):
         content[place] = value
     path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
-    for read in (sdist_requires, sdist_build_requires):
-        try:
-            read(path)
-        except ConfigError as problem:
-            assert problem.where == name
+    try:
+        said(path)
+    except ConfigError as problem:
+        assert problem.where == name
 
 
 def test_a_folder_tells_its_build_system_and_its_name(app: Path) -> None:
@@ -432,16 +520,11 @@ def test_a_folder_tells_its_build_system_and_its_name(app: Path) -> None:
     assert build_requires(app) == ("flit_core",)
     assert distribution_name(app) == "my-app"
     (app / "pyproject.toml").unlink()
+    (app / "setup.py").write_text("")
     assert build_requires(app) == LEGACY_BUILD
     assert distribution_name(app) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "found"), [("My_App-1.0-py3-none-any.whl", "my-app"), ("my_app-1.0.tar.gz", "my-app")]
-)
-def test_archives_tell_their_name(tmp_path: Path, name: str, found: str) -> None:
-    (tmp_path / name).write_bytes(b"")
-    assert distribution_name(tmp_path / name) == found
+    (app / "setup.cfg").write_text("[metadata]\nname = Other_App\n")
+    assert distribution_name(app) == "other-app"
 
 
 @pytest.mark.parametrize(
@@ -459,75 +542,12 @@ def test_archives_tell_their_name(tmp_path: Path, name: str, found: str) -> None
 )
 def test_whatever_a_project_file_holds_there_is_no_crash(app: Path, data: bytes) -> None:
     (app / "pyproject.toml").write_bytes(data)
-    for read in (distribution_name, build_requires, dependency_files, dependencies_fingerprint):
-        try:
-            read(app)
-        except ConfigError as problem:
-            assert problem.where == str(app / "pyproject.toml")
+    try:
+        said(app)
+    except ConfigError as problem:
+        assert problem.where == str(app / "pyproject.toml")
 
 
 def test_a_folder_that_is_no_project_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no Python project"):
-        dependency_files(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("files", "told"),
-    [
-        ({"pyproject.toml": "[project]\n", "setup.py": ""}, "pyproject.toml"),
-        ({"pyproject.toml": "[tool.x]\n", "setup.py": ""}, "setup.py"),
-        ({"setup.cfg": ""}, "setup.cfg"),
-        ({"pyproject.toml": "[tool.x]\n"}, "pyproject.toml"),
-    ],
-)
-def test_the_file_that_tells_the_dependencies(tmp_path: Path, files: dict[str, str], told: str) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    assert dependency_files(tmp_path) == (tmp_path / told,)
-
-
-STATIC = '[project]\nname = "x"\ndependencies = ["six"]\n'
-DYNAMIC = """\
-[project]
-name = "x"
-dynamic = ["dependencies"]
-[tool.setuptools.dynamic]
-dependencies = {file = ["req.txt"]}
-"""
-
-
-@pytest.mark.parametrize(
-    ("files", "changed"),
-    [
-        ({"pyproject.toml": STATIC}, {"pyproject.toml": STATIC.replace("six", "attrs")}),
-        (
-            {"pyproject.toml": STATIC},
-            {"pyproject.toml": STATIC + '[build-system]\nrequires = ["flit_core"]\n'},
-        ),
-        ({"pyproject.toml": DYNAMIC, "req.txt": "six"}, {"req.txt": "attrs"}),
-        ({"pyproject.toml": DYNAMIC, "setup.cfg": "a"}, {"setup.cfg": "b"}),
-        ({"setup.py": "setup()", "setup.cfg": "a"}, {"setup.cfg": "b"}),
-        (
-            {"setup.py": "setup()", "pyproject.toml": ""},
-            {"pyproject.toml": '[build-system]\nrequires = ["x"]\n'},
-        ),
-        ({"setup.py": "setup()"}, {"setup.py": "setup( )"}),
-    ],
-)
-def test_the_fingerprint_changes_with_what_tells_dependencies(
-    tmp_path: Path, files: dict[str, str], changed: dict[str, str]
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    before = dependencies_fingerprint(tmp_path)
-    for name, text in changed.items():
-        (tmp_path / name).write_text(text)
-    assert dependencies_fingerprint(tmp_path) != before
-
-
-def test_the_fingerprint_does_not_change_with_code_or_a_description(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text(STATIC)
-    before = dependencies_fingerprint(tmp_path)
-    (tmp_path / "pyproject.toml").write_text(STATIC + 'description = "new"\nversion = "2"\n')
-    (tmp_path / "setup.py").write_text("import something")
-    assert dependencies_fingerprint(tmp_path) == before
+        said(tmp_path)

@@ -71,19 +71,20 @@ def check(print_schema: bool, common: dict[str, Any]) -> None:
 
 def _stale(session: Session, lock: Lock) -> dict[str, str]:
     """What the lock lacks for the config, and why."""
-    from py_portable.lock.resolve import Resolver, Target
-    from py_portable.plan.assemble import houses, target
+    from py_portable.lock.backend import Unasked
+    from py_portable.plan.assemble import houses
 
     stale = {}
     for baseline, python in houses(session.config):
         name = f"{baseline}/{python}"
-        resolver = Resolver(
-            session.config, session.store, Target(**target(session.config, baseline, python)), {}
-        )
         if name not in lock.houses:
             stale[name] = "is not locked yet"
-        elif lock.houses[name].inputs != resolver.inputs():
-            stale[name] = "is out of date"
+            continue
+        try:
+            if not session.resolver(lock, baseline, python, may_run=False).holds(lock.houses[name]):
+                stale[name] = "is out of date"
+        except Unasked as problem:
+            stale[name] = f"may be out of date: {problem.what}"
     return stale
 
 

@@ -124,6 +124,7 @@ def _wheels(document: Mapping[str, Any], base: Path) -> Wheels:
         use=(base / data["use"]).absolute() if "use" in data else None,
         publish=_publish(document),
         unmet=tuple(dict.fromkeys(map(_canonical, data.get("unmet", ())))),
+        constraints=tuple(data.get("constraints", ())),
     )
 
 

@@ -103,6 +103,8 @@ class Wheels:
     publish: Publish | None = None
     unmet: tuple[str, ...] = ()
     """Projects that may be missing or of another version than metadata asks for."""
+    constraints: tuple[str, ...] = ()
+    """Requirements that bound versions and ask for nothing themselves."""
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ class _Rules:
         written: list[tuple[DataPath, str]] = []
         if "requirement" in self.data["app"]:
             written.append((("app", "requirement"), self.data["app"]["requirement"]))
+        for i, limit in enumerate(self.data.get("wheels", {}).get("constraints", ())):
+            written.append((("wheels", "constraints", i), limit))
         for key in ("metadata", "build-requires"):
             for project, needs in self.data.get("wheels", {}).get(key, {}).items():
                 written += [(("wheels", key, project, i), need) for i, need in enumerate(needs)]

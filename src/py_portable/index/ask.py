@@ -7,8 +7,11 @@ it enters no key, no lock, no log and no image.
 from __future__ import annotations
 
 import ast
+import json
 import math
+import os
 import re
+import shlex
 import sys
 import tempfile
 import tomllib
@@ -28,6 +31,7 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.index.model import Offer
 from py_portable.redact import hide
 
+NOTHING_RUNS = "nothing of a package is run while names are resolved"
 UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
 """Minor versions of glibc 2 that uv knows as a platform."""
 
@@ -143,38 +147,36 @@ def read_pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def offers(
-    requirements: Sequence[str | Path],
+    requirements: Sequence[str],
     *,
     python: str,
     max_glibc: str,
     arch: str,
     cache: Path,
     environ: Mapping[str, str],
-    extras: Sequence[str] = (),
     constraints: Sequence[str] = (),
     metadata: Mapping[str, Sequence[str]] | None = None,
+    versions: Mapping[str, str] | None = None,
+    project: str | None = None,
     deps: bool = True,
-    builds: bool = False,
 ) -> list[Offer]:
     """Every file the index offers for the resolution of `requirements` (PEP 751 through `uv pip compile`).
 
-    A Path among the requirements is a pyproject.toml, setup.cfg or setup.py. `metadata` gives the dependencies
-    of sdists that can't tell them without being built: unless `builds`, no build system is there to build them
-    with, since their code would run on this machine as the caller. Raises ResolveError with uv's own
-    explanation, ConfigError for a text that is no requirement.
+    `python` is a version such as 3.13 or, so that markers see all of it, 3.13.5. `metadata` gives the dependencies
+    of sdists that can't tell them without being built, and `versions` the version of those that are asked for by
+    address: nothing of a package is ever run to find out. `project` is the text of a pyproject.toml whose
+    dependencies are asked for, too. Raises ResolveError with uv's own explanation, ConfigError for a text that is
+    no requirement.
     """
-    for line in requirements:
+    for line in (*requirements, *constraints):
         # Some come out of sdists: one that looks like an option must not become one.
-        if isinstance(line, str):
-            _check(line)
+        _check(line)
     settings = read_pip_settings(environ)
     with tempfile.TemporaryDirectory(prefix="py-portable-") as name:
         folder = Path(name)
-        lines = [line for line in requirements if isinstance(line, str)]
-        files = [line for line in requirements if isinstance(line, Path)]
-        (folder / "requirements.in").write_text("".join(f"{line}\n" for line in lines))
+        (folder / "requirements.in").write_text("".join(f"{line}\n" for line in requirements))
         (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints))
-        (folder / "uv.toml").write_text(_metadata_toml(metadata or {}))
+        (folder / "uv.toml").write_text(_metadata_toml(metadata or {}, versions or {}))
         minor = int(max_glibc.split(".")[1])
         known = next((m for m in UV_GLIBC if m <= minor), 17)
         words = [
@@ -189,16 +191,20 @@ def offers(
         ]
         words += ["--python-version", python, "--python-platform", f"{arch}-manylinux_2_{known}"]
         words += ["--no-header", "--constraint", "constraints.txt"]
-        if builds:
-            words += ["--python", sys.executable]
-        else:
-            venv.create(folder / "bare", symlinks=True)
-            words += ["--python", "bare/bin/python", "--no-build-isolation"]
-        words += [f"--extra={extra}" for extra in extras] if files else []
+        words += ["--python", str(stand_in(folder / "bare")), "--no-build-isolation"]
         words += [] if deps else ["--no-deps"]
         words += uv_options(settings)
-        words += [*(str(f.resolve()) for f in files), *(["requirements.in"] if lines else [])]
-        env = {**uv_environment(settings, environ), "UV_CACHE_DIR": str(cache), "UV_NO_PROGRESS": "1"}
+        words += ["requirements.in"]
+        if project is not None:
+            (folder / "pyproject.toml").write_text(project)
+            words += ["pyproject.toml"]
+        env = {
+            **uv_environment(settings, environ),
+            "UV_CACHE_DIR": str(cache),
+            "UV_NO_PROGRESS": "1",
+            # A repository is fetched by us and pinned, or not at all.
+            "GIT_ALLOW_PROTOCOL": "none",
+        }
         if env.pop("UV_NO_CONFIG", ""):
             # Our own file is to be read all the same, and no other.
             words += ["--config-file", "uv.toml"]
@@ -210,6 +216,27 @@ def offers(
                 hint="a name or version may be missing from the index that pip is configured for: pip config list",
             )
         return list(_parse(tomllib.loads((folder / "pylock.toml").read_text()), folder))
+
+
+def stand_in(folder: Path) -> Path:
+    """An interpreter that tells uv what it is and runs nothing else: the code of a package would be run with it.
+
+    uv has no option for that which leaves sdists in the resolution: with --no-build they are no candidates.
+    """
+    venv.create(folder, symlinks=True)
+    program = folder / "bin" / "python"
+    real = shlex.quote(os.path.realpath(sys.executable))
+    for name in ("python", "python3", f"python3.{sys.version_info.minor}"):
+        (folder / "bin" / name).unlink(missing_ok=True)
+    # The question is asked with these options, a build backend is run without. The real one takes the name of
+    # this program from its first word, so that uv comes back here for all that it runs.
+    program.write_text(
+        "#!/bin/sh\n"
+        f'[ "$1 $2 $3" = "-I -B -c" ] || {{ echo "{NOTHING_RUNS}" >&2; exit 1; }}\n'
+        f'exec {real} -I -S -c \'import os, sys; os.execv(sys.argv[1], sys.argv[2:])\' {real} "$0" "$@"\n'
+    )
+    program.chmod(0o755)
+    return program
 
 
 def _check(line: str) -> None:
@@ -225,20 +252,39 @@ def _uv() -> str:
     return str(find_uv_bin())
 
 
-def _metadata_toml(metadata: Mapping[str, Sequence[str]]) -> str:
-    def quoted(text: str) -> str:
-        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _metadata_toml(metadata: Mapping[str, Sequence[str]], versions: Mapping[str, str]) -> str:
+    def table(name: str, requires: Sequence[str]) -> str:
+        version = f"version = {quoted(versions[name])}\n" if name in versions else ""
+        listed = ", ".join(map(quoted, requires))
+        return f"[[dependency-metadata]]\nname = {quoted(name)}\n{version}requires-dist = [{listed}]\n\n"
 
-    return "".join(
-        f"[[dependency-metadata]]\nname = {quoted(name)}\nrequires-dist = [{', '.join(map(quoted, dists))}]\n\n"
-        for name, dists in sorted(metadata.items())
-    )
+    return "".join(table(name, requires) for name, requires in sorted(metadata.items()))
+
+
+def quoted(text: str) -> str:
+    """A basic string of TOML."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _parse(document: Mapping[str, Any], folder: Path) -> Iterable[Offer]:
     for package in document.get("packages", ()):
         name, version = canonicalize_name(package["name"]), package.get("version", "")
-        for told in (*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())):
+        for kind in ("vcs", "directory"):
+            if kind in package:
+                raise ConfigError(
+                    f"{name} is asked for as a {'repository' if kind == 'vcs' else 'folder'} by a package that is "
+                    "no source of yours",
+                    hint="only the app and what it names by address can ask so: name it in the app's dependencies",
+                )
+        direct = [package["archive"]] if "archive" in package else []
+        for told in (
+            *package.get("wheels", ()),
+            *([package["sdist"]] if "sdist" in package else ()),
+            *direct,
+        ):
             url = told.get("url") or (folder / told["path"]).resolve().as_uri()
             file = told.get("name") or unquote(PurePosixPath(urlsplit(url).path).name)
-            yield Offer(name, version, file, url, told["hashes"]["sha256"], told.get("size"))
+            sha256 = told.get("hashes", {}).get("sha256")
+            if sha256 is None:
+                raise ConfigError(f"the index tells no sha256 of {file}", where="wheels")
+            yield Offer(name, version, file, url, sha256, told.get("size"), direct=bool(direct))

@@ -19,8 +19,10 @@ from py_portable import tarball, zips
 from py_portable.download import Failed, Limits, Url
 from py_portable.errors import StepError
 from py_portable.fetch import Source, fetch
-from py_portable.index import ask
+from py_portable.index import ask, git
 from py_portable.index.model import LockedFile, Offer
+from py_portable.index.packed import pack
+from py_portable.regular import sha256_of
 from py_portable.store import Store, StoreError
 
 MAX_BYTES = 4 << 30
@@ -41,13 +43,16 @@ def gather(
 ) -> Path:
     """Put the locked files into the folder `into`, fetching those that the store lacks."""
     into.mkdir(parents=True, exist_ok=True)
-    missing = [file for file in files if not _copy(store, file, into)]
+    lost = [file for file in files if not _copy(store, file, into)]
+    for file in lost:
+        _again(store, file, environ)
+    missing = [file for file in lost if not _made_here(file)]
     if missing:
         urls = _urls(store, missing, python=python, max_glibc=max_glibc, arch=arch, environ=environ)
         access = ask.access(environ)
         with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
-            list(pool.map(lambda file: _fetch(store, file, _source(urls[file.sha256], access)), missing))
-    for file in missing:
+            list(pool.map(lambda file: _fetch(store, file, source_of(urls[file.sha256], access)), missing))
+    for file in lost:
         if not _copy(store, file, into):
             raise StoreError(f"{file.file} was damaged at once after it was fetched", where=str(store.root))
     return into
@@ -67,10 +72,72 @@ def _copy(store: Store, file: LockedFile, into: Path) -> bool:
     return False
 
 
+def placed(store: Store, file: LockedFile) -> Path | None:
+    """Where the store has the file; nobody may write there."""
+    entry = store.get(_key(file))
+    return entry.path / file.file if entry else None
+
+
+def keep(store: Store, file: LockedFile, made: Path) -> Path:
+    """Put a file that was made or fetched here into the store, under its digest."""
+
+    def build(work: Path) -> Mapping[str, object]:
+        shutil.copyfile(made, work / "out" / file.file)
+        return {"name": file.name, "version": file.version}
+
+    return store.make(_key(file), build).path / file.file
+
+
+def _made_here(file: LockedFile) -> bool:
+    return file.origin is not None and file.origin.startswith(("git+", "path:"))
+
+
+def _again(store: Store, file: LockedFile, environ: Mapping[str, str]) -> None:
+    """Make a file of a repository's commit once more. Raises StepError where it is another one now."""
+    if not _made_here(file):
+        return
+    assert file.origin is not None
+    if file.origin.startswith("path:"):
+        raise StepError(
+            f"{file.file}, made of {file.origin.removeprefix('path:')}, is not in the store",
+            hint="run: py-portable lock",
+        )
+    url, _, rest = file.origin.removeprefix("git+").rpartition("@")
+    commit, _, subdirectory = rest.partition("#subdirectory=")
+    with store.scratch("git") as folder:
+        made = of_commit(url, commit, subdirectory, file.name, folder, environ)[1]
+        if sha256_of(made) != file.sha256:
+            raise StepError(
+                f"{file.origin} gives another archive than the one that is locked",
+                hint=f"look at what changed, then: py-portable lock --update {file.name}",
+            )
+        keep(store, file, made)
+
+
+def of_commit(
+    url: str, ref: str | None, subdirectory: str, name: str, folder: Path, environ: Mapping[str, str]
+) -> tuple[str, Path]:
+    """The commit that `ref` of a git repository stands for, and its files packed, in the empty `folder`."""
+    commit = git.commit_of(url, ref, folder / "repository", environ)
+    git.write_out(folder / "repository", commit, subdirectory, folder / "files", environ)
+    pack(folder / "files", name, folder / "packed.tar.gz")
+    return commit, folder / "packed.tar.gz"
+
+
+def fetched(url: str, into: Path, environ: Mapping[str, str]) -> Path:
+    """Fetch an address that nothing pins yet; whoever asks keeps its digest. Raises StepError."""
+    source = source_of(url, ask.access(environ))
+    try:
+        source.download(into, "", MAX_BYTES, Limits())
+    except Failed as problem:
+        raise StepError(f"{source.name} cannot be fetched: {problem}") from None
+    return into
+
+
 def remember(store: Store, offers: Iterable[Offer]) -> None:
     """Keep where files are to be had: a lossy memory that saves asking the index again."""
     path = store.cache("index") / "urls.json"
-    known = _remembered(store)
+    known = addresses(store)
     # A URL with credentials is asked for anew instead.
     known |= {o.sha256: o.url for o in offers if "@" not in o.url.split("/", 3)[2]}
     fresh = path.with_name(f"urls.{os.getpid()}.{threading.get_ident()}.tmp")
@@ -78,7 +145,7 @@ def remember(store: Store, offers: Iterable[Offer]) -> None:
     fresh.replace(path)
 
 
-def _remembered(store: Store) -> dict[str, str]:
+def addresses(store: Store) -> dict[str, str]:
     try:
         found = json.loads((store.cache("index") / "urls.json").read_text())
     except (OSError, ValueError):
@@ -109,7 +176,7 @@ class _Local:
             raise Failed(problem.strerror or str(problem)) from None
 
 
-def _source(url: str, access: ask.Access) -> Source:
+def source_of(url: str, access: ask.Access) -> Source:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return _Local(Path(unquote(parts.path)))
@@ -151,7 +218,8 @@ def _urls(
     arch: str,
     environ: Mapping[str, str],
 ) -> dict[str, str]:
-    urls = _remembered(store)
+    urls = addresses(store)
+    urls |= {file.sha256: file.origin for file in files if file.origin is not None}
     lost = [file for file in files if file.sha256 not in urls]
     if lost:
         found = ask.offers(

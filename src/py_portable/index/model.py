@@ -16,6 +16,8 @@ class Offer:
     url: str
     sha256: str
     size: int | None
+    direct: bool = False
+    """Whether it was asked for by this address, and not by its name."""
 
     @property
     def is_wheel(self) -> bool:
@@ -24,13 +26,18 @@ class Offer:
 
 @dataclass(frozen=True)
 class LockedFile:
-    """One file of an index: a wheel or an sdist."""
+    """A wheel or an sdist.
+
+    `origin`: where it is from, if no index has it: `https://…`, `git+URL@COMMIT`, or `path:` and a path that
+    starts at the config's folder.
+    """
 
     name: str
     version: str
     file: str
     sha256: str
     size: int | None
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         # A file name that cannot be printed cannot always be written either: NUL, half a surrogate pair.

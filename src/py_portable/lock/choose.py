@@ -62,7 +62,10 @@ def _one(
     )
     sdists = [o for o in files if not o.is_wheel]
     if wheels:
-        chosen = min(wheels, key=lambda pair: (pair[0], pair[1].file))[1]
+        first = min(pair[0] for pair in wheels)
+        alike = sorted((o for place, o in wheels if place == first), key=lambda o: o.file)
+        # As pip does: the tags first, then the highest build number (PEP 427; a wheel without one comes last).
+        chosen = max(alike, key=lambda o: parse_wheel_filename(o.file)[2])
     elif sdists:
         chosen = sdists[0]
     else:

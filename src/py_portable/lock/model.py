@@ -31,6 +31,10 @@ class LockedHouse:
     packages: tuple[LockedPackage, ...]
     app_build: tuple[LockedFile, ...] = ()
     """What the build system of the app's own source requires."""
+    seen: str = ""
+    """The digest of `inputs` with the whole source in place of what its build backend answered; "": none was asked."""
+    python: str = ""
+    """All of the version of the interpreter that markers were read with; "": it was not known."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,18 @@ def dumps(lock: Lock) -> str:
         "images": dict(lock.images),
         "origins": dict(lock.origins),
         "pins": dict(lock.pins),
-        "houses": {k: asdict(v) for k, v in lock.houses.items()},
+        "houses": {k: _without_empty(asdict(v)) for k, v in lock.houses.items()},
     }
     return json.dumps(told, indent=1, sort_keys=True) + "\n"
+
+
+_OPTIONAL = ("origin", "seen", "python")
+
+
+def _without_empty(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {k: _without_empty(v) for k, v in told.items() if v or k not in _OPTIONAL}
+    return [_without_empty(one) for one in told] if isinstance(told, (list, tuple)) else told
 
 
 def loads(text: str | bytes, where: str) -> Lock:
@@ -103,6 +116,8 @@ def _house(told: Any, key: str) -> LockedHouse:
         _part(told, "inputs", key, (str,)),
         tuple(_package(one, f"{key}.packages[{number}]") for number, one in packages),
         _files(told, "app_build", key),
+        seen=_part({"seen": "", **told}, "seen", key, (str,)),
+        python=_part({"python": "", **told}, "python", key, (str,)),
     )
 
 
@@ -140,4 +155,5 @@ def _file(told: Any, key: str) -> LockedFile:
         raise ValueError(f"{key}.size cannot be {size}")
     if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
         raise ValueError(f"{key}.sha256: {sha256!r:.80} is not a sha256")
-    return LockedFile(name, version, file_name, sha256, size)
+    origin = _part({"origin": None, **told}, "origin", key, (str, type(None)))
+    return LockedFile(name, version, file_name, sha256, size, origin)

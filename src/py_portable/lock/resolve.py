@@ -1,26 +1,31 @@
-"""Asks the index once what the app's requirements mean, and what compiling its sdists requires."""
+"""Asks the index once what the app's requirements mean, and what compiling its sdists requires.
+
+No code of a package is run here: what only a build backend can tell is asked of an `Asker`.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import tempfile
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from py_portable.config import Config
 from py_portable.errors import ConfigError
-from py_portable.index import ask, files
+from py_portable.index import ask, files, metadata
 from py_portable.index.model import LockedFile, Offer
 from py_portable.lock import source
+from py_portable.lock.app import App, completed
+from py_portable.lock.backend import Answer, Asker, Question
 from py_portable.lock.choose import choose
+from py_portable.lock.complete import Distribution, missing, python_problems
+from py_portable.lock.markers import Target
 from py_portable.lock.model import LockedHouse, LockedPackage
+from py_portable.lock.named import Named, plain
+from py_portable.lock.source import Said
 from py_portable.store import Store
 
 MAX_SILENT_SDISTS = 50
@@ -30,187 +35,255 @@ _BUILD_FAILED = re.compile(
 
 
 @dataclass(frozen=True)
-class Target:
-    """What a resolution is for."""
-
-    python: str
-    max_glibc: str
-    arch: str
-
-
-@dataclass(frozen=True)
 class Resolver:
     config: Config
     store: Store
     target: Target
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
+    asker: Asker
+    _told: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+    """What sdists of an index say that they depend on, by project."""
+
+    @cached_property
+    def app(self) -> App:
+        return App(self.config, self.target, self.environ, self.asker.digest, self._ask_backend)
 
     def inputs(self) -> str:
         """The digest of all that a resolution depends on: a lock with another one is out of date."""
-        app = self.config.app
-        told = {
-            "target": [self.target.python, self.target.max_glibc, self.target.arch],
-            "requirement": app.requirement,
-            "extras": list(app.extras),
-            "no-binary": sorted(map(canonicalize_name, self.config.wheels.no_binary)),
-            "metadata": _plain(self.config.wheels.metadata),
-            "build-requires": _plain(self.config.wheels.build_requires),
-            "source": self._source_fingerprint(),
-        }
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return self.app.inputs()
+
+    def holds(self, old: LockedHouse) -> bool:
+        """Whether a new resolution would ask what `old` did."""
+        return self.app.holds(old)
+
+    def provide(self, house: LockedHouse) -> None:
+        """Have what is packed from folders of this machine in the store: no address gives it to a later step."""
+        if any(
+            file.origin and file.origin.startswith("path:") and not files.placed(self.store, file)
+            for file in _all(house)
+        ):
+            self._named()
 
     def resolve(self, old: LockedHouse | None = None, update: Collection[str] = ()) -> LockedHouse:
-        """A new resolution; versions of `old` stay where they can, but for the names in `update` ("*": all)."""
+        """A new resolution; versions of `old` stay where they can, but for the names in `update` ("*": all).
+
+        Raises ResolveError, and ConfigError also where what came of it is not whole.
+        """
+        if self.target.full is None and (full := self.asker.version()):
+            # Only the interpreter told it, and it need not be there to see whether the lock is up to date.
+            there = replace(self, target=replace(self.target, full=full))
+            return replace(there._resolve(old, update), inputs=self.inputs(), seen=self.app.seen())
+        return self._resolve(old, update)
+
+    def _resolve(self, old: LockedHouse | None, update: Collection[str]) -> LockedHouse:
+        named = self._named()
         loose = {canonicalize_name(name) for name in update}
         pins = [
             f"{p.file.name}=={p.file.version}"
             for p in (old.packages if old and "*" not in update else ())
-            if p.file.name not in loose
+            if p.file.name not in loose and p.file.origin is None
         ]
         try:
-            offers = self._offers(pins)
+            offers = self._offers(named.lines, named, [*self.app.constraints, *pins])
         except ask.ResolveError:
             if not pins:
                 raise
-            offers = self._offers([])
-        files.remember(self.store, offers)
-        app = self._app_name()
-        chosen = choose(
-            (offer for offer in offers if self.config.app.requirement or offer.name != app),
-            python=self.target.python,
-            max_glibc=self.target.max_glibc,
-            arch=self.target.arch,
-            no_binary=self.config.wheels.no_binary,
+            offers = self._offers(named.lines, named, self.app.constraints)
+        app = self.app.whole
+        chosen = self._choose(
+            [offer for offer in offers if app is None or offer.name != app.name], self.config.wheels.no_binary
         )
-        packages = tuple(self._with_build(file) for file in chosen)
+        locked = [named.locked(file) for file in chosen]
+        self._whole(locked, named)
+        packages = tuple(self._with_build(file, named) for file in locked)
         path = self.config.app.source
         app_build: tuple[LockedFile, ...] = ()
-        if path is not None and not path.name.endswith(".whl"):
-            requires = source.build_requires(path) if path.is_dir() else source.sdist_build_requires(path)
-            app_build = self._build_files(app or "", requires)
-        return LockedHouse(self.inputs(), packages, app_build)
+        if app is not None and path is not None and not path.name.endswith(".whl"):
+            app_build = self._required(app, self.app.answer.requires)
+        return LockedHouse(
+            self.inputs(), packages, app_build, seen=self.app.seen(), python=self.target.full or ""
+        )
 
-    def _source_fingerprint(self) -> Any:
-        path = self.config.app.source
-        if path is None:
-            return None
-        if path.is_dir():
-            return source.dependencies_fingerprint(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+    def _choose(self, offers: Iterable[Offer], no_binary: Collection[str]) -> list[LockedFile]:
+        target = self.target
+        return choose(
+            offers, python=target.python, max_glibc=target.max_glibc, arch=target.arch, no_binary=no_binary
+        )
 
-    def _builds(self) -> bool:
-        """Whether the app's own build system has to be run to know what it depends on."""
-        path = self.config.app.source
-        return path is not None and path.is_dir() and not source.is_static(path)
+    # ---------------------------------------------------------------------------------- asked of the index
 
-    def _app_name(self) -> str | None:
-        app = self.config.app
-        if app.requirement:
-            return canonicalize_name(Requirement(app.requirement).name)
-        assert app.source is not None
-        return source.distribution_name(app.source)
+    def _named(self) -> Named:
+        return Named.of(self.app, self.store, self.asker.copy, self._ask_backend)
 
-    def _requirements(self) -> tuple[str | Path, ...]:
-        app = self.config.app
-        extras = f"[{','.join(app.extras)}]" if app.extras else ""
-        if app.requirement:
-            wanted = Requirement(app.requirement)
-            wanted.extras |= set(app.extras)
-            return (str(wanted),)
-        assert app.source is not None
-        if app.source.is_dir():
-            return source.dependency_files(app.source)
-        return (f"{source.distribution_name(app.source)}{extras} @ {app.source.resolve().as_uri()}",)
-
-    def _offers(self, pins: list[str]) -> list[Offer]:
-        """Resolve; where uv would have to build an sdist to know its dependencies, read what the sdist says."""
-        metadata: dict[str, tuple[str, ...]] = {
+    def _offers(
+        self,
+        lines: Sequence[str],
+        named: Named | None = None,
+        limits: Sequence[str] = (),
+        python: str | None = None,
+    ) -> list[Offer]:
+        """Resolve; where uv would have to build an sdist to know its dependencies, find out without running it."""
+        said: dict[str, tuple[str, ...]] = {
             canonicalize_name(n): tuple(r) for n, r in self.config.wheels.metadata.items()
         }
         for _ in range(MAX_SILENT_SDISTS):
             try:
-                return self._ask(
-                    self._requirements(), self.config.app.extras, pins, metadata, builds=self._builds()
-                )
+                offers = self._ask(lines, {**said, **self._told}, named, limits, python)
+                files.remember(self.store, (offer for offer in offers if not offer.direct))
+                return offers
             except ask.ResolveError as problem:
                 failed = _BUILD_FAILED.search(problem.tail or "")
                 name = canonicalize_name(failed[1]) if failed else ""
-                if not failed or name in metadata:
+                if not failed or name in said or name in self._told:
                     raise
-                metadata[name] = self._told_by_sdist(name, failed[2])
-        raise ConfigError("too many sdists that do not tell their dependencies", where="wheels.metadata")
+                self._told[name] = self._told_by_sdist(name, failed[2])
+        raise ConfigError("too many sdists that do not say their dependencies", where="wheels.metadata")
 
     def _told_by_sdist(self, name: str, version: str) -> tuple[str, ...]:
-        offers = self._ask([f"{name}=={version}"], (), [], {name: ()}, deps=False)
+        offers = self._ask([f"{name}=={version}"], {name: ()}, deps=False)
         files.remember(self.store, offers)
         sdist = next((o for o in offers if o.name == name and not o.is_wheel), None)
-        told: tuple[str, ...] | None = None
-        if sdist is not None:
-            file = LockedFile(sdist.name, sdist.version, sdist.file, sdist.sha256, sdist.size)
-            told = self._read(file, source.sdist_requires)
-        if told is None:
-            raise ConfigError(
-                f"{name} {version} does not tell its dependencies without being built",
-                where="wheels.metadata",
-                hint=f"say them in the config: wheels: {{metadata: {{{name}: [...]}}}}",
-            )
-        return told
+        if sdist is None:
+            raise ConfigError(f"{name} {version} has no sdist in the index", where="wheels.metadata")
+        file = LockedFile(sdist.name, sdist.version, sdist.file, sdist.sha256, sdist.size)
+        path = self._path(file)
+        said = source.said(path)
+        if said.requires is None:
+            said = completed(said, self._ask_backend(f"{name} {version}", path, file.sha256, said), file.file)
+        assert said.requires is not None
+        return said.requires
 
     def _ask(
         self,
-        requirements: Any,
-        extras: Any,
-        pins: list[str],
-        metadata: Mapping[str, Any],
+        lines: Sequence[str],
+        said: Mapping[str, Sequence[str]],
+        named: Named | None = None,
+        limits: Sequence[str] = (),
+        python: str | None = None,
         deps: bool = True,
-        builds: bool = False,
     ) -> list[Offer]:
+        addresses = named.constraints if named else ()
+        own = named.metadata if named else {}
         return ask.offers(
-            requirements,
-            python=self.target.python,
+            lines,
+            python=python or self.target.version,
             max_glibc=self.target.max_glibc,
             arch=self.target.arch,
             cache=self.store.cache("uv"),
             environ=self.environ,
-            extras=extras,
-            constraints=pins,
-            metadata=metadata,
+            constraints=[*(plain(line) for line in limits), *addresses],
+            metadata={**said, **own},
+            versions=named.versions if named else {},
+            project=named.project if named else None,
             deps=deps,
-            builds=builds,
         )
 
-    def _with_build(self, file: LockedFile) -> LockedPackage:
+    # ------------------------------------------------------------------------------ asked of build backends
+
+    def _ask_backend(self, name: str, path: Path, digest: str, said: Said, own: bool = False) -> Answer:
+        question = Question(
+            name=name,
+            source=path,
+            digest=digest,
+            backend=said.backend,
+            python=self.target.version,
+            metadata=said.requires is None or (said.version is None and path != self.config.app.source),
+            own=own,
+            build=lambda python, more: self._required(said, more, python),
+        )
+        answer = self.asker.recall(question)
+        return self.asker.ask(question) if answer is None else answer
+
+    def _required(
+        self, said: Said, more: tuple[str, ...] = (), python: str | None = None
+    ) -> tuple[LockedFile, ...]:
+        """What has to be installed to build a wheel of it. `more`: what its backend asked for by itself."""
+        told = self.config.wheels.build_requires.get(said.name or "", ())
+        # setuptools before 70.1 asks for wheel by itself when it makes one.
+        lines = [*said.backend.requires, *told, *more, "wheel"]
+        offers = self._offers(lines, limits=self.app.build_constraints, python=python)
+        directs = {offer.sha256: offer.url for offer in offers if offer.direct}
+        target = self.target
+        found = choose(
+            offers, python=python or target.python, max_glibc=target.max_glibc, arch=target.arch, no_binary=()
+        )
+        return tuple(
+            LockedFile(f.name, f.version, f.file, f.sha256, f.size, directs.get(f.sha256)) for f in found
+        )
+
+    def _with_build(self, file: LockedFile, named: Named) -> LockedPackage:
         if file.is_wheel:
             return LockedPackage(file)
-        return LockedPackage(
-            file, self._build_files(file.name, self._read(file, source.sdist_build_requires))
-        )
+        carried = named.carried.get(file.name)
+        said = carried.said if carried else source.said(self._path(file))
+        more: tuple[str, ...] = ()
+        if said.asks and file.name not in self.config.wheels.build_requires:
+            path = carried.path if carried else self._path(file)
+            label = f"{file.name} {file.version}"
+            more = self._ask_backend(label, path, file.sha256, said).requires
+        return LockedPackage(file, self._required(said, more))
 
-    def _build_files(self, name: str, requires: Iterable[str]) -> tuple[LockedFile, ...]:
-        told: dict[str, tuple[str, ...]] = {
-            canonicalize_name(n): tuple(r) for n, r in self.config.wheels.build_requires.items()
-        }
-        # setuptools before 70.1 asks for wheel by itself when it makes one.
-        offers = self._ask([*requires, *told.get(name, ()), "wheel"], (), [], {})
-        files.remember(self.store, offers)
+    def _path(self, file: LockedFile) -> Path:
+        """Where the file lies in the store, fetched where it is not yet there."""
+        found = files.placed(self.store, file)
+        if found is None:
+            with self.store.scratch("sdist") as folder:
+                target = self.target
+                files.gather(
+                    self.store,
+                    [file],
+                    folder / "files",
+                    python=target.python,
+                    max_glibc=target.max_glibc,
+                    arch=target.arch,
+                    environ=self.environ,
+                )
+            found = files.placed(self.store, file)
+        assert found is not None
+        return found
+
+    # ------------------------------------------------------------------------------------------ the whole of it
+
+    def _whole(self, locked: Sequence[LockedFile], named: Named) -> None:
+        """Raises UnmetError where something locked requires what is not."""
         target = self.target
-        return tuple(
-            choose(offers, python=target.python, max_glibc=target.max_glibc, arch=target.arch, no_binary=())
+        texts = metadata.of_wheels(
+            self.store,
+            [file for file in locked if file.is_wheel],
+            environ=self.environ,
+            python=target.python,
+            max_glibc=target.max_glibc,
+            arch=target.arch,
         )
-
-    def _read(self, file: LockedFile, read: Any) -> Any:
-        with tempfile.TemporaryDirectory(prefix="py-portable-") as name:
-            folder = files.gather(
-                self.store,
-                [file],
-                Path(name) / "sdist",
-                python=self.target.python,
-                max_glibc=self.target.max_glibc,
-                arch=self.target.arch,
-                environ=self.environ,
+        found = {file.name: self._distribution(file, texts, named) for file in locked}
+        app = self.app.whole
+        if app is not None and app.name:
+            found[app.name] = Distribution(app.name, app.version, (), app.requires_python)
+        lost = missing(named.roots, found, target, root=(app and app.name) or "the app")
+        if app is not None and app.name:
+            lost = [*python_problems(found[app.name], target), *lost]
+        if lost:
+            raise ConfigError(
+                "the resolution is not whole: " + lost[0],
+                where="portable.lock",
+                tail="\n".join(lost),
+                hint="wheels.metadata, wheels.constraints or an index may say something else than the wheels do",
             )
-            return read(folder / file.file)
+
+    def _distribution(self, file: LockedFile, texts: Mapping[str, str], named: Named) -> Distribution:
+        said: Said
+        carried = named.carried.get(file.name)
+        if carried:
+            said = carried.said
+        elif file.is_wheel:
+            said = source.said_by_metadata(texts[file.sha256], file.file)
+        else:
+            said = source.said(self._path(file))
+        requires = self.config.wheels.metadata.get(file.name, self._told.get(file.name, said.requires or ()))
+        return Distribution(file.name, file.version, tuple(requires), said.requires_python)
 
 
-def _plain(told: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    return {canonicalize_name(name): list(values) for name, values in told.items()}
+def _all(house: LockedHouse) -> Iterable[LockedFile]:
+    for package in house.packages:
+        yield from (package.file, *package.build)
+    yield from house.app_build

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from py_portable.config.glibc import known_glibc, version_key
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, OWN_TOOLS, House
 from py_portable.interpreters import PROVIDERS, SOURCE, Wanted
+from py_portable.interpreters.source import pin
 from py_portable.lock.model import Lock
 from py_portable.lock.source import distribution_name
 from py_portable.steps.graph import ImageNode, Node, Step
@@ -105,11 +107,25 @@ def image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
     }
 
 
-def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House:
-    assert artifact.baseline and artifact.python
-    baseline = config.baselines[artifact.baseline]
-    place = f"{artifact.python} ({baseline.name})"
-    aim = target(config, baseline.name, artifact.python)
+@dataclass(frozen=True)
+class Ground:
+    """The image of a baseline and the interpreter that is used in it; what else of a house is made stands on it."""
+
+    image: ImageNode
+    fetched: Step
+    libraries: tuple[str, ...]
+    interpreter: tuple[Step, ...]
+    wanted: Wanted
+    fresh: tuple[Step, ...]
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        made: list[Node] = [self.image, self.fetched, *self.fresh, *self.interpreter]
+        return {node.name: node for node in made}
+
+
+def ground(config: Config, lock: Lock, baseline_name: str, python: str) -> Ground:
+    baseline = config.baselines[baseline_name]
     name = f"baseline {baseline.name}"
     image = ImageNode(
         name,
@@ -120,13 +136,41 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         origin=lock.origins.get(baseline.image),
         needs=_needs(config, baseline.name),
     )
-    fetched = tools.fetch_step(place, aim)
-    provider = PROVIDERS[config.interpreter.provider]
+    fetched = tools.fetch_step(f"{python} ({baseline.name})", target(config, baseline.name, python))
     own = libraries.nodes(baseline.libraries, baseline.name)
-    wanted = Wanted(config.interpreter, artifact.python, baseline.name, image.name, fetched.name, own)
-    interpreter = provider.steps(wanted)
+    wanted = Wanted(config.interpreter, python, baseline.name, image.name, fetched.name, own)
+    fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=image.name)
+    interpreter = PROVIDERS[config.interpreter.provider].steps(wanted)
+    return Ground(image, fetched, own, tuple(interpreter), wanted, tuple(fresh))
+
+
+def full_version(config: Config, python: str) -> str | None:
+    """All of the version of the interpreter that is carried, where it is known before that is made."""
+    choice = config.interpreter
+    if choice.provider == SOURCE.name:
+        try:
+            return pin(python).version
+        except ConfigError as problem:
+            raise ConfigError(problem.what, where=config.where(("python",)), hint=problem.hint) from None
+    archive = choice.archives.get(python) if choice.provider == "standalone" else None
+    if archive is None:
+        return None
+    named = _IN_NAME.search(archive.url or str(archive.path))
+    return named[1] if named and named[1].startswith(f"{python}.") else None
+
+
+_IN_NAME = re.compile(r"cpython-([0-9]+\.[0-9]+\.[0-9]+)(?:\+|%2B)[0-9]")
+
+
+def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House:
+    assert artifact.baseline and artifact.python
+    baseline = config.baselines[artifact.baseline]
+    place = f"{artifact.python} ({baseline.name})"
+    aim = target(config, baseline.name, artifact.python)
+    base = ground(config, lock, baseline.name, artifact.python)
+    image, fetched, own, interpreter = base.image, base.fetched, base.libraries, base.interpreter
     linkable = _to_link(config, artifact)
-    compiled = SOURCE.steps(wanted) if linkable else interpreter
+    compiled = SOURCE.steps(base.wanted) if linkable else interpreter
     toolbox = tools.install_step(
         place, fetched=fetched.name, interpreter=interpreter[-1].name, image=image.name
     )
@@ -142,9 +186,8 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         use=_given(config, baseline.name, artifact.python),
         libraries=own,
     )
-    fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=image.name)
-    made: list[Node] = [image, fetched, *fresh, *interpreter, *compiled, toolbox, *wheels]
-    nodes |= {node.name: node for node in made}
+    made: list[Node] = [*compiled, toolbox, *wheels]
+    nodes |= {**base.nodes, **{node.name: node for node in made}}
     return House(
         place=place,
         image=image.name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.tags import Tag, cpython_tags
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from py_portable.errors import ConfigError, StepError
 from py_portable.lock.choose import supported
@@ -65,16 +65,21 @@ def best(
     target = f"CPython {python}, {arch}, glibc {max_glibc}"
     names = list(names)
     fitting: list[tuple[int, str]] = []
+    builds: dict[tuple[str, str], tuple[BuildTag, str]] = {}
     for name in names:
         try:
-            project, _, _, tags_of = parse_wheel_filename(name)
+            project, version, build, tags_of = parse_wheel_filename(name)
         except InvalidWheelFilename:
             continue
         if distribution is not None and project != canonicalize_name(distribution):
             continue
         ranks = [rank[tag] for tag in tags_of if tag in rank]
         if ranks:
+            # Of wheels that differ in their build number only, pip takes the highest.
+            same = (str(version), "-".join(name.split("-")[-3:]))
+            builds[same] = max(builds.get(same, ((), "")), (build, name))
             fitting.append((min(ranks), name))
+    fitting = [(place, name) for place, name in fitting if name in {newest for _, newest in builds.values()}]
     if not fitting:
         raise ConfigError(
             f"has no wheel of {distribution or 'the app'} for {target}",

@@ -1,0 +1,215 @@
+"""What the app requires, and whether a lock was made for that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from py_portable.config import Config
+from py_portable.errors import ConfigError
+from py_portable.index import constraints as pip
+from py_portable.lock import source
+from py_portable.lock.backend import Answer
+from py_portable.lock.carry import Owner
+from py_portable.lock.markers import Target, parsed, selected
+from py_portable.lock.model import LockedHouse
+from py_portable.lock.source import Said
+from py_portable.regular import sha256_of
+
+
+@dataclass(frozen=True)
+class App:
+    """The app of a config. `digest` hashes a source as it is copied for a build; `ask` asks a build backend."""
+
+    config: Config
+    target: Target
+    environ: Mapping[str, str]
+    digest: Callable[[Path], str]
+    ask: Callable[[str, Path, str, Said, bool], Answer]
+
+    # ------------------------------------------------------------------------------- whether a lock is up to date
+
+    def holds(self, old: LockedHouse) -> bool:
+        """Whether a new resolution would ask what `old` did; a backend is asked only where its source has changed."""
+        seen = self.seen()
+        return (seen != "" and old.seen == seen) or old.inputs == self.inputs()
+
+    def inputs(self) -> str:
+        """The digest of all that a resolution depends on: a lock with another one is out of date."""
+        return self._hashed(self._app_fact())
+
+    def seen(self) -> str:
+        """The same with the whole source in place of what its build backend answered; "" where none is asked."""
+        return self._hashed({"source": self._source_digest}) if self._asked else ""
+
+    def _hashed(self, fact: Any) -> str:
+        app, wheels = self.config.app, self.config.wheels
+        told = {
+            "target": [self.target.version, self.target.max_glibc, self.target.arch],
+            "requirement": app.requirement,
+            "extras": list(app.extras),
+            "no-binary": sorted(map(canonicalize_name, wheels.no_binary)),
+            "metadata": _listed(wheels.metadata),
+            "build-requires": _listed(wheels.build_requires),
+            "source": fact,
+            "paths": self._path_facts,
+            "constraints": list(self.constraints),
+            "build-constraints": list(self.build_constraints),
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+    def _app_fact(self) -> Any:
+        path, said = self.config.app.source, self.said
+        if path is None or said is None:
+            return None
+        if path.is_file():
+            return sha256_of(path)
+        fact = {
+            "name": said.name,
+            "requires": said.requires,
+            "requires-python": said.requires_python,
+            "backend": asdict(said.backend),
+            "uv": json.loads(json.dumps(said.uv, default=str)),
+        }
+        if self._asked:
+            answer = self.answer
+            told = source.said_by_metadata(answer.metadata, str(path)) if answer.metadata else None
+            fact |= {"asked": answer.requires, "answered": told and [told.requires, told.requires_python]}
+        return fact
+
+    @cached_property
+    def constraints(self) -> tuple[str, ...]:
+        return (*self.config.wheels.constraints, *pip.constraints(self.environ))
+
+    @cached_property
+    def build_constraints(self) -> tuple[str, ...]:
+        return pip.constraints(self.environ, build=True)
+
+    @cached_property
+    def _path_facts(self) -> list[tuple[str, str]]:
+        """Digests of the folders and files that dependencies are named by, as deep as they say so themselves."""
+        found: dict[str, str] = {}
+        waiting = list(self.named())
+        while waiting:
+            owner, wanted = waiting.pop(0)
+            direct = owner.direct(wanted, self.target.environment)
+            if direct is None or isinstance(direct, str) or direct.kind != "path":
+                continue
+            path = Path(direct.address) / direct.subdirectory
+            if direct.address in found or not path.exists():
+                continue
+            found[direct.address] = self.digest(path) if path.is_dir() else sha256_of(path)
+            said = source.said(path)
+            inner = owner_of(said, path, self.config.base)
+            waiting += [(inner, parsed(line, inner.where)) for line in said.requires or ()]
+        return sorted((direct.rpartition("/")[2], digest) for direct, digest in found.items())
+
+    # ------------------------------------------------------------------------------------------- what the app says
+
+    @cached_property
+    def said(self) -> Said | None:
+        """What the app's source says; None for an app that an index has. Raises ConfigError at app.source."""
+        path = self.config.app.source
+        if path is None:
+            return None
+        try:
+            return source.said(path)
+        except ConfigError as problem:
+            if path.is_dir():
+                raise
+            where = self.config.where(("app", "source"))
+            raise ConfigError(f"{path.name} {problem.what}", where=where, hint=problem.hint) from None
+
+    @cached_property
+    def _asked(self) -> bool:
+        """Whether the build backend of the app's source is asked anything."""
+        said = self.said
+        return (
+            said is not None
+            and self.config.app.source is not None
+            and (said.requires is None or (said.asks and said.name not in self.config.wheels.build_requires))
+        )
+
+    @cached_property
+    def _source_digest(self) -> str:
+        path = self.config.app.source
+        assert path is not None
+        return self.digest(path)
+
+    @cached_property
+    def answer(self) -> Answer:
+        said, path = self.said, self.config.app.source
+        assert said is not None and path is not None
+        if not self._asked:
+            return Answer()
+        return self.ask(said.name or path.name, path, self._source_digest, said, True)
+
+    @cached_property
+    def whole(self) -> Said | None:
+        """What the app's source says, completed by what its build backend answered."""
+        said = self.said
+        return said and completed(said, self.answer, str(self.config.app.source))
+
+    def named(self) -> Iterable[tuple[Owner, Requirement]]:
+        """All that the app and the config require without anything being asked."""
+        app = self.config.app
+        if app.requirement:
+            where = self.config.where(("app", "requirement"))
+            yield Owner(where), parsed(app.requirement, where)
+        elif self.said is not None and app.source is not None:
+            owner = owner_of(self.said, app.source, self.config.base)
+            for line in self.said.requires or ():
+                yield owner, parsed(line, owner.where)
+        yield from (
+            (Owner("wheels.constraints"), parsed(line, "wheels.constraints")) for line in self.constraints
+        )
+
+    def roots(self) -> list[tuple[Owner, Requirement]]:
+        app = self.config.app
+        if app.requirement:
+            where = self.config.where(("app", "requirement"))
+            wanted = parsed(app.requirement, where)
+            wanted.extras |= set(app.extras)
+            return [(Owner(where), wanted)]
+        said, path = self.whole, app.source
+        assert said is not None and path is not None
+        owner = owner_of(said, path, self.config.base)
+        chosen = selected(said.name, said.requires or (), app.extras, self.target, owner.where)
+        return [(owner, wanted) for wanted in chosen]
+
+
+def completed(said: Said, answer: Answer, where: str) -> Said:
+    """What a source says, with what its build backend answered in place of what it left open."""
+    if answer.metadata is None:
+        return said
+    told = source.said_by_metadata(answer.metadata, where)
+    return Said(
+        told.name, told.version, told.requires, told.requires_python, said.backend, said.asks, said.uv
+    )
+
+
+def owner_of(said: Said, path: Path, base: Path) -> Owner:
+    """Who requires what a source says, for messages and for relative paths."""
+    if not path.is_dir():
+        return Owner(path.name)
+    project = path / "pyproject.toml"
+    text = project.read_text("utf-8", "replace") if project.is_file() else ""
+    sources = said.uv.get("sources", {})
+    return Owner(_shown(project, base), path, sources if isinstance(sources, dict) else {}, text)
+
+
+def _shown(path: Path, base: Path) -> str:
+    return os.path.relpath(path, base) if path.is_relative_to(base.parent) else str(path)
+
+
+def _listed(told: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    return {canonicalize_name(name): list(values) for name, values in told.items()}

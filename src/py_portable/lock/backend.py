@@ -1,0 +1,71 @@
+"""What is asked of a source's build backend, and who asks: never this module, for the backend is foreign code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from py_portable.errors import ConfigError
+from py_portable.index.model import LockedFile
+from py_portable.lock.source import Backend
+
+BuildFiles = Callable[[str | None, tuple[str, ...]], Sequence[LockedFile]]
+"""(a Python other than the target's, or None; what the backend requires beside what it declares) -> what is installed
+for the backend to run."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Asked of the backend of `source`, a folder or an sdist, whose digest is `digest`."""
+
+    name: str
+    """What messages call it."""
+    source: Path
+    digest: str
+    backend: Backend
+    python: str
+    """All of the version of the Python that it is asked with."""
+    metadata: bool
+    """Whether its metadata is wanted, beside what building it requires."""
+    own: bool
+    """Whether it is source of the user's own, which may be run on this machine where there is no sandbox."""
+    build: BuildFiles = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`requires`: beside build-system.requires, what building a wheel needs. `metadata`: the text of METADATA."""
+
+    requires: tuple[str, ...] = ()
+    metadata: str | None = None
+
+
+class Unasked(ConfigError):
+    """A build backend would have to be asked, by a command that runs none."""
+
+
+class Asker(Protocol):
+    """Runs build backends where they can do no harm, and knows the sources that they are asked about."""
+
+    def recall(self, question: Question) -> Answer | None:
+        """What was answered of this very source before; nothing runs."""
+        ...
+
+    def ask(self, question: Question) -> Answer:
+        """Raises BuildFailed where the backend fails, MachineError or ConfigError where nothing may run it here."""
+        ...
+
+    def digest(self, source: Path) -> str:
+        """Hex sha256 over all of a source as it is copied for a build."""
+        ...
+
+    def copy(self, source: Path, into: Path) -> None:
+        """That copy."""
+        ...
+
+    def version(self) -> str | None:
+        """All of the interpreter's version, such as 3.13.5, where only the interpreter tells it; None: it cannot
+        be had here."""
+        ...

@@ -1,0 +1,153 @@
+"""Dependencies that are named by address: by URL, by a repository's commit, by a path. Pure, but for looking on disk.
+
+The forms are those of PEP 508 and, for the app's own sources, of the table [tool.uv.sources] in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from packaging.markers import InvalidMarker, Marker
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from py_portable.errors import ConfigError
+from py_portable.index.git import SCHEMES
+
+MAX_ABOVE = 20
+"""How many folders up the root of a workspace is looked for."""
+
+
+@dataclass(frozen=True)
+class Direct:
+    """One such dependency. `address` is a URL, or an absolute path on this machine."""
+
+    name: str
+    kind: Literal["url", "git", "path"]
+    address: str = field(repr=False)
+    where: str = ""
+    ref: str | None = None
+    subdirectory: str = ""
+    digests: tuple[tuple[str, str], ...] = ()
+    """(algorithm, hex digits) that the address itself promises."""
+
+
+def of_requirement(wanted: Requirement, where: str) -> Direct | None:
+    """What a requirement of the form `name @ address` names. Raises ConfigError for what is not carried."""
+    if wanted.url is None:
+        return None
+    name = canonicalize_name(wanted.name)
+    parts = urlsplit(wanted.url)
+    system, plus, inner = parts.scheme.partition("+")
+    if plus:
+        if system != "git" or inner not in SCHEMES:
+            raise ConfigError(
+                f"{name} comes from {parts.scheme}, which is not carried",
+                where=where,
+                hint="name an sdist, a wheel or a git repository: git+https://host/project@tag",
+            )
+        return _git(name, wanted.url.removeprefix("git+"), where)
+    said = dict(one.partition("=")[::2] for one in parts.fragment.split("&") if one)
+    digests = tuple((k, v.lower()) for k, v in said.items() if k in hashlib.algorithms_guaranteed)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise ConfigError(f"{name} lies on another machine: {parts.netloc}", where=where)
+        return Direct(name, "path", unquote(parts.path), where, None, said.get("subdirectory", ""), digests)
+    if parts.scheme not in ("http", "https"):
+        raise ConfigError(
+            f"{name} is at {wanted.url!r}, which is no address that is fetched from",
+            where=where,
+            hint="expected https://…, git+https://… or file:///…",
+        )
+    url = urlunsplit(parts._replace(fragment=""))
+    return Direct(name, "url", url, where, None, said.get("subdirectory", ""), digests)
+
+
+def _git(name: str, url: str, where: str) -> Direct:
+    parts = urlsplit(url)
+    said = dict(one.partition("=")[::2] for one in parts.fragment.split("&") if one)
+    path, at, ref = parts.path.rpartition("@")
+    address = urlunsplit(parts._replace(path=path if at else ref, fragment=""))
+    return Direct(name, "git", address, where, unquote(ref) if at else None, said.get("subdirectory", ""))
+
+
+def of_uv(
+    name: str, told: Any, folder: Path, environment: Mapping[str, str], where: str
+) -> Direct | str | None:
+    """What an entry of [tool.uv.sources] names; of one that only chooses an index, that index's name.
+
+    None: no entry of it holds for the target. Raises ConfigError for what is not carried.
+    """
+    for entry in told if isinstance(told, list) else [told]:
+        if not isinstance(entry, dict):
+            raise ConfigError(f"tool.uv.sources.{name} is not a table", where=where)
+        if not _meant(name, entry, environment, where):
+            continue
+        text = {key: value for key, value in entry.items() if isinstance(value, str)}
+        inner = text.get("subdirectory", "")
+        if "git" in text:
+            ref = text.get("rev") or text.get("tag") or text.get("branch")
+            return Direct(name, "git", text["git"].removeprefix("git+"), where, ref, inner)
+        if "url" in text:
+            return of_requirement(Requirement(f"{name} @ {text['url']}"), where)
+        if "path" in text:
+            return Direct(name, "path", str(folder / text["path"]), where, None, inner)
+        if entry.get("workspace") is True:
+            return Direct(name, "path", str(_member(name, folder, where)), where)
+        if "index" in text:
+            return text["index"]
+        raise ConfigError(
+            f"tool.uv.sources.{name} names none of git, url, path, workspace and index", where=where
+        )
+    return None
+
+
+def _meant(name: str, entry: Mapping[str, Any], environment: Mapping[str, str], where: str) -> bool:
+    if "group" in entry:  # groups are for developing the app
+        return False
+    if "marker" not in entry:
+        return True
+    try:
+        return Marker(str(entry["marker"])).evaluate({**environment, "extra": ""})
+    except InvalidMarker as problem:
+        raise ConfigError(
+            f"tool.uv.sources.{name}.marker: {str(problem).splitlines()[0]}", where=where
+        ) from None
+
+
+def _member(name: str, folder: Path, where: str) -> Path:
+    """The folder of a workspace's member, by the globs of the nearest root above."""
+    for above in (folder, *list(folder.parents)[:MAX_ABOVE]):
+        workspace = _toml(above / "pyproject.toml").get("tool", {}).get("uv", {}).get("workspace")
+        if not isinstance(workspace, dict):
+            continue
+        members = [
+            above,
+            *(path for glob in workspace.get("members", []) for path in sorted(above.glob(str(glob)))),
+        ]
+        for member in members:
+            found = _toml(member / "pyproject.toml").get("project", {}).get("name")
+            if isinstance(found, str) and canonicalize_name(found) == name:
+                return member
+        raise ConfigError(f"the workspace at {above} has no member {name}", where=where)
+    raise ConfigError(
+        f"{name} is said to be of the workspace, and no folder above is the root of one", where=where
+    )
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def line_of(text: str, word: str) -> int | None:
+    """The first line (from 1) of a text that has the word, for messages."""
+    return next((number for number, line in enumerate(text.splitlines(), 1) if word in line), None)

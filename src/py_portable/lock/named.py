@@ -1,0 +1,156 @@
+"""All that the app requires, with what is named by address carried: what the index is then asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from py_portable.errors import ConfigError
+from py_portable.index import files
+from py_portable.index.ask import quoted
+from py_portable.index.model import LockedFile
+from py_portable.lock import source
+from py_portable.lock.app import App, completed, owner_of
+from py_portable.lock.backend import Answer
+from py_portable.lock.carry import Carried, Carrier, Owner, file_name
+from py_portable.lock.direct import Direct
+from py_portable.lock.markers import parsed
+from py_portable.lock.source import Said
+from py_portable.regular import sha256_of
+from py_portable.store import Store
+
+Ask = Callable[[str, Path, str, Said, bool], Answer]
+
+
+def plain(line: str | Requirement) -> str:
+    """A requirement without its address: what is carried has its name, and the address is said elsewhere."""
+    wanted = Requirement(str(line))
+    wanted.url = None
+    return str(wanted)
+
+
+@dataclass(frozen=True)
+class Named:
+    """`roots`: what the app requires. `carried`: by project, whoever named it."""
+
+    roots: tuple[Requirement, ...]
+    carried: Mapping[str, Carried]
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    """Project -> the index that [tool.uv.sources] chooses for it."""
+    uv: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(app: App, store: Store, copy: Callable[[Path, Path], None], ask: Ask) -> Named:
+        """Carry all that is named by address, and what that names in turn.
+
+        Raises ConfigError, with its place, for what is not carried or not to be had.
+        """
+        carrier = Carrier(store, app.config.base, app.environ, copy)
+        environment = app.target.environment
+        roots = app.roots()
+        limits = [(Owner("wheels.constraints"), parsed(one, "wheels.constraints")) for one in app.constraints]
+        waiting = [*roots, *limits]
+        carried: dict[str, Carried] = {}
+        indexes: dict[str, str] = {}
+        while waiting:
+            owner, wanted = waiting.pop(0)
+            direct = owner.direct(wanted, environment)
+            if isinstance(direct, str):
+                indexes[canonicalize_name(wanted.name)] = direct
+            elif direct is not None and direct.name not in carried:
+                one = _carry(direct, carrier, ask)
+                carried[direct.name] = one
+                inner = one.owner
+                waiting += [(inner, parsed(line, inner.where)) for line in one.said.requires or ()]
+            elif direct is not None and not carried[direct.name].same(direct):
+                raise ConfigError(
+                    f"{direct.name} is named by two addresses; the other is at {carried[direct.name].direct.where}",
+                    where=direct.where,
+                )
+        uv = app.said.uv if app.said else {}
+        return Named(tuple(wanted for _, wanted in roots), carried, indexes, uv)
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """What the index is asked for, but for what `project` asks."""
+        return [plain(one) for one in self.roots if canonicalize_name(one.name) not in self.indexes]
+
+    @cached_property
+    def constraints(self) -> list[str]:
+        return [f"{name} @ {one.path.as_uri()}" for name, one in sorted(self.carried.items())]
+
+    @cached_property
+    def metadata(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(map(plain, one.said.requires or ())) for name, one in self.carried.items()}
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        return {name: one.file.version for name, one in self.carried.items()}
+
+    @cached_property
+    def project(self) -> str | None:
+        """A pyproject.toml for what comes from an index of its own, which no requirement can say."""
+        if not self.indexes:
+            return None
+        lines = [plain(one) for one in self.roots if canonicalize_name(one.name) in self.indexes]
+        sources = "".join(
+            f"{quoted(name)} = {{index = {quoted(index)}}}\n" for name, index in self.indexes.items()
+        )
+        tables = "".join(
+            "[[tool.uv.index]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
+            for table in self.uv.get("index", [])
+        )
+        return (
+            f'[project]\nname = "py-portable-asks"\nversion = "0"\ndependencies = [{", ".join(map(quoted, lines))}]\n'
+            f"[tool.uv.sources]\n{sources}{tables}"
+        )
+
+    def locked(self, file: LockedFile) -> LockedFile:
+        """The file as the lock names it: with its origin, where it is one that was carried."""
+        one = self.carried.get(file.name)
+        return one.file if one and one.file.sha256 == file.sha256 else file
+
+
+def _value(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else quoted(str(value))
+
+
+def _carry(direct: Direct, carrier: Carrier, ask: Ask) -> Carried:
+    store = carrier.store
+    with store.scratch("carry") as folder:
+        made, origin = carrier.bring(direct, folder)
+        sha256 = sha256_of(made)
+        said = _said(made, direct)
+        if said.requires is None or said.version is None:
+            try:
+                said = completed(said, ask(direct.name, made, sha256, said, direct.kind == "path"), made.name)
+            except ConfigError as problem:
+                raise ConfigError(
+                    problem.what, where=direct.where, hint=problem.hint, tail=problem.tail
+                ) from None
+        if said.name != direct.name:
+            raise ConfigError(
+                f"{direct.name} is asked for, and what is there is {said.name}", where=direct.where
+            )
+        version = said.version or ""
+        name = file_name(made, direct.name, version)
+        file = LockedFile(direct.name, version, name, sha256, made.stat().st_size, origin)
+        path = files.keep(store, file, made)
+    home = Path(direct.address) / direct.subdirectory
+    owner = Owner(name)
+    if direct.kind == "path" and home.is_dir():
+        owner = owner_of(said, home, carrier.base)
+    return Carried(direct, file, path, replace(said, uv={}) if not owner.folder else said, owner)
+
+
+def _said(made: Path, direct: Direct) -> Said:
+    try:
+        return source.said(made)
+    except ConfigError as problem:
+        raise ConfigError(f"{direct.name} {problem.what}", where=direct.where) from None
