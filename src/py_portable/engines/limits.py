@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from py_portable.command import run
-from py_portable.engines import owner
+from py_portable.engines import ids, owner
 from py_portable.engines.stage import PROOF_BYTES
 from py_portable.errors import MachineError, PortableError
 
@@ -169,13 +169,14 @@ def _within(point: str, root: str, path: str | None) -> Path | None:
 
 
 def _works(place: Place) -> bool:
-    """Make a group, set its limits, start something in it."""
+    """Make a group, set its limits, join it from namespaces like those of a cell: kernels judge that differently."""
     try:
         folder = _make(place)
         try:
             with (folder / "cgroup.procs").open("w") as procs:
                 # As stdin: dash knows no file descriptors of two digits.
-                return run(["sh", "-c", "echo 0 >&0"], stdin=procs.fileno(), timeout=20).ok
+                words = ["unshare", *ids.detect().flags, "--cgroup", "--", "sh", "-c", "echo 0 >&0"]
+                return run(words, stdin=procs.fileno(), timeout=20).ok
         finally:
             _remove(folder)
     except (OSError, PortableError):
