@@ -188,25 +188,36 @@ def test_keys_of_the_caller_are_out_of_reach(house: House, outside: Outside) -> 
 
 # --- the same by a wheel, through the whole of a build
 
+PYPROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "hostile"
+version = "1"
+scripts = {hostile = "hostile:main"}
+[tool.setuptools]
+packages = ["hostile"]
+"""
 SETUP = """
-import json, os, pathlib
+import json, pathlib, sys
+sys.path.insert(0, "")
 from setuptools import setup
 from setuptools.command.build_py import build_py
 from hostile import attempts
-found = json.dumps(attempts.all())
 class Plain(build_py):
     def run(self):
         super().run()
         # What starts with every Python that has the wheel, without any build script of its own.
         pathlib.Path(self.build_lib, "hostile.pth").write_text("import hostile.at_start\\n")
-        pathlib.Path(self.build_lib, "hostile", "setup.json").write_text(found)
-setup(
-    name="hostile", version="1", packages=["hostile"], cmdclass={"build_py": Plain},
-    entry_points={"console_scripts": ["hostile = hostile:main"]},
-)
+        pathlib.Path(self.build_lib, "hostile", "setup.json").write_text(json.dumps(attempts.all()))
+setup(cmdclass={"build_py": Plain})
 """
 ATTEMPTS = '''
 import ctypes, os, socket
+
+PLACE = "/build/hostile-place"
+HIDDEN = "%s"
 
 def rewrite(path):
     with open(path, "r+") as stream:
@@ -215,30 +226,33 @@ def rewrite(path):
         stream.write(text)
 
 def libc(name, *words):
-    call = ctypes.CDLL(None, use_errno=True)
-    if getattr(call, name)(*words) < 0:
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*words) < 0:
         raise OSError(ctypes.get_errno(), name)
 
 def key():
-    number = {"x86_64": 250, "aarch64": 219}[os.uname().machine]
-    libc("syscall", number, 0, -3, 1)
+    libc("syscall", {"x86_64": 250, "aarch64": 219}[os.uname().machine], 0, -3, 1)
 
-HIDDEN = "%s"
+def connect():
+    with socket.socket() as there:
+        there.connect(("127.0.0.1", %d))
 
 def all():
-    """The names of what succeeded, and how many were tried."""
+    """The names of what succeeded, and how many were tried. Only inside: on the machine nothing is tried."""
+    if not os.path.exists("/run/py-portable/cell-run"):
+        raise SystemExit("the hostile app was started outside of a sandbox")
+    os.makedirs(PLACE, exist_ok=True)
     tries = {
         "core_pattern": lambda: rewrite("/proc/sys/kernel/core_pattern"),
         "modprobe": lambda: open("/proc/sys/kernel/modprobe", "r+"),
         "sysrq": lambda: open("/proc/sysrq-trigger", "w"),
         "hidden": lambda: open(HIDDEN),
-        "disk": lambda: os.mknod("/tmp/disk", 0o60600, os.makedev(254, 0)),
-        "mount": lambda: libc("mount", b"x", b"/tmp", b"tmpfs", 0, None),
+        "disk": lambda: os.mknod(PLACE + "/disk", 0o60600, os.makedev(254, 0)),
+        "mount": lambda: libc("mount", b"x", PLACE.encode(), b"tmpfs", 0, None),
         "remount": lambda: libc("mount", None, b"/proc/sys", None, 4096 | 32, None),
         "unshare": lambda: libc("unshare", 0x10000000),
-        "chroot": lambda: os.chroot("/tmp"),
+        "chroot": lambda: os.chroot(PLACE),
         "key": key,
-        "network": lambda: socket.create_connection(("127.0.0.1", 9), 1) and None,
+        "network": connect,
         "root": lambda: open("/etc/py-portable-was-here", "w"),
     }
     done = []
@@ -248,7 +262,8 @@ def all():
             done.append(name)
         except OSError:
             pass
-    return {"tried": len(tries), "succeeded": done, "root": os.getuid(), "map": open("/proc/self/uid_map").read()}
+    with open("/proc/self/uid_map") as stream:
+        return {"tried": len(tries), "succeeded": done, "root": os.getuid(), "map": stream.read()}
 '''
 AT_START = """
 import json, os, sys
@@ -280,9 +295,9 @@ def test_a_wheel_does_not_become_root(engine: str, tmp_path: Path, outside: Outs
     app = tmp_path / "app"
     (app / "hostile").mkdir(parents=True)
     (app / "setup.py").write_text(SETUP)
-    (app / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta:__legacy__"\n')
+    (app / "pyproject.toml").write_text(PYPROJECT)
     (app / "hostile" / "__init__.py").write_text("def main():\n    print('hello')\n")
-    (app / "hostile" / "attempts.py").write_text(ATTEMPTS.replace("%s", str(outside.hidden)))
+    (app / "hostile" / "attempts.py").write_text(ATTEMPTS % (outside.hidden, outside.port))
     (app / "hostile" / "at_start.py").write_text(AT_START)
     (tmp_path / "portable.yaml").write_text(CONFIG)
     project = Project(tmp_path)
