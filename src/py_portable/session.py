@@ -17,6 +17,7 @@ from py_portable import __version__, images, resources
 from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
+from py_portable.engines import builds
 from py_portable.engines.lazy import LazyEngine
 from py_portable.errors import ConfigError, PortableError
 from py_portable.images import Image
@@ -215,6 +216,7 @@ class Session:
             "engine_reason": reason,
             "isolation": info.isolation,
             "lacks": list(info.lacks),
+            **({"builds": builds.told()} if builds.told() else {}),
         }
 
     def kit(self) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.command import require
-from py_portable.engines import carry, daemon
+from py_portable.engines import builds, carry, daemon
 from py_portable.engines.base import Bind, Job
 from py_portable.engines.containers import Containers
 from py_portable.engines.daemon import KEPT_PREFIX
@@ -28,6 +28,7 @@ from py_portable.prove.start import job as proof_job
 from tests.unit.stub_docker import INFO, Stub, fields, parsed
 
 DOCKER = Containers("docker", Path("/helpers"))
+HOLD = builds.hold
 
 
 def words(job: Job) -> tuple[dict[str, list[str]], str, list[str]]:
@@ -129,6 +130,12 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stub:
     return stub
 
 
+@pytest.fixture(autouse=True)
+def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stub starts things on the machine itself: no build would ever pass."""
+    monkeypatch.setattr(builds, "hold", lambda *_: None)
+
+
 @pytest.fixture
 def docker(stub: Stub, helpers: Path) -> Containers:
     return Containers("docker", helpers)
@@ -170,6 +177,17 @@ def test_a_whole_run(docker: Containers, stub: Stub, build: Job, tmp_path: Path)
     assert stub.commands("rm") == [], "--rm has done it"
     with tarfile.open(stub.folder / "imported.tar") as archive:
         assert "cell-run" in str(archive.getnames()) or "file" in str(archive.getnames())
+
+
+def test_a_program_that_isolates_nothing_gets_no_build(
+    docker: Containers, build: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds, "hold", HOLD)
+    with pytest.raises(MachineError, match="docker does not keep what is promised of builds, so none is started") as caught:
+        docker.run(build, timeout=30)
+    assert "it does not see the caller's other files" in caught.value.what
+    assert not (tmp_path / "out" / "made").exists()
+    assert builds.seen("docker") == ()
 
 
 def test_the_environment_is_in_no_words_and_in_no_log(docker: Containers, stub: Stub, build: Job, tmp_path: Path) -> None:

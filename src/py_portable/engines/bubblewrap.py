@@ -46,9 +46,11 @@ class Bubblewrap:
         capture_bytes: int = 65536,
     ) -> Ended:
         """Run the job. Its environment travels through an fd, out of sight of logs and of `ps`."""
-        helpers = builds.hold(self, job, self.helpers)
+        helpers = builds.helpers(job, self.helpers)
 
         def call(job: Job, timeout: float, fds: tuple[int, ...]) -> Outcome:
+            stage.resolved(job)
+            builds.hold(self, job, helpers)
             with os.fdopen(os.memfd_create("environment", os.MFD_CLOEXEC), "wb") as words:
                 words.write(b"".join(os.fsencode(word) + b"\0" for word in _setenv(job.env)))
                 words.flush()
@@ -62,7 +64,7 @@ class Bubblewrap:
                     capture_bytes=capture_bytes,
                 )
 
-        return piped(call, job, self.helpers, timeout, own_ids=bool(ids.detect().flags))
+        return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
 
 
 def _program() -> str:
@@ -92,7 +94,8 @@ def _argv(job: Job, helpers: Path, env_words: tuple[str, ...]) -> tuple[str, ...
 
 
 def _namespaces(job: Job, who: ids.Ids) -> tuple[str, ...]:
-    words = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    # No process of bubblewrap's own is left inside: it is under no filter, and root could make it do its bidding.
+    words = ["--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     if not job.network:
         words.append("--unshare-net")
     if who.kind == "single" and job.profile == "proof":

@@ -49,6 +49,7 @@ _CANARY_SECONDS = 60.0
 _OUT = "/run/py-portable-canary"
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _SESSION_KEYRING = -3
+_HINT = "use another engine, or look at: py-portable doctor"
 
 
 def _none(tries: Mapping[str, Any]) -> bool:
@@ -130,6 +131,11 @@ _ALWAYS = (
     Promise("keyrings", "it cannot use kernel keys", lambda o: _denied(o, "own_keyring", "ask_for_key")),
     Promise("files", "it does not see the caller's other files", lambda o: _refused(o, "hidden")),
     Promise("pids", "it sees no process of the machine", lambda o: 0 < o["processes"] < 10),
+    Promise(
+        "pids",
+        "the processes that hold it are out of its reach",
+        lambda o: _refused(o, "trace_1", "trace_supervisor", "memory_of_1", "memory_of_supervisor"),
+    ),
 )
 _OFFLINE = Promise(
     "network",
@@ -165,7 +171,7 @@ class Held:
     def told(self) -> dict[str, Any]:
         """For the evidence."""
         lacks = [{"aspect": aspect, "reason": reason} for aspect, reason in sorted(self.lacks.items())]
-        return {"own_ids": self.own_ids, "network": self.network, "lacks": lacks}
+        return {"engine": self.engine, "own_ids": self.own_ids, "network": self.network, "lacks": lacks}
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,11 @@ def seen(engine: str) -> tuple[Held, ...]:
     return tuple(held for held in _held.values() if isinstance(held, Held) and held.engine == engine)
 
 
+def told() -> list[dict[str, Any]]:
+    """What was found of all builds of this process so far, for the evidence."""
+    return [held.told() for held in _held.values() if isinstance(held, Held)]
+
+
 def helpers(job: Job, own: Path | None) -> Path:
     """The folder with the compiled helpers, which no job is started without."""
     found = job.helpers or own
@@ -202,14 +213,14 @@ def helpers(job: Job, own: Path | None) -> Path:
     return found
 
 
-def hold(engine: Engine, job: Job, own: Path | None) -> Path:
-    """Let a job pass, and give the folder of its helpers: every cell, and a build whose kind keeps its promises.
+def hold(engine: Engine, job: Job, own: Path | None) -> None:
+    """Let a job pass: every cell, and a build whose kind keeps its promises.
 
     The canary is started before the first build of each kind, once a process. Raises MachineError.
     """
     folder = helpers(job, own)
     if job.profile == "proof" or job.canary_of:
-        return folder
+        return
     with _lock:
         while True:
             choice = own_ids.choose(job, engine.name, folder)
@@ -219,26 +230,24 @@ def hold(engine: Engine, job: Job, own: Path | None) -> Path:
                 if observed is None and choice.first is not None:
                     own_ids.refuse(engine.name, folder, f"a start with ids of its own failed: {said}")
                     continue
-                _held[kind] = _settled(engine.name, choice, job.network, observed, said)
+                if observed is None:
+                    raise MachineError(
+                        f"{engine.name}: the canary of builds did not start: {said}", hint=_HINT
+                    )
+                _held[kind] = _settled(engine.name, choice, job.network, observed)
             found = _held[kind]
             break
     if isinstance(found, MachineError):
         raise found
-    return folder
 
 
-def _settled(
-    engine: str, own: Choice, network: bool, observed: Observed | None, said: str
-) -> Held | MachineError:
-    hint = "use another engine, or look at: py-portable doctor"
-    if observed is None:
-        return MachineError(f"{engine}: the canary of builds did not start: {said}", hint=hint)
+def _settled(engine: str, own: Choice, network: bool, observed: Observed) -> Held | MachineError:
     verdict = judge(observed, engine, own, network=network)
     if verdict.broken:
         return MachineError(
             f"{engine} does not keep what is promised of builds, so none is started: it is not so that "
             + "; that ".join(verdict.broken),
-            hint=hint,
+            hint=_HINT,
         )
     return Held(engine, own.first is not None, network, verdict.lacks)
 

@@ -45,9 +45,11 @@ class Chroot:
         capture_bytes: int = 65536,
     ) -> Ended:
         """Run the job; its environment is left out of the log."""
-        helpers = builds.hold(self, job, self.helpers)
+        helpers = builds.helpers(job, self.helpers)
 
         def call(job: Job, timeout: float, fds: tuple[int, ...]) -> Outcome:
+            stage.resolved(job)
+            builds.hold(self, job, helpers)
             return run(
                 _argv(job, helpers, _assignments(job)),
                 shown=_argv(job, helpers, tuple(f"{name}=..." for name in job.env)),
@@ -58,7 +60,7 @@ class Chroot:
                 capture_bytes=capture_bytes,
             )
 
-        return piped(call, job, self.helpers, timeout, own_ids=bool(ids.detect().flags))
+        return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
 
 
 def _assignments(job: Job) -> tuple[str, ...]:

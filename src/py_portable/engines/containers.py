@@ -85,7 +85,7 @@ class Containers:
         capture_bytes: int = 65536,
     ) -> Ended:
         """Run the job in a container of its own, which is gone afterwards."""
-        builds.hold(self, job, self.helpers)
+        builds.hold(self, job, builds.helpers(job, self.helpers))
         try:
             found = daemon.find(self.name)
             image = daemon.bring(self.name, job.root, _home(job))

@@ -3,9 +3,9 @@
 A user namespace maps the ids 0 to 65535 of the build to a range that nobody has, and what the build sees is shown to
 it by ID-mapped mounts with the inverse map (mount_setattr(2)): files have their real owners inside, and what is
 written belongs to the caller on the disk, without an owner being changed before or afterwards. So packages can be
-installed under it as well; only mmdebstrap, which makes a root from nothing outside of every engine, does not need the
-mounts. An ordinary user's builds are in a namespace of that user's range anyway, a container's root is the daemon's
-business.
+installed under it as well, and an image's `before` run. mmdebstrap, which makes a root from nothing and has to mount
+in it, runs outside of every engine, in a namespace of the same range without such mounts. An ordinary user's builds
+are in a namespace of that user's range anyway; whose root a container's is, is its daemon's business.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from py_portable.engines.base import Job
 from py_portable.errors import PortableError
 
 PROGRAM = "own-ids"
+GIVEN_BY = ("bubblewrap", "chroot")
+"""The engines that set everything up themselves, here."""
 COUNT = ids.FULL_RANGE
 LOWEST = 0x7000_0000
 """Above all that systemd gives to containers, below the sign bit that old programs cannot read."""
+ORDINARY = "an ordinary user started it, and root inside is that user"
 _HIGHEST = 0xFFFF_FFFE
 _refused: dict[tuple[str, Path], str] = {}
 _answers: dict[int, str] = {}
@@ -47,13 +50,15 @@ class Choice:
 
 
 def choose(job: Job, engine: str, helpers: Path) -> Choice:
-    """The ids of a job on one of the engines that start it here, found out by trying."""
+    """The ids of a job on an engine, found out by trying."""
     program = helpers / PROGRAM
     job = job.canary_of or job
+    if engine not in GIVEN_BY:
+        return Choice(program, reason="whose root its root is was decided by another program than this one")
     if job.profile == "proof":
         return Choice(program, reason="a cell becomes an ordinary user")
     if ids.detect().kind != "real":
-        return Choice(program, reason="it is an ordinary user's: its root is that user")
+        return Choice(program, reason=ORDINARY)
     first = first_free()
     if reason := _refused.get((engine, helpers)) or _outside(Path("/proc/self/uid_map").read_text(), first):
         return Choice(program, reason=reason)
@@ -61,6 +66,18 @@ def choose(job: Job, engine: str, helpers: Path) -> Choice:
         if path.exists() and (reason := _cannot(program, path.absolute(), first)):
             return Choice(program, reason=reason)
     return Choice(program, first)
+
+
+def of_program(helpers: Path | None) -> Choice:
+    """The ids of a program of this machine that real root starts, without an engine and without mounts."""
+    if ids.detect().kind != "real":
+        return Choice(Path(PROGRAM), reason=ORDINARY)
+    if helpers is None:
+        return Choice(Path(PROGRAM), reason="the static helpers cannot be compiled here")
+    program = helpers / PROGRAM
+    first = first_free()
+    reason = _outside(Path("/proc/self/uid_map").read_text(), first) or _no_namespace(program, first)
+    return Choice(program, None if reason else first, reason)
 
 
 def refuse(engine: str, helpers: Path, reason: str) -> None:
@@ -94,8 +111,18 @@ def _cannot(program: Path, path: Path, first: int) -> str:
 
 
 def _asked(program: Path, path: Path, first: int) -> str:
+    return _failure([str(program), "can", str(first), str(COUNT), str(path)])
+
+
+@functools.cache
+def _no_namespace(program: Path, first: int) -> str:
+    return _failure([*Choice(program, first).start("-", "/"), "true"])
+
+
+def _failure(argv: list[str]) -> str:
+    """Why it failed; "" where it did not."""
     try:
-        outcome = run([program, "can", str(first), str(COUNT), path], timeout=20)
+        outcome = run(argv, timeout=20)
     except PortableError as problem:
         return problem.what
     said = outcome.stderr.text.strip().splitlines()

@@ -106,13 +106,14 @@ def binds(job: Job, own: Choice) -> tuple[Bind, ...]:
 
     With ids of its own they come from where stage.sh shows them.
     """
-    found = _found(job)
+    found = resolved(job)
     if own.first is None:
         return found
     return tuple(replace(bind, source=Path(_SHOWN, str(n))) for n, bind in enumerate(found))
 
 
-def _found(job: Job) -> tuple[Bind, ...]:
+def resolved(job: Job) -> tuple[Bind, ...]:
+    """The same, from where the caller has them. Raises LinkLoop."""
     found = [Bind(b.source.absolute(), inside(job.root, b.target, job.home), b.writable) for b in job.binds]
     resolver = Path("/etc/resolv.conf")
     if job.network and resolver.exists():
@@ -122,7 +123,7 @@ def _found(job: Job) -> tuple[Bind, ...]:
 
 def words(job: Job, who: ids.Ids, own: Choice, flags: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The words before the command that uses MERGED as its root; `flags`: more namespaces for `unshare`."""
-    shown = enumerate(_found(job)) if own.first is not None else ()
+    shown = enumerate(resolved(job)) if own.first is not None else ()
     owner = 0 if who.kind == "single" else job.uid
     return (
         # Before anything else: a caller that is killed now takes all that follows with it.

@@ -322,11 +322,19 @@ static void change_root(const char *root)
         fail("leaving", "the machine's root");
 }
 
+/* cell-run does it too, but not everything that is started here is under cell-run. */
+static void leave_keyring(void)
+{
+    if (syscall(SYS_keyctl, 1 /* JOIN_SESSION_KEYRING */, NULL) < 0 && errno != EPERM && errno != ENOSYS)
+        fail("leaving", "the caller's session keyring");
+}
+
 static int start(unsigned long first, unsigned long count, char **words)
 {
     const char *root = words[0], *folder = words[1];
     bool pivots = strcmp(root, "-") != 0;
     int spaces = pivots ? CLONE_NEWNS : 0;
+    leave_keyring();
     if (count > 0)
         become_root_of_own_ids(first, count, spaces);
     else if (spaces && unshare(spaces) < 0)

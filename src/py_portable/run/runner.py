@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from py_portable import images
+from py_portable.engines import builds
 from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
@@ -138,7 +139,8 @@ class Runner:
                 locals=step.locals,
             )
             try:
-                return step.action(context) or {}
+                meta = step.action(context) or {}
+                return {**meta, "sandbox": builds.told()} if step.image and builds.told() else meta
             except BaseException:
                 if self.env.keep:
                     kept = self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", step.name)
