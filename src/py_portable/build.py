@@ -103,7 +103,10 @@ def build(
         "wheels": wheel_rows(report.results),
         "artifacts": rows,
         "failures": failure_rows(plan, failures),
-        "steps": [{**step, "log": _log(report, str(step["name"]))} for step in session.talk.steps],
+        "steps": [
+            {**step, "log": _log(report, str(step["name"])), **_sandbox(report, str(step["name"]))}
+            for step in session.talk.steps
+        ],
     }
     evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
     return Built(plan, lock, report, made, tuple(rows), failures)
@@ -120,6 +123,12 @@ def _again(session: Session, plan: Plan, node: str | None, lock: Lock, report: R
         report.failures,
         {**report.keys, **fresh.keys},
     )
+
+
+def _sandbox(report: Report, name: str) -> Mapping[str, Any]:
+    """What was seen of the sandbox when the step was made, whenever that was."""
+    result = report.results.get(name)
+    return {"sandbox": result.meta["sandbox"]} if result and "sandbox" in result.meta else {}
 
 
 def _forget(session: Session, plan: Plan) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -28,11 +29,15 @@ def unified(folder: Path, *, root: str = "/") -> str:
     return f"40 21 0:30 {root} {point} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
+def own(folder: Path, *rest: Any) -> Place:
+    return Place(folder, folder, *rest)
+
+
 def test_version_1_is_below_the_callers_own_groups() -> None:
-    own = "8:pids:/\n4:memory:/user/a b\n0::/init.scope\n"
-    assert list(limits._candidates(HYBRID, own)) == [
-        Place(Path("/sys/fs/cgroup/memory/user/a b"), 1, ("memory",)),
-        Place(Path("/sys/fs/cgroup/pids"), 1, ("processes",)),
+    groups = "8:pids:/\n4:memory:/user/a b\n0::/init.scope\n"
+    assert list(limits._candidates(HYBRID, groups)) == [
+        own(Path("/sys/fs/cgroup/memory/user/a b"), 1, ("memory",)),
+        own(Path("/sys/fs/cgroup/pids"), 1, ("processes",)),
     ]
 
 
@@ -51,20 +56,20 @@ def test_version_2_is_in_what_hands_its_controllers_on(tmp_path: Path) -> None:
         (folder / "cgroup.subtree_control").write_text(handed_on + "\n")
     (top / "user.slice" / "cgroup.subtree_control").write_text("cpu pids\n")
     assert list(limits._candidates(unified(top), "0::/user.slice/app.slice/x.scope\n")) == [
-        Place(scope.parent, 2, ("memory", "processes")),
-        Place(top / "user.slice", 2, ("processes",)),
-        Place(top, 2, ("memory", "processes")),
+        Place(scope, scope.parent, 2, ("memory", "processes")),
+        Place(scope, top / "user.slice", 2, ("processes",)),
+        Place(scope, top, 2, ("memory", "processes")),
     ], "nearest first, and not beyond the mount"
 
 
 @given(st.text(st.sampled_from("0: /-.\\47ab\n,mepids")), st.text(st.sampled_from("0: /.ab\n,memory")))
-def test_no_table_of_the_kernel_is_a_traceback(mounts: str, own: str) -> None:
-    list(limits._candidates(mounts, own))
+def test_no_table_of_the_kernel_is_a_traceback(mounts: str, groups: str) -> None:
+    list(limits._candidates(mounts, groups))
 
 
 def test_what_cannot_be_written_gives_no_limit(tmp_path: Path) -> None:
     # An ordinary folder: a file that is no file of a control group starts nothing in one.
-    place = Place(tmp_path / "none", 2, ("memory",))
+    place = Place(tmp_path, tmp_path / "none", 2, ("memory",))
     assert limits._works(place) is False
 
 
@@ -126,7 +131,7 @@ def test_the_group_of_a_dead_caller_is_removed(real: tuple[Place, ...]) -> None:
 
 
 def test_a_machine_that_gives_no_more_groups(real: tuple[Place, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = Place(Path("/sys/fs/cgroup/none/none"), 1, ("memory",))
+    gone = Place(Path("/sys/fs/cgroup/none"), Path("/sys/fs/cgroup/none/none"), 1, ("memory",))
     monkeypatch.setattr(limits, "places", lambda: (gone,))
     with pytest.raises(NoGroup, match="no control group can be made"), limits.group():
         raise AssertionError("nothing may start")

@@ -95,7 +95,8 @@ def _argv(job: Job, helpers: Path, env_words: tuple[str, ...]) -> tuple[str, ...
 
 
 def _namespaces(job: Job, who: ids.Ids) -> tuple[str, ...]:
-    words = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    # No process of bubblewrap's own is left inside: it is under no filter, and root could make it do its bidding.
+    words = ["--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     if not job.network:
         words.append("--unshare-net")
     if who.kind == "single" and job.profile == "proof":

@@ -131,6 +131,11 @@ _ALWAYS = (
     Promise("keyrings", "it cannot use kernel keys", lambda o: _denied(o, "own_keyring", "ask_for_key")),
     Promise("files", "it does not see the caller's other files", lambda o: _refused(o, "hidden")),
     Promise("pids", "it sees no process of the machine", lambda o: 0 < o["processes"] < 10),
+    Promise(
+        "pids",
+        "the processes that hold it are out of its reach",
+        lambda o: _refused(o, "trace_1", "trace_supervisor", "memory_of_1", "memory_of_supervisor"),
+    ),
 )
 _OFFLINE = Promise(
     "network",
@@ -166,7 +171,7 @@ class Held:
     def told(self) -> dict[str, Any]:
         """For the evidence."""
         lacks = [{"aspect": aspect, "reason": reason} for aspect, reason in sorted(self.lacks.items())]
-        return {"own_ids": self.own_ids, "network": self.network, "lacks": lacks}
+        return {"engine": self.engine, "own_ids": self.own_ids, "network": self.network, "lacks": lacks}
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,11 @@ def seen(engine: str) -> tuple[Held, ...]:
     return tuple(held for held in _held.values() if isinstance(held, Held) and held.engine == engine)
 
 
+def told() -> list[dict[str, Any]]:
+    """What was found of all builds of this process so far, for the evidence."""
+    return [held.told() for held in _held.values() if isinstance(held, Held)]
+
+
 def helpers(job: Job, own: Path | None) -> Path:
     """The folder with the compiled helpers, which no job is started without."""
     found = job.helpers or own
@@ -221,7 +231,9 @@ def hold(engine: Engine, job: Job, own: Path | None) -> None:
                     own_ids.refuse(engine.name, folder, f"a start with ids of its own failed: {said}")
                     continue
                 if observed is None:
-                    raise MachineError(f"{engine.name}: the canary of builds did not start: {said}", hint=_HINT)
+                    raise MachineError(
+                        f"{engine.name}: the canary of builds did not start: {said}", hint=_HINT
+                    )
                 _held[kind] = _settled(engine.name, choice, job.network, observed)
             found = _held[kind]
             break

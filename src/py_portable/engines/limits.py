@@ -15,14 +15,15 @@ import os
 import re
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from py_portable.command import run
-from py_portable.engines import owner
+from py_portable.engines import ids, owner
 from py_portable.engines.stage import PROOF_BYTES
 from py_portable.errors import MachineError, PortableError
 
@@ -42,8 +43,9 @@ _REMOVE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Place:
-    """A folder in which groups can be made that limit `aspects`."""
+    """A folder in which groups can be made that limit `aspects`. `own`: the group that the caller is in."""
 
+    own: Path
     folder: Path
     version: Literal[1, 2]
     aspects: tuple[Aspect, ...]
@@ -99,6 +101,8 @@ def group() -> Iterator[Group]:
     """
     with contextlib.ExitStack() as stack:
         made, fds = [], []
+        for place in places()[:1]:
+            threading.Thread(target=_wake, args=(place.own,), daemon=True).start()
         try:
             for place in places():
                 folder = _make(place)
@@ -123,7 +127,7 @@ def places() -> tuple[Place, ...]:
         wanted = tuple(
             aspect for aspect in place.aspects if all(aspect not in other.aspects for other in found)
         )
-        if wanted and _works(narrowed := Place(place.folder, place.version, wanted)):
+        if wanted and _works(narrowed := replace(place, aspects=wanted)):
             _sweep(place.folder)
             found.append(narrowed)
     return tuple(found)
@@ -140,12 +144,12 @@ def _candidates(mountinfo: str, cgroup: str) -> Iterator[Place]:
             for aspect in ASPECTS:
                 controller = _CONTROLLER[aspect]
                 if controller in options.split(",") and (folder := _within(point, root, own.get(controller))):
-                    yield Place(folder, 1, (aspect,))
+                    yield Place(folder, folder, 1, (aspect,))
         elif kind == "cgroup2" and (folder := _within(point, root, own.get(""))):
             for step in (folder, *folder.parents):
                 handed_on = _read(step / "cgroup.subtree_control").split()
                 if aspects := tuple(aspect for aspect in ASPECTS if _CONTROLLER[aspect] in handed_on):
-                    yield Place(step, 2, aspects)
+                    yield Place(folder, step, 2, aspects)
                 if step == Path(point):
                     break
 
@@ -165,13 +169,14 @@ def _within(point: str, root: str, path: str | None) -> Path | None:
 
 
 def _works(place: Place) -> bool:
-    """Make a group, set its limits, start something in it."""
+    """Make a group, set its limits, join it from namespaces like those of a cell: kernels judge that differently."""
     try:
         folder = _make(place)
         try:
             with (folder / "cgroup.procs").open("w") as procs:
                 # As stdin: dash knows no file descriptors of two digits.
-                return run(["sh", "-c", "echo 0 >&0"], stdin=procs.fileno(), timeout=20).ok
+                words = ["unshare", *ids.detect().flags, "--cgroup", "--", "sh", "-c", "echo 0 >&0"]
+                return run(words, stdin=procs.fileno(), timeout=20).ok
         finally:
             _remove(folder)
     except (OSError, PortableError):
@@ -193,6 +198,16 @@ def _make(place: Place) -> Path:
         _remove(folder)
         raise
     return folder
+
+
+def _wake(own: Path) -> None:
+    """Have the kernel wait now, while the engine starts, for what it would wait for when the cell joins its group.
+
+    Moving a process waits until every processor has heard of it, 10 ms and more, but once for all moves that follow
+    closely. This one moves the caller to where it is.
+    """
+    with contextlib.suppress(OSError):
+        (own / "cgroup.procs").write_text("0")
 
 
 def _settings(version: int, aspect: Aspect) -> tuple[tuple[str, int, bool], ...]:

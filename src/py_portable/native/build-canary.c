@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/klog.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -53,6 +54,7 @@
 
 static const char *folder = "/out", *hidden = "";
 static long keyring;
+static pid_t supervisor;
 static bool first = true, has_admin = true;
 
 /* ---- JSON ---- */
@@ -464,6 +466,18 @@ static int find_hidden(void)
     return error;
 }
 
+/* What started it is under no filter, and neither may be what is process 1. */
+static int trace_first(void) { return tried(ptrace(PTRACE_SEIZE, 1, NULL, NULL)); }
+static int trace_supervisor(void) { return tried(ptrace(PTRACE_SEIZE, supervisor, NULL, NULL)); }
+static int write_first(void) { return try_open("/proc/1/mem", O_RDWR); }
+
+static int write_supervisor(void)
+{
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/mem", (int)supervisor);
+    return try_open(path, O_RDWR);
+}
+
 static int processes(void)
 {
     int count = 0;
@@ -549,6 +563,10 @@ static const struct {
     {"own_keyring", own_keyring},
     {"callers_keyring", callers_keyring},
     {"ask_for_key", ask_for_key},
+    {"trace_1", trace_first},
+    {"trace_supervisor", trace_supervisor},
+    {"memory_of_1", write_first},
+    {"memory_of_supervisor", write_supervisor},
     {"hidden", find_hidden},
     {"route", route},
 };
@@ -562,6 +580,7 @@ int main(int argc, char **argv)
     folder = argv[1];
     hidden = argv[2];
     keyring = atol(argv[3]);
+    supervisor = getppid();
     signal(SIGPIPE, SIG_IGN);
     putchar('{');
     number("build_canary", 1);

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from py_portable import images
+from py_portable.engines import builds
 from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.steps import output
 from py_portable.steps.context import Context, Environment, Result
@@ -175,7 +176,7 @@ class Runner:
                 meta = step.action(context) or {}
                 # Every engine has ended what the step started before it returned: nothing writes here any more.
                 output.settle(context.out, step.name)
-                return meta
+                return {**meta, "sandbox": builds.told()} if step.image and builds.told() else meta
             except BaseException:
                 if self.env.keep:
                     output.keep(work, self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", step.name))

@@ -214,11 +214,12 @@ def _environment(environ: Mapping[str, str], spec: BootstrapSpec, place: Path) -
 def _place(prefix: tuple[str, ...]) -> Iterator[Path]:
     """A work place that the mapped root and apt's own user can reach: the store is closed to them."""
     parent = Path(tempfile.gettempdir())
+    ours = {os.geteuid()} | ({own_ids.first_free()} if os.geteuid() == 0 else set())
     for left in parent.glob(f"{_PLACE}*"):
         # A killed run leaves its half-made root behind.
         with contextlib.suppress(OSError, ValueError):
             owner = int(left.name.removeprefix(_PLACE).partition("-")[0])
-            if left.lstat().st_uid == os.geteuid() and not Path(f"/proc/{owner}").exists():
+            if left.lstat().st_uid in ours and not Path(f"/proc/{owner}").exists():
                 _remove(left, prefix)
     place = Path(tempfile.mkdtemp(prefix=f"{_PLACE}{os.getpid()}-", dir=parent))
     try:
