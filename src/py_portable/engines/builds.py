@@ -195,11 +195,6 @@ _lock = threading.RLock()
 _held: dict[_Kind, Held | MachineError] = {}
 
 
-def seen(engine: str) -> tuple[Held, ...]:
-    """What was found of this engine's builds so far, in the order of their first start."""
-    return tuple(held for held in _held.values() if isinstance(held, Held) and held.engine == engine)
-
-
 def told() -> list[dict[str, Any]]:
     """What was found of all builds of this process so far, for the evidence."""
     return [held.told() for held in _held.values() if isinstance(held, Held)]
