@@ -70,6 +70,8 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
         "timed_out": started.timed_out,
         "seconds": started.seconds,
         "reproduce": started.reproduce,
+        "limits": started.limits,
+        "out_of_memory": started.out_of_memory,
     }
 
 

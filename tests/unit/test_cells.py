@@ -155,3 +155,8 @@ def test_only_engines_that_are_known_to_isolate_partly_are_excused(bench: Bench)
     lacking = replace(bench.info, lacks=("network",))
     assert proving._excused(replace(bench, info=lacking)) == ("network",)  # the engine native
     assert proving._excused(replace(bench, info=replace(lacking, name="bubblewrap"))) == ()
+
+
+def test_any_engine_is_excused_for_limits_that_its_machine_does_not_give(bench: Bench) -> None:
+    lacking = replace(bench.info, name="docker", lacks=("memory", "network", "processes", "seccomp"))
+    assert proving._excused(replace(bench, info=lacking)) == ("memory", "processes")

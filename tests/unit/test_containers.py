@@ -54,6 +54,7 @@ def test_a_proof(tmp_path: Path) -> None:
             "type=bind,source=/made here,target=/app,readonly",
             "type=bind,source=/helpers,target=/run/py-portable,readonly",
         ],
+        "--memory": [str(3 << 30)], "--memory-swap": [str(3 << 30)], "--pids-limit": ["4096"],
         "--entrypoint": ["/run/py-portable/cell-run"],
     }  # fmt: skip
     assert image == daemon.image_of(tmp_path, daemon.Home("/home/cell", 10001))
@@ -76,6 +77,7 @@ def test_a_build(tmp_path: Path) -> None:
     assert "CHOWN" in options["--cap-add"]
     assert not {"SYS_ADMIN", "MKNOD", "SYS_CHROOT", "NET_ADMIN", "NET_RAW", "SYS_PTRACE"} & {*options["--cap-add"]}
     assert image == daemon.image_of(tmp_path) and rest == [*CONFINE["build"], "--", "make", "all"]
+    assert not {"--memory", "--pids-limit"} & {*options}, "a build has what the machine has"
     assert words(replace(job, network=True))[0]["--network"] == ["host"]
     options, *_ = words(replace(job, binds=(Bind(tmp_path, "/tmp", True),)))
     assert "--tmpfs" not in options and options["--mount"][0] == f"type=bind,source={tmp_path},target=/tmp"

@@ -278,7 +278,7 @@ def test_no_engine_is_lacking_with_cause_and_cure() -> None:
 def test_an_engine_that_isolates_partly_is_told_but_stops_nothing() -> None:
     findings = engines.examine([BROKEN, PARTIAL])  # type: ignore[list-item]
     assert needs.lacking(findings) == ()
-    assert "cannot isolate: network, pids" in findings[1].what
+    assert "cannot isolate or limit: network, pids" in findings[1].what
     assert not findings[-1].ok
     assert "only chroot" in (findings[-1].cause or "")
 

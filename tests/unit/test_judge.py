@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,12 @@ from py_portable.prove.start import Started
 def captured(text: str) -> Captured:
     data = text.encode("utf-8", "surrogatepass")
     return Captured(data, b"", len(data))
+
+
+def test_a_cell_that_was_killed_for_want_of_memory() -> None:
+    killed = replace(started(exited=None, signal=9), out_of_memory=True)
+    assert look(killed, Smoke()) == Finding("signal", "killed by SIGKILL: it went beyond the 3 GiB of memory of a cell")
+    assert look(replace(started(), out_of_memory=True), Smoke()) == Finding(None), "a child's death is the app's business"
 
 
 def started(out: str = "", err: str = "", *, timed_out: bool = False, **changes: Any) -> Started:

@@ -33,7 +33,7 @@ def examine(engines: Iterable[Engine], *, until_full: bool = False) -> tuple[Fin
             )
             continue
         infos.append(info)
-        lacks = f"; cannot isolate: {', '.join(info.lacks)}" if info.lacks else ""
+        lacks = f"; cannot isolate or limit: {', '.join(info.lacks)}" if info.lacks else ""
         found.append(
             Finding(
                 f"engine {info.name}",

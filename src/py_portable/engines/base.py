@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,6 +16,8 @@ PROOF_CAPS = ("SETUID", "SETGID", "SETPCAP", "KILL")
 """What cell-run needs to become the ordinary user and to end what that user started; it gives them up."""
 BUILD_CAPS = (*PROOF_CAPS, "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP")
 SHM_BYTES = 64 << 20  # as containers have it
+LIMITS = ("memory", "processes")
+"""What an engine that isolates fully may still not be able to limit: a machine gives it to few users."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class Ended(Outcome):
     record: bytes = b""
     kept: str | None = None
     """A shell line that looks into what was kept of a failure."""
+    limits: tuple[str, ...] = ()
+    """proof: what the engine set bounds to for this job alone: "memory", "processes"."""
+    out_of_memory: bool = False
+    """Whether the kernel ended a process of the job because it went beyond its bound of memory."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,12 @@ class EngineInfo:
     version: str
     isolation: Literal["full", "partial"]
     lacks: tuple[str, ...] = ()
-    """What this engine cannot isolate on this machine, e.g. "network", "pids", "ids"."""
+    """What this engine cannot isolate on this machine, e.g. "network", "pids", "ids", or not limit (LIMITS)."""
+
+
+def isolation(lacks: Iterable[str]) -> Literal["full", "partial"]:
+    """What an engine that lacks this gives."""
+    return "partial" if set(lacks) - set(LIMITS) else "full"
 
 
 class Engine(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from py_portable.command import Outcome, run
 from py_portable.engines import builds, ids, own_ids, stage
-from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job
+from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job, isolation
 from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
@@ -30,7 +30,7 @@ class Bubblewrap:
         """Start the canary. Raises MachineError, whose hint is the cure."""
         program = _program()
         lacks = trial(self, self.helpers)
-        return EngineInfo(self.name, stage.version(program), "partial" if lacks else "full", lacks)
+        return EngineInfo(self.name, stage.version(program), isolation(lacks), lacks)
 
     def argv(self, job: Job) -> tuple[str, ...]:
         """The command line by hand; it shows the job's environment."""
@@ -64,7 +64,7 @@ class Bubblewrap:
                     capture_bytes=capture_bytes,
                 )
 
-        return piped(call, job, helpers, timeout)
+        return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
 
 
 def _program() -> str:

@@ -60,7 +60,7 @@ class Chroot:
                 capture_bytes=capture_bytes,
             )
 
-        return piped(call, job, helpers, timeout)
+        return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
 
 
 def _assignments(job: Job) -> tuple[str, ...]:

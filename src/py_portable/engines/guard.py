@@ -13,11 +13,13 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from py_portable.capture import Captured
 from py_portable.command import Outcome
+from py_portable.engines import limits
 from py_portable.engines.base import BUILD_CAPS, Bind, Ended, Job, Profile
 from py_portable.engines.stage import LinkLoop
 from py_portable.errors import MachineError
@@ -63,20 +65,31 @@ def limit(seconds: float) -> tuple[str, str]:
     return "--limit-ms", str(max(1, round(seconds * 1000)))
 
 
-def piped(call: Call, job: Job, helpers: Path | None, timeout: float) -> Ended:
+def piped(call: Call, job: Job, helpers: Path | None, timeout: float, *, own_ids: bool = False) -> Ended:
     """`call(job, timeout, fds)` under cell-run, whose record comes through an inherited pipe.
 
-    The exit status is then the command's, or 128 + a signal's number, or 124 at the time limit.
+    The exit status is then the command's, or 128 + a signal's number, or 124 at the time limit. A proof gets the
+    limits of engines/limits.py. `own_ids`: the engine makes a user namespace for each job.
     """
     if job.helpers is None and helpers is None:
         return Ended(**vars(call(job, timeout, ())))
+    try:
+        with limits.group() if job.profile == "proof" else nullcontext(limits.Group()) as group:
+            ended = _piped(call, job, helpers, timeout, group, own_ids)
+            return replace(ended, out_of_memory=group.killed())
+    except (LinkLoop, limits.NoGroup) as problem:
+        return refused(job.argv, problem, None)
+
+
+def _piped(
+    call: Call, job: Job, helpers: Path | None, timeout: float, group: limits.Group, own_ids: bool
+) -> Ended:
     reader, writer = os.pipe()
     try:
         try:
-            kept = supervised(job, helpers, "--record", str(writer), *limit(timeout))
-            outcome = call(kept, timeout + BACKSTOP_SECONDS, (writer,))
-        except LinkLoop as problem:
-            return refused(job.argv, problem, None)
+            bounds, words = limits.bounds(group, own_ids) if job.profile == "proof" else ((), ())
+            kept = supervised(job, helpers, "--record", str(writer), *limit(timeout), *words)
+            outcome = call(kept, timeout + BACKSTOP_SECONDS, (writer, *group.fds))
         finally:
             os.close(writer)
         # Not until its end: a process that escaped may hold the other side for ever.
@@ -87,7 +100,7 @@ def piped(call: Call, job: Job, helpers: Path | None, timeout: float) -> Ended:
             record = b""
     finally:
         os.close(reader)
-    return _ended(outcome, record)
+    return replace(_ended(outcome, record), limits=bounds)
 
 
 def refused(argv: tuple[str, ...], problem: MachineError, log: Path | None) -> Ended:

@@ -84,12 +84,13 @@ enum { OWN_FAILURE = 125, GRACE_MS = 100, SWEEP_MS = 10000, WORD = 32, MOST_OWNE
        MOST_ENV = 1 << 20 };
 
 /*
- * What the app's side tells over the pipe: "ran" without an error just before execve, then the step that failed,
- * if one did. A successful execve closes the pipe.
+ * What the app's side tells over the pipe: "ran" without an error just before execve, and when that was: joining a
+ * group may wait for all processors. Then the step that failed, if one did. A successful execve closes the pipe.
  */
 struct trouble {
     char stage[24];
     int32_t error;
+    int64_t at_ns;
 };
 
 struct result {
@@ -97,6 +98,7 @@ struct result {
     bool reached;
     bool limit;
     int status;
+    int64_t begin_ns;
     int64_t wall_ns;
     int64_t user_us;
     int64_t sys_us;
@@ -516,6 +518,20 @@ static int leftovers(void)
 
 /* ---- the two sides ---- */
 
+/*
+ * Where memory runs out, the app ends before its supervisor, whose record says how, and before what else the machine
+ * does. In a container both share what they may use.
+ */
+static void offer_to_oom_killer(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return; /* no /proc: then it ends by the kernel's own choice */
+    if (write(fd, "1000", 4) < 0)
+        tell("oom-score", errno);
+    close(fd);
+}
+
 static _Noreturn void app_side(char **argv, pid_t supervisor)
 {
     sigset_t none;
@@ -529,6 +545,7 @@ static _Noreturn void app_side(char **argv, pid_t supervisor)
         if (write(joined[i], "0", 1) < 0) /* the one who writes */
             tell("join", errno);
     if (wants_identity) {
+        offer_to_oom_killer();
         become_foreign();
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
             tell("no-new-privs", errno);
@@ -539,7 +556,7 @@ static _Noreturn void app_side(char **argv, pid_t supervisor)
     if (getppid() != supervisor)
         _exit(OWN_FAILURE);
     extern char **environ;
-    struct trouble none_yet = {.stage = "ran"};
+    struct trouble none_yet = {.stage = "ran", .at_ns = now_ns()};
     if (write(trouble_fd, &none_yet, sizeof none_yet) < 0)
         _exit(OWN_FAILURE);
     if (wants_identity)
@@ -563,6 +580,8 @@ static void read_trouble(int fd, struct result *r, bool *open_pipe)
     while ((n = read(fd, &trouble, sizeof trouble)) == sizeof trouble) {
         trouble.stage[sizeof trouble.stage - 1] = 0;
         r->trouble = trouble;
+        if (trouble.at_ns)
+            r->begin_ns = trouble.at_ns;
     }
     if (n == 0) {
         *open_pipe = false;
@@ -581,13 +600,14 @@ static void supervise(pid_t child, int pipe_fd, int64_t limit_ms, const sigset_t
         while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
             if (pid != child)
                 continue;
-            r->wall_ns = now_ns() - begin;
+            int64_t end = now_ns();
             r->status = status;
             r->user_us = usage.ru_utime.tv_sec * 1000000LL + usage.ru_utime.tv_usec;
             r->sys_us = usage.ru_stime.tv_sec * 1000000LL + usage.ru_stime.tv_usec;
             r->maxrss_kb = usage.ru_maxrss;
             if (open_pipe)
                 read_trouble(pipe_fd, r, &open_pipe);
+            r->wall_ns = end - (r->begin_ns ? r->begin_ns : begin);
             return;
         }
         struct timespec left = {0, 0}, *patience = NULL;

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from py_portable import command
 from py_portable.config import Smoke
-from py_portable.engines.base import Bind, Engine, EngineInfo, Job
+from py_portable.engines.base import LIMITS, Bind, Engine, EngineInfo, Job
 from py_portable.evidence import CellResult, now
 from py_portable.formats import Install, Start
 from py_portable.images import Image
@@ -120,8 +120,11 @@ def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> M
 
 
 def _excused(bench: Bench) -> tuple[str, ...]:
-    """What a canary need not observe. Only an engine that is known for isolating partly is excused at all."""
-    return bench.info.lacks if bench.info.name in PARTIAL_ENGINES else ()
+    """What a canary need not observe. Only an engine that is known for isolating partly is excused at all, and
+    any engine for limits that its machine does not give: the evidence names them.
+    """
+    partly = bench.info.name in PARTIAL_ENGINES
+    return tuple(aspect for aspect in bench.info.lacks if partly or aspect in LIMITS)
 
 
 def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:

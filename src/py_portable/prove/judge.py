@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from py_portable.config import Smoke
+from py_portable.engines.limits import MEMORY_BYTES
 from py_portable.prove.start import Started
 
 Verdict = Literal["PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN", "NOT-APPLICABLE"]
@@ -50,7 +51,12 @@ def look(started: Started, smoke: Smoke) -> Finding:
     if started.timed_out or record.limit:
         return Finding("timeout", f"did not end within {smoke.timeout:g} s")
     if record.signal is not None:
-        return Finding("signal", f"killed by {_signal(record.signal)}")
+        why = (
+            f": it went beyond the {MEMORY_BYTES >> 30} GiB of memory of a cell"
+            if started.out_of_memory
+            else ""
+        )
+        return Finding("signal", f"killed by {_signal(record.signal)}{why}")
     # An app that is expected to end with 1 must not pass because the loader ended it with 1.
     if record.exited and (told := _loader_text(err)):
         return told

@@ -31,6 +31,10 @@ class Started:
     reproduce: str
     kept: str | None = None
     """A shell line that looks into what was kept of a failure."""
+    limits: tuple[str, ...] = ()
+    """What the engine set bounds to for this start alone."""
+    out_of_memory: bool = False
+    """Whether the kernel ended a process of it that went beyond its bound of memory."""
 
 
 def job(
@@ -98,4 +102,6 @@ def start(
         outcome.seconds,
         reproduce(engine, asked),
         outcome.kept,
+        outcome.limits,
+        outcome.out_of_memory,
     )
