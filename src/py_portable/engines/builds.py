@@ -236,6 +236,17 @@ def hold(engine: Engine, job: Job, own: Path | None) -> None:
         raise found
 
 
+def look(engine: Engine) -> Mapping[str, str]:
+    """What is not kept of a build on this engine and why it is excused, by aspect. Raises MachineError."""
+    folder = getattr(engine, "helpers", None)
+    if folder is None:
+        return {}
+    root = Path("/") if engine.name == "native" else folder
+    hold(engine, Job("build", root, ("true",), helpers=folder), folder)
+    found = (held for held in _held.values() if isinstance(held, Held) and held.engine == engine.name)
+    return {aspect: reason for held in found for aspect, reason in held.lacks.items()}
+
+
 def _settled(engine: str, own: Choice, network: bool, observed: Observed) -> Held | MachineError:
     verdict = judge(observed, engine, own, network=network)
     if verdict.broken:
