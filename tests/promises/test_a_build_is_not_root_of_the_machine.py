@@ -136,6 +136,17 @@ def test_nothing_that_it_tries_succeeds(
     assert [row["aspect"] for row in kind["lacks"]] == (["own-ids"] if engine in CONTAINERS else [])
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_nor_in_a_cell(
+    engine: str, house: House, outside: Outside, docker: dict[str, str], podman: dict[str, str]
+) -> None:
+    """The covers of the kernel's files are the same there, and the app is an ordinary user besides."""
+    argv = ["/app/escapes", "/home/cell", str(outside.hidden), str(outside.port), outside.name]
+    started = me(house, docker, podman).ask(engine, "start", argv=argv)
+    rows = (line.split() for line in started["stdout"].splitlines())
+    assert succeeded({name: int(status) for name, status in rows}) == [], started
+
+
 @pytest.mark.parametrize("engine", ["bubblewrap", "chroot"])
 def test_nor_without_ids_of_its_own(engine: str, house: House, outside: Outside) -> None:
     """Where a namespace for root cannot be had, its root is the kernel's root, and all else is the same."""
