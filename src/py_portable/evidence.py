@@ -16,6 +16,7 @@ from py_portable import one_run
 from py_portable.errors import ConfigError
 from py_portable.plan import sharding
 from py_portable.plan.sharding import Sharding
+from py_portable.regular import read_regular
 
 SCHEMA = 1
 LISTS = (
@@ -89,6 +90,10 @@ class CellResult:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
 
+MAX_BYTES = 256 << 20
+"""Of one part or merge: about 3 kB a cell."""
+
+
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
@@ -106,7 +111,7 @@ def write_part(folder: Path, command: str, scope: Iterable[str], part: Part) -> 
 def read(path: Path) -> Part:
     """One part, or the merge of some. Raises ConfigError."""
     try:
-        told = json.loads(path.read_bytes())
+        told = json.loads(read_regular(path, MAX_BYTES))
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
     except (ValueError, RecursionError):

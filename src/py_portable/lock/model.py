@@ -10,8 +10,11 @@ from typing import Any
 
 from py_portable.errors import ConfigError
 from py_portable.index.model import LockedFile
+from py_portable.regular import read_regular
 
 VERSION = 1
+MAX_BYTES = 64 << 20
+"""A lock has about 1 kB for a package."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,12 @@ _AGAIN = "delete the file and run: py-portable lock"
 def load(path: Path) -> Lock:
     """The lock in `path`, an empty one where there is no such file."""
     try:
-        return loads(path.read_bytes().decode("utf-8"), path.name)
+        return loads(read_regular(path, MAX_BYTES).decode("utf-8"), path.name)
     except FileNotFoundError:
         return Lock()
-    except (OSError, UnicodeDecodeError) as problem:
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=path.name, hint=_AGAIN)
+    except UnicodeDecodeError as problem:
         raise ConfigError(f"cannot be read: {problem}", where=path.name, hint=_AGAIN)
 
 

@@ -21,6 +21,7 @@ from py_portable.index.model import LockedFile, Offer
 from py_portable.lock import source
 from py_portable.lock.choose import choose
 from py_portable.lock.model import LockedHouse, LockedPackage
+from py_portable.regular import sha256_of
 from py_portable.store import Store
 
 MAX_SILENT_SDISTS = 50
@@ -96,7 +97,7 @@ class Resolver:
             return None
         if path.is_dir():
             return source.dependencies_fingerprint(path)
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
 
     def _builds(self) -> bool:
         """Whether the app's own build system has to be run to know what it depends on."""

@@ -18,6 +18,9 @@ from typing import Any
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 
 from py_portable.errors import ConfigError
+from py_portable.index.files import SDIST_BOUNDS
+from py_portable.regular import read_regular
+from py_portable.tarball import members, opened
 
 LEGACY_BUILD = ("setuptools>=40.8.0", "wheel")
 """PEP 517: what a project without a [build-system] table requires."""
@@ -186,7 +189,9 @@ def _jsonable(value: Any) -> Any:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return _toml(path.read_bytes().decode("utf-8"), str(path))
+        return _toml(read_regular(path, MAX_METADATA_BYTES).decode("utf-8"), str(path))
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
     except UnicodeDecodeError:
         raise ConfigError("is not UTF-8 text", where=str(path))
 
@@ -211,8 +216,8 @@ def _members(sdist: Path, pattern: str) -> dict[str, str]:
                             "utf-8", "replace"
                         )
         else:
-            with tarfile.open(sdist) as tar:
-                for member in tar:
+            with opened(sdist, SDIST_BOUNDS) as tar:
+                for member in members(tar, SDIST_BOUNDS):
                     if (
                         member.isfile()
                         and member.size <= MAX_METADATA_BYTES

@@ -17,8 +17,10 @@ from py_portable.ci.github.places import place
 from py_portable.ci.project import Project
 from py_portable.config import load
 from py_portable.errors import ConfigError
+from py_portable.evidence import MAX_BYTES
 from py_portable.plan.sharding import FILE, Sharding, parse
 from py_portable.redact import hide
+from py_portable.regular import read_regular
 
 VERDICTS = ("PASS", "FAIL", "UNPROVEN")
 _CONCLUDE = ("portability", "merge")
@@ -124,7 +126,7 @@ def verdict_of(evidence: Path | None, status: int) -> str:
     if evidence is None:
         return "FAIL" if status else "UNPROVEN"
     try:
-        told = json.loads(evidence.read_text("utf-8"))["conclusions"]["verdict"]
+        told = json.loads(read_regular(evidence, MAX_BYTES))["conclusions"]["verdict"]
     except (OSError, ValueError, KeyError, TypeError):
         return "FAIL" if status else "UNPROVEN"
     return told if told in VERDICTS else "FAIL"
@@ -199,7 +201,7 @@ def images(inputs: Inputs, here: Path) -> tuple[str, ...] | None:
 
 def _sharding(path: Path) -> Sharding:
     try:
-        told = json.loads(path.read_text("utf-8"))["plan"]
+        told = json.loads(read_regular(path, MAX_BYTES))["plan"]
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError("the plan did not come along", where=path.name, hint="look at the plan's job")
     return parse(told, path.name)
