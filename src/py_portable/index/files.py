@@ -20,6 +20,7 @@ from py_portable.errors import StepError
 from py_portable.fetch import Source, fetch
 from py_portable.index import ask
 from py_portable.index.model import LockedFile, Offer
+from py_portable.redact import is_plain
 from py_portable.store import Store
 
 MAX_BYTES = 4 << 30
@@ -57,8 +58,8 @@ def remember(store: Store, offers: Iterable[Offer]) -> None:
     """Keep where files are to be had: a lossy memory that saves asking the index again."""
     path = store.cache("index") / "urls.json"
     known = _remembered(store)
-    # A URL with credentials is asked for anew instead.
-    known |= {o.sha256: o.url for o in offers if "@" not in o.url.split("/", 3)[2]}
+    # A URL with credentials, be they in its query, is asked for anew instead.
+    known |= {o.sha256: o.url for o in offers if is_plain(o.url)}
     fresh = path.with_name(f"urls.{os.getpid()}.{threading.get_ident()}.tmp")
     fresh.write_text(json.dumps(known))
     fresh.replace(path)
@@ -71,7 +72,8 @@ def _remembered(store: Store) -> dict[str, str]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {sha256: url for sha256, url in found.items() if isinstance(url, str)}
+    # Also of what an older version of the kit has kept.
+    return {sha256: url for sha256, url in found.items() if isinstance(url, str) and is_plain(url)}
 
 
 def _key(file: LockedFile) -> str:
