@@ -151,6 +151,12 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
                 f"there is no {artifact.path}",
                 where=session.config.where(("artifacts", artifact.name, "path")),
             )
+        # Neither a pipe, which nobody may ever write to, nor a device is opened.
+        if not (artifact.path.is_file() or artifact.path.is_dir()):
+            raise ConfigError(
+                f"{artifact.path} is neither a regular file nor a folder",
+                where=session.config.where(("artifacts", artifact.name, "path")),
+            )
         return Made(
             artifact.name,
             artifact.format,
@@ -214,6 +220,13 @@ def _made(artifact: Artifact, path: Path, part: Part, result: Result, report: Re
 def _claim(session: Session, name: str, place: Path) -> None:
     """Only what this kit has put into dist/ may be replaced there. Raises ConfigError for anything else."""
     mark = session.dist / EVIDENCE / "made" / name
+    if link := next((one for one in (session.dist / EVIDENCE, mark.parent, mark, place) if one.is_symlink()), None):
+        # Whoever handed this dist folder on may have planted both the link and the mark.
+        raise ConfigError(
+            "is a symbolic link, and what lies behind it was not made by py-portable",
+            where=str(link),
+            hint="remove the link, or choose another --dist",
+        )
     if place.exists() and not mark.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(
             "is in the way of an artifact, and was not made by py-portable",

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Self
 
 
 class Lines:
@@ -95,3 +99,68 @@ class Window:
 
     def done(self) -> Captured:
         return Captured(bytes(self.head), bytes(self.tail[-self.half :]), self.total, self.lines.lost())
+
+
+LOG_HEAD_BYTES = 16 << 20
+LOG_TAIL_BYTES = 16 << 20
+"""Of what one command writes into its log these are kept; the largest honest build, a CPython, writes 1 MB."""
+_COPY = 1 << 20
+
+
+class BoundedLog:
+    """A log file that a command's output is appended to: its first and last bytes, and a mark where others were.
+
+    All of it is on the disk at any time, in at most head + twice tail, so that a reader sees the newest lines.
+    """
+
+    def __init__(self, path: Path, head: int = LOG_HEAD_BYTES, tail: int = LOG_TAIL_BYTES) -> None:
+        """What the file holds already stays. Raises OSError where it cannot be written."""
+        self._path = path
+        self._stream = path.open("ab", buffering=0)
+        self._size = self._stream.seek(0, os.SEEK_END)
+        self._from = self._size + head
+        self._tail = tail
+        self._left_out = 0
+        self._mark = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def write(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[self._stream.write(rest) :]
+        self._size += len(chunk)
+        if self._size > self._from + 2 * self._tail:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Move the tail forward, over what came before it."""
+        with self._path.open("r+b", buffering=0) as stream:
+            end = stream.seek(0, os.SEEK_END)
+            keep = end - self._tail
+            self._left_out += keep - self._from - self._mark
+            mark = f"\n[... {self._left_out} bytes left out ...]\n".encode()
+            self._mark = len(mark)
+            at = self._from + _put(stream, self._from, mark)
+            while piece := _read(stream, keep, end):
+                keep += len(piece)
+                at += _put(stream, at, piece)
+            stream.truncate(at)
+        self._size = at
+
+
+def _read(stream: FileIO, at: int, end: int) -> bytes:
+    stream.seek(at)
+    return stream.read(min(_COPY, end - at)) or b""
+
+
+def _put(stream: FileIO, at: int, data: bytes) -> int:
+    stream.seek(at)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.write(rest) :]
+    return len(data)

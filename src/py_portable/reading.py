@@ -11,6 +11,7 @@ from typing import Any
 from py_portable import shape
 from py_portable.errors import ConfigError
 from py_portable.plan import sharding
+from py_portable.regular import read_regular
 
 SCHEMA = 1
 NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -30,8 +31,7 @@ _FILE = Path(__file__).parent / "schemas" / "evidence.schema.json"
 def read(path: Path) -> Mapping[str, Any]:
     """One part, or the merge of some. Raises ConfigError, which names the file and the key."""
     try:
-        with path.open("rb") as stream:
-            data = stream.read(shape.MOST_BYTES + 1)
+        data = read_regular(path, shape.MOST_BYTES)
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
     return parse(data, str(path))

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from typing import Any
 
 from py_portable import plain, shape
 from py_portable.errors import ConfigError
+from py_portable.regular import read_regular
 
 FOLDER = "evidence/as-made"
 CONTROLS = f"{FOLDER}/controls"
@@ -150,14 +150,7 @@ def _find(path: Path) -> Record | None:
 
 def _bytes(path: Path) -> bytes:
     """Of a regular file, no link, of bounded size. Raises OSError, ValueError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("it is no regular file")
-        found = stream.read(MAX_BYTES + 1)
-    if len(found) > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    return found
+    return read_regular(path, MAX_BYTES, follow=False)
 
 
 def _look(record: Record) -> None:

@@ -41,7 +41,6 @@ _IN_MEMORY = (
 # What damaged and hostile archives make the standard library raise.
 _UNREADABLE = (
     tarfile.TarError,
-    gzip.BadGzipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
@@ -142,6 +141,11 @@ def _readable(name: str) -> Iterator[None]:
     except (RefusedError, MachineError):
         raise
     except _UNREADABLE as problem:
+        raise RefusedError(f"{name} cannot be read as an archive: {problem}") from None
+    except OSError as problem:
+        # Decompressors tell of bad data by one without a number, the system never does.
+        if problem.errno is not None:
+            raise
         raise RefusedError(f"{name} cannot be read as an archive: {problem}") from None
     except Exception as problem:
         # zstandard's own error, which cannot be named where the library is not there.

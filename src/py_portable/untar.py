@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tarfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -59,6 +60,8 @@ def extract(
     """
     limits = bounds or Bounds()
     folders: list[tuple[Path, int]] = []
+    # Nothing takes the place of a folder, so one that was looked at stays one.
+    real: set[PurePosixPath] = set()
     for member in members(tar, limits):
         path = _inside(member, member.name, below)
         if path is None:
@@ -66,7 +69,10 @@ def extract(
         if not admit(path):
             raise RefusedError(f"{member.name[:200]!r} has no place there")
         place = into / path
-        _no_link_above(member, into, path)
+        if path.parent not in real:
+            _no_link_above(member, into, path)
+            _make_folder(member, place.parent)
+            real.add(path.parent)
         _make_way(member, place)
         if member.isdir():
             place.mkdir(exist_ok=True)
@@ -93,14 +99,21 @@ def extract(
         place.chmod(mode)
 
 
-def _make_way(member: tarfile.TarInfo, place: Path) -> None:
+def _make_folder(member: tarfile.TarInfo, folder: Path) -> None:
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise RefusedError(f"{member.name[:200]!r} leads through a file") from None
-    if place.is_symlink() or place.is_file():
+
+
+def _make_way(member: tarfile.TarInfo, place: Path) -> None:
+    try:
+        there = place.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(there):
         place.unlink()
-    elif place.exists() and not member.isdir():
+    elif not member.isdir():
         raise RefusedError(f"{member.name[:200]!r} would take the place of a folder")
 
 

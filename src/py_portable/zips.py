@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable.regular import open_regular
 from py_portable.tarball import RefusedError
 
-_NO_ZIP = (
+NO_ZIP = (
     zipfile.BadZipFile,
     EOFError,
     ValueError,
@@ -23,7 +24,10 @@ _NO_ZIP = (
     RuntimeError,
     struct.error,
     MemoryError,
+    NotImplementedError,
+    zlib.error,
 )
+"""What damaged and hostile files make the standard library raise."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def checked(path: Path, bounds: ZipBounds | None = None) -> Path:
         with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             found = archive.infolist()
             size = path.stat().st_size
-    except _NO_ZIP as problem:
+    except NO_ZIP as problem:
         raise RefusedError(f"{path.name} cannot be read as a zip: {problem}") from None
     if len(found) > limits.members:
         raise RefusedError(f"{path.name} has {len(found)} members, and {limits.members} is the most")

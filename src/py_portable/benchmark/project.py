@@ -16,6 +16,7 @@ from py_portable.errors import ConfigError, UnmetError
 from py_portable.formats import FORMATS, Install, Made, entry
 from py_portable.images import Image
 from py_portable.prove.frozen import Freezer
+from py_portable.regular import read_regular
 from py_portable.session import Session
 
 PREFIX = "/opt/python"
@@ -152,8 +153,7 @@ def _distribution(session: Session, made: Made) -> str:
 
 def _module(folder: Path) -> str:
     """What the installation says the console script calls. It is foreign: only a module's name is taken."""
-    with (folder / "bare.json").open(encoding="utf-8") as stream:
-        told: Mapping[str, str] = json.loads(stream.read(MAX_TOLD))
+    told: Mapping[str, str] = json.loads(read_regular(folder / "bare.json", MAX_TOLD, follow=False))
     if not re.fullmatch(r"\w+(\.\w+)*", told["module"]):
         raise UnmetError(f"{told['module']!r} is no module", hint="say which one it is: --module")
     return told["module"]

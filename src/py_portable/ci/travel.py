@@ -26,6 +26,8 @@ from py_portable.untar import extract
 _PLAIN_TAR = "application/vnd.oci.image.layer.v1.tar"
 DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
+_ANSWERS = ("cache/index", "cache/uv")
+"""What indexes answered: addresses may hold a token in their path, where nobody can tell, and caches are shared."""
 _FOLDERS = ("objects", "cache")
 _STORE_FOLDERS = ("objects", "tmp", "locks", "cache", "logs/failed", "quarantine")
 _KITS_OWN = ("evidence", "logs")
@@ -142,6 +144,8 @@ def pack_store(store: Path, to: Path) -> Path | None:
         "--numeric-owner",
         "--xattrs",
         "--xattrs-include=*",
+        "--anchored",
+        *(f"--exclude={name}" for name in _ANSWERS),
     ]
     command.check([*argv, "--", *parts], what="packing the store", error=MachineError)
     return archive

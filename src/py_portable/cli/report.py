@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from py_portable.cli.options import GivenPath, common
 from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
+from py_portable.regular import sha256_of
 
 if TYPE_CHECKING:
     from py_portable.report.annotations import Where
@@ -77,7 +77,7 @@ def _of_today(told: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
 
     of_run = told.get("config") or {}
     try:
-        if of_run.get("file") != path.name or of_run["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest():
+        if of_run.get("file") != path.name or of_run["sha256"] == sha256_of(path):
             return told
         return stale.marked(told, config.load(path))
     except (OSError, ConfigError):
@@ -88,7 +88,7 @@ def _known(path: Path, told: Mapping[str, Any]) -> str | None:
     """The config's path from here, where it is the one that the evidence speaks of."""
     of_run = told.get("config")
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = sha256_of(path)
     except OSError:
         return None
     return os.path.relpath(path) if isinstance(of_run, dict) and of_run.get("sha256") == sha256 else None

@@ -19,6 +19,7 @@ from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError, MachineError
 from py_portable.formats import entry
 from py_portable.formats.base import APP, House, Made, Start
+from py_portable.regular import TooLargeError, read_regular
 from py_portable.rust import Rust, toolchain
 from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.steps.graph import Step
@@ -181,10 +182,9 @@ def _compile(
 
 def _own_config(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        if len(data) > MAX_CONFIG_BYTES:
-            raise ConfigError(f"is longer than {MAX_CONFIG_BYTES} bytes", where=str(path))
-        return data.decode()
+        return read_regular(path, MAX_CONFIG_BYTES).decode()
+    except TooLargeError:
+        raise ConfigError(f"is longer than {MAX_CONFIG_BYTES} bytes", where=str(path)) from None
     except OSError as problem:
         raise ConfigError(
             f"cannot be read: {problem.strerror}", where=str(path), hint="mend the option config"

@@ -20,14 +20,15 @@ from py_portable.download import Failed, Limits, Url
 from py_portable.errors import StepError
 from py_portable.fetch import Source, fetch
 from py_portable.index import ask, git
+from py_portable.index.archive import SDIST_BOUNDS
 from py_portable.index.model import LockedFile, Offer
 from py_portable.index.packed import pack
+from py_portable.redact import is_plain
 from py_portable.regular import sha256_of
 from py_portable.store import Store, StoreError
 
 MAX_BYTES = 4 << 30
 PARALLEL_FETCHES = 8
-SDIST_BOUNDS = tarball.Bounds(members=200_000, total_bytes=4 << 30, file_bytes=4 << 30)
 """Of one sdist: the largest have some ten thousand files and a few hundred MB."""
 
 
@@ -138,8 +139,8 @@ def remember(store: Store, offers: Iterable[Offer]) -> None:
     """Keep where files are to be had: a lossy memory that saves asking the index again."""
     path = store.cache("index") / "urls.json"
     known = addresses(store)
-    # A URL with credentials is asked for anew instead.
-    known |= {o.sha256: o.url for o in offers if "@" not in o.url.split("/", 3)[2]}
+    # A URL with credentials, be they in its query, is asked for anew instead.
+    known |= {o.sha256: o.url for o in offers if is_plain(o.url)}
     fresh = path.with_name(f"urls.{os.getpid()}.{threading.get_ident()}.tmp")
     fresh.write_text(json.dumps(known))
     fresh.replace(path)
@@ -152,7 +153,8 @@ def addresses(store: Store) -> dict[str, str]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {sha256: url for sha256, url in found.items() if isinstance(url, str)}
+    # Also of what an older version of the kit has kept.
+    return {sha256: url for sha256, url in found.items() if isinstance(url, str) and is_plain(url)}
 
 
 def _key(file: LockedFile) -> str:

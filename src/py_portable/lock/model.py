@@ -11,8 +11,11 @@ from typing import Any
 from py_portable import plain, shape
 from py_portable.errors import ConfigError
 from py_portable.index.model import LockedFile
+from py_portable.regular import read_regular
 
 VERSION = 1
+MAX_BYTES = 64 << 20
+"""A lock has about 1 kB for a package."""
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,11 @@ _AGAIN = "delete the file and run: py-portable lock"
 def load(path: Path) -> Lock:
     """The lock in `path`, an empty one where there is no such file."""
     try:
-        return loads(path.read_bytes(), path.name)
+        return loads(read_regular(path, MAX_BYTES), path.name)
     except FileNotFoundError:
         return Lock()
     except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=path.name, hint=_AGAIN)
         raise ConfigError(f"cannot be read: {problem}", where=path.name, hint=_AGAIN)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from py_portable import untar
 from py_portable.errors import StepError
-from py_portable.index.files import SDIST_BOUNDS
+from py_portable.index.archive import SDIST_BOUNDS
 from py_portable.tarball import RefusedError
 from py_portable.zips import checked
 

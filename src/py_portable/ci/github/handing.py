@@ -23,7 +23,7 @@ from py_portable.images.names import KEY, NAMES
 from py_portable.regular import read_regular, sha256_of
 from py_portable.store import Store
 from py_portable.store.entry import DamageFound, Header, read_header
-from py_portable.store.handed import adopt, checked
+from py_portable.store.handed import HEADER_BYTES, adopt, checked
 
 INDEX = "images.json"
 INDEX_BYTES = 16 << 20
@@ -177,7 +177,7 @@ def _held(store: Path) -> list[_Held]:
     found = []
     for place in sorted(store.glob("objects/*/*")):
         try:
-            meta = read_header((place / "entry.json").read_bytes()).meta
+            meta = read_header(read_regular(place / "entry.json", HEADER_BYTES, follow=False)).meta
         except (OSError, DamageFound):
             continue
         if isinstance(meta.get("identity"), str) and (place / "out" / "root").is_dir():
@@ -197,9 +197,17 @@ def _paths(store: Path, place: Path) -> list[str]:
         path
         for folder in NAMES
         for path in sorted((store / "cache" / folder).glob("*"))
-        if KEY.fullmatch(path.name) and path.is_file() and path.read_bytes() == place.name.encode()
+        if KEY.fullmatch(path.name) and path.is_file() and _text(path) == place.name.encode()
     ]
     return [str(path.relative_to(store)) for path in (place, *names)]
+
+
+def _text(path: Path) -> bytes:
+    """Of a name's file."""
+    try:
+        return read_regular(path, 64, follow=False)
+    except OSError:
+        return b""
 
 
 def _pack(archive: Path, store: Path, paths: Sequence[str]) -> None:
