@@ -6,9 +6,10 @@ import time
 from pathlib import Path
 
 from py_portable.store import whole
-from py_portable.store.entry import DamageFound, Examined, look, title_of
+from py_portable.store.entry import DamageFound, Examined, look, read_manifest, title_of
 from py_portable.store.layout import Layout
 from py_portable.store.locks import lock, owner_note, try_lock
+from py_portable.store.manifest import decode
 
 
 def examine(layout: Layout, key: str, *, wait: bool) -> Examined:
@@ -25,9 +26,10 @@ def examine(layout: Layout, key: str, *, wait: bool) -> Examined:
             if found is None:
                 return Examined(key, "gone")
             whole.confirm(found[0], found[1].prefix)
+            size = sum(record.size for record in decode(read_manifest(folder, found[0].digest)))
         except DamageFound as problem:
             return Examined(key, "damaged", title, str(problem), move_aside(layout, key))
-        return Examined(key, "whole", title)
+        return Examined(key, "whole", title, size=size)
     finally:
         held.release()
 

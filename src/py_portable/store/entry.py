@@ -126,6 +126,8 @@ class Examined:
     title: str = ""
     damage: str = ""
     aside: Path | None = None
+    size: int = 0
+    """Bytes of its files, of one that is whole."""
 
     def told(self) -> str:
         """Of one that is damaged, for people."""

@@ -175,6 +175,11 @@ class Store:
         with explained("look at the store", self.root):
             return audit.keys(self._layout)
 
+    def quarantined(self) -> int:
+        """How many damaged objects are kept for a person to look at. Raises StoreError."""
+        with explained("look at the store", self.root):
+            return len(list(self._layout.quarantine.iterdir())) if self._layout.quarantine.is_dir() else 0
+
     def key_of(self, path: Path) -> str | None:
         """The key of the object that a path lies in; None for what lies elsewhere."""
         try:
