@@ -197,6 +197,28 @@ def test_what_lies_in_the_store_is_started_from_there_without_a_copy(
     assert part.digest == "sha256:" + hashlib.sha256(b"built").hexdigest()
 
 
+def test_what_an_ordinary_user_starts_by_its_path_is_copied_to_where_it_can_be_reached(
+    store: Store, tmp_path: Path
+) -> None:
+    """The engine `native` under root: the store is closed to the user that cells run as."""
+
+    def build(work: Path) -> Mapping[str, object]:
+        (work / "out" / "app").write_text("built")
+        (work / "out" / "app").chmod(0o755)
+        return {}
+
+    stored = store.make("0" * 64, build).path / "app"
+    one = Made("app", "file", tmp_path / "nowhere", {}, stored=stored, sha256=digest(stored), mode=0o755)
+    with ExitStack() as stack:
+        frozen = Freezer(store, stack, reachable=True).freeze(one)
+        assert frozen.path.read_text() == "built" and not frozen.path.is_relative_to(store.root)
+        inside = frozen.path.parents[1]
+        assert [path.stat().st_mode & 0o777 for path in (frozen.path, frozen.path.parent, inside)] == [
+            0o755
+        ] * 3
+    assert not inside.exists()
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable.store import Store, seal
+from py_portable.store import DamagedError, Store, StoreError, seal
 from py_portable.store.whole import SEAL
 
 KEY = "0123456789abcdef" * 4
@@ -259,3 +260,55 @@ def _seconds(action: Callable[[], object]) -> float:
     began = time.perf_counter()
     action()
     return time.perf_counter() - began
+
+
+def test_an_object_is_hashed_on_demand_and_moved_aside_where_it_is_damaged(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    made = store.make(KEY, build, title="the library")
+    store.require(KEY, None, "f" * 64)
+    found = store.examine(KEY)
+    assert (found.state, found.title, found.size) == ("whole", "the library", 4000)
+    rewrite(made.path / "lib" / "libm.so")
+    with pytest.raises(DamagedError, match=r"the library is damaged: lib/libm\.so: other contents") as raised:
+        store.require(KEY)
+    assert raised.value.exit_code == 4 and "made anew" in str(raised.value.hint)
+    assert store.examine(KEY).state == "gone"
+    assert store.get(KEY) is None
+
+
+@pytest.mark.parametrize("where", ["", "lib", "lib/libm.so"])
+def test_a_path_in_the_store_leads_to_its_key(tmp_path: Path, where: str) -> None:
+    store = Store(tmp_path / "store")
+    made = store.make(KEY, build)
+    assert store.key_of(made.path / where) == KEY
+    for other in (made.log, made.path.parent, store.root, tmp_path, made.path / ".." / ".." / "x" / "out"):
+        assert store.key_of(other) is None, other
+
+
+def test_a_file_that_its_owner_may_not_read_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so is one that the disk does not give any more: the error of the read is what is told."""
+    made = Store(tmp_path / "store").make(KEY, build)
+    os.utime(made.path / "lib" / "libm.so")
+
+    def broken(handle: int, buffers: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "readv", broken)
+    found = Store(tmp_path / "store").examine(KEY)
+    assert (found.state, found.damage) == ("damaged", "a file: Input/output error")
+
+
+def test_what_this_process_lacks_damages_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Store(tmp_path / "store").make(KEY, build)
+    os.utime(made.path / "lib" / "libm.so")
+
+    def broken(handle: int, buffers: object) -> int:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(os, "readv", broken)
+    with pytest.raises(StoreError, match="Cannot allocate memory"):
+        Store(tmp_path / "store").get(KEY)
+    monkeypatch.undo()
+    assert Store(tmp_path / "store").get(KEY) == made

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from py_portable.store import Examined, Store
+from py_portable.store import Examined, Store, audit
+from py_portable.store.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,11 @@ def examine(store: Store, say: Callable[[str], None]) -> Checked:
 
     Raises StoreError.
     """
-    keys = store.keys()
+    layout = Layout(store.root)
+    keys = audit.keys(layout)
     say(f"Reading {_count(len(keys), 'stored result')} in {store.root}, byte by byte.")
     found = tuple(store.examine(key, wait=False) for key in keys)
-    return Checked(str(store.root), found, store.quarantined())
+    return Checked(str(store.root), found, audit.quarantined(layout))
 
 
 def render(checked: Checked, *, quiet: bool = False) -> list[str]:

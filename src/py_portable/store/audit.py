@@ -7,6 +7,7 @@ from pathlib import Path
 
 from py_portable.store import whole
 from py_portable.store.entry import DamageFound, Examined, look, read_manifest, title_of
+from py_portable.store.errors import explained
 from py_portable.store.layout import Layout
 from py_portable.store.locks import lock, owner_note, try_lock
 from py_portable.store.manifest import decode
@@ -45,7 +46,13 @@ def move_aside(layout: Layout, key: str) -> Path | None:
 
 
 def keys(layout: Layout) -> list[str]:
-    """Of all objects that are there, sorted. Raises OSError."""
-    if not layout.objects.is_dir():
-        return []
-    return sorted(path.name for shelf in layout.objects.iterdir() for path in shelf.iterdir())
+    """Of all objects that are there, sorted. Raises StoreError."""
+    with explained("look at the store", layout.root):
+        shelves = list(layout.objects.iterdir()) if layout.objects.is_dir() else []
+        return sorted(path.name for shelf in shelves for path in shelf.iterdir())
+
+
+def quarantined(layout: Layout) -> int:
+    """How many damaged objects are kept for a person to look at. Raises StoreError."""
+    with explained("look at the store", layout.root):
+        return len(list(layout.quarantine.iterdir())) if layout.quarantine.is_dir() else 0
