@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable.store import DamagedError, Store, StoreError, seal
+from py_portable.doctor import stored
+from py_portable.store import DamagedError, Examined, Store, StoreError, seal
 from py_portable.store.whole import SEAL
 
 KEY = "0123456789abcdef" * 4
@@ -220,33 +220,24 @@ def test_a_store_that_was_copied_is_hashed_and_what_was_lost_on_the_way_is_found
     assert "what the store has of the library is damaged: lib/libm.so: other contents" in caplog.text
 
 
-def test_what_changes_while_it_is_kept_is_not_kept(tmp_path: Path) -> None:
-    """A program that a step left running writes into its output."""
-    program = (
-        "import os, sys, time\nend = time.time() + 20\nprint(flush=True)\n"
-        "while time.time() < end: os.utime(sys.argv[1])\n"
-    )
-    children = []
+def test_what_changes_while_it_is_kept_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that a step left running writes into its output after that was hashed."""
+    from py_portable.store import whole
 
-    def busy(work: Path) -> Mapping[str, object]:
-        (work / "out" / "file").touch()
-        child = subprocess.Popen(
-            [sys.executable, "-c", program, str(work / "out" / "file")], stdout=subprocess.PIPE
-        )
-        assert child.stdout
-        child.stdout.readline()
-        children.append(child)
-        return {}
+    hash_tree = whole.hash_tree
+
+    def hashed_and_changed(folder: Path, prefix: tuple[str, ...] = ()) -> bytes:
+        data = hash_tree(folder, prefix)
+        rewrite(folder / "lib" / "libm.so")
+        return data
 
     store = Store(tmp_path / "store")
-    try:
-        with pytest.raises(Exception, match="still being changed"):
-            store.make(KEY, busy)
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+    with monkeypatch.context() as patch:
+        patch.setattr(whole, "hash_tree", hashed_and_changed)
+        with pytest.raises(StoreError, match="still being changed"):
+            store.make(KEY, build)
     assert store.get(KEY) is None
+    store.verify(store.make(KEY, build))
 
 
 def test_a_thousand_files_are_looked_at_quickly(tmp_path: Path) -> None:
@@ -308,7 +299,26 @@ def test_what_this_process_lacks_damages_nothing(tmp_path: Path, monkeypatch: py
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
     monkeypatch.setattr(os, "readv", broken)
+    found = Store(tmp_path / "store").examine(KEY)
+    assert found.state == "unread" and "Cannot allocate memory" in found.damage
+    Store(tmp_path / "store").require(KEY)
     with pytest.raises(StoreError, match="Cannot allocate memory"):
         Store(tmp_path / "store").get(KEY)
     monkeypatch.undo()
     assert Store(tmp_path / "store").get(KEY) == made
+
+
+def test_the_doctor_says_what_it_could_not_read() -> None:
+    found = (
+        Examined("a" * 64, "unread", "image debian:12", "reading a tree of foreign ids failed"),
+        Examined("b" * 64, "whole", "a wheel", size=2_000_000),
+        Examined("c" * 64, "busy"),
+    )
+    checked = stored.Checked("/store", found, 0)
+    assert not checked.sound
+    assert stored.render(checked) == [
+        "Checked 1 stored result (2 MB are as they were stored).",
+        "Could not be read: image debian:12: reading a tree of foreign ids failed",
+        "1 result could not be checked: other runs are working on them now.",
+    ]
+    assert stored.render(checked, quiet=True) == stored.render(checked)[1:2]

@@ -56,7 +56,7 @@ def _check_store(quiet: bool) -> None:
     checked = stored.examine(Store(default_root(os.environ)), say)
     if told := stored.render(checked, quiet=quiet):
         click.echo(lines("\n".join(told)))
-    if checked.damaged:
+    if not checked.sound:
         raise click.exceptions.Exit(1)
 
 

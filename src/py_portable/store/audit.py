@@ -7,14 +7,14 @@ from pathlib import Path
 
 from py_portable.store import whole
 from py_portable.store.entry import DamageFound, Examined, look, read_manifest, title_of
-from py_portable.store.errors import explained
+from py_portable.store.errors import StoreError, explained
 from py_portable.store.layout import Layout
 from py_portable.store.locks import lock, owner_note, try_lock
 from py_portable.store.manifest import decode
 
 
 def examine(layout: Layout, key: str, *, wait: bool) -> Examined:
-    """Hash the object of `key`; a damaged one is moved aside. Raises OSError, StoreError."""
+    """Hash the object of `key`; a damaged one is moved aside. Raises OSError."""
     path, folder = layout.lock(key), layout.object(key)
     what = f"looking at {key[:12]}"
     held = lock(path, what) if wait else try_lock(path, owner_note(what=what))
@@ -30,6 +30,11 @@ def examine(layout: Layout, key: str, *, wait: bool) -> Examined:
             size = sum(record.size for record in decode(read_manifest(folder, found[0].digest)))
         except DamageFound as problem:
             return Examined(key, "damaged", title, str(problem), move_aside(layout, key))
+        except (OSError, StoreError) as problem:
+            # It says nothing of the object: memory is short, or ids can't be mapped any more.
+            return Examined(
+                key, "unread", title, problem.what if isinstance(problem, StoreError) else str(problem)
+            )
         return Examined(key, "whole", title, size=size)
     finally:
         held.release()
