@@ -4,7 +4,6 @@ started as it is, and is not what the evidence speaks of.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -13,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from py_portable import records
+from py_portable import portability, records
 from py_portable.errors import ConfigError
+from py_portable.evidence import CellResult
 from py_portable.refreshing import refresh
 from py_portable.session import open_session
 from py_portable.store import Entry, Store, digest
@@ -107,20 +107,21 @@ def project(
     return Project(tmp_path)
 
 
-def told(project: Project, *words: str) -> dict[str, Any]:
-    (cell,) = json.loads(project.run("portability", "--json", *words).stdout)["cells"]
-    return dict(cell)
+def told(project: Project) -> CellResult:
+    session = open_session(project.folder / "portable.yaml", talk=Talk(quiet=True))
+    (cell,) = portability.prove(session, portability.Wanted(), lambda cell: None).cells
+    return cell
 
 
 @pytest.mark.integration
 def test_no_pass_is_remembered_for_a_file_that_cannot_be_started_any_more(project: Project) -> None:
-    assert told(project)["verdict"] == "PASS"
-    assert told(project)["cached"] is True
+    assert told(project).verdict == "PASS"
+    assert told(project).cached
     (project.folder / "tool").chmod(0o600)
     cell = told(project)
-    assert (cell["verdict"], cell["cached"]) == ("FAIL", False)
+    assert (cell.verdict, cell.cached) == ("FAIL", False)
     (project.folder / "tool").chmod(0o755)
-    assert told(project)["cached"] is True
+    assert told(project).cached
 
 
 @pytest.mark.integration
@@ -136,7 +137,7 @@ def test_what_another_machine_built_is_not_started_with_another_mode(project: Pr
 
 @pytest.mark.integration
 def test_evidence_of_a_file_is_not_evidence_of_one_with_another_mode(project: Project) -> None:
-    assert told(project)["verdict"] == "PASS"
+    assert told(project).verdict == "PASS"
     session = open_session(project.folder / "portable.yaml", talk=Talk(quiet=True))
     assert [cell["verdict"] for cell in refresh(session)["cells"]] == ["PASS"]
     (project.folder / "tool").chmod(0o600)
