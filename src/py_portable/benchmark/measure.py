@@ -17,6 +17,7 @@ from py_portable.benchmark.pairs import Estimate, noise
 from py_portable.benchmark.project import Workshop, pairings
 from py_portable.benchmark.runner import Compared, Pairing, Place, compare, starter
 from py_portable.errors import ConfigError, MachineError, UnmetError
+from py_portable.images import Image
 from py_portable.prove.frozen import Freezer
 from py_portable.session import Session
 
@@ -91,8 +92,13 @@ def measure(session: Session, wanted: Wanted) -> Measured:
         room.chmod(0o755)
         freezer = Freezer(session.store, stack, reachable=place.engine.name == "native" and os.geteuid() == 0)
         shop = Workshop(session, place, image, room, freezer)
-        todo = pairings(shop, built, wanted.args, wanted.module)
-        found = compare(place, todo, wanted.pairs, wanted.seed, _tell(session, wanted, todo))
+        try:
+            todo = pairings(shop, built, wanted.args, wanted.module)
+            found = compare(place, todo, wanted.pairs, wanted.seed, _tell(session, wanted, todo))
+        except UnmetError:
+            # Before an artifact is blamed, what the store gave out is looked at.
+            session.store.require(*_keys(session, built, image))
+            raise
         absolute = _hyperfine(place, todo) if wanted.hyperfine else None
     same = tuple(one for one in found if one.pairing.same)
     others = tuple(one for one in found if not one.pairing.same)
@@ -105,6 +111,13 @@ def measure(session: Session, wanted: Wanted) -> Measured:
     places = as_made.places(session) if wanted.as_made else None
     path = refreshing.write_evidence(session, refreshing.refresh(session, known_images, places))
     return Measured(image_name, others, same, tuple(rows), path, absolute, built.lacking)
+
+
+def _keys(session: Session, built: building.Built, image: Image) -> set[str | None]:
+    """Of all objects of the store that are started."""
+    made = built.made.values()
+    paths = [path for one in made for path in (one.stored, one.interpreter, one.wheelhouse) if path]
+    return {image.key, *(session.store.key_of(path) for path in paths)}
 
 
 def _built(session: Session, wanted: Wanted, image: str) -> building.Built:

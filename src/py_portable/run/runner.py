@@ -17,6 +17,7 @@ from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.steps import output
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
+from py_portable.store import DamagedError
 
 _log = logging.getLogger(__name__)
 LANES = {"cores": 1, "io": 2}
@@ -105,7 +106,15 @@ class Runner:
         if self.env.on_host and not (node.packages or node.needs or node.before):
             self._images[node.name] = images.host(node.image)
             return
-        self._images[node.name] = images.resolve(
+        try:
+            self._images[node.name] = self._resolved(node)
+        except DamagedError as problem:
+            _log.warning("%s, and is made again", problem.what)
+            self._images[node.name] = self._resolved(node)
+        self._say(node.name, "done", time.monotonic() - started)
+
+    def _resolved(self, node: ImageNode) -> images.Image:
+        return images.resolve(
             node.image,
             packages=node.packages,
             needs=node.needs,
@@ -115,7 +124,6 @@ class Runner:
             locked_identity=node.locked,
             locked_origin=node.origin,
         )
-        self._say(node.name, "done", time.monotonic() - started)
 
     def _step(self, step: Step) -> None:
         given = {name: self._given(name) for name in step.all_needs}

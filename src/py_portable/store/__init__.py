@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from py_portable.store.entry import Entry
+from py_portable.store.entry import Entry, Examined
 from py_portable.store.errors import DamagedError, StoreError
 from py_portable.store.layout import default_root
 from py_portable.store.manifest import Record
@@ -13,6 +13,7 @@ from py_portable.store.walk import digest, file_mode, manifest
 __all__ = [
     "DamagedError",
     "Entry",
+    "Examined",
     "Part",
     "Record",
     "Store",

@@ -122,10 +122,13 @@ class Examined:
     """What came of hashing an object. `damage` and `aside` (where it was moved to) only of one that is damaged."""
 
     key: str
-    state: Literal["whole", "damaged", "gone", "busy"]
+    state: Literal["whole", "damaged", "gone", "busy", "unread"]
     title: str = ""
     damage: str = ""
+    """How it is damaged, or why it could not be read."""
     aside: Path | None = None
+    size: int = 0
+    """Bytes of its files, of one that is whole."""
 
     def told(self) -> str:
         """Of one that is damaged, for people."""

@@ -170,10 +170,11 @@ class Store:
             self._whole.pop(key, None)
             return audit.examine(self._layout, key, wait=wait)
 
-    def keys(self) -> list[str]:
-        """Of all objects that are there, sorted. Raises StoreError."""
-        with explained("look at the store", self.root):
-            return audit.keys(self._layout)
+    def require(self, *keys: str | None) -> None:
+        """Hash these objects now. Raises DamagedError where one is not what it was: it was moved aside."""
+        for found in [self.examine(key) for key in keys if key]:
+            if found.state == "damaged":
+                raise DamagedError(found.told(), where=str(self.root), hint=_AGAIN)
 
     def key_of(self, path: Path) -> str | None:
         """The key of the object that a path lies in; None for what lies elsewhere."""

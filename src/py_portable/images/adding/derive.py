@@ -88,14 +88,21 @@ def derive(
             (setup or _machine)() if manager == "apt" else apt.AptSetup(),
             timeout,
         )
-        missing = _look(work, store)
-        if not missing.packages and not request.before:
-            return dataclasses.replace(base, drifted_from=base.drifted_from or drift(base.identity, request))
-        if missing.tar and "tar" not in missing.packages and not request.before:
-            raise _no_tar(base.name)
-        entry = entries.get(
-            asked.told(), request, lambda place: _make(work, missing.packages, place), prefix=prefix
-        )
+        try:
+            missing = _look(work, store)
+            if not missing.packages and not request.before:
+                return dataclasses.replace(
+                    base, drifted_from=base.drifted_from or drift(base.identity, request)
+                )
+            if missing.tar and "tar" not in missing.packages and not request.before:
+                raise _no_tar(base.name)
+            entry = entries.get(
+                asked.told(), request, lambda place: _make(work, missing.packages, place), prefix=prefix
+            )
+        except PortableError:
+            # Before a package is blamed, the image that it was to be added to is looked at.
+            store.require(base.key)
+            raise
     identity = str(entry.meta["identity"])
     digests = {(name, version): digest for name, version, digest in base.packages}
     return dataclasses.replace(
