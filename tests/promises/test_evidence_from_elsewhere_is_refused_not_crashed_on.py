@@ -131,6 +131,18 @@ def test_a_newer_kits_keys_pass_and_are_bounded(tmp_path: Path) -> None:
         evidence.read(path)
 
 
+def test_a_path_may_hold_bytes_that_are_no_characters(tmp_path: Path) -> None:
+    told = json.loads(json.dumps(PARTS[0]))
+    told["artifacts"][0]["path"] = told["cells"][0]["reproduce"] = "caf\udce9"
+    path = tmp_path / "part.json"
+    path.write_text(json.dumps(told))
+    assert evidence.read(path)["artifacts"][0]["path"] == "caf\udce9"
+    for name, text in (("path", "\ud800"), ("name", "caf\udce9")):
+        path.write_text(json.dumps({**told, "artifacts": [{**told["artifacts"][0], name: text}]}))
+        with pytest.raises(ConfigError, match=rf"artifacts\[0\].{name} has half of a character"):
+            evidence.read(path)
+
+
 def test_an_older_kits_evidence_is_still_read(tmp_path: Path) -> None:
     """What no version ever left out; all else may be missing."""
     row = dict.fromkeys(NEEDED["cells"], "x") | {"sha256": "none", "verdict": "PASS", "expect": "pass", "argv": []}
