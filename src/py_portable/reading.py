@@ -41,7 +41,7 @@ def parse(data: bytes, where: str) -> Mapping[str, Any]:
     """The same of the bytes of a file. Raises ConfigError."""
     try:
         told = shape.parse(data)
-        if not isinstance(told, dict) or told.get("schema") != SCHEMA:
+        if not isinstance(told, dict) or type(told.get("schema")) is not int or told["schema"] != SCHEMA:
             raise shape.Misfit(f"is not evidence of schema {SCHEMA}")
         _shapes()(told, "")
         for name, keys in NEEDED.items():

@@ -114,7 +114,7 @@ def read(path: Path) -> Record:
     """Looked at as something that anybody may have written. Raises ConfigError."""
     try:
         told = shape.parse(_bytes(path), MAX_BYTES)
-        if not isinstance(told, dict) or told.pop("schema", None) != SCHEMA:
+        if not isinstance(told, dict) or repr(told.pop("schema", None)) != repr(SCHEMA):
             raise ValueError(f"its schema is not {SCHEMA}")
         if unknown := told.keys() - Record.__dataclass_fields__.keys():
             raise ValueError(f"{min(unknown)!r} is nothing that a record says")

@@ -20,6 +20,7 @@ MOST_NUMBER = (1 << 63) - 1
 _DIGITS = 19
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SHOWN = 60
+_PATHS = ("file", "log", "path", "reproduce")
 Check = Callable[[Any, str], None]
 
 
@@ -112,8 +113,10 @@ def _bounded(found: Any, key: str, *, characters: bool) -> None:
 
 
 def _whole(text: str, key: str) -> None:
+    # A byte of a path that is no character comes as such a half (PEP 383).
+    path = key.rpartition(".")[2] in _PATHS
     try:
-        text.encode("utf-8")
+        text.encode("utf-8", "surrogateescape" if path else "strict")
     except UnicodeEncodeError:
         raise Misfit("has half of a character (a lone surrogate)", key if key.isprintable() else "")
 
