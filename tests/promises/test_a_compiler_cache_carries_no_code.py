@@ -257,7 +257,10 @@ def test_what_nuitka_says_is_handed_on(tmp_path: Path) -> None:
         "/opt/tools/nuitka/build/Backend.scons",
         "--warn=no-deprecated",
     ]
-    environ = {"_NUITKA_BUILD_DEFINITIONS_CATALOG": "_NUITKA_A,NUITKA_FILE_VERSION", "_NUITKA_A": "1 $x"}
+    environ = {
+        "_NUITKA_BUILD_DEFINITIONS_CATALOG": "_NUITKA_A,NUITKA_FILE_VERSION,_NUITKA_BUILD_DEFINITIONS_CATALOG",
+        "_NUITKA_A": "1 $x",
+    }
     asked = elsewhere.request(
         [*words, f"source_dir={source}", "cpp_defines=A=1"], {**environ, "NUITKA_FILE_VERSION": "2"}
     )
