@@ -33,7 +33,7 @@ LURK = f"""
 import os, pathlib, stat
 
 MARK = {MARK.decode()!r}
-PLACES = [os.environ.get("CCACHE_DIR"), os.environ.get("NUITKA_CACHE_DIR"), "/cache", "/cache/ccache", "/answered"]
+PLACES = [os.environ.get("CCACHE_DIR"), "/cache", "/cache/ccache", "/answered", "/in/modules", "/in/modules/module-cache"]
 PLACES += ["~/.cache/ccache", "~/.ccache", "~/.config/ccache", "/etc", "/kit", "/opt/tools/nuitka/build/static_src"]
 for place in filter(None, PLACES):
     folder = pathlib.Path(place).expanduser()
