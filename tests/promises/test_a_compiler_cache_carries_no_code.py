@@ -33,7 +33,7 @@ LURK = f"""
 import os, pathlib, stat
 
 MARK = {MARK.decode()!r}
-PLACES = [os.environ.get("CCACHE_DIR"), os.environ.get("NUITKA_CACHE_DIR"), "/cache", "/cache/ccache", "/answered"]
+PLACES = [os.environ.get("CCACHE_DIR"), "/cache", "/cache/ccache", "/answered", "/in/modules", "/in/modules/module-cache"]
 PLACES += ["~/.cache/ccache", "~/.ccache", "~/.config/ccache", "/etc", "/kit", "/opt/tools/nuitka/build/static_src"]
 for place in filter(None, PLACES):
     folder = pathlib.Path(place).expanduser()
@@ -257,7 +257,10 @@ def test_what_nuitka_says_is_handed_on(tmp_path: Path) -> None:
         "/opt/tools/nuitka/build/Backend.scons",
         "--warn=no-deprecated",
     ]
-    environ = {"_NUITKA_BUILD_DEFINITIONS_CATALOG": "_NUITKA_A,NUITKA_FILE_VERSION", "_NUITKA_A": "1 $x"}
+    environ = {
+        "_NUITKA_BUILD_DEFINITIONS_CATALOG": "_NUITKA_A,NUITKA_FILE_VERSION,_NUITKA_BUILD_DEFINITIONS_CATALOG",
+        "_NUITKA_A": "1 $x",
+    }
     asked = elsewhere.request(
         [*words, f"source_dir={source}", "cpp_defines=A=1"], {**environ, "NUITKA_FILE_VERSION": "2"}
     )

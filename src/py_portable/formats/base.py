@@ -35,6 +35,8 @@ class House:
     environment: Mapping[str, str]
     extras: tuple[str, ...] = ()
     """Of the app: what was asked for."""
+    baseline: str | None = None
+    """The image of the baseline itself, also where a control puts another one in `image`."""
     unmet: tuple[str, ...] = ()
     """Projects that may be missing or of another version, whatever metadata asks for."""
 

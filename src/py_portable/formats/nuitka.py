@@ -19,6 +19,7 @@ from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
 CONFIG = "build/ccache.conf"
+MODULES = "standard library as Nuitka reads it"
 
 
 class _Nuitka:
@@ -37,12 +38,21 @@ class _Nuitka:
             "include_data": list(options["include-data"]),
             "args": list(options["args"]),
         }
+        known = Step(
+            name=f"{MODULES} {house.place}",
+            action=read_modules,
+            needs=(house.linkable, house.toolbox),
+            scripts=("build/nuitka_modules.py",),
+            # Nothing is compiled: a control that changes the image makes it no second time.
+            image=house.baseline or house.image,
+        )
         return (
+            known,
             Step(
                 name=f"artifact {artifact.name}",
                 action=compile_app,
                 params={"spec": spec, "env": dict(house.environment)},
-                needs=(house.linkable, house.toolbox, house.wheelhouse),
+                needs=(house.linkable, house.toolbox, house.wheelhouse, known.name),
                 scripts=("build/nuitka.py", *compilers.SCRIPTS, CONFIG, *entry.SCRIPTS),
                 image=house.image,
             ),
@@ -67,6 +77,18 @@ class NuitkaOnefile(_Nuitka):
         return Start(shown, (Bind(made.path, shown),), is_elf=is_elf(made.path))
 
 
+def read_modules(ctx: Context) -> None:
+    """What Nuitka knows of the standard library, for all apps."""
+    ctx.sandbox(
+        "build/nuitka_modules.py",
+        binds=(
+            Bind(ctx.need("interpreter").path, "/opt/python"),
+            Bind(ctx.need("toolbox").path, "/opt/tools"),
+        ),
+        timeout=7200,
+    )
+
+
 def compile_app(ctx: Context) -> Mapping[str, Any]:
     """Nuitka needs /opt/python as it was compiled: its static libpython becomes part of the result."""
     wheels = ctx.need("wheelhouse")
@@ -85,6 +107,7 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
                 python,
                 tools,
                 Bind(wheels.path, "/in/wheels"),
+                Bind(ctx.need(MODULES).path, "/in/modules"),
                 *entry.beside("build/elsewhere.py"),
                 *binds,
             ),

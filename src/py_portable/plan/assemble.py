@@ -200,6 +200,7 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         entry_point=config.app.entry_point,
         environment=config.build.env,
         extras=_extras(config),
+        baseline=image.name,
         unmet=config.wheels.unmet,
     )
 

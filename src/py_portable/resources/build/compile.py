@@ -29,6 +29,7 @@ VALUE = re.compile(r"[\w./,+=:@~-]*")
 DEFINITION = re.compile(
     r"_NUITKA_[A-Z0-9_]+|NUITKA_(COMPANY_NAME|PRODUCT_NAME|(PRODUCT|FILE)_VERSION|VERSION_COMBINED)"
 )
+CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
 PROGRAMS = ("zig_exe_path",)
 """Options that name a program to be run."""
@@ -86,9 +87,9 @@ def options(asked: "dict[str, str]", lto: str) -> "list[str]":
 def definitions(asked: "dict[str, str]") -> "dict[str, str]":
     """Environment variables that become #define lines of one header. Raises Refused."""
     for name in asked:
-        if not DEFINITION.fullmatch(name) or name == "_NUITKA_BUILD_DEFINITIONS_CATALOG":
+        if not DEFINITION.fullmatch(name) or name == CATALOG:
             raise Refused(f"the definition {name!r} is not passed on")
-    return {**asked, "_NUITKA_BUILD_DEFINITIONS_CATALOG": ",".join(asked)}
+    return {**asked, CATALOG: ",".join(asked)}
 
 
 def main() -> None:

@@ -16,14 +16,15 @@ from pathlib import Path
 
 ASKED = Path("/asked")
 ANSWERED = Path("/answered")
+CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
+"""Names of variables whose values SCons writes into a header. It names itself."""
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
 """Of what Nuitka lays there for SCons."""
 
 
 def request(words: "list[str]", environ: "dict[str, str]") -> "dict[str, object]":
     """What SCons is to be told, as build/compile.py takes it."""
-    catalog = environ.get("_NUITKA_BUILD_DEFINITIONS_CATALOG", "")
-    names = [name for name in catalog.split(",") if name]
+    names = [name for name in environ.get(CATALOG, "").split(",") if name not in ("", CATALOG)]
     options = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
     return {
         "script": Path(words[words.index("-f") + 1]).name,

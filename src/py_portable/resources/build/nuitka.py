@@ -19,6 +19,7 @@ import metadata
 SITE = Path("/build/site")
 TOOLS = Path("/opt/tools")
 OUT = Path("/out")
+CACHE = Path("/build/cache")
 SCONS = Path("/build/scons")
 
 
@@ -137,7 +138,8 @@ def words(
 def compile_app(arguments: list[str]) -> int:
     SCONS.write_text(f'#!/bin/sh\nexec {sys.executable} -I /kit/elsewhere.py "$@"\n')
     SCONS.chmod(0o755)
-    environ = dict(os.environ, PYTHONPATH=f"{SITE}:{TOOLS}")
+    shutil.copytree("/in/modules", CACHE)
+    environ = dict(os.environ, PYTHONPATH=f"{SITE}:{TOOLS}", NUITKA_CACHE_DIR=str(CACHE))
     return subprocess.run([sys.executable, "-m", "nuitka", *arguments], env=environ).returncode
 
 
