@@ -18,6 +18,7 @@ import tomllib
 import venv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -142,8 +143,14 @@ def _seconds(text: str) -> int:
 
 
 def read_pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    outcome = command.run([sys.executable, "-m", "pip", "config", "list"], env=environ, timeout=60)
-    return pip_settings(outcome.stdout.text) if outcome.ok else {}
+    """What pip is configured with; asked once a run, for pip takes a third of a second to say it."""
+    return dict(_pip_settings(tuple(sorted(environ.items()))))
+
+
+@lru_cache(maxsize=4)
+def _pip_settings(environ: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    outcome = command.run([sys.executable, "-m", "pip", "config", "list"], env=dict(environ), timeout=60)
+    return tuple(pip_settings(outcome.stdout.text).items()) if outcome.ok else ()
 
 
 def offers(
