@@ -48,6 +48,8 @@ RANK = {
     "records": 7,
     "untar": 0,
     "run": 7,
+    "apart": 2,
+    "backends": 8,
     "carrying": 8,
     "evidence": 8,
     "as_made": 9,

@@ -162,6 +162,7 @@ def offers(
     cache: Path,
     environ: Mapping[str, str],
     constraints: Sequence[str] = (),
+    overrides: Sequence[str] = (),
     metadata: Mapping[str, Sequence[str]] | None = None,
     versions: Mapping[str, str] | None = None,
     project: str | None = None,
@@ -175,7 +176,7 @@ def offers(
     dependencies are asked for, too. Raises ResolveError with uv's own explanation, ConfigError for a text that is
     no requirement.
     """
-    for line in (*requirements, *constraints):
+    for line in (*requirements, *constraints, *overrides):
         # Some come out of sdists: one that looks like an option must not become one.
         _check(line)
     settings = read_pip_settings(environ)
@@ -183,6 +184,7 @@ def offers(
         folder = Path(name)
         (folder / "requirements.in").write_text("".join(f"{line}\n" for line in requirements))
         (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints))
+        (folder / "overrides.txt").write_text("".join(f"{line}\n" for line in overrides))
         (folder / "uv.toml").write_text(_metadata_toml(metadata or {}, versions or {}))
         minor = int(max_glibc.split(".")[1])
         known = next((m for m in UV_GLIBC if m <= minor), 17)
@@ -197,7 +199,7 @@ def offers(
             "pylock.toml",
         ]
         words += ["--python-version", python, "--python-platform", f"{arch}-manylinux_2_{known}"]
-        words += ["--no-header", "--constraint", "constraints.txt"]
+        words += ["--no-header", "--constraint", "constraints.txt", "--override", "overrides.txt"]
         words += ["--python", str(stand_in(folder / "bare")), "--no-build-isolation"]
         words += [] if deps else ["--no-deps"]
         words += uv_options(settings)

@@ -20,6 +20,7 @@ from py_portable.index.model import LockedFile, Offer
 from py_portable.lock import source
 from py_portable.lock.app import App, completed
 from py_portable.lock.backend import Answer, Asker, Question
+from py_portable.lock.carry import without_login
 from py_portable.lock.choose import choose
 from py_portable.lock.complete import Distribution, missing, python_problems
 from py_portable.lock.markers import Target
@@ -176,6 +177,7 @@ class Resolver:
             cache=self.store.cache("uv"),
             environ=self.environ,
             constraints=[*(plain(line) for line in limits), *addresses],
+            overrides=named.overrides if named else (),
             metadata={**said, **own},
             versions=named.versions if named else {},
             project=named.project if named else None,
@@ -211,7 +213,7 @@ class Resolver:
 
     def _build_system(self, lines: tuple[str, ...], python: str | None) -> tuple[LockedFile, ...]:
         offers = self._offers(lines, limits=self.app.build_constraints, python=python)
-        directs = {offer.sha256: offer.url for offer in offers if offer.direct}
+        directs = {offer.sha256: without_login(offer.url) for offer in offers if offer.direct}
         target = self.target
         found = choose(
             offers, python=python or target.python, max_glibc=target.max_glibc, arch=target.arch, no_binary=()
