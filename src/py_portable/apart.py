@@ -19,16 +19,14 @@ from py_portable.command import Outcome
 NO_LANDLOCK = 117
 _READ = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt"),
-    *(
-        "/etc/ld.so.cache",
-        "/etc/passwd",
-        "/etc/group",
-        "/etc/nsswitch.conf",
-        "/etc/localtime",
-        "/etc/alternatives",
-    ),
-    *("/dev/zero", "/dev/random", "/dev/urandom"),
+    *("/etc/alternatives", "/dev/zero", "/dev/random", "/dev/urandom"),
 )
+
+
+def _for_everybody() -> list[str]:
+    """The files of /etc that every user may read: root could read the others, too."""
+    found = (path for path in Path("/etc").iterdir() if path.is_file())
+    return [str(path) for path in found if path.stat().st_mode & 0o004]
 
 
 def environment(work: Path, epoch: int, more: Mapping[str, str]) -> dict[str, str]:
@@ -61,7 +59,7 @@ def run(
     """Run `argv`, which may write below `work` only and read that, `read` and the system's programs; and whether
     the kernel held it to that: without Landlock only the environment is kept from it."""
     python = [sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent)]
-    places = [*_READ, *python, *map(str, read)]
+    places = [*_READ, *_for_everybody(), *python, *map(str, read)]
     spec = json.dumps({"read": places, "write": [str(work), "/dev/null"]})
     own = [sys.executable, "-I", str(resources.path("build/apart.py")), spec]
     outcome = command.run([*own, *argv], cwd=work, env=env, timeout=timeout, log=log)

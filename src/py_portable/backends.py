@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +195,12 @@ class Backends:
                     log=work / "log",
                     timeout=SECONDS,
                 )
+                # The log goes with the folder; the end of it stands in the message.
                 command.require(
-                    outcome, what=f"the build backend of {question.name}", error=BuildFailed, hint=_HINT
+                    replace(outcome, log=None),
+                    what=f"the build backend of {question.name}",
+                    error=BuildFailed,
+                    hint=_HINT,
                 )
                 return _read(own / "answer.json", question.name)
 

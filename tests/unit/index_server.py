@@ -14,8 +14,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 
-def wheel(name: str, version: str, requires: Sequence[str] = (), tag: str = "py3-none-any") -> bytes:
-    """A wheel that a resolver takes for one."""
+def wheel(
+    name: str,
+    version: str,
+    requires: Sequence[str] = (),
+    tag: str = "py3-none-any",
+    more: Mapping[str, str] | None = None,
+) -> bytes:
+    """A wheel that a resolver takes for one, and pip too. `more`: further members."""
     data = io.BytesIO()
     info = f"{name}-{version}.dist-info"
     lines = "".join(f"Requires-Dist: {one}\n" for one in requires)
@@ -27,6 +33,8 @@ def wheel(name: str, version: str, requires: Sequence[str] = (), tag: str = "py3
         archive.writestr(
             f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: {tag}\n"
         )
+        for member, text in (more or {}).items():
+            archive.writestr(member, text)
         archive.writestr(f"{info}/RECORD", "")
     return data.getvalue()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -130,34 +129,10 @@ def test_a_timeout_that_is_none_is_left_to_uv(timeout: str) -> None:
 # ------------------------------------------------------------------------------------------ a real index
 
 
-@pytest.fixture
-def environ(tmp_path: Path) -> dict[str, str]:
-    """Nothing of this machine's own index configuration: no network is asked."""
-    home = tmp_path / "home"
-    home.mkdir()
-    kept = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
-    told = {name: os.environ[name] for name in kept if name in os.environ}
-    return told | {
-        "HOME": str(home),
-        "XDG_CONFIG_HOME": str(home),
-        "XDG_CONFIG_DIRS": str(home),
-        "PIP_CONFIG_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1",
-        "UV_HTTP_RETRIES": "0",
-        "UV_NO_CONFIG": "1",
-        "UV_OFFLINE": "0",
-    }
-
-
 @pytest.fixture(scope="module")
 def private() -> Iterator[tuple[str, list[str]]]:
     with serving(FILES, LOGIN) as served:
         yield served
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
 
 
 def offered(

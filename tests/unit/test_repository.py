@@ -52,6 +52,8 @@ RANK = {
     "zips": 2,
     "untar": 3,
     "run": 7,
+    "apart": 2,
+    "backends": 8,
     "carrying": 8,
     "evidence": 8,
     "as_made": 9,

@@ -21,6 +21,7 @@ import tomllib
 import venv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -145,8 +146,14 @@ def _seconds(text: str) -> int:
 
 
 def read_pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    outcome = command.run([sys.executable, "-m", "pip", "config", "list"], env=environ, timeout=60)
-    return pip_settings(outcome.stdout.text) if outcome.ok else {}
+    """What pip is configured with; asked once a run, for pip takes a third of a second to say it."""
+    return dict(_pip_settings(tuple(sorted(environ.items()))))
+
+
+@lru_cache(maxsize=4)
+def _pip_settings(environ: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    outcome = command.run([sys.executable, "-m", "pip", "config", "list"], env=dict(environ), timeout=60)
+    return tuple(pip_settings(outcome.stdout.text).items()) if outcome.ok else ()
 
 
 def offers(
@@ -158,6 +165,7 @@ def offers(
     cache: Path,
     environ: Mapping[str, str],
     constraints: Sequence[str] = (),
+    overrides: Sequence[str] = (),
     metadata: Mapping[str, Sequence[str]] | None = None,
     versions: Mapping[str, str] | None = None,
     project: str | None = None,
@@ -171,7 +179,7 @@ def offers(
     dependencies are asked for, too. Raises ResolveError with uv's own explanation, ConfigError for a text that is
     no requirement.
     """
-    for line in (*requirements, *constraints):
+    for line in (*requirements, *constraints, *overrides):
         # Some come out of sdists: one that looks like an option must not become one.
         _check(line)
     settings = read_pip_settings(environ)
@@ -179,6 +187,7 @@ def offers(
         folder = Path(name)
         (folder / "requirements.in").write_text("".join(f"{line}\n" for line in requirements))
         (folder / "constraints.txt").write_text("".join(f"{line}\n" for line in constraints))
+        (folder / "overrides.txt").write_text("".join(f"{line}\n" for line in overrides))
         (folder / "uv.toml").write_text(_metadata_toml(metadata or {}, versions or {}))
         minor = int(max_glibc.split(".")[1])
         known = next((m for m in UV_GLIBC if m <= minor), 17)
@@ -193,7 +202,7 @@ def offers(
             "pylock.toml",
         ]
         words += ["--python-version", python, "--python-platform", f"{arch}-manylinux_2_{known}"]
-        words += ["--no-header", "--constraint", "constraints.txt"]
+        words += ["--no-header", "--constraint", "constraints.txt", "--override", "overrides.txt"]
         words += ["--python", str(stand_in(folder / "bare")), "--no-build-isolation"]
         words += [] if deps else ["--no-deps"]
         words += uv_options(settings)

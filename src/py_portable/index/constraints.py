@@ -15,6 +15,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from py_portable.download import redact
 from py_portable.errors import ConfigError
 
 MAX_BYTES = 4 << 20
@@ -70,7 +71,7 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _file(name: str, base: Path, where: str, above: tuple[Path, ...]) -> Iterator[str]:
     if "://" in name:
-        raise ConfigError(f"names the constraints at {name.partition('?')[0]}, and only files are read",
+        raise ConfigError(f"names the constraints at {redact(name)}, and only files are read",
                           where=where, hint=INSTEAD)  # fmt: skip
     path = (base / Path(name).expanduser()).absolute()
     if path in above:

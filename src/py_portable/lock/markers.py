@@ -70,7 +70,7 @@ def holds(wanted: Requirement, target: Target, extras: Collection[str]) -> bool:
 def selected(
     name: str | None, requires: Iterable[str], extras: Iterable[str], target: Target, where: str
 ) -> list[Requirement]:
-    """What a project requires with these extras; an extra may name others of the same project."""
+    """What a project requires with these extras, markers read and gone; an extra may name others of the project."""
     every = [parsed(line, where) for line in requires]
     wanted = {canonicalize_name(extra) for extra in extras}
     while True:
@@ -78,5 +78,8 @@ def selected(
         own = [one for one in found if name and canonicalize_name(one.name) == name]
         more = {canonicalize_name(extra) for one in own for extra in one.extras} - wanted
         if not more:
-            return [one for one in found if one not in own]
+            chosen = [one for one in found if one not in own]
+            for one in chosen:
+                one.marker = None
+            return chosen
         wanted |= more

@@ -25,6 +25,7 @@ from py_portable.lock.source import Said
 from py_portable.regular import sha256_of
 from py_portable.store import Store
 
+LIMITS = "wheels.constraints"
 Ask = Callable[[str, Path, str, Said, bool], Answer]
 
 
@@ -44,6 +45,8 @@ class Named:
     indexes: Mapping[str, str] = field(default_factory=dict)
     """Project -> the index that [tool.uv.sources] chooses for it."""
     uv: Mapping[str, Any] = field(default_factory=dict)
+    limited: frozenset[str] = frozenset()
+    """The projects that only a constraint names by address."""
 
     @staticmethod
     def of(app: App, store: Store, copy: Callable[[Path, Path], None], ask: Ask) -> Named:
@@ -54,7 +57,7 @@ class Named:
         carrier = Carrier(store, app.config.base, app.environ, copy)
         environment = app.target.environment
         roots = app.roots()
-        limits = [(Owner("wheels.constraints"), parsed(one, "wheels.constraints")) for one in app.constraints]
+        limits = [(Owner(LIMITS), parsed(one, LIMITS)) for one in app.constraints]
         waiting = [*roots, *limits]
         carried: dict[str, Carried] = {}
         indexes: dict[str, str] = {}
@@ -74,7 +77,8 @@ class Named:
                     where=direct.where,
                 )
         uv = app.said.uv if app.said else {}
-        return Named(tuple(wanted for _, wanted in roots), carried, indexes, uv)
+        limited = frozenset(name for name, one in carried.items() if one.direct.where == LIMITS)
+        return Named(tuple(wanted for _, wanted in roots), carried, indexes, uv, limited)
 
     @cached_property
     def lines(self) -> list[str]:
@@ -84,6 +88,11 @@ class Named:
     @cached_property
     def constraints(self) -> list[str]:
         return [f"{name} @ {one.path.as_uri()}" for name, one in sorted(self.carried.items())]
+
+    @cached_property
+    def overrides(self) -> list[str]:
+        """For what a constraint names by address: it may stand in for the address that a package of the index names."""
+        return [line for line in self.constraints if line.partition(" @ ")[0] in self.limited]
 
     @cached_property
     def metadata(self) -> dict[str, tuple[str, ...]]:

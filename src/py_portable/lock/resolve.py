@@ -20,6 +20,7 @@ from py_portable.index.model import LockedFile, Offer
 from py_portable.lock import source
 from py_portable.lock.app import App, completed
 from py_portable.lock.backend import Answer, Asker, Question
+from py_portable.lock.carry import without_login
 from py_portable.lock.choose import choose
 from py_portable.lock.complete import Distribution, missing, python_problems
 from py_portable.lock.markers import Target
@@ -43,6 +44,10 @@ class Resolver:
     asker: Asker
     _told: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
     """What sdists of an index say that they depend on, by project."""
+    _systems: dict[tuple[tuple[str, ...], str | None], tuple[LockedFile, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """Build systems that were resolved, by what was required and for which Python: many sdists have the same."""
 
     @cached_property
     def app(self) -> App:
@@ -172,6 +177,7 @@ class Resolver:
             cache=self.store.cache("uv"),
             environ=self.environ,
             constraints=[*(plain(line) for line in limits), *addresses],
+            overrides=named.overrides if named else (),
             metadata={**said, **own},
             versions=named.versions if named else {},
             project=named.project if named else None,
@@ -200,16 +206,19 @@ class Resolver:
         """What has to be installed to build a wheel of it. `more`: what its backend asked for by itself."""
         told = self.config.wheels.build_requires.get(said.name or "", ())
         # setuptools before 70.1 asks for wheel by itself when it makes one.
-        lines = [*said.backend.requires, *told, *more, "wheel"]
+        lines = (*said.backend.requires, *told, *more, "wheel")
+        if (lines, python) not in self._systems:
+            self._systems[lines, python] = self._build_system(lines, python)
+        return self._systems[lines, python]
+
+    def _build_system(self, lines: tuple[str, ...], python: str | None) -> tuple[LockedFile, ...]:
         offers = self._offers(lines, limits=self.app.build_constraints, python=python)
-        directs = {offer.sha256: offer.url for offer in offers if offer.direct}
+        directs = {offer.sha256: without_login(offer.url) for offer in offers if offer.direct}
         target = self.target
         found = choose(
             offers, python=python or target.python, max_glibc=target.max_glibc, arch=target.arch, no_binary=()
         )
-        return tuple(
-            LockedFile(f.name, f.version, f.file, f.sha256, f.size, directs.get(f.sha256)) for f in found
-        )
+        return tuple(replace(file, origin=directs.get(file.sha256)) for file in found)
 
     def _with_build(self, file: LockedFile, named: Named) -> LockedPackage:
         if file.is_wheel:
