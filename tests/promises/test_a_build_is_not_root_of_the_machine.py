@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 HERE = Path(__file__).parent
 SETTINGS = ("core_pattern", "modprobe", "poweroff_cmd")
-TRIED = 37
+TRIED = 36
 NO_ROOT = "needs root: an ordinary user's build is never root of the machine, and has no engine chroot without a range"
 
 

@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 from py_portable.capture import Captured
 from py_portable.engines import builds, ids, own_ids
 from py_portable.engines.base import Bind, Ended, EngineInfo, Job
+from py_portable.engines.bubblewrap import Bubblewrap
+from py_portable.engines.chroot import Chroot
 from py_portable.engines.own_ids import Choice
 from py_portable.errors import MachineError
+from py_portable.native import stored
+from py_portable.store import Store
 
 OWN = Choice(Path("/helpers/own-ids"), own_ids.LOWEST)
 NOT_OWN = Choice(Path("/helpers/own-ids"), reason="the store lies on a file system without them")
@@ -224,3 +228,22 @@ def test_the_range_lies_above_everything_that_the_machine_gives_away() -> None:
 def test_an_errno_that_is_none_counts_as_refused_only_where_it_is_one() -> None:
     assert broken(lambda o: o["tries"].update({"vsock": ENOTCONN})) == ()
     assert broken(lambda o: o["tries"].update({"bpf": "13"})) != ()
+
+
+def test_a_helper_of_another_machine_is_never_started_outside(
+    real: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A dist folder that is handed on brings its own; what is started here as root must not come from there."""
+
+    def started(*_: object) -> str:
+        raise AssertionError
+
+    monkeypatch.setattr(own_ids, "_asked", started)
+    monkeypatch.setattr(own_ids, "_distrusted", set())
+    monkeypatch.setattr(stored, "helpers", lambda _: (_ for _ in ()).throw(MachineError("no compiler")))
+    folder = stored.Helpers(Store(tmp_path / "store"), tmp_path)()
+    assert own_ids.choose(build(tmp_path), "bubblewrap", folder).reason == "its helper was compiled on another machine"
+    with pytest.raises(MachineError, match="compiled here: they are started outside of it"):
+        Chroot(folder).argv(build(tmp_path))
+    words = Bubblewrap(folder).argv(build(tmp_path))
+    assert "start" not in words
