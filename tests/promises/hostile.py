@@ -1,9 +1,13 @@
-"""The hostile program of the promises about keys, system calls and limits, and whoever runs the kit on it."""
+"""The hostile program of the promises about keys, system calls and limits, and whoever runs the kit on it.
+
+A plugin of those tests (`pytest_plugins`), so that they share what it makes.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +18,7 @@ import pytest
 from py_portable import native
 from tests.integration import test_engines as engines
 from tests.integration.test_engines import Caller, House
+from tests.integration.users import second_user
 
 CASES = [*(("me", engine) for engine in engines.ENGINES), ("ordinary", "bubblewrap"), ("ordinary", "chroot")]
 """Whoever starts, and by which engine: containers are a daemon's, whoever asks it."""
@@ -22,13 +27,28 @@ OF_BOTH_PROFILES = [
     ("me", "podman", "proof"),
 ]
 PROGRAM = "/app/keys-and-limits"
-# Fixtures of another file, under their own names.
+USER = "py-portable-promises"
 house = engines.house
-ordinary = engines.ordinary
-caller = engines.caller
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
+def ordinary(house: House) -> Iterator[Caller]:
+    with second_user(USER, home=False):
+        yield engines.as_user(house, USER)
+
+
+@pytest.fixture
+def caller(
+    request: pytest.FixtureRequest, house: House, docker: dict[str, str], podman: dict[str, str]
+) -> Caller:
+    """Root, or an ordinary user with a range of ids: `param`."""
+    if request.param == "ordinary":
+        found: Caller = request.getfixturevalue("ordinary")
+        return found
+    return Caller("me", (), sys.executable, house, house.root, docker | podman)
+
+
+@pytest.fixture(scope="session")
 def program(house: House) -> Path:
     """Compiled into the folder that every cell has as /app."""
     made = house.app / Path(PROGRAM).name
