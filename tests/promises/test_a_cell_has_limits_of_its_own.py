@@ -19,7 +19,7 @@ from tests.integration.test_engines import CONTAINERS, Caller, House
 from tests.promises.hostile import CASES, PROGRAM, started, told_by
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ["tests.promises.hostile"]
+pytest_plugins = ["tests.promises.hostile_plugin"]
 CROWD = 8191
 """What was enough: 8192 is what a uid may have, of which one is the program itself."""
 SECONDS = 60

@@ -13,7 +13,7 @@ from tests.integration.test_engines import Caller
 from tests.promises.hostile import OF_BOTH_PROFILES, run, won
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ["tests.promises.hostile"]
+pytest_plugins = ["tests.promises.hostile_plugin"]
 
 
 @pytest.mark.parametrize(("caller", "engine", "profile"), OF_BOTH_PROFILES, indirect=["caller"])

@@ -16,7 +16,7 @@ from tests.integration.test_engines import CONTAINERS, Caller
 from tests.promises.hostile import OF_BOTH_PROFILES, as_caller_with_a_key, run, won
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ["tests.promises.hostile"]
+pytest_plugins = ["tests.promises.hostile_plugin"]
 
 
 @pytest.mark.parametrize(("caller", "engine", "profile"), OF_BOTH_PROFILES, indirect=["caller"])
