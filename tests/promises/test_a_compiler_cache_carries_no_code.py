@@ -222,16 +222,23 @@ def test_only_nuitkas_own_scons_files_run(
 )
 def test_no_option_is_a_flag_or_a_program(asked: dict[str, str]) -> None:
     with pytest.raises(compile_.Refused):
-        compile_.options(asked, "no")
+        compile_.options(asked, Path("/build/x"), "no")
 
 
 def test_what_the_kit_says_is_not_asked_for() -> None:
-    asked = {"nuitka_src": "/build/mine", "lto_mode": "yes", "source_dir": "/etc", "exe_mode": "true"}
-    assert set(compile_.options(asked, "no")) == {
+    asked = {
+        "adapted_python_header_files_dir": "/build/mine",
+        "nuitka_src": "/build/mine",
+        "lto_mode": "yes",
+        "source_dir": "/etc",
+        "exe_mode": "true",
+    }
+    assert set(compile_.options(asked, Path("/build/x"), "no")) == {
         "nuitka_src=/opt/tools/nuitka/build",
         "lto_mode=no",
         "source_dir=.",
         "exe_mode=true",
+        "adapted_python_header_files_dir=/build/x/adapted",
     }
 
 
@@ -248,7 +255,12 @@ def test_what_nuitka_says_is_handed_on(tmp_path: Path) -> None:
     source = tmp_path / "portable_entry.build"
     source.mkdir()
     (source / "a.c").write_text("int x;")
-    (source / "link.c").symlink_to("/etc/passwd")
+    (tmp_path / "tool.c").write_text("int z;")
+    (source / "static_src").mkdir()
+    (source / "static_src" / "tool.c").symlink_to(tmp_path / "tool.c")
+    headers = tmp_path / "headers"
+    (headers / "internal").mkdir(parents=True)
+    (headers / "internal" / "pycore_x.h").write_text("int y;")
     words = [
         "-W",
         "ignore",
@@ -264,12 +276,21 @@ def test_what_nuitka_says_is_handed_on(tmp_path: Path) -> None:
     asked = elsewhere.request(
         [*words, f"source_dir={source}", "cpp_defines=A=1"], {**environ, "NUITKA_FILE_VERSION": "2"}
     )
-    elsewhere.hand_out(asked, source, tmp_path / "1.tar")
+    elsewhere.hand_out(asked, source, headers, tmp_path / "1.tar")
     with tarfile.open(tmp_path / "1.tar") as tar:
-        assert tar.getnames() == ["request.json", "files/a.c"]
-    assert "cpp_defines=A=1" in compile_.options(asked["options"], "no")
+        assert [(one.name, one.isreg()) for one in tar] == [
+            (name, True)
+            for name in (
+                "request.json",
+                "files/a.c",
+                "files/static_src/tool.c",
+                "files/adapted/internal/pycore_x.h",
+            )
+        ]
+    assert "cpp_defines=A=1" in compile_.options(asked["options"], Path("/build/x"), "no")
     assert compile_.definitions(asked["definitions"])["_NUITKA_A"] == "1 $x"
-    assert compile_.SUFFIXES == elsewhere.SUFFIXES
+    for name in ("SUFFIXES", "HEADERS", "ADAPTED", "CATALOG"):
+        assert getattr(compile_, name) == getattr(elsewhere, name)
 
 
 def test_only_a_regular_file_is_taken_over(tmp_path: Path) -> None:

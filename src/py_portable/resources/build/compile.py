@@ -1,6 +1,6 @@
 """Compile the C sources in /in/asked.tar with the SCons files of the toolbox's Nuitka, and the cache in /cache.
 
-compile.py LTO ("yes" or "no"). /out gets the folder as SCons left it. What stands in the archive is foreign: nothing of
+compile.py LTO ("yes" or "no"). /out gets what SCons made. What stands in the archive is foreign: nothing of
 it is run, and nothing of it becomes a word of a command but what is allowed here. No package is installed in this
 sandbox, so that what lies in the cache afterwards is what compilers made of a text, filed by that text.
 """
@@ -29,6 +29,8 @@ VALUE = re.compile(r"[\w./,+=:@~-]*")
 DEFINITION = re.compile(
     r"_NUITKA_[A-Z0-9_]+|NUITKA_(COMPANY_NAME|PRODUCT_NAME|(PRODUCT|FILE)_VERSION|VERSION_COMBINED)"
 )
+ADAPTED = "adapted_python_header_files_dir"
+HEADERS = "adapted"
 CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
 PROGRAMS = ("zig_exe_path",)
@@ -71,8 +73,8 @@ def unpacked(tar: tarfile.TarFile) -> "dict[str, Any]":
     return asked
 
 
-def options(asked: "dict[str, str]", lto: str) -> "list[str]":
-    """The words for SCons. Raises Refused for one that could be more than a value."""
+def options(asked: "dict[str, str]", folder: Path, lto: str) -> "list[str]":
+    """The words for SCons, which runs in `folder`. Raises Refused for one that could be more than a value."""
     words = {}
     for name, value in asked.items():
         if not OPTION.fullmatch(name) or name in PROGRAMS or not VALUE.fullmatch(value):
@@ -80,6 +82,8 @@ def options(asked: "dict[str, str]", lto: str) -> "list[str]":
         if any(one.startswith("-") for one in value.split(",")):
             raise Refused(f"the option {name}={value!r} could be a compiler's")
         words[name] = value
+    if ADAPTED in words:
+        words[ADAPTED] = str(folder / HEADERS)
     fixed = {"source_dir": ".", "nuitka_src": str(NUITKA / "build"), "lto_mode": lto}
     return [f"{name}={value}" for name, value in {**words, **fixed}.items()]
 
@@ -89,14 +93,15 @@ def definitions(asked: "dict[str, str]") -> "dict[str, str]":
     for name in asked:
         if not DEFINITION.fullmatch(name) or name == CATALOG:
             raise Refused(f"the definition {name!r} is not passed on")
-    return {**asked, CATALOG: ",".join(asked)}
+    return {**asked, CATALOG: ",".join([*asked, CATALOG])}
 
 
 def main() -> None:
     try:
         with tarfile.open(ASKED) as tar:
             asked = unpacked(tar)
-        words = options(asked["options"], sys.argv[1])
+        folder = PLACE / str(asked["folder"])
+        words = options(asked["options"], folder, sys.argv[1])
         told = definitions(asked["definitions"])
     except (Refused, tarfile.TarError, OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         sys.exit(f"what Nuitka handed to the compilers is refused: {problem}")
@@ -108,14 +113,14 @@ def main() -> None:
         "NUITKA_QUIET": "0",
     }
     (inline,) = NUITKA.glob("build/inline_copy/bin/scons.py")
-    folder = PLACE / str(asked["folder"])
     command = [sys.executable, "-I", "-W", "ignore", str(inline), "--quiet", "-f"]
     command += [str(NUITKA / "build" / str(asked["script"])), "--jobs", os.environ["JOBS"]]
     command += ["--warn=no-deprecated", "--no-site-dir", *words]
+    given = set(folder.rglob("*"))
     done = subprocess.run(command, cwd=folder, env=environ)
     if done.returncode:
         sys.exit(f"the C compiler or SCons ended with exit status {done.returncode}")
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(set(folder.rglob("*")) - given):
         if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             target = OUT / path.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Takes the place of the Python that Nuitka starts SCons with: compilers run in another sandbox, beside this one.
 
 elsewhere.py WORD...: the command line of SCons. The C sources go to /asked/NUMBER.tar with what SCons is to be told;
-/answered/NUMBER has the folder as SCons left it. build/compile.py is the other side. Packages that run here never see
+/answered/NUMBER has what it made. build/compile.py is the other side. Packages that run here never see
 the compilers' cache.
 """
 
@@ -16,6 +16,10 @@ from pathlib import Path
 
 ASKED = Path("/asked")
 ANSWERED = Path("/answered")
+ADAPTED = "adapted_python_header_files_dir"
+"""The option that names the interpreter's headers as Nuitka wrote them anew: they are handed out, too."""
+HEADERS = "adapted"
+"""Their place in the folder of the sources."""
 CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
 """Names of variables whose values SCons writes into a header. It names itself."""
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
@@ -34,16 +38,19 @@ def request(words: "list[str]", environ: "dict[str, str]") -> "dict[str, object]
     }
 
 
-def hand_out(asked: "dict[str, object]", source: Path, archive: Path) -> None:
+def hand_out(asked: "dict[str, object]", source: Path, headers: "Path | None", archive: Path) -> None:
     part = archive.with_suffix(".part")
-    with tarfile.open(part, "w") as tar:
+    with tarfile.open(part, "w", dereference=True) as tar:
         text = json.dumps(asked).encode()
         head = tarfile.TarInfo("request.json")
         head.size = len(text)
         tar.addfile(head, io.BytesIO(text))
-        for path in sorted(source.rglob("*")):
-            if path.suffix in SUFFIXES and path.is_file() and not path.is_symlink():
-                tar.add(path, f"files/{path.relative_to(source)}", recursive=False)
+        places = {source: "files", **({headers: f"files/{HEADERS}"} if headers else {})}
+        for folder, place in places.items():
+            for path in sorted(folder.rglob("*")):
+                # Nuitka's own sources are links into the toolbox.
+                if path.suffix in SUFFIXES and path.is_file():
+                    tar.add(path, f"{place}/{path.relative_to(folder)}", recursive=False)
     part.rename(archive)
 
 
@@ -52,7 +59,8 @@ def main() -> None:
     asked = request(words, dict(os.environ))
     source = Path(str(dict(asked["options"])["source_dir"])).absolute()  # type: ignore[call-overload]
     number = 1 + len(list(ASKED.glob("*.tar")))
-    hand_out(asked, source, ASKED / f"{number}.tar")
+    headers = dict(asked["options"]).get(ADAPTED)  # type: ignore[call-overload]
+    hand_out(asked, source, Path(headers) if headers else None, ASKED / f"{number}.tar")
     answer, failed = ANSWERED / str(number), ANSWERED / f"{number}.failed"
     while not answer.exists():
         if failed.exists():
