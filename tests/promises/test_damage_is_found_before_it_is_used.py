@@ -261,10 +261,12 @@ def words(folder: Path, number: int = 0) -> list[str]:
 
 def damaged(folder: Path) -> Entry:
     """The store in `folder` with the object of `words`, which is damaged."""
-    subprocess.run(words(folder), check=True, capture_output=True)
-    (folder / "diary").unlink()
-    entry = Store(folder / "store").get("0123456789abcdef")
-    assert entry is not None
+
+    def build(work: Path) -> Mapping[str, object]:
+        (work / "out" / "library").write_text("whole")
+        return {}
+
+    entry = Store(folder / "store").make("0123456789abcdef", build, title="the library")
     (entry.path / "library").write_text("whale")
     return entry
 

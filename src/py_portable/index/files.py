@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -29,7 +28,6 @@ from py_portable.store import Store, StoreError
 
 MAX_BYTES = 4 << 30
 PARALLEL_FETCHES = 8
-"""Of one sdist: the largest have some ten thousand files and a few hundred MB."""
 
 
 def gather(
@@ -65,9 +63,8 @@ def _copy(store: Store, file: LockedFile, into: Path) -> bool:
     if entry is None:
         return False
     shutil.copyfile(entry.path / file.file, into / file.file)
-    with (into / file.file).open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256:
-            return True
+    if sha256_of(into / file.file) == file.sha256:
+        return True
     store.set_aside(entry.key, f"{file.file}: other contents")
     (into / file.file).unlink()
     return False

@@ -11,13 +11,13 @@ import stat
 from pathlib import Path
 
 from py_portable.store.manifest import Record, digest_of, encode, order, to_text
+from py_portable.store.modes import SET_ID
 
 _READ = 1 << 20
 _FICLONE = 0x40049409
 """ioctl_ficlone(2): a copy that shares its blocks with the original until one of them is written to."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
 def copy(source: Path, target: Path) -> list[Record]:
@@ -76,7 +76,7 @@ def _folder(source: Path, target: Path) -> list[Record]:
                 os.close(handle)
         # The last first: a folder that is closed to its owner takes no more files.
         for place, mode in reversed(folders):
-            place.chmod(mode & ~_SET_ID)
+            place.chmod(mode & ~SET_ID)
         return records
     finally:
         os.close(root)
@@ -95,7 +95,7 @@ def _file(folder: int, name: str, path: str, target: Path) -> Record:
         mode = stat.S_IMODE(state.st_mode)
         with target.open("x+b", buffering=0) as copied:
             value, size = _contents(source, copied.fileno())
-            os.fchmod(copied.fileno(), mode & ~_SET_ID)
+            os.fchmod(copied.fileno(), mode & ~SET_ID)
     finally:
         os.close(source)
     return Record(path, "file", mode, size, value)

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from py_portable.regular import read_regular
+from py_portable.store import whole
 from py_portable.store.disk import make_folder, write_durably
 from py_portable.store.entry import DamageFound, Header, read_header, write_header
-from py_portable.store.foreign import hash_tree, remove_tree
+from py_portable.store.foreign import remove_tree
 from py_portable.store.layout import Layout, check_key
 from py_portable.store.locks import lock
 from py_portable.store.manifest import decode, differences, digest_of
@@ -24,7 +25,7 @@ _FILES = ("entry.json", "manifest", "log", "used")
 
 
 def checked(folder: Path, key: str, prefix: tuple[str, ...]) -> Header:
-    """What `folder` says that it is, after all its files were hashed. What else lies in it is removed.
+    """What `folder` says that it is, after all its files were hashed and it was sealed. What else is there is removed.
 
     `prefix`: under which its tree can be read here. Raises DamageFound for what is not exactly an entry of `key`,
     StoreError, OSError.
@@ -49,9 +50,11 @@ def checked(folder: Path, key: str, prefix: tuple[str, ...]) -> Header:
         raise DamageFound("entry.json speaks of another key")
     if digest_of(manifest) != header.digest:
         raise DamageFound("its manifest does not match its digest")
-    found = hash_tree(out, prefix)
+    found, state = whole.take(out, prefix)
     if found != manifest:
         raise DamageFound("\n".join(differences(decode(manifest), decode(found))))
+    # Nobody has to hash it once more to use it.
+    whole.write_seal(folder, header.digest, state)
     return replace(header, prefix=prefix)
 
 
