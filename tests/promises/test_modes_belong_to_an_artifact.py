@@ -161,7 +161,7 @@ def test_the_record_of_an_older_kit_says_no_mode_and_is_read(tmp_path: Path) -> 
     for given in (row, {**row, "mode": "0755"}):
         found = write(given)
         assert found is not None and found.row == given
-    with pytest.raises(ConfigError, match="row.mode cannot be 'rwx'"):
+    with pytest.raises(ConfigError, match=r"row\.mode cannot be 'rwx'"):
         write({**row, "mode": "rwx"})
 
 
