@@ -144,8 +144,8 @@ def ordinary(house: House, docker: dict[str, str]) -> Iterator[Caller]:
         yield replace(as_user(house), containers=docker)
 
 
-def as_user(house: House) -> Caller:
-    who = pwd.getpwnam(USER)
+def as_user(house: House, name: str = USER) -> Caller:
+    who = pwd.getpwnam(name)
     prefix = ("setpriv", "--reuid", str(who.pw_uid), "--regid", str(who.pw_gid), "--clear-groups", "--")
     for python in (sys.executable, "/usr/bin/python3"):
         test = [*prefix, python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]

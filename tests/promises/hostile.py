@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.integration.test_engines import ENGINES, Caller
 
-from py_portable import native
-from tests.integration import test_engines as engines
-from tests.integration.test_engines import Caller, House
-
-CASES = [*(("me", engine) for engine in engines.ENGINES), ("ordinary", "bubblewrap"), ("ordinary", "chroot")]
+CASES = [*(("me", engine) for engine in ENGINES), ("ordinary", "bubblewrap"), ("ordinary", "chroot")]
 """Whoever starts, and by which engine: containers are a daemon's, whoever asks it."""
 OF_BOTH_PROFILES = [
-    *((who, engine, profile) for who, engine in CASES if engine != "podman" for profile in ("proof", "build")),
+    *(
+        (who, engine, profile)
+        for who, engine in CASES
+        if engine != "podman"
+        for profile in ("proof", "build")
+    ),
     ("me", "podman", "proof"),
 ]
 PROGRAM = "/app/keys-and-limits"
-# Fixtures of another file, under their own names.
-house = engines.house
-ordinary = engines.ordinary
-caller = engines.caller
-
-
-@pytest.fixture(scope="session", autouse=True)
-def program(house: House) -> Path:
-    """Compiled into the folder that every cell has as /app."""
-    made = house.app / Path(PROGRAM).name
-    source = Path(__file__).with_name("keys_and_limits.c")
-    subprocess.run([*native.compiler(), "-std=c11", "-static", "-Os", "-o", made, source], check=True)
-    made.chmod(0o755)
-    return made
 
 
 def run(who: Caller, engine: str, profile: str, *argv: str, **order: Any) -> dict[str, Any]:
@@ -69,13 +55,3 @@ def told_by(child: subprocess.Popen[bytes]) -> dict[str, Any]:
     out, _ = child.communicate(timeout=60)
     found: dict[str, Any] = json.loads(out)
     return found
-
-
-@pytest.fixture
-def common(house: House) -> Iterator[Path]:
-    """A file that every cell and every caller can write."""
-    path = house.work / "common"
-    path.touch()
-    path.chmod(0o666)
-    yield path
-    path.unlink()

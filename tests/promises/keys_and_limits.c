@@ -91,9 +91,10 @@ static int caller(char **argv)
     char value[256] = "";
     long size = control(READ, mine, (long)value, sizeof value, 0);
     fprintf(report, "secret %s\n", size == (long)strlen(secret) && memcmp(value, secret, size) == 0 ? "kept" : "changed");
-    /* What was found is taken away: root's user keyring outlives this program. */
+    /* What was found is taken away, and what was opened is closed: root's user keyrings outlive this program. */
     long rings[] = {SESSION, USER, USER_SESSION};
     for (int i = 0; i < 3; i++) {
+        control(SETPERM, rings[i], 0x1f3f0000 /* as the kernel makes them */, 0, 0);
         int32_t ids[64];
         size = control(READ, rings[i], (long)ids, sizeof ids, 0);
         for (long at = 0; at < size / 4; at++) {

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_engines import Caller
-from tests.promises import hostile
 from tests.promises.hostile import OF_BOTH_PROFILES, run, won
 
 pytestmark = pytest.mark.integration
-house, ordinary, caller, program = hostile.house, hostile.ordinary, hostile.caller, hostile.program
+pytest_plugins = ["tests.promises.hostile_plugin"]
 
 
 @pytest.mark.parametrize(("caller", "engine", "profile"), OF_BOTH_PROFILES, indirect=["caller"])

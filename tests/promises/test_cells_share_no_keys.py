@@ -13,13 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_engines import CONTAINERS, Caller
-from tests.promises import hostile
 from tests.promises.hostile import OF_BOTH_PROFILES, as_caller_with_a_key, run, won
 
 pytestmark = pytest.mark.integration
-house, ordinary, caller, program, common = (
-    hostile.house, hostile.ordinary, hostile.caller, hostile.program, hostile.common,
-)  # fmt: skip
+pytest_plugins = ["tests.promises.hostile_plugin"]
 
 
 @pytest.mark.parametrize(("caller", "engine", "profile"), OF_BOTH_PROFILES, indirect=["caller"])

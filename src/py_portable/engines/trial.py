@@ -76,5 +76,6 @@ def lacks(seen: Mapping[str, Any]) -> tuple[str, ...]:
         "tmp": seen["tmp"]["type"] == "tmpfs" and seen["tmp"]["bytes"] == TMP_BYTES,
         "devices": seen["shm"]["create"] == 0,
         "seccomp": seen["Seccomp"] == "2",
+        "keys": seen["keys"] in (0, None),
     }
     return tuple(sorted(name for name, there in wanted.items() if not there))
