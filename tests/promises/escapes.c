@@ -212,11 +212,6 @@ static int connect_abstract(void)
 static int packets(void) { return of(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0)); }
 static int vsock(void) { return of(socket(40, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
 static int hostname(void) { return of(sethostname("taken", 5)); }
-static int clock_back(void)
-{
-    struct timespec never = {0, -1};
-    return of(syscall(SYS_clock_settime, 0, &never)) == EINVAL ? 0 : errno;
-}
 
 static const struct {
     const char *name;
@@ -258,7 +253,6 @@ static const struct {
     {"packets", packets},
     {"vsock", vsock},
     {"hostname", hostname},
-    {"clock_back", clock_back},
 };
 
 int main(int argc, char **argv)

@@ -296,3 +296,16 @@ def test_it_needs_no_package_that_a_bare_machine_lacks() -> None:
         [sys.executable, "-I", "-c", program, source], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_builds_that_are_not_started_or_do_without_something_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines.builds, "look", lambda _: {"own-ids": "an old kernel", "pids": "an old kernel"})
+    (told, _) = engines.examine([FULL])  # type: ignore[list-item]
+    assert told.ok and told.what.endswith("; builds do without: own-ids, pids (an old kernel)")
+
+    def refuse(_: object) -> dict[str, str]:
+        raise MachineError("none is started", hint="use another engine")
+
+    monkeypatch.setattr(engines.builds, "look", refuse)
+    (told, refusal, last) = engines.examine([FULL])  # type: ignore[list-item]
+    assert told.ok and last.ok and (refusal.name, refusal.ok, refusal.cause) == ("builds on bubblewrap", False, "none is started")

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from py_portable import images, resources
+from py_portable.engines.own_ids import Choice
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError
 from py_portable.images import BootstrapSource, ImageUnavailable, Request, problems
 from py_portable.images.debian import apt
-from py_portable.images.debian.bootstrap import Bootstrapped
+from py_portable.images.debian.bootstrap import Bootstrapped, _reachable
 from py_portable.images.debian.recipe import (
     EPOCH,
     HOOKS,
@@ -153,6 +154,26 @@ def test_identity_depends_on_everything_it_is_made_of() -> None:
         identity(spec, (("libc6", "2.31-14", "a" * 64),), "amd64", "tool 1"),
     }
     assert len(others | {base}) == 7
+
+
+def test_files_that_are_closed_to_others_are_copied_for_ids_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, int]] = []
+    monkeypatch.setattr("os.chown", lambda path, uid, _: given.append((str(path), uid)))
+    closed, place = tmp_path / "auth.conf.d", tmp_path / "place"
+    closed.mkdir(mode=0o700)
+    place.mkdir()
+    (closed / "one.conf").write_text("machine mirror.test login me password hidden")
+    proxy = ("Acquire::http::Proxy", "http://you:hidden@proxy.test")
+    setup = apt.AptSetup(None, None, (proxy,), (("Dir::Etc::netrcparts", str(closed)),))
+    own = Choice(Path("/helpers/own-ids"), 1879048192)
+    made = _reachable(setup, place, own)
+    ((name, copy),) = made.netrc
+    assert made.settings == (proxy,) and name == "Dir::Etc::netrcparts"
+    assert copy.startswith(f"{place}/") and (Path(copy) / "one.conf").stat().st_mode & 0o777 == 0o600
+    assert {uid for _, uid in given} == {1879048192} and f"{copy}/one.conf" in {path for path, _ in given}
+    assert _reachable(setup, place, Choice(Path("x"), reason="an ordinary user")) is setup
 
 
 def test_roots_keep_the_identity_that_locks_name() -> None:

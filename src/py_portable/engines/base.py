@@ -110,5 +110,7 @@ class Engine(Protocol):
         log: Path | None = None,
         capture_bytes: int = 65536,
     ) -> Ended:
-        """Run the job under cell-run; at the time limit all it started is ended. Never raises for a failing command."""
+        """Run the job under cell-run; at the time limit all it started is ended. Never raises for a failing command.
+
+        Raises MachineError where builds on this engine are not held as is promised (engines/builds.py)."""
         ...

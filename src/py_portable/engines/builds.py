@@ -195,11 +195,6 @@ _lock = threading.RLock()
 _held: dict[_Kind, Held | MachineError] = {}
 
 
-def seen(engine: str) -> tuple[Held, ...]:
-    """What was found of this engine's builds so far, in the order of their first start."""
-    return tuple(held for held in _held.values() if isinstance(held, Held) and held.engine == engine)
-
-
 def told() -> list[dict[str, Any]]:
     """What was found of all builds of this process so far, for the evidence."""
     return [held.told() for held in _held.values() if isinstance(held, Held)]
@@ -239,6 +234,17 @@ def hold(engine: Engine, job: Job, own: Path | None) -> None:
             break
     if isinstance(found, MachineError):
         raise found
+
+
+def look(engine: Engine) -> Mapping[str, str]:
+    """What is not kept of a build on this engine and why it is excused, by aspect. Raises MachineError."""
+    folder = getattr(engine, "helpers", None)
+    if folder is None:
+        return {}
+    root = Path("/") if engine.name == "native" else folder
+    hold(engine, Job("build", root, ("true",), helpers=folder), folder)
+    found = (held for held in _held.values() if isinstance(held, Held) and held.engine == engine.name)
+    return {aspect: reason for held in found for aspect, reason in held.lacks.items()}
 
 
 def _settled(engine: str, own: Choice, network: bool, observed: Observed) -> Held | MachineError:

@@ -15,6 +15,7 @@ from py_portable.engines import builds, ids, own_ids, stage
 from py_portable.engines.base import Ended, EngineInfo, Job
 from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
+from py_portable.errors import MachineError
 
 NAME = "chroot"
 
@@ -68,6 +69,11 @@ def _assignments(job: Job) -> tuple[str, ...]:
 
 
 def _argv(job: Job, helpers: Path, assignments: tuple[str, ...]) -> tuple[str, ...]:
+    if own_ids.is_distrusted(helpers):
+        raise MachineError(
+            "the engine chroot needs helpers that were compiled here: they are started outside of it",
+            hint="apt-get install musl-tools, or use --engine bubblewrap",
+        )
     own = own_ids.choose(job, NAME, helpers)
     flags = ["--ipc", "--uts"]
     if not job.network:

@@ -157,15 +157,16 @@ def _reachable(setup: apt.AptSetup, place: Path, own: own_ids.Choice) -> apt.Apt
     os.chown(place, own.first, own.first)
 
     def copied(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-        return tuple((name, _copied(Path(value), place, own.first)) for name, value in pairs)
+        return tuple((name, _copied(value, place, own.first)) for name, value in pairs)
 
     return dataclasses.replace(setup, settings=copied(setup.settings), netrc=copied(setup.netrc))
 
 
-def _copied(source: Path, place: Path, owner: int | None) -> str:
+def _copied(value: str, place: Path, owner: int | None) -> str:
     """The path of a copy, where it is the path of something that is closed to others; else what it was."""
+    source = Path(value)
     if owner is None or not source.is_absolute() or not source.exists() or _open_to_all(source):
-        return str(source)
+        return value
     copy = Path(tempfile.mkdtemp(prefix="closed-", dir=place)) / source.name
     if source.is_dir():
         shutil.copytree(source, copy)
