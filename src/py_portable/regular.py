@@ -39,8 +39,8 @@ def open_regular(path: Path, *, follow: bool = True) -> BufferedReader:
     try:
         handle = os.open(path, flags)
     except OSError as problem:
-        # A socket cannot be opened at all; a link where none may be.
-        if problem.errno in (errno.ENXIO, errno.ENODEV, errno.ELOOP):
+        # A socket cannot be opened at all; nor a link where none may be.
+        if problem.errno in (errno.ENXIO, errno.ENODEV) or (problem.errno == errno.ELOOP and not follow):
             raise NotRegularError(path) from None
         raise
     try:

@@ -95,7 +95,8 @@ def app(folder: Path, *dependencies: str) -> None:
     (folder / "portable.yaml").write_text(CONFIG)
     listed = ", ".join(f'"{one}"' for one in dependencies)
     (folder / "app" / "pyproject.toml").write_text(PROJECT.replace("DEPENDENCIES", listed))
-    (folder / "app" / "hello_cache.py").write_text("def main() -> None:\n    print('hello')\n")
+    imports = "import lurk\n\n\n" if dependencies else ""
+    (folder / "app" / "hello_cache.py").write_text(f"{imports}def main() -> None:\n    print('hello')\n")
 
 
 def caches() -> list[Path]:

@@ -371,19 +371,19 @@ def portable(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("kind", ["pipe", "zero"])
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("kind", "place", "words"),
     [
-        ("portable.yaml", ["check"]),
-        ("portable.lock", ["build"]),
-        ("one", ["build"]),
-        ("evidence.json", ["report", "--base", "evidence.json"]),
-        ("evidence.json", ["merge", "evidence.json", "--output", "out.json"]),
-        ("one", ["prove", "one", "--image", "debian:12"]),
-        ("one.whl", ["tags", ".", "any"]),
-        ("dist/evidence/parts/a.json", ["report"]),
-        ("app", ["lock"]),
+        ("pipe", "portable.lock", ["build"]),
+        ("zero", "portable.lock", ["lock"]),
+        ("pipe", "one", ["build"]),
+        ("zero", "one", ["build"]),
+        ("pipe", "evidence.json", ["merge", "evidence.json", "--output", "out.json"]),
+        ("zero", "one", ["prove", "one", "--image", "debian:12"]),
+        ("pipe", "one.whl", ["tags", ".", "any"]),
+        ("zero", "dist/evidence/parts/a.json", ["report"]),
+        ("pipe", "app", ["check"]),
+        ("zero", "app/pyproject.toml", ["lock"]),
     ],
     ids=lambda one: one if isinstance(one, str) else one[0],
 )
@@ -391,6 +391,8 @@ def test_a_pipe_or_a_device_in_the_place_of_a_file_is_told_and_not_waited_for(
     kind: str, place: str, words: list[str], tmp_path: Path
 ) -> None:
     text = CONFIG.replace("SOURCE", "app").replace("PATH", "one")
+    if place.startswith("app"):
+        text = text.replace("{format: file, path: one}", "{format: wheelhouse}")
     (tmp_path / "portable.yaml").write_text(text)
     if place != "app":
         (tmp_path / "app").mkdir()

@@ -236,6 +236,18 @@ def test_init_writes_a_config_that_is_valid_and_replaces_none(house: House) -> N
     assert house.run("init", "--force").returncode == 0
 
 
+def test_check_refuses_a_python_that_no_pin_and_no_image_brings(house: House) -> None:
+    house.write("""version: 1
+app: {requirement: aaa}
+python: "3.12"
+artifacts: [wheelhouse]
+""")
+    done = house.run("check")
+    assert done.returncode == 2
+    assert first(done.stderr).startswith("Error: portable.yaml:3:9: no CPython 3.12 is pinned; there are: 3.11, 3.13")
+    assert "interpreter: {provider: manylinux}" in done.stderr
+
+
 def test_a_folder_that_cannot_be_written_is_status_3_without_a_traceback(house: House) -> None:
     house.write(ELSEWHERE)
     house.write("x", "made")

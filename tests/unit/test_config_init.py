@@ -8,6 +8,7 @@ import pytest
 
 from py_portable.config import Config, load, render
 from py_portable.errors import ConfigError
+from py_portable.plan.assemble import interpreter_pins
 
 DATA = Path(__file__).parent / "data" / "config-init"
 
@@ -33,12 +34,22 @@ def test_the_whole_text(tmp_path: Path) -> None:
     config = loaded(tmp_path)
     assert config.app.source == tmp_path
     assert config.app.script == "shop"
-    assert config.python == "3.12"
+    # The newest that the project takes is 3.12, and there is no pin to compile one.
+    assert config.python == "3.11"
     assert {artifact.format for artifact in config.artifacts.values()} == {
         "wheelhouse",
         "nuitka-standalone",
         "nuitka-onefile",
     }
+
+
+def test_a_python_that_cannot_be_compiled_here_is_one_that_an_image_brings(tmp_path: Path) -> None:
+    project(tmp_path, '[project]\nname = "shop"\nrequires-python = ">=3.12,<3.13"\n')
+    config = loaded(tmp_path)
+    assert (config.python, config.interpreter.provider) == ("3.12", "manylinux")
+    assert config.baselines["default"].image == "manylinux_2_28"
+    # Nothing among these would have to be linked to an interpreter that is not there.
+    assert interpreter_pins(config) == {}
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
@@ -105,5 +116,5 @@ def test_a_pyproject_that_is_not_toml(tmp_path: Path) -> None:
         render(tmp_path)
     (tmp_path / "pyproject.toml").unlink()
     (tmp_path / "pyproject.toml").mkdir()
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="cannot be read: is not a regular file"):
         render(tmp_path)

@@ -77,11 +77,13 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
     stale = {}
     for baseline, python in houses(session.config):
         name = f"{baseline}/{python}"
+        # Made of every house, locked or not: a Python that nothing here brings is wrong before anything is locked.
+        resolver = session.resolver(lock, baseline, python, may_run=False)
         if name not in lock.houses:
             stale[name] = "is not locked yet"
             continue
         try:
-            if not session.resolver(lock, baseline, python, may_run=False).holds(lock.houses[name]):
+            if not resolver.holds(lock.houses[name]):
                 stale[name] = "is out of date"
         except Unasked as problem:
             stale[name] = f"may be out of date: {problem.what}"

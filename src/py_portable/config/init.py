@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from py_portable import resources
 from py_portable.errors import ConfigError
 from py_portable.regular import read_regular
 
@@ -35,6 +36,15 @@ app:
 
 {python}
 
+{built}
+
+portability:
+  images: ["debian:11", "debian:12", "debian:13"]
+  probes: [read-only, no-home]
+  controls: [built-too-new]    # must fail, so that a PASS means something
+"""
+
+_BUILT = """\
 baselines:                     # where things are compiled; what is built there runs on that glibc and newer
   default:
     image: "debian:11"         # glibc 2.31
@@ -52,13 +62,27 @@ artifacts:                     # a name, and under it a format with its options
   binary:
     format: nuitka-onefile
     # include-packages: []     # packages that the app imports by name at run time
-    # include-data: []         # packages whose data files it reads
+    # include-data: []         # packages whose data files it reads"""
 
-portability:
-  images: ["debian:11", "debian:12", "debian:13"]
-  probes: [read-only, no-home]
-  controls: [built-too-new]    # must fail, so that a PASS means something
-"""
+# An interpreter that is not compiled here has nothing to link, so that no format of Nuitka is among these.
+_BROUGHT = """\
+interpreter:
+  provider: manylinux          # to compile one here, there are pins of {pinned} only
+
+baselines:                     # where things are compiled; what is built there runs on that glibc and newer
+  default:
+    image: "manylinux_2_28"    # glibc 2.28; it brings the interpreter
+    packages: []               # system packages to compile with, such as [libpq-devel, openssl-devel]
+
+wheels:
+  max-glibc: "2.28"            # no wheel may need a newer glibc
+  no-binary: []                # projects to compile in the baseline, such as [psycopg2]
+
+artifacts:                     # a name, and under it a format with its options
+  wheels:
+    format: wheelhouse
+  tree:
+    format: bundle"""
 
 
 @dataclass(frozen=True)
@@ -74,7 +98,16 @@ def render(folder: Path) -> str:
     Raises ConfigError where pyproject.toml cannot be read.
     """
     project = _project(folder / "pyproject.toml")
-    return _TEMPLATE.format(app="\n".join(_app(folder, project)), python=_python(project))
+    python, said = _python(project)
+    pinned = pinned_pythons()
+    built = _BUILT if python in pinned else _BROUGHT.format(pinned=" and ".join(pinned))
+    return _TEMPLATE.format(app="\n".join(_app(folder, project)), python=said, built=built)
+
+
+def pinned_pythons() -> tuple[str, ...]:
+    """The Pythons that can be compiled here, such as "3.13": those whose release is pinned, oldest first."""
+    table = tomllib.loads(resources.path("sources.toml").read_text())["cpython"]
+    return tuple(sorted(table, key=lambda python: int(python.partition(".")[2])))
 
 
 def _project(path: Path) -> _Project | None:
@@ -124,17 +157,20 @@ def _app(folder: Path, project: _Project | None) -> list[str]:
     return [*lines, f"{script:<30} # the others: {', '.join(others)}" if others else script]
 
 
-def _python(project: _Project | None) -> str:
+def _python(project: _Project | None) -> tuple[str, str]:
+    """The Python to carry, and the line that says so: one that can be compiled here, where the project takes one."""
+    pinned = pinned_pythons()
+    ordered = sorted(_PYTHONS, key=lambda python: python not in pinned)
     line = 'python: "{}"'
     if project is None or project.requires_python is None:
-        return line.format(_PYTHONS[0])
+        return ordered[0], line.format(ordered[0])
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
         wanted = SpecifierSet(project.requires_python)
     except InvalidSpecifier:
-        return line.format(_PYTHONS[0])
+        return ordered[0], line.format(ordered[0])
     # A bound such as >=3.13.2 is about a patch release, so a late one stands for each.
-    chosen = next((python for python in _PYTHONS if wanted.contains(f"{python}.99")), _PYTHONS[0])
+    chosen = next((python for python in ordered if wanted.contains(f"{python}.99")), ordered[0])
     said = "".join(each for each in project.requires_python if each.isprintable())[:60]
-    return f"{line.format(chosen)}                 # pyproject.toml says: {said}"
+    return chosen, f"{line.format(chosen)}                 # pyproject.toml says: {said}"

@@ -151,12 +151,19 @@ def full_version(config: Config, python: str) -> str | None:
         try:
             return pin(python).version
         except ConfigError as problem:
-            raise ConfigError(problem.what, where=config.where(("python",)), hint=problem.hint) from None
+            hint = "choose one of these, or interpreter: {provider: manylinux} with a manylinux image that has it"
+            raise ConfigError(problem.what, where=_where_python(config, python), hint=hint) from None
     archive = choice.archives.get(python) if choice.provider == "standalone" else None
     if archive is None:
         return None
     named = _IN_NAME.search(archive.url or str(archive.path))
     return named[1] if named and named[1].startswith(f"{python}.") else None
+
+
+def _where_python(config: Config, python: str) -> str:
+    """Where the file says this Python: of an artifact's own, there."""
+    own = next((name for name, a in config.artifacts.items() if a.python == python != config.python), None)
+    return config.where(("artifacts", own, "python") if own else ("python",))
 
 
 _IN_NAME = re.compile(r"cpython-([0-9]+\.[0-9]+\.[0-9]+)(?:\+|%2B)[0-9]")
