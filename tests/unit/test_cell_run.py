@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from py_portable.prove.conditions import PLAIN
 from py_portable.prove.record import parse
 
 WORD = b"0123456789abcdefABCDEF0123456789"
@@ -151,6 +155,7 @@ def test_more_on_stdin_is_neither_read_by_the_app_nor_an_end(helpers: Path) -> N
 
 
 FILL = """
+import json
 import os
 os.set_blocking(2, False)
 try:
@@ -310,3 +315,30 @@ def test_a_group_that_cannot_be_joined_starts_nothing(helpers: Path, tmp_path: P
             assert (done.returncode, done.stdout) == (status, b"" if status else b"started\n")
             assert done.stderr == (b"cell-run: join: Bad file descriptor\n" if status else b"")
     assert (tmp_path / "procs").read_text() == "0"
+
+
+WITHOUT_FILTERS = """
+import ctypes, os, struct, sys
+number = {"x86_64": 317, "aarch64": 277}[os.uname().machine]
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7FFF0000)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+class Program(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_ushort), ("steps", ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Program(len(steps), ctypes.addressof(code)))) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_kernel_without_filters_is_seen_by_the_canary(helpers: Path) -> None:
+    # One that does not know seccomp(2), made by a filter that was there before.
+    drop = ["--uid", "10001", "--gid", "10001"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        canary = shutil.copy(helpers / "canary", folder)
+        words = [helpers / "cell-run", "--confine", "proof", *drop, "--", canary]
+        done = subprocess.run([sys.executable, "-c", WITHOUT_FILTERS, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    broken = PLAIN.violations({**json.loads(done.stdout), "limits": ["memory", "processes"]})
+    assert {"keys can be neither read nor made", "no user namespace can be made"} <= set(broken)
