@@ -67,8 +67,7 @@ class Session:
         for name, (baseline, python) in wanted.items():
             resolver = self.resolver(lock, baseline, python)
             old = lock.houses.get(name)
-            if old and not force and resolver.holds(old):
-                resolver.provide(old)
+            if old and not force and resolver.holds(old) and resolver.provide(old):
                 continue
             if self.locked:
                 raise ConfigError(
