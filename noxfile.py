@@ -12,6 +12,8 @@ import nox
 
 HERE = Path(__file__).parent.resolve()
 BIN = HERE / ".venv" / "bin"
+WORKERS = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+"""Two: while one waits for a start, a daemon or a lock, the other compiles. tests/conftest.py says what goes where."""
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.stop_on_first_error = True
@@ -82,9 +84,9 @@ def tags(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """The whole test suite: unit tests, then real builds and real starts."""
+    """The whole test suite: unit tests, real builds and real starts, in as many workers as WORKERS says."""
     prepare(for_tests=True)
-    run(BIN / "python", "-m", "pytest", *session.posargs)
+    run(BIN / "python", "-m", "pytest", *WORKERS, *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -1,7 +1,10 @@
-"""Skips are compared with tests/skips.toml, and the time of each test file is shown.
+"""Skips are compared with tests/skips.toml, the time of each test file is shown, and files are shared between workers.
 
 A skip is a claim that something cannot be tested here. Each has to stand in the list with its reason, else
 the run fails; a listed skip that did not happen is fine.
+
+Where pytest-xdist runs several workers, a file is a unit of work: what one needs is made once in the common store,
+and a worker that wants the same waits for it there. So the longest builds come first, and beside them what needs none.
 """
 
 from __future__ import annotations
@@ -17,6 +20,22 @@ import pytest
 
 SKIPS = Path(__file__).parent / "skips.toml"
 SHOWN_SECONDS = 1.0
+FIRST = ("tests/integration/test_as_made.py", "tests/unit/*", "tests/integration/test_images.py")
+"""The main job, in a store that may be empty; then what needs no compiler. Patterns of files."""
+ONE_AT_A_TIME = {
+    # They make users of this machine, or start a container daemon that they share.
+    "machine": (
+        "test_containers",
+        "test_derive_managers",
+        "test_engines",
+        "test_github_action",
+        "test_gitlab",
+        "test_layers",
+        "test_ordinary_user",
+        "test_publish",
+        "test_registry",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +83,9 @@ class Skips:
     def _note(self, report: pytest.CollectReport | pytest.TestReport) -> None:
         # An expected failure is reported as a skip too; it says so in `wasxfail`.
         if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
-            self.seen.append((report.nodeid, str(report.longrepr[2]).removeprefix("Skipped: ")))
+            # A worker of pytest-xdist puts the group behind the name.
+            node = report.nodeid.removesuffix(f"@{group(report.nodeid.partition('::')[0])}")
+            self.seen.append((node, str(report.longrepr[2]).removeprefix("Skipped: ")))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -83,6 +104,23 @@ class Skips:
                 terminalreporter.line(f"{seconds:8.1f}  {name}")
         for node, reason in unlisted(self.seen, self.listed):
             terminalreporter.line(f"Error: skipped, and not in {SKIPS.name}: {node}: {reason}", red=True)
+
+
+def place(file: str) -> int:
+    """Where a test file stands in the order of a run; those of one place keep the order of their names."""
+    return next((at for at, pattern in enumerate(FIRST) if fnmatch.fnmatchcase(file, pattern)), len(FIRST))
+
+
+def group(file: str) -> str:
+    """Tests of one group are never run at the same time: those of a file, and of files that share the machine."""
+    name = Path(file).stem
+    return next((group for group, names in ONE_AT_A_TIME.items() if name in names), file)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: place(item.nodeid.partition("::")[0]))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item.nodeid.partition("::")[0])))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,12 +6,12 @@ What lies in dist/ may have been written by anybody: nothing outside it is looke
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from py_portable import evidence, native, records, resources
 from py_portable.build import EVIDENCE, PUBLISH, Built
-from py_portable.errors import ConfigError, PortableError, StepError, UnmetError
+from py_portable.errors import ConfigError, MachineError, PortableError, StepError, UnmetError
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.lock import model as lock_model
 from py_portable.plan.assemble import Control, Plan, choose_control, image_nodes
@@ -19,7 +19,7 @@ from py_portable.records import Record
 from py_portable.run.runner import Report
 from py_portable.session import Session
 from py_portable.steps.context import Result
-from py_portable.store import digest
+from py_portable.store import digest, file_mode
 
 _AGAIN = "take dist/ along as the build left it, in a tar: it keeps modes and links"
 
@@ -31,18 +31,20 @@ def take(
     *,
     controls: bool = True,
     compared: bool = False,
+    pinned: Mapping[str, str] | None = None,
 ) -> Built:
     """The named artifacts (all, where none is named), each held against what its build recorded, and the images.
 
     One that is gone, or another than it was, is among the failures; one that lacks what came beside it, in `lacking`.
-    `compared`: they come with what `benchmark` compares them with, not with what their cells need.
+    `compared`: they come with what `benchmark` compares them with, not with what their cells need. `pinned`: which
+    helpers may be taken from dist/, by the word of somebody else (`native.key()` -> digest).
     Raises ConfigError for names that are not there, for records that cannot be read, and for two locks.
     """
     session.check_artifacts(artifacts)
     sha256 = lock_sha256(session)
     names = [name for name in session.config.artifacts if not artifacts or name in artifacts]
     known = {name: records.artifact(session.dist, name) for name in names}
-    session.helpers.lent = _helpers(session, known.values())
+    session.helpers.lent = _helpers(session, pinned or {})
     made: dict[str, Made] = {}
     rows = []
     failures: dict[str, PortableError] = {}
@@ -115,6 +117,8 @@ def _take(session: Session, name: str, record: Record | None, compared: bool) ->
         raise _never_made(session, name)
     path = _place(session, name, record)
     _same(path, record.sha256, name)
+    mode = file_mode(path)
+    _as_built(path, mode, record, name)
     needs = record.compared if compared else record.carried
     beside: dict[str, Path] = {}
     for what in ("interpreter", "wheelhouse"):
@@ -135,6 +139,8 @@ def _take(session: Session, name: str, record: Record | None, compared: bool) ->
         needs.get("interpreter"),
         beside.get("wheelhouse"),
         needs.get("wheelhouse"),
+        sha256=record.sha256,
+        mode=mode,
     )
     _startable(session, made)
     return made
@@ -204,6 +210,17 @@ def _same(path: Path, sha256: str, what: str) -> None:
         )
 
 
+def _as_built(path: Path, mode: int | None, record: Record, name: str) -> None:
+    """Raises UnmetError for a file with another mode than it was built with: its digest does not hold that."""
+    built = (record.row or {}).get("mode")
+    if built is not None and mode is not None and f"{mode:04o}" != built:
+        raise UnmetError(
+            f"{name} is not as it was built: its mode is {mode:04o}, the build's was {built}",
+            where=str(path),
+            hint=_AGAIN,
+        )
+
+
 def _startable(session: Session, made: Made) -> Start:
     """How it is started. Raises PortableError where what the record says of it is not what its format says, or where
     it would show a cell something that came from elsewhere."""
@@ -255,18 +272,35 @@ def _control(session: Session, control: Control, lock: str | None) -> Result:
     return Result(path, record.sha256, {**record.meta, "measured_floor": record.floor})
 
 
-def _helpers(session: Session, found: Iterable[Record | None]) -> Path | None:
-    """Those that came along, for a machine that cannot compile its own."""
-    for record in found:
-        sha256 = record.carried.get(native.key()) if record else None
-        if sha256 is None:
-            continue
-        path = records.carried(session.dist, sha256)
-        try:
-            if path.is_dir():
-                _real(session, path, "the folder of helpers")
-                _same(path, sha256, "the folder of helpers")
-                return path
-        except UnmetError:
-            continue
+def no_judge(session: Session) -> str | None:
+    """Why nothing may be started here: helpers came along, and nobody but that dist/ says that they are good. What is
+    to be judged brings no judge. None where this machine has its own, or pinned ones.
+
+    Raises MachineError where there are none at all.
+    """
+    try:
+        session.helpers()
+    except MachineError:
+        found = (records.artifact(session.dist, name) for name in session.config.artifacts)
+        if not any(record and native.key() in record.carried for record in found):
+            raise
+        return (
+            "the helpers that start cells came along with what is to be judged, and neither this kit nor a plan "
+            "names them: install a compiler for them (musl-tools), take the kit that `bring` makes, or start a shard "
+            "of the plan (--shard)"
+        )
     return None
+
+
+def _helpers(session: Session, pinned: Mapping[str, str]) -> Path | None:
+    """Those that came along and are pinned, for a machine that cannot compile its own."""
+    sha256 = pinned.get(native.key())
+    path = records.carried(session.dist, sha256) if sha256 else None
+    if sha256 is None or path is None or not path.is_dir():
+        return None
+    try:
+        _real(session, path, "the folder of helpers")
+        _same(path, sha256, "the folder of helpers")
+    except UnmetError:
+        return None
+    return path

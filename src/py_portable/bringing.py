@@ -5,15 +5,11 @@ It is the bundle of the kit, with the static helpers compiled into it beforehand
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 import shutil
-import tarfile
 import tempfile
 from pathlib import Path
-
-import zstandard
 
 from py_portable import __version__, native
 from py_portable.command import run
@@ -22,6 +18,8 @@ from py_portable.errors import ConfigError, MachineError
 from py_portable.fetch import fetch
 from py_portable.formats.packed import unpack
 from py_portable.native.stored import brought
+from py_portable.regular import sha256_of
+from py_portable.tarball import RefusedError
 
 PROGRAM = "py-portable"
 MAX_BYTES = 1_000_000_000
@@ -76,8 +74,8 @@ def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
     out.mkdir()
     try:
         unpack(archive, out)
-    except (tarfile.TarError, zstandard.ZstdError, EOFError) as problem:
-        raise ConfigError(f"is no .tar.zst: {problem}", where=bundle, hint=_HINT)
+    except RefusedError as problem:
+        raise ConfigError(f"is not taken: {problem}", where=bundle, hint=_HINT)
     except OSError as problem:
         raise MachineError(f"cannot be unpacked: {problem}", where=bundle)
     return _one(out, bundle)
@@ -87,8 +85,7 @@ def _check(archive: Path, sha256: str) -> None:
     if not archive.is_file():
         raise ConfigError("there is no such file", where=str(archive), hint=_HINT)
     if sha256:
-        with archive.open("rb") as stream:
-            seen = hashlib.file_digest(stream, "sha256").hexdigest()
+        seen = sha256_of(archive)
         if seen != sha256:
             raise ConfigError(
                 f"its sha256 is {seen[:12]}…, {sha256[:12]!r}… was expected",

@@ -22,7 +22,7 @@ from py_portable.redact import hide
 from py_portable.run.runner import Report
 from py_portable.session import Session
 from py_portable.steps.context import Result
-from py_portable.store import digest
+from py_portable.store import DamagedError, Entry, Part, digest, file_mode
 from py_portable.wheels.publish import NODE as PUBLISHED
 from py_portable.wheels.rows import wheel_rows
 
@@ -81,7 +81,12 @@ def build(
             continue
         artifact = session.config.artifacts[name]
         try:
-            one = publish(session, artifact, node, report, plan)
+            try:
+                one = publish(session, artifact, node, report, plan)
+            except DamagedError:
+                # It was moved aside while it was copied out: made again, it is whole.
+                report = _again(session, plan, node, lock, report)
+                one = publish(session, artifact, node, report, plan)
             row = _row(artifact, one, report, node)
             carrying.record(session, sha256, one, row, report, carry)
         except PortableError as problem:
@@ -98,10 +103,32 @@ def build(
         "wheels": wheel_rows(report.results),
         "artifacts": rows,
         "failures": failure_rows(plan, failures),
-        "steps": [{**step, "log": _log(report, str(step["name"]))} for step in session.talk.steps],
+        "steps": [
+            {**step, "log": _log(report, str(step["name"])), **_sandbox(report, str(step["name"]))}
+            for step in session.talk.steps
+        ],
     }
     evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
     return Built(plan, lock, report, made, tuple(rows), failures)
+
+
+def _again(session: Session, plan: Plan, node: str | None, lock: Lock, report: Report) -> Report:
+    """The report, with the node and what it needs run once more."""
+    fresh = session.run(plan, [node] if node else [], lock)
+    for problem in fresh.failures.values():
+        raise problem
+    return Report(
+        {**report.results, **fresh.results},
+        {**report.images, **fresh.images},
+        report.failures,
+        {**report.keys, **fresh.keys},
+    )
+
+
+def _sandbox(report: Report, name: str) -> Mapping[str, Any]:
+    """What was seen of the sandbox when the step was made, whenever that was."""
+    result = report.results.get(name)
+    return {"sandbox": result.meta["sandbox"]} if result and "sandbox" in result.meta else {}
 
 
 def _forget(session: Session, plan: Plan) -> None:
@@ -116,7 +143,7 @@ def _forget(session: Session, plan: Plan) -> None:
 
 
 def publish(session: Session, artifact: Artifact, node: str | None, report: Report, plan: Plan) -> Made:
-    """The artifact in dist/, restored only where what lies there is not it."""
+    """The artifact in dist/, restored only where what lies there is not it: modes are part of it."""
     if node is None:
         assert artifact.path is not None
         if not artifact.path.exists():
@@ -124,26 +151,52 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
                 f"there is no {artifact.path}",
                 where=session.config.where(("artifacts", artifact.name, "path")),
             )
-        return Made(artifact.name, artifact.format, artifact.path, {"script": session.config.app.script})
+        # Neither a pipe, which nobody may ever write to, nor a device is opened.
+        if not (artifact.path.is_file() or artifact.path.is_dir()):
+            raise ConfigError(
+                f"{artifact.path} is neither a regular file nor a folder",
+                where=session.config.where(("artifacts", artifact.name, "path")),
+            )
+        return Made(
+            artifact.name,
+            artifact.format,
+            artifact.path,
+            {"script": session.config.app.script},
+            sha256=digest(artifact.path),
+            mode=file_mode(artifact.path),
+        )
     result = report.results[node]
     payload = result.meta["payload"]
+    entry = _entry(session, report.keys[node])
+    part = session.store.part(entry, payload)
     if artifact.format == "wheel":
-        return _published(session, artifact, result, report)
-    place = session.dist / artifact.name
-    _claim(session, artifact.name, place)
-    path = place if payload == "." else place / payload
-    source = result.path if payload == "." else result.path / payload
-    if not path.exists() or digest(path) != digest(source):
-        entry = session.store.get(report.keys[node])
-        assert entry is not None
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if payload != ".":
-            place.mkdir(exist_ok=True)
-        session.store.restore(entry, payload, path)
-    return _made(artifact, path, result, report)
+        # All that is to be published lies in one folder, and nothing else does: it is what an upload takes.
+        place, path = session.dist / PUBLISH, session.dist / PUBLISH / payload
+        entry, payload = _entry(session, report.keys[PUBLISHED]), "."
+        published = session.store.part(entry, payload)
+    else:
+        place = session.dist / artifact.name
+        path = place if payload == "." else place / payload
+        published = part
+    _claim(session, place.name, place)
+    to = place if payload == "." else path
+    if not published.is_at(to):
+        to.parent.parent.mkdir(parents=True, exist_ok=True)
+        to.parent.mkdir(exist_ok=True)
+        session.store.restore(entry, payload, to)
+    return _made(artifact, path, part, result, report)
 
 
-def _made(artifact: Artifact, path: Path, result: Result, report: Report) -> Made:
+def _entry(session: Session, key: str) -> Entry:
+    entry = session.store.get(key)
+    if entry is None:
+        raise DamagedError(
+            "an artifact was damaged in the store after it was made", where=str(session.store.root)
+        )
+    return entry
+
+
+def _made(artifact: Artifact, path: Path, part: Part, result: Result, report: Report) -> Made:
     place = f"{artifact.python} ({artifact.baseline})"
     interpreter, wheelhouse = (
         next((report.results[n] for n in report.results if n.startswith(f"{kind} {place}")), None)
@@ -158,25 +211,22 @@ def _made(artifact: Artifact, path: Path, result: Result, report: Report) -> Mad
         interpreter.digest if interpreter else None,
         wheelhouse.path if wheelhouse else None,
         wheelhouse.digest if wheelhouse else None,
+        part.path,
+        part.digest,
+        part.mode,
     )
-
-
-def _published(session: Session, artifact: Artifact, result: Result, report: Report) -> Made:
-    """All that is to be published lies in one folder, and nothing else does: it is what an upload takes."""
-    place = session.dist / PUBLISH
-    _claim(session, PUBLISH, place)
-    whole = report.results[PUBLISHED]
-    if not place.exists() or digest(place) != digest(whole.path):
-        entry = session.store.get(report.keys[PUBLISHED])
-        assert entry is not None
-        place.parent.mkdir(parents=True, exist_ok=True)
-        session.store.restore(entry, ".", place)
-    return _made(artifact, place / result.meta["payload"], result, report)
 
 
 def _claim(session: Session, name: str, place: Path) -> None:
     """Only what this kit has put into dist/ may be replaced there. Raises ConfigError for anything else."""
     mark = session.dist / EVIDENCE / "made" / name
+    if link := next((one for one in (session.dist / EVIDENCE, mark.parent, mark, place) if one.is_symlink()), None):
+        # Whoever handed this dist folder on may have planted both the link and the mark.
+        raise ConfigError(
+            "is a symbolic link, and what lies behind it was not made by py-portable",
+            where=str(link),
+            hint="remove the link, or choose another --dist",
+        )
     if place.exists() and not mark.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(
             "is in the way of an artifact, and was not made by py-portable",
@@ -205,15 +255,17 @@ def _why(problem: PortableError, failures: Mapping[str, PortableError]) -> dict[
 
 def _row(artifact: Artifact, made: Made, report: Report, node: str | None) -> dict[str, Any]:
     result = report.results[node] if node else None
+    path = made.stored or made.path
     floor = made.meta.get("measured_floor") or (
-        _wheels_floor(made.path) if artifact.format == "wheelhouse" else measure(made.path).floor
+        _wheels_floor(path) if artifact.format == "wheelhouse" else measure(path).floor
     )
     return {
         "name": artifact.name,
         "format": artifact.format,
         "path": str(made.path),
-        "sha256": digest(made.path),
-        "bytes": sum(p.lstat().st_size for p in _files(made.path)),
+        "sha256": made.sha256,
+        **({} if made.mode is None else {"mode": f"{made.mode:04o}"}),
+        "bytes": sum(p.lstat().st_size for p in _files(path)),
         "arch": None if artifact.format == "file" else platform.machine(),
         "interpreter": artifact.python,
         "measured_floor": floor,

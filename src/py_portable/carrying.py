@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from py_portable import records
-from py_portable.errors import ConfigError
+from py_portable import reading, records
+from py_portable.errors import ConfigError, MachineError
 from py_portable.formats import FORMATS, Made
 from py_portable.native import key
+from py_portable.plan import sharding
 from py_portable.plan.assemble import Control
+from py_portable.plan.sharding import FILE
 from py_portable.records import Record
 from py_portable.run.runner import Report
 from py_portable.session import Session
@@ -85,10 +87,27 @@ def carry_rest(session: Session, lock: str, controls: Iterable[Control], report:
     rest = [records.control(session.dist, name) for name in config.portability.controls]
     named = {sha for one in found if one for sha in (*one.carried.values(), *one.compared.values())}
     named |= {one.sha256 for one in rest if one}
+    named |= set(_pinned(session.dist / FILE).values())
     known = {records.carried(session.dist, sha256) for sha256 in named}
     for path in _room(session).glob("*"):
         if _OURS.fullmatch(path.name) and path not in known:
             remove(path)
+
+
+def pin_helpers(session: Session) -> Mapping[str, str]:
+    """For a plan: the helpers of this machine into dist/, and their digest by their key, so that a machine that has no
+    compiler knows which it may take. Empty where this one has none either. Raises ConfigError as `record` does."""
+    try:
+        return {key(): _carry_helpers(session)}
+    except MachineError:
+        return {}
+
+
+def _pinned(plan: Path) -> Mapping[str, str]:
+    try:
+        return sharding.parse(reading.read(plan)["plan"], str(plan)).helpers
+    except (ConfigError, KeyError):
+        return {}
 
 
 def _carry(session: Session, step_key: str, sha256: str) -> None:

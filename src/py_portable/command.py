@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from py_portable.capture import Captured, Window
+from py_portable.capture import BoundedLog, Captured, Window
 from py_portable.children import Spawner, end_group, kill
 from py_portable.errors import MachineError, PortableError, StepError
 
@@ -81,27 +81,28 @@ def run(
     shown: Sequence[str] | None = None,
     stdin: int = subprocess.DEVNULL,
     watch: Callable[[], str | None] | None = None,
+    lines: tuple[Sequence[str], Sequence[str]] = ((), ()),
 ) -> Outcome:
     """Run `argv` with stdin from /dev/null (or the file descriptor `stdin`) in a session of its own and wait for it.
 
     `timeout` is in seconds; at the limit (and when this thread is interrupted) the whole process group is
-    killed, and so is what is left of it when the command has ended. `log` gets both streams as they come, and
-    `shown` in place of the command where that holds secrets. `watch` is called every second; when it says why,
-    the command is ended as at the limit. Raises MachineError where the program cannot be started.
+    killed, and so is what is left of it when the command has ended. `log` gets both streams as they come, of very
+    much output the beginning and the end, and `shown` in place of the command where that holds secrets. `watch` is
+    called every second; when it says why, the command is ended as at the limit. `lines` are looked for in stdout and
+    in stderr, in all of it. Raises MachineError where the program cannot be started.
     """
     words = tuple(str(word) for word in argv)
     started = time.monotonic()
     with contextlib.ExitStack() as stack:
         # Opened first: a log that cannot be written must not leave a child behind.
-        sink: IO[bytes] | None = stack.enter_context(log.open("ab")) if log else None
+        sink = stack.enter_context(BoundedLog(log)) if log else None
         if sink:
             sink.write(_header(words if shown is None else shown).encode())
-            sink.flush()
         child = _start(words, cwd, env, pass_fds, stdin)
         assert child.stdout and child.stderr
         stack.enter_context(child.stdout)
         stack.enter_context(child.stderr)
-        windows = (Window(capture_bytes), Window(capture_bytes))
+        windows = (Window(capture_bytes, lines[0]), Window(capture_bytes, lines[1]))
         try:
             end = None if timeout is None else started + timeout
             timed_out, stopped = _pump(child, windows, sink, end, watch)
@@ -150,7 +151,7 @@ def _start(
 def _pump(
     child: subprocess.Popen[bytes],
     windows: tuple[Window, Window],
-    sink: IO[bytes] | None,
+    sink: BoundedLog | None,
     end: float | None,
     watch: Callable[[], str | None] | None,
 ) -> tuple[bool, str | None]:

@@ -93,10 +93,8 @@ class Url:
 
 
 def redact(url: str) -> str:
-    """The address without its login and its query."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    """The address without its login, its query and its fragment."""
+    return hide(url).partition("?")[0].partition("#")[0].replace("***@", "", 1)
 
 
 def _request(url: str) -> urllib.request.Request:

@@ -9,15 +9,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from py_portable import one_run
 from py_portable.errors import ConfigError
-from py_portable.plan import sharding
 from py_portable.plan.sharding import Sharding
+from py_portable.reading import SCHEMA, read
+from py_portable.regular import read_regular
 
-SCHEMA = 1
+__all__ = [
+    "LISTS", "MISSING", "SCHEMA", "STALE", "CellResult", "Part", "identity_of", "merge", "now", "read", "read_parts",
+    "write", "write_part",
+]  # fmt: skip
 LISTS = (
     "baselines",
     "interpreters",
@@ -40,17 +43,13 @@ _IDENTITY = {
     "steps": ("name",),
     "shards": ("name", "plan"),
 }
-VERDICTS = frozenset(("PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN", "NOT-APPLICABLE"))
-_TEXTS = {
-    "failures": ("name", "why"),
-    "artifacts": ("name", "sha256"),
-    "shards": ("name", "plan"),
-    "benchmark": ("artifact", "image"),
-    "cells": ("artifact", "sha256", "image", "condition", "expect", "verdict"),
-}
 MISSING = "shard"
 """The reason of a cell that the plan has and no shard brought a record of."""
+STALE = "stale"
+"""The reason of a cell whose record answers another question than the config asks now."""
+MOST_TURNS = 1 << 53
 Part = Mapping[str, Any]
+_Age = tuple[int, str]
 _Key = tuple[str, ...]
 
 
@@ -83,10 +82,16 @@ class CellResult:
     optional: bool = False
     reproduce: str | None = None
     cached: bool = False
+    smoke: str | None = None
+    """The digest of what it was asked (`plan.asked`)."""
     when: str = field(default_factory=lambda: now())
 
     def told(self) -> dict[str, Any]:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+
+
+MAX_BYTES = 256 << 20
+"""Of one part or merge: about 3 kB a cell."""
 
 
 def now() -> str:
@@ -94,53 +99,30 @@ def now() -> str:
 
 
 def write_part(folder: Path, command: str, scope: Iterable[str], part: Part) -> Path:
-    """Write one part into `folder`/parts, in the place of an earlier one of the same command over the same scope."""
+    """Write one part into `folder`/parts, in the place of an earlier one of the same command over the same scope.
+
+    Its turn is one more than that of all that lies there: it was written with them in view, whatever their clocks said.
+    Raises ConfigError where nothing can come after what lies there.
+    """
     parts = folder / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(json.dumps(sorted(scope)).encode()).hexdigest()[:12]
     path = parts / f"{command}-{name}.json"
-    _write(path, {"schema": SCHEMA, "command": command, "when": now(), **part})
+    turn = 1 + max((_turn(one) for one in parts.glob("*.json")), default=0)
+    if turn > MOST_TURNS:
+        raise ConfigError("no part can come after those", where=str(parts), hint="remove the folder")
+    _write(path, {"schema": SCHEMA, "command": command, "when": now(), **part, "turn": turn})
     return path
 
 
-def read(path: Path) -> Part:
-    """One part, or the merge of some. Raises ConfigError."""
+def _turn(path: Path) -> int:
+    """0 for what no kit of today wrote. Whoever reads it all says what is wrong with it."""
     try:
-        told = json.loads(path.read_bytes())
-    except OSError as problem:
-        raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
-    except (ValueError, RecursionError):
-        raise ConfigError(
-            "is not JSON", where=str(path), hint="give evidence.json or a part that a run wrote"
-        )
-    if not isinstance(told, dict) or told.get("schema") != SCHEMA:
-        raise ConfigError(f"is not evidence of schema {SCHEMA}", where=str(path))
-    for name in LISTS:
-        rows = told.get(name, [])
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ConfigError(f"{name} is not a list of objects", where=str(path))
-        for row in rows:
-            for key in _TEXTS.get(name, ()):
-                if not isinstance(row.get(key), str):
-                    raise ConfigError(f"a row of {name} has no text {key!r}", where=str(path))
-            if name == "cells" and row["verdict"] not in VERDICTS:
-                raise ConfigError(f"a cell has the verdict {row['verdict']!r}", where=str(path))
-            if name == "cells" and not isinstance(row.get("argv"), list):
-                raise ConfigError("a cell has no list 'argv'", where=str(path))
-            for key in ("image_identity", "image_glibc", "measured_floor", "tail"):
-                if not isinstance(row.get(key), (str, NoneType)):
-                    raise ConfigError(f"a row of {name} has a {key!r} that is no text", where=str(path))
-    expected = told.get("expected", [])
-    if not isinstance(expected, list) or not all(
-        isinstance(cell, list)
-        and [type(told) for told in cell] == [str, str, str, list]
-        and all(isinstance(word, str) for word in cell[3])
-        for cell in expected
-    ):
-        raise ConfigError("expected is not a list of cells", where=str(path))
-    if "plan" in told:
-        sharding.parse(told["plan"], str(path))
-    return told
+        told = json.loads(read_regular(path, MAX_BYTES))
+        turn = told.get("turn") if isinstance(told, dict) else 0
+    except (OSError, ValueError, RecursionError):
+        return 0
+    return turn if type(turn) is int and 0 < turn <= MOST_TURNS else 0
 
 
 def read_parts(folder: Path) -> list[Part]:
@@ -154,15 +136,17 @@ def merge(
     identities: Mapping[str, str | None] | None = None,
     shards: bool = False,
 ) -> dict[str, Any]:
-    """All parts as one, the same whatever order they come in; of two rows about one thing the later one holds.
+    """All parts as one, the same whatever order they come in; of two rows about one thing the later one holds: that of
+    the later turn in a dist folder, and of one turn (or of none) that of the later time.
 
     `artifacts` (name -> sha256) tells which artifacts there are, `identities` which images (None: not known):
     rows about others, or about an older one of the same name, are dropped. Raises ConfigError where two parts
     still know one image by two identities.
 
     `shards`: the parts are of one run. Nothing is later than anything else in it, and what contradicts itself is
-    refused: two configs, plans, digests of an artifact or records of a cell. With a plan among the parts its cells
-    that have no record are UNPROVEN; without the plan that a shard names, ConfigError is raised.
+    refused: two configs, plans, digests of an artifact or records of a cell, a verdict that its own record does not
+    bear out. With a plan among the parts each cell is held against it, and its cells that have no record are UNPROVEN;
+    without the plan that a shard names, ConfigError is raised.
     """
     parts = list(parts)
     plan = None
@@ -171,28 +155,30 @@ def merge(
         artifacts, plan = one_run.one_digest(parts), one_run.one_plan(parts)
         parts = [_without_missing(part) for part in parts]
     merged: dict[str, Any] = {"schema": SCHEMA}
-    rows: dict[str, dict[tuple[str, ...], tuple[str, Any]]] = {name: {} for name in LISTS}
+    rows: dict[str, dict[_Key, tuple[_Age, Any]]] = {name: {} for name in LISTS}
     for part in sorted(parts, key=_age):
         # A merge is as old as the newest part of it, so that merges can be merged.
-        for name in ("when", "kit", "config", "host"):
+        for name in ("when", "kit", "config", "host", *(() if shards else ("turn",))):
             if name in part and (
                 not shards or name not in merged or _text(merged[name]) <= _text(part[name])
             ):
                 merged[name] = part[name]
         for name in LISTS:
             for row in part.get(name, ()):
+                age, row = _dated(row, part, name, shards)
                 identity = tuple(json.dumps(row.get(key)) for key in _IDENTITY[name])
-                when = str(row.get("when", "" if shards else part.get("when", "")))
                 kept = rows[name].get(identity)
                 if shards and name == "cells" and kept is not None:
                     one_run.one_record(kept[1], row)
-                if kept is None or (kept[0], _text(kept[1])) <= (when, _text(row)):
-                    rows[name][identity] = (when, row)
-    built = {json.loads(name): when for (name,), (when, _) in rows["artifacts"].items()}
-    for identity, (when, row) in list(rows["failures"].items()):
-        if built.get(row["name"], "") > when:
+                if kept is None or (kept[0], _text(kept[1])) <= (age, _text(row)):
+                    rows[name][identity] = (age, row)
+    if shards:
+        one_run.as_planned([row for _, row in rows["cells"].values()], plan, artifacts or {})
+    built = {json.loads(name): age for (name,), (age, _) in rows["artifacts"].items()}
+    for identity, (age, row) in list(rows["failures"].items()):
+        if built.get(row["name"], age) > age:
             del rows["failures"][identity]
-        elif not shards and built.get(row["name"], when) < when:
+        elif not shards and built.get(row["name"], age) < age:
             # What an earlier build left is another thing than what was asked for.
             del rows["artifacts"][identity]
     if not shards:
@@ -235,18 +221,31 @@ def write(path: Path, merged: Part) -> None:
     _write(path, merged)
 
 
-def _age(part: Part) -> tuple[str, str]:
-    return str(part.get("when", "")), _text(part)
+def _age(part: Part) -> tuple[int, str, str]:
+    return part.get("turn", 0), str(part.get("when", "")), _text(part)
 
 
-def _text(told: Mapping[str, Any]) -> str:
+def _dated(row: Part, part: Part, name: str, shards: bool) -> tuple[_Age, Part]:
+    """A row with what tells it from later ones. A cell keeps its turn in a merge; among the shards of one run, which
+    are of several folders, turns say nothing."""
+    if shards:
+        undated = {key: value for key, value in row.items() if key != "turn"} if name == "cells" else row
+        return (0, str(row.get("when", ""))), undated
+    turn = part.get("turn", 0)
+    if name == "cells":
+        turn = row.get("turn", turn)
+        row = {**row, "turn": turn} if turn else row
+    return (turn, str(row.get("when", part.get("when", "")))), row
+
+
+def _text(told: Any) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _of_newest_plan(rows: dict[_Key, tuple[str, Any]]) -> dict[_Key, tuple[str, Any]]:
+def _of_newest_plan(rows: dict[_Key, tuple[_Age, Any]]) -> dict[_Key, tuple[_Age, Any]]:
     """What is left in a dist folder of an earlier plan's shards speaks of nothing any more."""
-    newest = max(((when, row["plan"]) for when, row in rows.values()), default=("", ""))[1]
-    return {key: (when, row) for key, (when, row) in rows.items() if row["plan"] == newest}
+    newest = max(((age, row["plan"]) for age, row in rows.values()), default=((0, ""), ""))[1]
+    return {key: (age, row) for key, (age, row) in rows.items() if row["plan"] == newest}
 
 
 def _without_missing(part: Part) -> Part:
@@ -274,6 +273,7 @@ def _with_missing(merged: Mapping[str, Any], plan: Sharding) -> dict[str, Any]:
             detail=detail,
             argv=cell.argv,
             optional=cell.optional,
+            smoke=cell.smoke,
             when="",
         ).told()
         for cell, detail in one_run.missing(merged, plan)

@@ -16,13 +16,15 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made
 from py_portable.native.stored import helpers
+from py_portable.plan import asked
 from py_portable.prove import cells as proving
+from py_portable.prove import spoiled
 from py_portable.prove.cells import Bench, Cell
 from py_portable.run.runner import Runner
 from py_portable.session import DEFAULT_EPOCH, cpu_flags
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
-from py_portable.store import Store, default_root, digest
+from py_portable.store import Store, default_root, digest, file_mode
 from py_portable.talk import Talk
 
 
@@ -47,38 +49,43 @@ def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk)
         raise ConfigError("is neither a file nor a folder of an app", where=str(foreign.path))
     if path.is_file() and not os.access(path, os.X_OK):
         raise ConfigError("is not executable", where=str(foreign.path), hint=f"chmod +x {foreign.path}")
-    start = FORMATS["file"].start(Made(path.name, "file", path, {}))
     store = Store(default_root(os.environ))
     lazy = LazyEngine(engine, functools.partial(helpers, store))
     env = Environment(
         store=store, engine=lazy, epoch=DEFAULT_EPOCH, jobs=len(os.sched_getaffinity(0)), on_host=lazy.on_host
     )
+    made = Made(path.name, "file", path, {}, sha256=digest(path), mode=file_mode(path))
+    start, floor = FORMATS["file"].start(made), measure(path).floor
     nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
-    report = Runner(env, talk.step).run(nodes, nodes)
-    talk.cures(report.failures)
-    sha256 = digest(path)
-    floor = measure(path).floor
-    cells = [
-        Cell(
-            path.name,
-            "file",
-            sha256,
-            start,
-            foreign.smoke,
-            name,
-            report.images.get(name),
-            condition,
-            foreign.expect,
-            unavailable=_why(report.failures.get(name)),
-            measured_floor=floor,
-        )
-        for name in nodes
-        for condition in foreign.conditions
-    ]
+
+    def cells() -> list[Cell]:
+        report = Runner(env, talk.step).run(nodes, nodes)
+        talk.cures(report.failures)
+        return [
+            Cell(
+                path.name,
+                "file",
+                made.sha256,
+                start,
+                foreign.smoke,
+                name,
+                report.images.get(name),
+                condition,
+                foreign.expect,
+                unavailable=_why(report.failures.get(name)),
+                asked=asked.foreign(foreign.smoke),
+                measured_floor=floor,
+                made=made,
+            )
+            for name in nodes
+            for condition in foreign.conditions
+        ]
+
+    wanted = cells()
     chosen, info, _ = lazy.chosen
     with tempfile.TemporaryDirectory(prefix="py-portable-") as logs:
         bench = Bench(chosen, info, helpers(store), store, cpu_flags(), Path(logs))
-        return proving.run(cells, bench, tell)
+        return spoiled.run(wanted, bench, tell, cells)
 
 
 def _why(problem: PortableError | None) -> str | None:

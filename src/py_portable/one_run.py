@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from py_portable import follows
 from py_portable.errors import ConfigError
 from py_portable.plan import sharding
 from py_portable.plan.cell import PlannedCell, cell_key
@@ -89,6 +90,44 @@ def one_identity(cells: Iterable[Mapping[str, Any]]) -> None:
                 f"{image} has two identities in this evidence: {known[image]} and {identity}",
                 hint="the shards of one run must use one image: make it once and hand it on, or run all again",
             )
+
+
+def as_planned(cells: Iterable[Part], plan: Sharding | None, digests: Mapping[str, str]) -> None:
+    """Raises ConfigError where a cell is not the plan's, is of another artifact than was built (`digests`), or where
+    its verdict does not follow from its own record: a shard's word is not taken for what can be worked out again.
+    """
+    planned = {cell.key: (shard.name, cell) for shard in plan.shards for cell in shard.cells} if plan else {}
+    wrong = []
+    for row in cells:
+        shard, cell = planned.get(cell_key(row), ("", None))
+        name = f"{row['artifact']} on {row['image']} ({row['condition']})"
+        where = f"{shard}: {name}" if shard else name
+        if plan and cell is None:
+            wrong.append(f"{name} {' '.join(row['argv'])}: is no cell of the plan".replace(" :", ":"))
+            continue
+        differ = _differ(row, cell) if cell else None
+        built = digests.get(row["artifact"])
+        if not differ and plan and not (cell and cell.control) and built and row["sha256"] not in (built, "none"):
+            differ = f"sha256 is {row['sha256']}, the build's is {built}"
+        if problem := differ or follows.why_not(row, cell.exit if cell else None):
+            wrong.append(f"{where}: {problem}")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise ConfigError(
+            f"{min(wrong)}{more}",
+            hint="this evidence is not what the kit wrote in that shard's job: run the job again, and look at what "
+            "else can write there",
+        )
+
+
+def _differ(row: Part, cell: PlannedCell) -> str | None:
+    """The field in which a record is not the plan's cell; what an older kit did not write is no difference."""
+    for name in ("format", "expect", "optional", "smoke"):
+        planned = getattr(cell, name)
+        seen = row.get(name, planned if name != "smoke" else None)
+        if planned is not None and seen != planned:
+            return f"{name} is {json.dumps(seen)}, the plan says {json.dumps(planned)}"
+    return None
 
 
 def missing(merged: Part, plan: Sharding) -> Iterator[tuple[PlannedCell, str]]:

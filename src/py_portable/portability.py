@@ -6,7 +6,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,17 @@ from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.images import Image
+from py_portable.plan.asked import question
 from py_portable.plan.assemble import Control, Plan
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.matrix import matrix
 from py_portable.plan.sharding import Sharding
 from py_portable.plan.shards import Shard
 from py_portable.prove import cells as proving
+from py_portable.prove import spoiled
 from py_portable.prove.cells import Bench, Cell
 from py_portable.session import Session, cpu_flags
-from py_portable.store import digest
+from py_portable.store import digest, file_mode
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Wanted:
     """These cells and no others; the rest names what they take."""
     plan: str | None = None
     """The digest of the plan that the shard is of."""
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    """Which static helpers the plan lets it take from dist/, `native.key()` -> digest."""
     as_made: bool = False
     """Whether artifacts are taken from dist/ as another machine made them, and none is built."""
 
@@ -51,7 +55,7 @@ class Wanted:
         conditions = dict.fromkeys(cell.condition for cell in shard.cells if not cell.control)
         probes = tuple(name for name in conditions if name != "plain")
         controls = any(cell.control for cell in shard.cells)
-        return cls(shard.artifacts, shard.images, probes, controls, shard, sharding.digest)
+        return cls(shard.artifacts, shard.images, probes, controls, shard, sharding.digest, sharding.helpers)
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,24 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
     built = _built(session, wanted)
     session.talk.cures({node: p for node, p in built.failures.items() if node.startswith("image ")})
     cells = _cells(session, wanted, built)
-    results = proving.run(cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)))
+
+    def anew() -> list[Cell]:
+        nonlocal built
+        built = _built(session, wanted)
+        return _cells(session, wanted, built)
+
+    why_not = as_made.no_judge(session) if wanted.as_made else None
+    if why_not is None:
+        results = spoiled.run(
+            cells, bench_of(session), lambda result: tell(_with_reproducer(session, result)), anew
+        )
+    else:
+        results = [proving.not_started(cell, why_not) for cell in cells]
+        for result in results:
+            tell(result)
     part = {
         **session.told(),
-        "host": session.host(),
+        **({"host": session.host()} if why_not is None else {}),
         "expected": _expected(wanted, results),
         "shards": [{"name": wanted.shard.name, "plan": wanted.plan}] if wanted.shard else [],
         "artifacts": built.rows,
@@ -98,7 +116,13 @@ def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unprove
 
 def _built(session: Session, wanted: Wanted) -> building.Built:
     if wanted.as_made:
-        return as_made.take(session, wanted.artifacts, wanted.images, controls=_with_controls(wanted))
+        return as_made.take(
+            session,
+            wanted.artifacts,
+            wanted.images,
+            controls=_with_controls(wanted),
+            pinned=wanted.helpers,
+        )
     prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
     if _with_controls(wanted):
         prefixes.append("control ")
@@ -212,6 +236,7 @@ class _Subject:
     start: Start
     floor: str | None = None
     why_not: str | None = None
+    made: Made | None = None
 
 
 def _no_control(built: building.Built, name: str) -> _Subject:
@@ -227,7 +252,7 @@ def _not_here(built: building.Built, name: str) -> _Subject:
 
 def _subject(built: building.Built, made: Made) -> _Subject:
     (floor,) = (row["measured_floor"] for row in built.rows if row["name"] == made.name)
-    return _Subject(digest(made.path), FORMATS[made.format].start(made), floor)
+    return _Subject(made.sha256, FORMATS[made.format].start(made), floor, made=made)
 
 
 def _control(built: building.Built, control: Control) -> _Subject:
@@ -237,19 +262,23 @@ def _control(built: building.Built, control: Control) -> _Subject:
         why_not = f"the control was not built: {_why(built, control.node)}"
         return _Subject("none", Start("/not-built", ()), why_not=why_not)
     path = result.path / result.meta["payload"]
-    made = Made(control.artifact, control.format, path, result.meta)
-    return _Subject(digest(path), FORMATS[control.format].start(made), result.meta.get("measured_floor"))
+    made = Made(
+        control.artifact, control.format, path, result.meta, sha256=digest(path), mode=file_mode(path)
+    )
+    floor = result.meta.get("measured_floor")
+    return _Subject(made.sha256, FORMATS[control.format].start(made), floor, made=made)
 
 
 def _cell(session: Session, built: building.Built, planned: PlannedCell, subject: _Subject) -> Cell:
     commands = {smoke.args: smoke for smoke in session.config.artifacts[planned.artifact].smoke}
+    smoke = commands[planned.argv]
     image, why = _image(built, f"image {planned.image}")
     return Cell(
         planned.artifact,
         planned.format,
         subject.sha256,
         subject.start,
-        commands[planned.argv],
+        smoke,
         planned.image,
         image if subject.why_not is None else None,
         "plain" if planned.control else planned.condition,
@@ -258,7 +287,9 @@ def _cell(session: Session, built: building.Built, planned: PlannedCell, subject
         unavailable=subject.why_not or why,
         lacks="artifact" if subject.why_not else "image",
         control=planned.control,
+        asked=planned.smoke or question(session.config, planned.artifact, smoke),
         measured_floor=subject.floor,
+        made=subject.made,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from py_portable import build as building
 from py_portable import evidence, refreshing
 from py_portable.conclude import BAD
 from py_portable.errors import Blocked, ConfigError, UnmetError
+from py_portable.regular import sha256_of
 from py_portable.session import Session
 from py_portable.wheels import twine
 
@@ -112,5 +112,4 @@ def _identities(built: building.Built) -> dict[str, str | None]:
 
 
 def _file(path: Path) -> File:
-    data = path.read_bytes()
-    return File(path, hashlib.sha256(data).hexdigest(), len(data))
+    return File(path, sha256_of(path), path.stat().st_size)

@@ -9,14 +9,15 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from types import NoneType
 from typing import Any
 
+from py_portable import plain, shape
 from py_portable.errors import ConfigError
+from py_portable.regular import read_regular
 
 FOLDER = "evidence/as-made"
 CONTROLS = f"{FOLDER}/controls"
@@ -29,6 +30,17 @@ _DIGITS = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _FLOOR = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,9}")
 _TEXT = (str, NoneType)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "config": (str,),
+    "lock": (str,),
+    "sha256": (str,),
+    "floor": _TEXT,
+    "meta": (dict,),
+    "row": (dict, NoneType),
+    "place": _TEXT,
+    "carried": (dict, NoneType),
+    "compared": (dict, NoneType),
+}
 _META = ("script", "distribution", "entry_point", "sha256", "payload", "extras")
 """What formats read of an artifact's meta to start it. The rest stays with the build."""
 _ROW: Mapping[str, tuple[type, ...]] = {
@@ -44,6 +56,7 @@ _ROW: Mapping[str, tuple[type, ...]] = {
     "seconds": (int, float),
     "cached": (bool,),
 }
+_MODE = re.compile(r"[0-7]{4}")
 
 
 @dataclass(frozen=True)
@@ -100,20 +113,35 @@ def carried(dist: Path, digest: str) -> Path:
 def read(path: Path) -> Record:
     """Looked at as something that anybody may have written. Raises ConfigError."""
     try:
-        told = json.loads(_bytes(path))
-        if told.pop("schema") != SCHEMA:
+        told = shape.parse(_bytes(path), MAX_BYTES)
+        if not isinstance(told, dict) or repr(told.pop("schema", None)) != repr(SCHEMA):
             raise ValueError(f"its schema is not {SCHEMA}")
+        if unknown := told.keys() - Record.__dataclass_fields__.keys():
+            raise ValueError(f"{min(unknown)!r} is nothing that a record says")
+        for name, kinds in _TYPES.items():
+            if not isinstance(told.get(name), kinds):
+                raise ValueError(f"{name} cannot be {_short(told.get(name))}")
         record = Record(**told)
         _look(record)
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as problem:
         raise ConfigError(
-            f"is not the record of a build: {type(problem).__name__}: {str(problem)[:200]}",
+            f"is not the record of a build: {_said(problem)}",
             where=str(path),
             hint=_AGAIN,
         )
     return record
+
+
+def _said(problem: Exception) -> str:
+    """With the key, which an exception of the language does not name."""
+    text = f"it has no {problem}" if isinstance(problem, KeyError) else str(problem)
+    return plain.short(plain.line(text), 200)
+
+
+def _short(value: object) -> str:
+    return plain.short(repr(value), 60)
 
 
 def _find(path: Path) -> Record | None:
@@ -122,48 +150,48 @@ def _find(path: Path) -> Record | None:
 
 def _bytes(path: Path) -> bytes:
     """Of a regular file, no link, of bounded size. Raises OSError, ValueError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("it is no regular file")
-        found = stream.read(MAX_BYTES + 1)
-    if len(found) > MAX_BYTES:
-        raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    return found
+    return read_regular(path, MAX_BYTES, follow=False)
 
 
 def _look(record: Record) -> None:
-    """Raises TypeError, ValueError, AttributeError, KeyError for what `write` does not write."""
-    for digits in (record.config, record.lock):
-        _match(_DIGITS, digits)
-    for digest in (record.sha256, *record.carried.values(), *record.compared.values()):
-        _match(_DIGEST, digest)
+    """Raises ValueError, KeyError for what `write` does not write; it names the key."""
+    for key, digits in (("config", record.config), ("lock", record.lock)):
+        _match(_DIGITS, digits, key)
+    _match(_DIGEST, record.sha256, "sha256")
+    for key, digests in (("carried", record.carried), ("compared", record.compared)):
+        for name, digest in digests.items():
+            _match(_DIGEST, digest, f"{key}.{plain.short(name, 100)}")
     if record.floor is not None:
-        _match(_FLOOR, record.floor)
+        _match(_FLOOR, record.floor, "floor")
     if record.place is not None:
-        _inside(record.place)
+        _inside(record.place, "place")
     for name, value in record.meta.items():
         if name not in _META:
             raise ValueError(f"{name!r} is nothing that a build says of an artifact")
         for text in value if isinstance(value, list) else (value,):
             # These get into command lines, where neither NUL nor half a character can be.
-            if text is not None and not text.isprintable():
-                raise ValueError(f"{text!r} is not printable")
+            if text is not None and not (isinstance(text, str) and text.isprintable()):
+                raise ValueError(f"meta.{name} cannot be {_short(text)}")
     for name in ("payload", "script"):
         if record.meta.get(name) is not None:
-            _inside(record.meta[name])
+            _inside(record.meta[name], f"meta.{name}")
     if record.row is None:
-        _inside(record.meta["payload"])
+        _inside(record.meta["payload"], "meta.payload")
     else:
         _look_at_row(record, record.row)
 
 
 def _look_at_row(record: Record, row: Mapping[str, Any]) -> None:
-    if row.keys() != _ROW.keys():
+    # Of a file only, and not in what an older kit wrote.
+    if row.keys() - {"mode"} != _ROW.keys():
         raise ValueError("what it says of the artifact is not what a build says")
+    if "mode" in row:
+        _match(_MODE, row["mode"], "row.mode")
     for name, value in row.items():
+        if name == "mode":
+            continue
         if not isinstance(value, _ROW[name]) or (isinstance(value, bool) and bool not in _ROW[name]):
-            raise ValueError(f"{name} is {value!r}")
+            raise ValueError(f"row.{name} cannot be {_short(value)}")
     if not all(isinstance(licence, str) for licence in row["licences"] or ()):
         raise ValueError("a licence is no text")
     if row["bytes"] < 0 or not (math.isfinite(row["seconds"]) and row["seconds"] >= 0):
@@ -172,13 +200,14 @@ def _look_at_row(record: Record, row: Mapping[str, Any]) -> None:
         raise ValueError("it tells of two artifacts")
 
 
-def _match(pattern: re.Pattern[str], text: str) -> None:
-    if not pattern.fullmatch(text):
-        raise ValueError(f"{text!r} cannot stand here")
+def _match(pattern: re.Pattern[str], text: Any, key: str) -> None:
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise ValueError(f"{key} cannot be {_short(text)}")
 
 
-def _inside(place: str) -> None:
+def _inside(place: Any, key: str) -> None:
     """Raises ValueError for a path that leaves its folder."""
-    parts = PurePosixPath(place).parts
-    if place.startswith("/") or ".." in parts or not place or not place.isprintable():
-        raise ValueError(f"{place!r} is no place in a folder")
+    if not isinstance(place, str) or not place or not place.isprintable():
+        raise ValueError(f"{key} cannot be {_short(place)}")
+    if place.startswith("/") or ".." in PurePosixPath(place).parts:
+        raise ValueError(f"{key} is {_short(place)}, which is no place in a folder")

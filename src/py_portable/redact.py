@@ -6,13 +6,41 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-# To the last @ before the path: a password may hold one that nobody encoded.
-_USERINFO = re.compile(r"(?<=://)[^/\s'\"]+@")
+_URL = re.compile(
+    r"(?<=://)"
+    # To the last @ before the path: a password may hold one that nobody encoded.
+    r"(?P<user>[^/\s'\"]+@)?"
+    r"(?P<place>[^\s'\"<>`?#]*)"
+    r"(?P<query>\?[^\s'\"<>`#]*)?"
+    r"(?P<fragment>#[^\s'\"<>`]+)?"
+)
+_PLAIN_FRAGMENT = re.compile(r"#(?:(?:sha(?:1|224|256|384|512)|md5|egg|subdirectory)=[\w./+-]*&?)+")
+"""What pip and indexes put behind a # and mean for everybody."""
 
 
 def hide(text: str) -> str:
-    """`text` with the user and password of every URL replaced."""
-    return _USERINFO.sub("***@", text)
+    """`text` with the user, password and query of every URL replaced, and what may be a secret behind its #.
+
+    A token that is part of a URL's path (`/TOKEN/simple/`) cannot be told from a folder, and stays.
+    """
+    return _URL.sub(_hidden, text)
+
+
+def is_plain(url: str) -> bool:
+    """Whether the URL may be kept: it has nothing that `hide` hides."""
+    return hide(url) == url
+
+
+def _hidden(found: re.Match[str]) -> str:
+    query, fragment = found["query"] or "", found["fragment"] or ""
+    return "".join(
+        (
+            "***@" if found["user"] else "",
+            found["place"],
+            "?***" if len(query) > 1 else query,
+            fragment if not fragment or _PLAIN_FRAGMENT.fullmatch(fragment) else "#***",
+        )
+    )
 
 
 def without(text: str, secrets: Iterable[str]) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from py_portable import evidence
+from py_portable import evidence, stale
 from py_portable.build import EVIDENCE
-from py_portable.prove.conditions import CONDITIONS
 from py_portable.session import Session
-from py_portable.store import digest
+from py_portable.store import digest, file_mode
 
 
 def refresh(
@@ -24,33 +23,36 @@ def refresh(
     `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine."""
     parts = evidence.read_parts(session.dist / EVIDENCE)
     paths = places
+    # The newest word on where an artifact lies: an older payload of another name may still be there.
+    newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
     if paths is None:
-        # The newest word on where an artifact lies: an older payload of another name may still be there.
-        newest = evidence.merge([{**part, "cells": []} for part in parts])["artifacts"]
         told = {row["name"]: row.get("path") for row in newest}
         paths = {name: session.config.base / path for name, path in told.items() if isinstance(path, str)}
+    modes = {row["name"]: row.get("mode") for row in newest}
     current = {
-        name: digest(path)
+        # What has another mode than what was built is another thing, though its bytes are the same.
+        name: digest(path) if _has_mode(path, modes.get(name)) else "another mode"
         for name, path in paths.items()
         if name in session.config.artifacts and path.exists()
     }
-    merged = evidence.merge(
-        [_without_old_controls(part, current) for part in parts], artifacts=current, identities=identities
-    )
     config = session.config
-    wanted = [
-        [name, spec.name, condition, list(smoke.args)]
-        for name, artifact in config.artifacts.items()
-        for spec in config.portability.images
-        for condition in ("plain", *CONDITIONS)
-        for smoke in artifact.smoke
+    parts = [_without_old_controls(part, current) for part in parts]
+    now = stale.questions(config)
+    answers, old = stale.split(parts, config, now)
+    merged = evidence.merge(answers, artifacts=current, identities=identities)
+    outdated = evidence.merge(old, artifacts=current, identities=identities)
+    seen = {json.dumps(evidence.identity_of(cell)) for cell in merged["cells"]}
+    marked = [
+        stale.mark(cell)
+        for cell in outdated["cells"]
+        if json.dumps(evidence.identity_of(cell)) not in seen
     ]
-    known = {json.dumps(cell) for cell in wanted}
+    merged["cells"] = sorted([*merged["cells"], *marked], key=lambda c: json.dumps(evidence.identity_of(c)))
     for name, identity in (("cells", evidence.identity_of), ("expected", list)):
         merged[name] = [
             row
             for row in merged[name]
-            if json.dumps(identity(row)) in known or identity(row)[2].startswith("control:")
+            if json.dumps(identity(row)) in now or identity(row)[2].startswith("control:")
         ]
     merged["expected_cells"] = len(merged["expected"])
     images = {spec.name for spec in config.portability.images}
@@ -62,6 +64,11 @@ def refresh(
     names = {*config.artifacts, *(f"control {control}" for control in config.portability.controls)}
     merged["failures"] = [row for row in merged["failures"] if row["name"] in names]
     return merged
+
+
+def _has_mode(path: Path, built: str | None) -> bool:
+    mode = file_mode(path)
+    return built is None or mode is None or f"{mode:04o}" == built
 
 
 _BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}

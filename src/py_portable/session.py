@@ -18,6 +18,7 @@ from py_portable.backends import Backends, Sandbox
 from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
+from py_portable.engines import builds
 from py_portable.engines.lazy import LazyEngine
 from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.images import Image
@@ -240,6 +241,7 @@ class Session:
             "engine_reason": reason,
             "isolation": info.isolation,
             "lacks": list(info.lacks),
+            **({"builds": builds.told()} if builds.told() else {}),
         }
 
     def kit(self) -> Mapping[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from py_portable import evidence
+from py_portable import carrying, evidence
 from py_portable.as_made import lock_sha256 as made_with
 from py_portable.ci.github import matrix as github
 from py_portable.ci.gitlab import pipeline as gitlab
@@ -57,7 +58,13 @@ def write(
         text = gitlab.pipeline(shards, prefix=jobs.prefix, inside=jobs.inside, job_image=jobs.job_image)
     else:
         text = github.matrix(shards, known)
-    made = Sharding(session.config.sha256, lock_sha256(lock), shards)
+    made = Sharding(
+        session.config.sha256,
+        lock_sha256(lock),
+        shards,
+        secrets.token_hex(16),
+        carrying.pin_helpers(session),
+    )
     part = {
         "schema": evidence.SCHEMA,
         "command": "plan",

@@ -1,60 +1,94 @@
-"""Tar archives of others, unpacked on the host: as PEP 706 asks, also where Python has no filters yet (3.11.2)."""
+"""Tar archives of others, unpacked on the host: as PEP 706 asks, also where Python has no filters yet (3.11.2).
+
+The one unpacker of the kit but for images, whose owners and attributes count (`images/layers`).
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tarfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from py_portable.store import modes as rules
+from py_portable.tarball import Bounds, RefusedError, members, opened
 
 _CHUNK = 1 << 20
 Admit = Callable[[PurePosixPath], bool]
+Modes = Literal["kept", "plain", "mine", "settled"]
+"""`kept`: as the archive says, and refused where nothing may have it. `plain`: of that, no more than 0755. `mine`: the
+same, and the caller may read and write all of it. `settled`: 0755, or 0644 for what its owner cannot start."""
 
 
-class RefusedError(tarfile.TarError):
-    """Names the member and why it is not unpacked."""
+def unpack(
+    archive: Path,
+    into: Path,
+    *,
+    below: str = "",
+    bounds: Bounds | None = None,
+    modes: Modes = "plain",
+    links_out: bool = False,
+) -> None:
+    """`extract` of a file: plain, or compressed with gzip, bzip2, xz or zstd.
+
+    Raises RefusedError, OSError, MachineError (no zstandard).
+    """
+    with opened(archive, bounds or Bounds()) as tar:
+        extract(tar, into, below=below, bounds=bounds, modes=modes, links_out=links_out)
 
 
 def extract(
     tar: tarfile.TarFile,
     into: Path,
     *,
-    mask: int = 0o755,
-    mine: bool = False,
+    below: str = "",
+    bounds: Bounds | None = None,
+    modes: Modes = "plain",
     links_out: bool = False,
     admit: Admit = lambda _path: True,
+    admit_link: Admit = lambda _path: True,
 ) -> None:
-    """Unpack all members below the folder `into`, owned by the caller. Files and links that are there give way.
+    """Unpack what lies below the archive's folder `below` into the folder `into`, owned by the caller. Files and
+    links that are there give way.
 
-    No member leaves `into`, or is written through a link. `mask`: of a mode, what is kept. `mine`: the
-    caller may read and write all of it, whatever the archive says. `links_out`: whether
-    symbolic links may lead out of `into`, as an artifact's may; nothing is ever written through them. `admit`: which
-    paths may be there. Raises tarfile.TarError, OSError.
+    No member leaves `into`, or is written through a link. `links_out`: whether symbolic links may lead out of
+    `into`, as an artifact's may. `admit`: which paths may be there, `admit_link`: which of them as symbolic links.
+    Raises tarfile.TarError, OSError.
     """
+    limits = bounds or Bounds()
     folders: list[tuple[Path, int]] = []
-    for member in tar:
-        path = _inside(member, member.name)
+    # Nothing takes the place of a folder, so one that was looked at stays one.
+    real: set[PurePosixPath] = set()
+    for member in members(tar, limits):
+        path = _inside(member, member.name, below)
+        if path is None:
+            continue
         if not admit(path):
             raise RefusedError(f"{member.name[:200]!r} has no place there")
         place = into / path
-        _no_link_above(member, into, path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not member.isdir() and (place.is_symlink() or place.is_file()):
-            place.unlink()
+        if path.parent not in real:
+            _no_link_above(member, into, path)
+            _make_folder(member, place.parent)
+            real.add(path.parent)
+        _make_way(member, place)
         if member.isdir():
-            if place.is_symlink() or place.is_file():
-                place.unlink()
             place.mkdir(exist_ok=True)
-            folders.append((place, member.mode & mask | (0o700 if mine else 0)))
+            folders.append((place, _mode(member, modes)))
         elif member.isreg():
-            _write(tar, member, place, member.mode & mask | (0o600 if mine else 0))
+            _write(tar, member, place, _mode(member, modes))
         elif member.issym():
             if not links_out:
                 _stays(member, path)
+            if not admit_link(path):
+                raise RefusedError(f"{member.name[:200]!r} is a link where none may be")
             place.symlink_to(member.linkname)
         elif member.islnk():
-            target = _inside(member, member.linkname)
+            target = _inside(member, member.linkname, below)
+            if target is None:
+                raise RefusedError(f"{member.name[:200]!r} is a hard link that leads out of the folder")
             _no_link_above(member, into, target)
             if not admit(target) or (into / target).is_symlink() or not (into / target).is_file():
                 raise RefusedError(f"{member.name[:200]!r} is a hard link to no file of the archive")
@@ -65,11 +99,43 @@ def extract(
         place.chmod(mode)
 
 
-def _inside(member: tarfile.TarInfo, name: str) -> PurePosixPath:
+def _make_folder(member: tarfile.TarInfo, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise RefusedError(f"{member.name[:200]!r} leads through a file") from None
+
+
+def _make_way(member: tarfile.TarInfo, place: Path) -> None:
+    try:
+        there = place.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(there):
+        place.unlink()
+    elif not member.isdir():
+        raise RefusedError(f"{member.name[:200]!r} would take the place of a folder")
+
+
+def _mode(member: tarfile.TarInfo, modes: Modes) -> int:
+    if modes == "kept":
+        if why := rules.trouble(member.mode):
+            raise RefusedError(f"{member.name[:200]!r} is {why}: nothing that is handed on may be that")
+        return member.mode & 0o777
+    if modes == "settled":
+        return rules.settled(member.mode, folder=member.isdir())
+    own = (0o700 if member.isdir() else 0o600) if modes == "mine" else 0
+    return member.mode & 0o755 | own
+
+
+def _inside(member: tarfile.TarInfo, name: str, below: str = "") -> PurePosixPath | None:
+    """Where a member goes, relative to the folder; None for what does not lie below `below`."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name:
         raise RefusedError(f"{member.name[:200]!r} leads out of the folder")
-    return path
+    if not below:
+        return path
+    return path.relative_to(below) if path.is_relative_to(below) and path != PurePosixPath(below) else None
 
 
 def _no_link_above(member: tarfile.TarInfo, into: Path, path: PurePosixPath) -> None:

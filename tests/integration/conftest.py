@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from py_portable.engines.bubblewrap import Bubblewrap
+from py_portable.native.stored import helpers
+from py_portable.store import Store, default_root
 from tests.integration import docker_daemon, manylinux_like
 
 REPOSITORY = Path(__file__).parents[2]
@@ -37,6 +40,11 @@ def portable(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | 
         errors="replace",
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def bubblewrap() -> Bubblewrap:
+    """The engine with the compiled helpers of the store, without which it starts nothing."""
+    return Bubblewrap(helpers(Store(default_root(os.environ))))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from py_portable.engines import builds, own_ids
 from py_portable.engines.base import Bind, Job
 from py_portable.engines.select import ENGINES, select
 from py_portable.prove.canary import observe
@@ -37,6 +38,8 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
             }
         return found
     if order["do"] == "build":
+        if order.get("refuse"):
+            own_ids.refuse(order["engine"], helpers, order["refuse"])
         job = Job(
             profile="build",
             root=root,
@@ -52,6 +55,7 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
             "seconds": outcome.seconds,
             "stdout": outcome.stdout.text,
             "stderr": outcome.stderr.text,
+            "builds": builds.told(),
         }
     started = start(
         engine, root, CONDITIONS[order["condition"]], order["argv"], binds, helpers, order["timeout"]
@@ -66,6 +70,8 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
         "timed_out": started.timed_out,
         "seconds": started.seconds,
         "reproduce": started.reproduce,
+        "limits": started.limits,
+        "out_of_memory": started.out_of_memory,
     }
 
 

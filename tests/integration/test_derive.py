@@ -23,13 +23,13 @@ import pytest
 
 from py_portable.engines import ids
 from py_portable.engines.base import Job
-from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.errors import StepError
 from py_portable.images import Image, ImageUnavailable, Request, releases, resolve
 from py_portable.images.adding.derive import derive
 from py_portable.images.debian import apt
 from py_portable.images.debian.recipe import EPOCH
 from py_portable.store import Store, default_root
+from tests.integration.conftest import bubblewrap
 from tests.integration.test_images import BECOME, UID, room  # noqa: F401
 
 pytestmark = pytest.mark.integration
@@ -55,7 +55,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def add(image: Image, to: Store, environ: dict[str, str] | None = None, **wishes: object) -> Image:
-    request = Request(image.name, engine=Bubblewrap(), **wishes)  # type: ignore[arg-type]
+    request = Request(image.name, engine=bubblewrap(), **wishes)  # type: ignore[arg-type]
     return derive(image, request, to, ids.prefix(), environ=environ)
 
 
@@ -81,7 +81,7 @@ def tree(root: Path) -> dict[str, tuple[int, int, int, int, object]]:
 
 
 def inside(image: Image, *argv: str) -> str:
-    done = Bubblewrap().run(Job("build", image.root, argv, env={"PATH": "/usr/bin:/bin"}), timeout=60)
+    done = bubblewrap().run(Job("build", image.root, argv, env={"PATH": "/usr/bin:/bin"}), timeout=60)
     assert done.ok, done.stderr.text
     return done.stdout.text
 
@@ -191,7 +191,7 @@ def test_a_failing_script_shows_its_last_words(base: Image, store: Store) -> Non
 
 
 def test_a_script_that_takes_too_long_is_ended_whole(base: Image, store: Store) -> None:
-    request = Request(base.name, before="echo waiting; sleep 987", engine=Bubblewrap())
+    request = Request(base.name, before="echo waiting; sleep 987", engine=bubblewrap())
     with pytest.raises(StepError, match="did not end within 2 s") as caught:
         derive(base, request, store, ids.prefix(), timeout=2)
     assert "waiting" in caught.value.render()
@@ -226,7 +226,7 @@ def test_logins_and_proxies_are_told_to_the_manager_and_to_nobody_else(base: Ima
         setup = apt.AptSetup(
             apt.Mirror("http://me:hidden1@mirror.invalid/debian"), None, (("Acquire::Retries", "0"),)
         )
-        request = Request(base.name, packages=("jq",), engine=Bubblewrap())
+        request = Request(base.name, packages=("jq",), engine=bubblewrap())
         environ = {"http_proxy": f"http://you:hidden2@127.0.0.1:{port}"}
         with pytest.raises(ImageUnavailable) as caught:
             derive(base, request, store, ids.prefix(), environ=environ, setup=lambda: setup)
@@ -238,7 +238,7 @@ def test_logins_and_proxies_are_told_to_the_manager_and_to_nobody_else(base: Ima
 
 def test_a_mirror_that_nobody_runs(base: Image, store: Store) -> None:
     setup = apt.AptSetup(apt.Mirror("http://127.0.0.1:9/debian"), None, (("Acquire::Retries", "0"),))
-    request = Request(base.name, packages=("jq",), engine=Bubblewrap())
+    request = Request(base.name, packages=("jq",), engine=bubblewrap())
     with pytest.raises(ImageUnavailable, match="the mirror cannot be reached") as caught:
         derive(base, request, store, ids.prefix(), environ={}, setup=lambda: setup)
     assert caught.value.reason.startswith("adding packages to debian:12: ")
@@ -261,14 +261,15 @@ AS_USER = """
 import dataclasses, os, sys
 from pathlib import Path
 from py_portable.engines import ids
-from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.images import Request, resolve
 from py_portable.images.adding.derive import derive
+from py_portable.native.stored import helpers
 from py_portable.store import Store
+from py_portable.engines.bubblewrap import Bubblewrap
 os.umask(0o077)
 store = Store(Path("store"))
 base = dataclasses.replace(resolve("debian:12", store=store), source="registry", key=None, packages=())
-image = derive(base, Request("debian:12", packages=("jq",), engine=Bubblewrap()), store, ids.prefix())
+image = derive(base, Request("debian:12", packages=("jq",), engine=Bubblewrap(helpers(store))), store, ids.prefix())
 store.verify(store.get(image.key))
 print(image.identity, store.get(image.key).digest)
 """

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from py_portable.engines import ids
-from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.errors import PortableError, StepError
 from py_portable.images import Image, ImageUnavailable, Request
 from py_portable.images.adding.derive import derive
 from py_portable.store import Store
+from tests.integration.conftest import bubblewrap
 
 pytestmark = pytest.mark.integration
 
@@ -119,7 +119,7 @@ def give(image: Image, *tools: str, known: tuple[str, ...] = (), installed: tupl
 
 
 def add(image: Image, tmp_path: Path, **wishes: object) -> Image:
-    request = Request(image.name, engine=Bubblewrap(), **wishes)  # type: ignore[arg-type]
+    request = Request(image.name, engine=bubblewrap(), **wishes)  # type: ignore[arg-type]
     return derive(
         image, request, Store(tmp_path / "store"), ids.prefix(), environ={"SSL_CERT_FILE": __file__}
     )

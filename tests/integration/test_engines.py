@@ -25,6 +25,8 @@ import pytest
 
 import py_portable
 from py_portable import native
+from py_portable.engines.base import LIMITS
+from py_portable.prove.conditions import PLAIN
 from tests.integration.users import second_user
 
 pytestmark = pytest.mark.integration
@@ -142,8 +144,8 @@ def ordinary(house: House, docker: dict[str, str]) -> Iterator[Caller]:
         yield replace(as_user(house), containers=docker)
 
 
-def as_user(house: House) -> Caller:
-    who = pwd.getpwnam(USER)
+def as_user(house: House, name: str = USER) -> Caller:
+    who = pwd.getpwnam(name)
     prefix = ("setpriv", "--reuid", str(who.pw_uid), "--regid", str(who.pw_gid), "--clear-groups", "--")
     for python in (sys.executable, "/usr/bin/python3"):
         test = [*prefix, python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
@@ -243,14 +245,16 @@ def test_every_condition_is_in_force(caller: Caller, engine: str) -> None:
         "read-only": [],
         "no-home": [],
     }
-    assert all(found["excused"] == [] for found in seen.values()), "nothing had to be excused"
+    # A machine may give no limits (cgroups); nothing else had to be excused.
+    limits = {promise.text for promise in PLAIN.promises if promise.aspect in LIMITS}
+    assert all(set(found["excused"]) <= limits for found in seen.values())
     assert all(found["stable"] for found in seen.values())
     assert len({found["digest"] for found in seen.values()}) == 3
 
 
 def test_bubblewrap_isolates_fully(caller: Caller) -> None:
     info = caller.ask("bubblewrap", "probe")
-    assert (info["isolation"], info["lacks"]) == ("full", [])
+    assert info["isolation"] == "full" and set(info["lacks"]) <= set(LIMITS)
     assert info["version"][0].isdigit()
 
 
@@ -285,7 +289,7 @@ def test_one_mapped_id_is_told(ordinary: Caller) -> None:
             first, count = (int(word) for word in back[0].split(":")[1:])
             flag = f"--add-{Path(name).name}s"
             subprocess.run(["usermod", flag, f"{first}-{first + count - 1}", USER], check=True)
-    assert (info["isolation"], info["lacks"]) == ("partial", ["ids"])
+    assert info["isolation"] == "partial" and set(info["lacks"]) - set(LIMITS) == {"ids"}
     assert {name: found["violations"] for name, found in seen.items()} == {name: [] for name in seen}
     assert "/etc/shadow cannot be read" in seen["plain"]["excused"]
     # The supervisor has the app's own id here: it can be killed, but the forged record must not be believed.

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -156,8 +155,12 @@ exit 0
 """
 
 
-def test_a_hostile_artifact_changes_nothing_outside_of_its_cell(tmp_path: Path) -> None:
+def test_a_hostile_artifact_changes_nothing_outside_of_its_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tool = script(tmp_path, HOSTILE)
+    (tmp_path / "tmp").mkdir(mode=0o755)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     before = _everything(tmp_path)
     for condition in ("none", "read-only"):
         assert prove(tool, "--probes", condition)[0].status in (0, 1)
@@ -165,7 +168,7 @@ def test_a_hostile_artifact_changes_nothing_outside_of_its_cell(tmp_path: Path) 
 
 
 def _everything(folder: Path) -> dict[str, object]:
-    """Processes, mounts and files, as far as a cell could have touched them."""
+    """Processes, mounts and files, as far as a cell could have touched them; another worker's tests run beside it."""
     from py_portable.store import Store
 
     store = Store(default_root(os.environ))
@@ -174,14 +177,20 @@ def _everything(folder: Path) -> dict[str, object]:
         entry = store.get(path.parents[1].name)
         assert entry is not None
         store.verify(entry)
-    names = [p.read_text().strip() for p in Path("/proc").glob("[0-9]*/comm") if _readable(p)]
+    commands = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if _readable(p)]
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return {
-        "mounts": Path("/proc/self/mountinfo").read_text(),
-        "cells": sorted(name for name in names if name in ("bwrap", "cell-run", "tool")),
-        "files": sorted((str(p.relative_to(folder)), p.read_bytes()) for p in folder.iterdir()),
-        "ours": sorted(p.name for p in Path(tempfile.gettempdir()).glob("py-portable-[!m]*")),
-        "scratch": sorted(p.name for p in Path(default_root(os.environ), "tmp").iterdir()),
+        "mounts": [line for line in mounts if str(folder) in line or str(objects) in line],
+        "cells": sorted(words for words in commands if os.fsencode(folder) in words),
+        "files": sorted((str(p.relative_to(folder)), p.read_bytes()) for p in folder.iterdir() if p.is_file()),
+        "ours": sorted(p.name for p in (folder / "tmp").iterdir()),
+        "scratch": sorted(p.name for p in Path(default_root(os.environ), "tmp").iterdir() if _ownerless(p)),
     }
+
+
+def _ownerless(scratch: Path) -> bool:
+    """A work folder of the store, called NAME-PID-WORD, whose process has ended."""
+    return not Path("/proc", scratch.name.removesuffix(".lock").split("-")[-2]).exists()
 
 
 def test_the_engine_native_starts_on_this_machine_and_says_so(tmp_path: Path) -> None:

@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 
 from py_portable.engines.base import Job
-from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.errors import MachineError, PortableError
 from py_portable.images import Image, ImageUnavailable, resolve
 from py_portable.images.registry import pull, skopeo
 from py_portable.store import Store, default_root
-from tests.integration.conftest import portable
+from tests.integration.conftest import bubblewrap, portable
 from tests.integration.registry import (
     PASSWORD,
     USER,
@@ -90,7 +89,7 @@ def digest_in(registry: Registry, name: str) -> str:
 
 def start(image: Image, *argv: str) -> str:
     job = Job("build", image.root, argv, image.env)
-    done = Bubblewrap().run(job, timeout=60)
+    done = bubblewrap().run(job, timeout=60)
     assert done.ok, done.stderr.text
     return done.stdout.text
 

@@ -256,18 +256,19 @@ def test_processes_side_by_side_build_each_step_once(bench: Bench, expected: lis
 
 
 def test_one_is_killed_while_another_waits(bench: Bench, expected: list[str]) -> None:
-    words = bench.words(pause=1.5)
+    words = bench.words(pause=30)
     first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (bench.room / "diary").exists():
         time.sleep(0.01)
     second = subprocess.Popen(bench.words(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.3)
+    assert second.stderr
+    said = second.stderr.readline()
     first.kill()
     first.wait()
-    out, err = second.communicate(timeout=60)
+    out, _ = second.communicate(timeout=60)
     assert second.returncode == 0
     assert json.loads(out) == expected
-    assert f"waiting for process {first.pid}" in err
+    assert f"waiting for process {first.pid}" in said
     assert bench.built() == ["few", "few", "many", "last"]
     bench.assert_clean(expected)
 

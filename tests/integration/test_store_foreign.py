@@ -86,6 +86,8 @@ match sys.argv[1]:
             store.verify(entry)
         except StoreError as problem:
             print(problem.what)
+    case "seen":
+        print(store.get(KEY), len(list((store.root / "quarantine").iterdir())))
     case "gc":
         print(store.gc(keep_days=0))
 '''
@@ -165,6 +167,11 @@ def test_the_whole_life_of_a_tree_of_foreign_ids(room: Path) -> None:
     assert out("make") == made
     assert len(leftovers()) == 2, "what is there is found without looking at the leftovers"
     assert "root/home/me/.ssh/id: other contents" in out("damage")
+    # Another run sees it at once, though the folder is closed to it, and moves it aside.
+    seen = run("seen")
+    assert seen.stdout == "None 1\n" and "is damaged: root/home/me/.ssh/id: other contents" in seen.stderr
+    assert out("make") == made
     assert out("gc") == "1"
     assert leftovers() == []
     assert list((store / "objects").rglob("out")) == []
+    assert list((store / "quarantine").iterdir()) == []

@@ -17,8 +17,13 @@ def script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Last, and only meanwhile: what is called `app` there is nothing of the tests'.
     sys.path.append(folder)
+    before = sys.modules.get(name)
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(folder)
+        del sys.modules[name]
+        if before:
+            sys.modules[name] = before
     return module

@@ -10,10 +10,16 @@ import json
 import sys
 from pathlib import Path
 
-INFO = {"ServerVersion": "24.0.7", "SecurityOptions": ["name=seccomp,profile=builtin"]}
+INFO = {
+    "ServerVersion": "24.0.7",
+    "SecurityOptions": ["name=seccomp,profile=builtin"],
+    "MemoryLimit": True,
+    "PidsLimit": True,
+}
 VALUED = {
     "--name", "--label", "--pull", "--log-driver", "--user", "--workdir", "--network", "--hostname", "--cap-drop",
     "--cap-add", "--security-opt", "--shm-size", "--tmpfs", "--mount", "--env", "--entrypoint", "--volume",
+    "--memory", "--memory-swap", "--pids-limit",
 }  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def test_what_is_no_kit_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     for what, digest, said in (
         ("", "", "no bundle of the kit is named"),
         (str(tmp_path / "nowhere"), "", "there is no such file"),
-        (str(tmp_path / "text"), "", "is no .tar.zst"),
+        (str(tmp_path / "text"), "", "cannot be read as an archive"),
         (packed, "0" * 64, f"its sha256 is {sha256[:12]}"),
         (str(tmp_path / "other"), "", "holds no folder with py-portable in it"),
         (str(old), "", f"is not py-portable {__version__}"),

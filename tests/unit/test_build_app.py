@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,22 @@ def test_nothing_but_names_gets_into_source_code(text: str) -> None:
     except SystemExit:
         return
     assert f"{entry.module}.{entry.attribute}".replace(".", "_").isidentifier()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("tally.main:main", "function"), ("tally.main:Group.run", "method"), ("tally.module", "__main__")],
+)
+def test_an_entry_point_is_run_as_its_own_script_runs_it(tmp_path: Path, value: str, said: str) -> None:
+    """The package hides its module `main` behind a function of that name."""
+    package = tmp_path / "tally"
+    package.mkdir()
+    (package / "__init__.py").write_text("from tally.main import main\n")
+    (package / "main.py").write_text(
+        "def main():\n    print('function')\nclass Group:\n    @staticmethod\n    def run():\n        print('method')\n"
+    )
+    (package / "module.py").write_text("print(__name__)\n")
+    entry = app.parsed("tally", value)
+    (tmp_path / "start.py").write_text(f"import sys\n{entry.imported}\n{entry.called()}\n")
+    done = subprocess.run([sys.executable, tmp_path / "start.py"], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{said}\n", "")

@@ -249,3 +249,64 @@ def test_another_file_system_is_not_entered(helpers: Path, tree: Path) -> None:
     if done.returncode in (1, 77) and not done.stdout:
         pytest.skip("needs root that may mount")
     assert done.stdout.split() == ["0", "0", str(OWNER)]
+
+
+# --- what it takes away
+
+
+LOOK = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+machine = os.uname().machine
+def call(number, *args):
+    return 0 if libc.syscall(number, *args) >= 0 else ctypes.get_errno()
+keyctl = {"x86_64": 250, "aarch64": 219}[machine]
+unshare = {"x86_64": 272, "aarch64": 97}[machine]
+clone = {"x86_64": 56, "aarch64": 220}[machine]
+print(call(keyctl, 0, -3, 0), call(unshare, 1 << 28), call(clone, 1 << 28 | 17, 0, 0, 0, 0), call(435, 0, 0), call(467, 0))
+print(*[line.split()[1] for line in open("/proc/self/status") if line.startswith(("Cap", "NoNew", "Seccomp:"))])
+"""
+
+
+def test_a_confined_build_keeps_the_capabilities_that_are_named(helpers: Path) -> None:
+    done = subprocess.run(
+        [helpers / "cell-run", "--confine", "build", "--keep", "CHOWN,KILL,SETFCAP", "--", sys.executable, "-c", LOOK],
+        capture_output=True,
+        text=True,
+    )
+    calls, status = (line.split() for line in done.stdout.splitlines())
+    assert calls == ["1", "1", "1", "38", "38"]
+    kept = "0000000080000021" if os.geteuid() == 0 else "0" * 16
+    assert status[0] == "0" * 16 and status[1] == status[2] == kept and status[4:] == ["0" * 16, "1", "2"]
+    assert status[3] == kept or os.geteuid() != 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--confine", "all"],
+        ["--confine", "build"],
+        ["--confine", "proof", "--keep", "CHOWN"],
+        ["--confine", "build", "--keep", "CHOWN,NONE"],
+        ["--confine", "build", "--keep", "CHOWN,,KILL"],
+        ["--confine", "build", "--keep", "CHOW"],
+        ["--keep", "CHOWN"],
+        ["--processes", "-1"],
+        ["--join", "2"],
+        [word for fd in range(5) for word in ("--join", str(fd + 5))],
+    ],
+)
+def test_what_to_take_away_is_said_exactly(helpers: Path, words: list[str]) -> None:
+    done = subprocess.run([helpers / "cell-run", *words, "--", "/bin/true"], capture_output=True)
+    assert done.returncode == 125 and done.stderr == b"cell-run: arguments: Invalid argument\n"
+
+
+def test_a_group_that_cannot_be_joined_starts_nothing(helpers: Path, tmp_path: Path) -> None:
+    with (tmp_path / "procs").open("w") as told, (tmp_path / "procs").open() as closed:
+        for stream, status in ((told, 0), (closed, 125)):
+            fd = stream.fileno()
+            words = [helpers / "cell-run", "--join", str(fd), "--", "/bin/echo", "started"]
+            done = subprocess.run(words, pass_fds=(fd,), capture_output=True)
+            assert (done.returncode, done.stdout) == (status, b"" if status else b"started\n")
+            assert done.stderr == (b"cell-run: join: Bad file descriptor\n" if status else b"")
+    assert (tmp_path / "procs").read_text() == "0"

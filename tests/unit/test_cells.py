@@ -12,7 +12,7 @@ from py_portable.config import Smoke
 from py_portable.engines.base import EngineInfo
 from py_portable.engines.native import Native
 from py_portable.evidence import CellResult
-from py_portable.formats import Start
+from py_portable.formats import Made, Start
 from py_portable.images import Image
 from py_portable.prove import cells as proving
 from py_portable.prove.canary import Observation
@@ -110,6 +110,7 @@ def test_a_damaged_memory_is_no_pass(bench: Bench, data: bytes) -> None:
         ({"smoke": Smoke(stdout=("line",))}, SEEN),
         ({"start": Start("/opt/app/other", ())}, SEEN),
         ({"control": "built-too-new"}, SEEN),
+        ({"made": Made("app", "file", Path("/app"), {}, mode=0o600)}, SEEN),
         ({"expect": "fail:glibc"}, SEEN),
         ({}, replace(SEEN, digest="sha256:otherwise")),
     ],
@@ -155,3 +156,8 @@ def test_only_engines_that_are_known_to_isolate_partly_are_excused(bench: Bench)
     lacking = replace(bench.info, lacks=("network",))
     assert proving._excused(replace(bench, info=lacking)) == ("network",)  # the engine native
     assert proving._excused(replace(bench, info=replace(lacking, name="bubblewrap"))) == ()
+
+
+def test_any_engine_is_excused_for_limits_that_its_machine_does_not_give(bench: Bench) -> None:
+    lacking = replace(bench.info, name="docker", lacks=("memory", "network", "processes", "seccomp"))
+    assert proving._excused(replace(bench, info=lacking)) == ("memory", "processes")

@@ -25,6 +25,7 @@ from py_portable.ci.github.inputs import PREFIX, Inputs, read
 from py_portable.ci.project import Project
 from py_portable.config import load
 from py_portable.errors import ConfigError, MachineError
+from py_portable.store import Store
 
 HERE = Path(__file__).parents[2]
 CORPUS = (
@@ -393,8 +394,9 @@ def test_a_verdict_is_a_word_of_ours(told: object, tmp_path: Path) -> None:
     path = tmp_path / "evidence.json"
     path.write_text(json.dumps({"conclusions": {"verdict": told}}))
     assert action.verdict_of(path, 0) == "FAIL"
-    path.write_text("{")
-    assert action.verdict_of(path, 0) == "UNPROVEN"
+    for text, verdict in (("{", "FAIL"), ('{"schema": 1}', "UNPROVEN")):
+        path.write_text(text)
+        assert action.verdict_of(path, 0) == verdict
     assert action.verdict_of(None, 1) == "FAIL"
 
 
@@ -404,7 +406,8 @@ def test_executables_survive_the_way(tmp_path: Path) -> None:
     (here / "dist" / "evidence" / "parts").mkdir(parents=True)
     (here / "dist" / name).write_text("#!/bin/sh\n")
     (here / "dist" / name).chmod(0o755)
-    (here / "dist" / "link").symlink_to("nothing")
+    (here / "dist" / "tree").mkdir()
+    (here / "dist" / "tree" / "link").symlink_to("nothing")
     (here / "dist" / "evidence" / "parts" / "x.json").write_text("{}")
     (here / "portable.lock").write_text("lock")
     there.mkdir()
@@ -414,7 +417,7 @@ def test_executables_survive_the_way(tmp_path: Path) -> None:
     found = [Project("portable.yaml", there / "dist")]
     assert travel.unpack_dist([archive], there, found) == 1
     assert stat.S_IMODE((there / "dist" / name).stat().st_mode) == 0o755
-    assert (there / "dist" / "link").is_symlink()
+    assert (there / "dist" / "tree" / "link").is_symlink()
     assert (there / "portable.lock").read_text() == "lock"
     assert not list(tmp_path.rglob("forged"))
     shutil.rmtree(there)
@@ -461,18 +464,24 @@ def test_an_archive_reaches_nothing_but_locks_and_dist(tmp_path: Path, members: 
 
 
 def test_a_store_is_taken_whole_and_only_where_there_is_none(tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    for name in ("objects/ab", "cache/images", "tmp", "locks", "logs/failed"):
-        (store / name).mkdir(parents=True)
-    (store / "CACHEDIR.TAG").write_text("tag")
-    (store / "objects" / "ab" / "set-uid").write_text("x")
-    (store / "objects" / "ab" / "set-uid").chmod(0o4755)
+    store, key = tmp_path / "store", "ab" * 32
+
+    def build(work: Path) -> dict[str, object]:
+        (work / "out" / "set-uid").write_text("x")
+        (work / "out" / "set-uid").chmod(0o4755)
+        return {}
+
+    Store(store).make(key, build)
+    # What was damaged on its way does not get in.
+    (store / "objects" / "cd").mkdir()
+    shutil.copytree(store / "objects" / "ab" / key, store / "objects" / "cd" / ("cd" * 32))
     assert travel.pack_store(tmp_path / "none", tmp_path / "cache") is None
     assert travel.pack_store(store, tmp_path / "cache")
     assert not travel.unpack_store(tmp_path / "cache", store)
     assert travel.unpack_store(tmp_path / "cache", tmp_path / "other")
     assert stat.S_IMODE((tmp_path / "other").stat().st_mode) == 0o700
-    assert stat.S_IMODE((tmp_path / "other" / "objects" / "ab" / "set-uid").stat().st_mode) == 0o4755
+    assert stat.S_IMODE((tmp_path / "other/objects/ab" / key / "out/set-uid").stat().st_mode) == 0o4755
+    assert not list((tmp_path / "other/objects/cd").iterdir())
     assert (tmp_path / "other" / "quarantine").is_dir()
 
 

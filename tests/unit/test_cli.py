@@ -175,7 +175,7 @@ def test_an_unknown_image_is_named_with_those_there_are(house: House) -> None:
         (["prove", "/dev/null", "--image", "debian:11"], "is neither a file nor a folder"),
         (["prove", "plain.txt", "--image", "debian:11"], "plain.txt: is not executable"),
         (["merge", "nothing-here"], "nothing-here: cannot be read"),
-        (["merge", "plain.txt"], "plain.txt: is not JSON"),
+        (["merge", "plain.txt"], "plain.txt:1:1: is not JSON"),
         (["merge"], "FILES"),
         (["tags", "nothing-here", "manylinux_2_28_x86_64"], "nothing-here"),
         (["gc", "--keep-days", "soon"], "soon"),
@@ -392,9 +392,9 @@ def test_an_artifact_that_is_not_there_is_an_error_of_its_own(house: House) -> N
 def cell(**changes: Any) -> dict[str, Any]:
     return {
         "artifact": "a",
-        "sha256": "sha256:1",
+        "sha256": f"sha256:{1:064}",
         "image": "debian:11",
-        "image_identity": "sha256:i",
+        "image_identity": f"sha256:{3:064}",
         "image_glibc": "2.31",
         "condition": "plain",
         "argv": ["run"],
@@ -405,7 +405,7 @@ def cell(**changes: Any) -> dict[str, Any]:
 
 
 def part(*cells: dict[str, Any], when: str = "2026-01-01") -> dict[str, Any]:
-    artifacts = [{"name": "a", "sha256": "sha256:1", "measured_floor": "2.28"}]
+    artifacts = [{"name": "a", "sha256": f"sha256:{1:064}", "measured_floor": "2.28"}]
     return {"schema": 1, "when": when, "artifacts": artifacts, "cells": list(cells)}
 
 
@@ -443,7 +443,7 @@ def test_lock_says_which_images_it_could_not_lock(house: House) -> None:
 
 def test_merge_refuses_an_image_of_two_identities(house: House) -> None:
     house.write(part(cell()), "one.json")
-    house.write(part(cell(condition="no-home", image_identity="sha256:other")), "two.json")
+    house.write(part(cell(condition="no-home", image_identity=f"sha256:{2:064}")), "two.json")
     done = house.run("merge", "one.json", "two.json")
     assert done.returncode == 2
     assert "debian:11 has two identities" in done.stderr

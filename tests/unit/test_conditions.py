@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from errno import ENETUNREACH, EPERM, EROFS
+from errno import EAFNOSUPPORT, EFAULT, ENETUNREACH, ENOKEY, ENOSYS, EPERM, EROFS
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.prove.conditions import CONDITIONS, NO_HOME, PATH, PLAIN, READ_ONLY
+from py_portable.prove.conditions import CONDITIONS, FILTERED, NO_HOME, PATH, PLAIN, READ_ONLY
 
 NONE = "0" * 16
 UID = PLAIN.uid
@@ -29,14 +29,16 @@ def observed(name: str) -> dict[str, Any]:
         "env": ["HOME", "PATH", "PWD"], "env_HOME": "/home/cell", "env_PATH": PATH, "env_LANG": None,
         "cwd": "/", "core_limit": 0, "uid": UID, "euid": UID, "gid": UID, "egid": UID, "groups": [],
         "CapInh": NONE, "CapPrm": NONE, "CapEff": NONE, "CapBnd": NONE, "CapAmb": NONE, "NoNewPrivs": "1",
+        "Seccomp": "2", "keys": 0, "limits": ["memory", "processes"],
         "uid_map": "0 0 4294967295\n", "shadow_readable": 13, "hostname": "cell", "interfaces": ["lo"],
         "route": ENETUNREACH, "loopback": 0, "processes": 3,
         "root": place(), "usr": place(), "etc": place(),
         "tmp": place(mode=0o1777, create=0), "shm": place(mode=0o1777, create=0),
         "home": place(mode=0o700, owner=UID, create=0),
         "tries": {
-            **dict.fromkeys(refused, EPERM), "nested_userns": 0, "fds_of_1": 13, "fds_of_parent": 13,
-            "kill_parent": EPERM,
+            **dict.fromkeys(refused, EPERM), "fds_of_1": 13, "fds_of_parent": 13,
+            "kill_parent": EPERM, **dict.fromkeys(FILTERED, EPERM), "clone3_userns": ENOSYS,
+            "vsock": EAFNOSUPPORT,
         },
     }  # fmt: skip
     if name == "read-only":
@@ -82,6 +84,11 @@ def test_each_promise_depends_on_what_was_observed(name: str) -> None:
         ("shadow_readable", 0, "/etc/shadow cannot be read"),
         ("CapEff", "0" * 15 + "1", "there are no capabilities"),
         ("NoNewPrivs", "0", "no new privileges can be had"),
+        ("Seccomp", "0", "a filter of system calls is in force"),
+        ("keys", 1, "no key of anybody else is seen"),
+        ("keys", False, "no key of anybody else is seen"),
+        ("limits", ["processes"], "the memory of a cell is limited for itself"),
+        ("limits", ["memory"], "the processes of a cell are counted for themselves"),
         ("fds", [0, 1, 2, 7], "only the file descriptors 0, 1 and 2 are open"),
         ("stdin_null", False, "stdin is /dev/null"),
         ("terminal", True, "there is no terminal"),
@@ -114,6 +121,20 @@ def test_a_try_that_succeeded_or_was_not_made(name: str, result: int | None) -> 
     seen = observed("plain")
     seen["tries"][name] = result
     assert PLAIN.violations(seen) == ("mounts, device nodes, another root and uid 0 are refused",)
+
+
+@pytest.mark.parametrize("name", FILTERED)
+@pytest.mark.parametrize("result", [0, None, False, ENOKEY, EFAULT, -1])
+def test_a_call_that_the_kernel_got_to_see(name: str, result: int | None) -> None:
+    seen = observed("plain")
+    seen["tries"][name] = result
+    (broken,) = PLAIN.violations(seen)
+    assert "refused" in broken or "made" in broken
+    assert PLAIN.violations(seen, ["seccomp"]) == ()
+
+
+def test_where_keys_are_hidden_none_is_seen() -> None:
+    assert PLAIN.violations({**observed("plain"), "keys": None}) == ()
 
 
 def test_a_read_only_root_that_a_nested_namespace_can_open() -> None:

@@ -116,5 +116,5 @@ def test_a_pyproject_that_is_not_toml(tmp_path: Path) -> None:
         render(tmp_path)
     (tmp_path / "pyproject.toml").unlink()
     (tmp_path / "pyproject.toml").mkdir()
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigError, match="cannot be read: is not a regular file"):
         render(tmp_path)

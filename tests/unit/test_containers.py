@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.command import require
-from py_portable.engines import carry, daemon
+from py_portable.engines import builds, carry, daemon
 from py_portable.engines.base import Bind, Job
 from py_portable.engines.containers import Containers
 from py_portable.engines.daemon import KEPT_PREFIX
-from py_portable.engines.guard import HELPERS
+from py_portable.engines.guard import CONFINE, HELPERS
 from py_portable.engines.select import reproduce
 from py_portable.errors import MachineError, StepError
 from py_portable.prove.conditions import NO_HOME, PLAIN, READ_ONLY
@@ -28,6 +28,7 @@ from py_portable.prove.start import job as proof_job
 from tests.unit.stub_docker import INFO, Stub, fields, parsed
 
 DOCKER = Containers("docker", Path("/helpers"))
+HOLD = builds.hold
 
 
 def words(job: Job) -> tuple[dict[str, list[str]], str, list[str]]:
@@ -53,10 +54,11 @@ def test_a_proof(tmp_path: Path) -> None:
             "type=bind,source=/made here,target=/app,readonly",
             "type=bind,source=/helpers,target=/run/py-portable,readonly",
         ],
+        "--memory": [str(3 << 30)], "--memory-swap": [str(3 << 30)], "--pids-limit": ["4096"],
         "--entrypoint": ["/run/py-portable/cell-run"],
     }  # fmt: skip
     assert image == daemon.image_of(tmp_path, daemon.Home("/home/cell", 10001))
-    assert rest == ["--uid", "10001", "--gid", "10001", "--", "/app/x", "a b", "--rm"]
+    assert rest == [*CONFINE["proof"], "--uid", "10001", "--gid", "10001", "--", "/app/x", "a b", "--rm"]
 
 
 def test_a_read_only_root_and_no_home(tmp_path: Path) -> None:
@@ -74,7 +76,8 @@ def test_a_build(tmp_path: Path) -> None:
     assert options["--tmpfs"] == ["/tmp:rw,exec,nosuid,nodev,mode=1777"] and "--read-only" not in options
     assert "CHOWN" in options["--cap-add"]
     assert not {"SYS_ADMIN", "MKNOD", "SYS_CHROOT", "NET_ADMIN", "NET_RAW", "SYS_PTRACE"} & {*options["--cap-add"]}
-    assert image == daemon.image_of(tmp_path) and rest == ["--", "make", "all"]
+    assert image == daemon.image_of(tmp_path) and rest == [*CONFINE["build"], "--", "make", "all"]
+    assert not {"--memory", "--pids-limit"} & {*options}, "a build has what the machine has"
     assert words(replace(job, network=True))[0]["--network"] == ["host"]
     options, *_ = words(replace(job, binds=(Bind(tmp_path, "/tmp", True),)))
     assert "--tmpfs" not in options and options["--mount"][0] == f"type=bind,source={tmp_path},target=/tmp"
@@ -83,7 +86,7 @@ def test_a_build(tmp_path: Path) -> None:
 def test_no_option_comes_from_the_job(tmp_path: Path) -> None:
     job = Job(profile="build", root=tmp_path, argv=("--privileged", "--env"), env={"--privileged": "x"}, helpers=tmp_path)
     options, _, rest = words(job)
-    assert rest == ["--", "--privileged", "--env"] and options["--env"] == ["--privileged=x"]
+    assert rest == [*CONFINE["build"], "--", "--privileged", "--env"] and options["--env"] == ["--privileged=x"]
 
 
 ODD = st.text(st.characters(codec="utf-8", exclude_characters="\0/") | st.sampled_from(',="\n\r\'\\ '), min_size=1)
@@ -127,6 +130,12 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stub:
     return stub
 
 
+@pytest.fixture(autouse=True)
+def believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stub starts things on the machine itself: no build would ever pass."""
+    monkeypatch.setattr(builds, "hold", lambda *_: None)
+
+
 @pytest.fixture
 def docker(stub: Stub, helpers: Path) -> Containers:
     return Containers("docker", helpers)
@@ -159,7 +168,8 @@ def test_a_whole_run(docker: Containers, stub: Stub, build: Job, tmp_path: Path)
     (run,) = stub.commands("run")[1:]
     options, image, rest = parsed(run[1:])
     assert options["--entrypoint"] == [f"{HELPERS}/cell-run"] and image == daemon.image_of(build.root)
-    assert rest[:4] == ["--channel", "stdio", "--limit-ms", "30000"] and rest[-4:-1] == ["--", "/bin/sh", "-c"]
+    assert tuple(rest[:4]) == CONFINE["build"]
+    assert rest[4:8] == ["--channel", "stdio", "--limit-ms", "30000"] and rest[-4:-1] == ["--", "/bin/sh", "-c"]
     assert "--interactive" in options and "--rm" in options and "--env" not in options
     (name,) = options["--name"]
     assert name.startswith(f"py-portable-{os.getpid()}-")
@@ -167,6 +177,17 @@ def test_a_whole_run(docker: Containers, stub: Stub, build: Job, tmp_path: Path)
     assert stub.commands("rm") == [], "--rm has done it"
     with tarfile.open(stub.folder / "imported.tar") as archive:
         assert "cell-run" in str(archive.getnames()) or "file" in str(archive.getnames())
+
+
+def test_a_program_that_isolates_nothing_gets_no_build(
+    docker: Containers, build: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds, "hold", HOLD)
+    with pytest.raises(MachineError, match="docker does not keep what is promised of builds, so none is started") as caught:
+        docker.run(build, timeout=30)
+    assert "it does not see the caller's other files" in caught.value.what
+    assert not (tmp_path / "out" / "made").exists()
+    assert not [kind for kind in builds.told() if kind["engine"] == "docker"]
 
 
 def test_the_environment_is_in_no_words_and_in_no_log(docker: Containers, stub: Stub, build: Job, tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ class Listener:
 def context(tmp_path: Path, engine: Listener, **options: Any) -> Context:
     image = Image("debian:12", tmp_path, "sha256:0", "bootstrap", "2.36", "bookworm", env={"PATH": "/image/bin:/usr/bin", "IMAGE": "1"})
     env = Environment(Store(tmp_path / "store"), engine, 1, 2, environ={}, **options)
+    (tmp_path / "out").mkdir(exist_ok=True)
     return Context(env, "a step", {}, {}, image, tmp_path, tmp_path / "log")
 
 

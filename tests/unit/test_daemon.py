@@ -54,7 +54,7 @@ def said(stderr: str, stdout: str = "", *, timed_out: bool = False) -> Outcome:
 
 
 def test_what_docker_says(stub: Stub) -> None:
-    assert daemon.find("docker") == daemon.Daemon("docker", "24.0.7", False)
+    assert daemon.find("docker") == daemon.Daemon("docker", "24.0.7", False, ("memory", "processes"))
     assert daemon.find("docker") and len(stub.commands("info")) == 1, "asked once a process"
 
 
@@ -69,6 +69,23 @@ def test_what_podman_says(stub: Stub, rootless: bool) -> None:
     info = {**PODMAN, "host": {"security": {"rootless": rootless}}}
     stub.says("info", stdout=json.dumps(info))
     assert daemon.find("podman") == daemon.Daemon("podman", "4.3.1", rootless)
+
+
+@pytest.mark.parametrize(
+    ("told", "limits"),
+    [
+        ({"MemoryLimit": True, "PidsLimit": True}, ("memory", "processes")),
+        ({"MemoryLimit": False, "PidsLimit": True}, ("processes",)),
+        ({"MemoryLimit": "true"}, ()),
+        ({"host": {"cgroupControllers": ["cpuset", "cpu", "memory", "pids"]}}, ("memory", "processes")),
+        ({"host": {"cgroupControllers": ["pids"]}}, ("processes",)),
+        ({"host": {"cgroupControllers": []}}, ()),
+        ({"host": {"cgroupControllers": None}}, ()),
+        ({"host": None}, ()),
+    ],
+)
+def test_what_a_daemon_can_limit(told: dict[str, Any], limits: tuple[str, ...]) -> None:
+    assert daemon.limits(told) == limits
 
 
 @given(JSON)

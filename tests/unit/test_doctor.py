@@ -278,7 +278,7 @@ def test_no_engine_is_lacking_with_cause_and_cure() -> None:
 def test_an_engine_that_isolates_partly_is_told_but_stops_nothing() -> None:
     findings = engines.examine([BROKEN, PARTIAL])  # type: ignore[list-item]
     assert needs.lacking(findings) == ()
-    assert "cannot isolate: network, pids" in findings[1].what
+    assert "cannot isolate or limit: network, pids" in findings[1].what
     assert not findings[-1].ok
     assert "only chroot" in (findings[-1].cause or "")
 
@@ -296,3 +296,16 @@ def test_it_needs_no_package_that_a_bare_machine_lacks() -> None:
         [sys.executable, "-I", "-c", program, source], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_builds_that_are_not_started_or_do_without_something_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines.builds, "look", lambda _: {"own-ids": "an old kernel", "pids": "an old kernel"})
+    (told, _) = engines.examine([FULL])  # type: ignore[list-item]
+    assert told.ok and told.what.endswith("; builds do without: own-ids, pids (an old kernel)")
+
+    def refuse(_: object) -> dict[str, str]:
+        raise MachineError("none is started", hint="use another engine")
+
+    monkeypatch.setattr(engines.builds, "look", refuse)
+    (told, refusal, last) = engines.examine([FULL])  # type: ignore[list-item]
+    assert told.ok and last.ok and (refusal.name, refusal.ok, refusal.cause) == ("builds on bubblewrap", False, "none is started")

@@ -57,8 +57,8 @@ def test_bubblewrap_as_root_makes_no_user_namespace(proof: Job, who: list[ids.Id
     assert kept == {"CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP", "CAP_KILL"}
     assert has(words, "--dir", "/run", "--ro-bind", "/helpers", "/run/py-portable")
     assert has(words, "--ro-bind", "/made here", "/app")
-    cell_run = ("/run/py-portable/cell-run", "--uid", "10001", "--gid", "10001")
-    assert words[-9:] == ("--", *cell_run, "--", "/app/x", "a b")
+    cell_run = ("/run/py-portable/cell-run", "--confine", "proof", "--uid", "10001", "--gid", "10001")
+    assert words[-11:] == ("--", *cell_run, "--", "/app/x", "a b")
     assert str(proof.root) in words and not has(words, "--bind", str(proof.root))
 
 
@@ -82,7 +82,7 @@ def test_a_read_only_root_is_closed_after_the_mount_points_are_made(
 
 
 def test_a_build_has_the_network_and_a_tmp_only_when_asked(who: list[ids.Ids], tmp_path: Path) -> None:
-    build = Job(profile="build", root=tmp_path, argv=("make",), env={"A": "b"})
+    build = Job("build", tmp_path, ("make",), env={"A": "b"}, helpers=Path("/helpers"))
     words = Bubblewrap().argv(build)
     assert "--unshare-net" in words and has(words, "--perms", "1777", "--tmpfs", "/tmp")
     assert has(words, "--setenv", "A", "b")
@@ -99,10 +99,11 @@ def test_a_build_has_the_network_and_a_tmp_only_when_asked(who: list[ids.Ids], t
 def test_chroot_hands_everything_over_as_arguments(proof: Job, who: list[ids.Ids]) -> None:
     words = Chroot().argv(proof)
     assert has(words, "--pid", "--fork", "--kill-child=KILL", "--ipc", "--uts", "--net")
-    assert has(words, "cell", "own", "", "rw", "/made here", "/app", "ro")
-    assert has(
-        words, "/usr/bin/env", "-i", f"PATH={PLAIN.env['PATH']}", "HOME=/home/cell", "/usr/bin/unshare"
-    )
+    assert has(words, "cell", "own", "", "rw", "/helpers/own-ids", "ro", "sys")
+    assert has(words, "--", "/made here", "/app", "ro")
+    assert has(words, "/usr/bin/env", "-i", f"PATH={PLAIN.env['PATH']}", "HOME=/home/cell")
+    # The machine's root is left, not only hidden.
+    assert has(words, "HOME=/home/cell", "/helpers/own-ids", "start", "0", "0", "/sys/merged", "/")
 
 
 def test_native_names_things_where_they_are(proof: Job) -> None:

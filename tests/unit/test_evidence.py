@@ -30,6 +30,7 @@ def cell(**changes: Any) -> dict[str, Any]:
         "argv": ["run"],
         "expect": "pass",
         "verdict": "PASS",
+        "exit_status": 0,
         "when": "2026-01-01",
     }
     return told | changes
@@ -202,7 +203,7 @@ def test_what_is_no_evidence_is_a_config_error(tmp_path: Path, data: bytes) -> N
     path.write_bytes(data)
     with pytest.raises(ConfigError) as caught:
         evidence.read(path)
-    assert caught.value.where == str(path)
+    assert (caught.value.where or "").removesuffix(":1:1") == str(path)
 
 
 def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:

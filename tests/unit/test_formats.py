@@ -72,7 +72,10 @@ def test_a_wheelhouse_is_installed_first_with_the_interpreter_it_was_made_for(tm
     meta = {"distribution": "my-app", "script": None, "entry_point": "my.mod:main"}
     start = FORMATS["wheelhouse"].start(made("wheelhouse", tmp_path, meta, interpreter=tmp_path / "python"))
     assert start.install is not None
-    assert start.install.argv[-3:] == ("my-app", "", "my.mod:main")
+    assert start.install.argv[-4:] == ("my-app", "", "my.mod:main", "")
+    with_extras = made("wheelhouse", tmp_path, {**meta, "extras": ["a", "b"]}, interpreter=tmp_path / "python")
+    other = FORMATS["wheelhouse"].start(with_extras)
+    assert other.install and other.install.argv[-1] == "a,b" and other.needs != start.needs
     assert [bind.target for bind in start.binds] == ["/opt/python"]
     assert start.install.target == APP
     assert not [bind for bind in (*start.binds, *start.install.binds) if bind.writable]

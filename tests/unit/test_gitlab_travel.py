@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from py_portable.ci import travel
 from py_portable.ci.gitlab import jobs as gitlab_jobs
 from py_portable.ci.gitlab import travel as gitlab_travel
 from py_portable.errors import ConfigError
-from py_portable.store import digest
+from py_portable.store import Store, digest
 
 
 def silent(_text: str) -> None:
@@ -75,13 +76,18 @@ def test_the_store_comes_back_from_the_cache_whole(here: Path, value: str) -> No
     store = here.parent / "store"
     environ = {"PY_PORTABLE_CACHE": value, "PY_PORTABLE_STORE": str(store)}
     gitlab_travel.store_in(environ, told.append)
-    (store / "objects/aa").mkdir(parents=True)
-    (store / "objects/aa/x").write_text("x")
-    (store / "CACHEDIR.TAG").write_text("")
+    key = "a" * 64
+
+    def build(work: Path) -> Mapping[str, object]:
+        (work / "out/x").write_text("x")
+        return {}
+
+    Store(store).make(key, build)
     gitlab_travel.store_out(environ, told.append)
     store.rename(here.parent / "gone")
     gitlab_travel.store_in(environ, told.append)
-    assert (store / "objects/aa/x").read_text() == "x"
+    entry = Store(store).get(key)
+    assert entry and (entry.path / "x").read_text() == "x"
     assert [line for line in told if "MB" not in line] == ["cache: miss", "cache: hit"]
     assert not (here / gitlab_jobs.CACHE / travel.STORE).exists()
 

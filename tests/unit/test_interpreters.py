@@ -23,9 +23,10 @@ from py_portable.interpreters import PROVIDERS, Provider
 from py_portable.interpreters.manylinux import tag
 from py_portable.interpreters.settle import check, read
 from py_portable.interpreters.standalone import digest, take
-from py_portable.interpreters.unpack import Limits, members_of, unpack
+from py_portable.interpreters.unpack import members_of, unpack
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.store import Store
+from py_portable.tarball import Bounds
 from tests.unit.elf_builder import build_elf
 
 
@@ -115,8 +116,8 @@ def test_an_archive_is_unpacked_below_its_folder(tmp_path: Path, compress: Any) 
         (link("python/a", "/etc/passwd", tarfile.LNKTYPE), "leads out"),
         (member("python/null", type=tarfile.CHRTYPE), "neither a file"),
         (member("python/pipe", type=tarfile.FIFOTYPE), "neither a file"),
-        (member("python/bin/python3.13", b"again"), "twice"),
-        (link("python/lib", "bin"), "twice"),
+        (member("python/bin/python3.13/x", b"again"), "through a file"),
+        (link("python/lib", "bin"), "place of a folder"),
         (member(f"python/{'x' * 2000}", b""), "leads out"),
     ],
 )
@@ -133,23 +134,23 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     members = (link("python/a", "b"), link("python/b", "."), member("python/a/evil", b"x"))
-    with pytest.raises(StepError, match="twice"):
+    with pytest.raises(StepError, match="through a link"):
         unpacked(tmp_path, gzip.compress(packed(*members)), below="python")
 
 
 def test_what_is_too_much_is_refused(tmp_path: Path) -> None:
     data = gzip.compress(packed(*GOOD))
     with pytest.raises(StepError, match="past 3 members"):
-        unpacked(tmp_path, data, limits=Limits(members=3))
+        unpacked(tmp_path, data, bounds=Bounds(members=3))
     (tmp_path / "out").rename(tmp_path / "first")
     bomb = gzip.compress(packed(member("python/zeros", bytes(1 << 20))))
     with pytest.raises(StepError, match="1000 bytes"):
-        unpacked(tmp_path, bomb, limits=Limits(bytes=1000))
+        unpacked(tmp_path, bomb, bounds=Bounds(total_bytes=1000))
 
 
-@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", packed(*GOOD)])
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04"])
 def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(StepError, match=r"no \.tar\.gz, \.tar\.xz or \.tar\.zst"):
+    with pytest.raises(StepError, match="cannot be read as an archive"):
         unpacked(tmp_path, data)
 
 

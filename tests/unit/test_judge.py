@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,12 @@ from py_portable.prove.start import Started
 def captured(text: str) -> Captured:
     data = text.encode("utf-8", "surrogatepass")
     return Captured(data, b"", len(data))
+
+
+def test_a_cell_that_was_killed_for_want_of_memory() -> None:
+    killed = replace(started(exited=None, signal=9), out_of_memory=True)
+    assert look(killed, Smoke()) == Finding("signal", "killed by SIGKILL: it went beyond the 3 GiB of memory of a cell")
+    assert look(replace(started(), out_of_memory=True), Smoke()) == Finding(None), "a child's death is the app's business"
 
 
 def started(out: str = "", err: str = "", *, timed_out: bool = False, **changes: Any) -> Started:
@@ -230,4 +237,22 @@ def test_any_text_gives_a_finding(out: str, err: str) -> None:
 def test_the_loader_is_believed_where_the_elf_files_bear_it_out(
     finding: Finding, elf: bool, image: str | None, floor: str | None, reason: str | None
 ) -> None:
-    assert corroborate(finding, is_elf=elf, image_glibc=image, measured_floor=floor).reason == reason
+    found = corroborate(
+        finding, is_elf=elf, image_glibc=image, measured_floor=floor, asked_for=lambda _detail: True
+    )
+    assert found.reason == reason
+
+
+@pytest.mark.parametrize("borne", [True, False])
+@pytest.mark.parametrize(
+    "finding", [Finding("library", "libpq.so.5 not found"), Finding("glibc", "GLIBC_PRIVATE not found")]
+)
+def test_a_library_is_missing_only_where_an_elf_file_asks_for_it(finding: Finding, borne: bool) -> None:
+    asked: list[str] = []
+
+    def asked_for(detail: str) -> bool:
+        asked.append(detail)
+        return borne
+
+    found = corroborate(finding, is_elf=True, image_glibc="2.31", measured_floor="2.30", asked_for=asked_for)
+    assert (found.reason, asked) == ("library" if borne else "exit", [finding.detail])

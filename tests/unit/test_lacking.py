@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from py_portable.wheels.lacking import hint
+from py_portable.wheels.lacking import hint, optional
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,16 @@ def test_nothing_is_guessed() -> None:
     said = "checking for an option\nlibfoo: not found\n_boo.c:1:9: error: expected expression before ';' token\nerror: command '/usr/bin/gcc' failed\n"
     assert "missing" not in hint(said)
     assert hint(said).startswith("mend what is said above")
+
+
+def test_an_optional_extension_is_named_with_what_the_compiler_said() -> None:
+    said = (
+        "  gcc -c fast.c\n  fast.c:2:10: fatal error: no_such.h: No such file or directory\n"
+        "  WARNING: building extension \"speedup._fast\" failed: command '/usr/bin/gcc' failed with exit code 1\n"
+        "  installing to build/wheel\n"
+    )
+    lost = optional("line\n" * 99 + said)
+    assert lost is not None and lost[0] == "speedup._fast"
+    assert "fatal error: no_such.h" in lost[1] and "installing" not in lost[1] and lost[1].count("line") < 12
+    assert hint(lost[1]).startswith("the header no_such.h is missing")
+    assert optional("building 'speedup._fast' extension\n") is None

@@ -118,7 +118,7 @@ def test_a_file_name_that_leaves_its_folder_is_refused(name: str) -> None:
         file(name)
     told = json.loads(json.dumps(GOOD))
     told["houses"]["default/3.13"]["packages"][0]["file"]["file"] = name
-    with pytest.raises(ConfigError, match="is not a lock"):
+    with pytest.raises(ConfigError, match="half of a character" if "\ud800" in name else "is not a lock"):
         loads(json.dumps(told), "portable.lock")
 
 

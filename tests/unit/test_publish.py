@@ -25,6 +25,7 @@ from py_portable.lock.source import build_backend
 from py_portable.plan.assemble import assemble, houses
 from py_portable.publishing import objections
 from py_portable.redact import scrub, without
+from py_portable.tarball import Bounds
 from py_portable.wheels import cibuildwheel, given, publish, sdist, twine
 from py_portable.wheels.daemon import engine_option, environment, tag_of
 from py_portable.wheels.source import source_digest
@@ -89,7 +90,8 @@ def test_a_folder_that_is_not_there_or_holds_a_link_is_an_error(tmp_path: Path) 
 
 def test_a_given_wheel_that_changes_under_the_run_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    (tmp_path / GOOD).write_bytes(b"one")
+    with zipfile.ZipFile(tmp_path / GOOD, "w") as archive:
+        archive.writestr("my_app.py", "")
     chosen = given.choose(tmp_path, "my-app", **TARGET)
     given.taken(chosen.path, chosen.sha256, tmp_path / "out")
     (tmp_path / GOOD).write_bytes(b"two")
@@ -177,13 +179,13 @@ def test_an_sdist_that_leaves_its_folder_is_refused(
 
 
 def test_an_sdist_that_grows_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sdist, "MAX_BYTES", 10)
-    with pytest.raises(StepError, match="more than the 10 that are allowed"):
+    monkeypatch.setattr(sdist, "SDIST_BOUNDS", Bounds(file_bytes=10))
+    with pytest.raises(StepError, match="and 10 is the most"):
         sdist.unpack(packed(tmp_path, ("app-1.0/a", b"x" * 11, "")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with zipfile.ZipFile(tmp_path / "app-1.0.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("app-1.0/a", b"x" * 11)
-    with pytest.raises(StepError, match="more than the 10"):
+        archive.writestr("app-1.0/a", bytes(300 << 20))
+    with pytest.raises(StepError, match="zip bomb"):
         sdist.unpack(tmp_path / "app-1.0.zip", tmp_path / "out")
 
 
@@ -275,7 +277,7 @@ def test_the_published_wheel_is_what_a_cell_installs(tmp_path: Path) -> None:
     )
     start = FORMATS["wheel"].start(made)
     assert start.install is not None
-    assert start.install.argv[-3:] == (f"/opt/published/{GOOD}", "ab", "fast")
+    assert start.install.argv[-3:] == ("fast", f"/opt/published/{GOOD}", "ab")
     assert (tmp_path / GOOD, f"/opt/published/{GOOD}") in [(b.source, b.target) for b in start.install.binds]
     assert start.install.target == APP
     # What a PASS is remembered by knows of the dependencies too.

@@ -75,7 +75,7 @@ def test_words_cannot_leave_their_literal(text: str) -> None:
 
 
 def test_the_generated_configuration() -> None:
-    run = driver.command("pkg.cli", "main")
+    run = driver.command(driver.app.Entry("app", "pkg.cli", "main"))
     text = driver.bzl("my-app", run, ['/in/wheels/a"b.whl', "/in/wheels/@NAME@.whl"])
     assert 'name="my-app"' in text
     assert r'"/in/wheels/a\"b.whl"' in text
@@ -103,7 +103,7 @@ def test_only_children_of_multiprocessing_are_no_start_of_the_app(
     tmp_path: Path, words: list[str], told: str | None
 ) -> None:
     (tmp_path / "oxidecli.py").write_text("import sys\ndef main():\n    print('app', *sys.argv[1:])\n")
-    (tmp_path / "program.py").write_text(driver.command("oxidecli", "main"))
+    (tmp_path / "program.py").write_text(driver.command(driver.app.Entry("app", "oxidecli", "main")))
     done = subprocess.run(
         [sys.executable, tmp_path / "program.py", *words], capture_output=True, text=True, check=True
     )
@@ -113,54 +113,44 @@ def test_only_children_of_multiprocessing_are_no_start_of_the_app(
 
 def test_a_module_is_run_as_the_interpreter_does_it(tmp_path: Path) -> None:
     (tmp_path / "oxidecli.py").write_text("import sys\nprint(__name__, *sys.argv[1:])\n")
-    (tmp_path / "program.py").write_text(driver.command("oxidecli", ""))
+    (tmp_path / "program.py").write_text(driver.command(driver.app.Entry("app", "oxidecli", "")))
     done = subprocess.run(
         [sys.executable, tmp_path / "program.py", "-c", "x"], capture_output=True, text=True
     )
     assert done.stdout == "__main__ -c x\n"
 
 
-def cargo(folder: Path, monkeypatch: pytest.MonkeyPatch, crates: str) -> Path:
-    """Where the wrapper of cargo has its target folder, with the crates of the digest `crates` compiled before."""
-    for name in ("cache", "compiled/target/release/deps", "crates/regex-1.7.0", "crates/memchr-2.5.0"):
+def cargo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the wrapper of cargo has its target folder, with crates that were compiled before."""
+    for name in ("compiled/target/release/deps", "crates/regex-1.7.0", "crates/memchr-2.5.0"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "compiled/target/release/deps/libregex-0123456789abcdef.rlib").write_text(crates)
-    for name in ("CACHE", "COMPILED", "CRATES"):
+    (folder / "compiled/target/release/deps/libregex-0123456789abcdef.rlib").write_text("compiled")
+    for name in ("KEPT", "COMPILED", "CRATES"):
         monkeypatch.setattr(wrapper, name, folder / name.lower())
-    monkeypatch.setenv("CRATES", crates)
     target: Path = wrapper.kept()
     return target
 
 
-def test_what_was_compiled_is_copied_once_and_goes_with_its_digest(
+def test_what_was_compiled_is_copied_once_for_a_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = cargo(tmp_path, monkeypatch, "one")
+    first = cargo(tmp_path, monkeypatch)
     found = first / "release/deps/libregex-0123456789abcdef.rlib"
-    assert found.read_text() == "one"
+    assert found.read_text() == "compiled"
     found.write_text("more")
-    assert cargo(tmp_path, monkeypatch, "one") == first and found.read_text() == "more"
-    second = cargo(tmp_path, monkeypatch, "two")
-    assert (second / "release/deps" / found.name).read_text() == "two"
-    assert not first.exists()
-
-
-def test_a_copy_that_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "cache/one/fresh/release").mkdir(parents=True)
-    (tmp_path / "cache/one/fresh/release/half").touch()
-    target = cargo(tmp_path, monkeypatch, "one")
-    assert [p.name for p in target.rglob("*") if p.is_file()] == ["libregex-0123456789abcdef.rlib"]
+    assert cargo(tmp_path, monkeypatch) == first and found.read_text() == "more"
+    assert (tmp_path / "compiled/target/release/deps" / found.name).read_text() != "more"
 
 
 def test_one_time_for_all_that_was_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = cargo(tmp_path, monkeypatch, "one")
+    target = cargo(tmp_path, monkeypatch)
     assert len({path.stat().st_mtime_ns for path in target.rglob("*")}) == 1
 
 
 def test_the_program_itself_is_forgotten_and_no_crate_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = cargo(tmp_path, monkeypatch, "one")
+    target = cargo(tmp_path, monkeypatch)
     own = ["x86/release/my-app", "x86/release/my-app.d", "x86/release/deps/my_app-0123456789abcdef"]
     own += ["x86/release/.fingerprint/my-app-0123456789abcdef/x", "release/build/my-app-0123456789abcdef/x"]
     other = ["x86/release/deps/my_app_too-0123456789abcdef", "release/deps/libregex-0123456789abcdef.rlib"]

@@ -24,7 +24,7 @@ from py_portable.report.scorecard import MOST_DETAILS, scorecard
 HERE = Path(__file__).parents[2]
 ARTIFACT = {
     "name": "binary",
-    "sha256": "sha256:1",
+    "sha256": f"sha256:{'1' * 64}",
     "format": "nuitka-onefile",
     "bytes": 12_345_678,
     "measured_floor": "2.28",
@@ -34,7 +34,7 @@ ARTIFACT = {
 def cell(image: str = "debian:11", verdict: str = "PASS", **changes: Any) -> dict[str, Any]:
     return {
         "artifact": "binary",
-        "sha256": "sha256:1",
+        "sha256": f"sha256:{'1' * 64}",
         "argv": ["run"],
         "image": image,
         "image_glibc": "2.31",
@@ -456,8 +456,9 @@ def run(folder: Path, *words: str) -> int:
 
 
 def test_report_writes_both_files_and_needs_no_config(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "dist").mkdir()
     (tmp_path / "dist" / "evidence.json").write_text(json.dumps(evidence(cell())))
     assert run(tmp_path) == 0

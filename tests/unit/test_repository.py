@@ -46,7 +46,11 @@ RANK = {
     "ci": 9,
     "one_run": 7,
     "records": 7,
-    "untar": 0,
+    "regular": 0,
+    "placing": 0,
+    "tarball": 1,
+    "zips": 2,
+    "untar": 3,
     "run": 7,
     "apart": 2,
     "backends": 8,
@@ -202,3 +206,9 @@ def test_only_the_command_line_knows_the_command_line() -> None:
     for path in MODULES:
         if own_room(path) not in ("cli", "__main__"):
             assert not [m for m, _ in imports(path) if room(m) == "cli"], path
+
+
+def test_every_promise_has_a_test_and_every_test_a_promise() -> None:
+    named = re.findall(r"\(tests/promises/(test_\w+\.py)\)", (HERE / "SECURITY.md").read_text(encoding="utf-8"))
+    there = sorted(path.name for path in (HERE / "tests" / "promises").glob("test_*.py"))
+    assert sorted(named) == there

@@ -46,7 +46,7 @@ def valid(told: Any) -> Any:
 
 def row(cell: PlannedCell, **changes: Any) -> dict[str, Any]:
     done = CellResult(
-        **{name: value for name, value in vars(cell).items() if name in PlannedCell.__dataclass_fields__},
+        **{name: value for name, value in vars(cell).items() if name in CellResult.__dataclass_fields__},
         sha256=SHA,
         image_identity=f"sha256:{cell.image}",
         image_source="bootstrap",
@@ -54,6 +54,7 @@ def row(cell: PlannedCell, **changes: Any) -> dict[str, Any]:
         reason=None,
         detail=None,
         isolation="full",
+        exit_status=0,
         when="2026-01-02",
     )
     return done.told() | changes
@@ -175,7 +176,7 @@ def test_what_is_missing_of_a_merge_is_what_is_missing_of_all_its_parts(
 
 
 OTHER = Sharding("c" * 64, "e" * 64, PLAN.shards)
-AGAIN = row(PLAN.shards[0].cells[0], verdict="FAIL", when="2026-01-09")
+AGAIN = row(PLAN.shards[0].cells[0], verdict="FAIL", reason="exit", exit_status=1, when="2026-01-09")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ AGAIN = row(PLAN.shards[0].cells[0], verdict="FAIL", when="2026-01-09")
         ([PLANNED, part(0, shards=[{"name": "nobody", "plan": PLAN.digest}])], "no shard is named 'nobody'"),
         ([PLANNED, PARTS[0], part(1, config={"file": "x", "sha256": "f" * 64})], "of two configs"),
         (
-            [PLANNED, PARTS[0], part(1, cells=[row(CELLS[0], condition="x", image_identity="sha256:y")])],
+            [PLANNED, part(0, cells=[row(CELLS[0]), row(CELLS[1], image_identity="sha256:y")]), PARTS[1]],
             "debian:11 has two identities",
         ),
     ],
@@ -434,6 +435,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, house: House) -> House:
                 argv=c.smoke.args,
                 optional=c.optional,
                 isolation="full",
+                exit_status=0,
+                smoke=c.asked,
                 when="2026-01-01",
             )
             for c in cells
@@ -444,7 +447,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, house: House) -> House:
 
     monkeypatch.setattr("py_portable.prove.cells.run", run)
     monkeypatch.setattr(portability, "bench_of", lambda session: None)
-    monkeypatch.setattr(Session, "host", lambda session: None)
+    monkeypatch.setattr(Session, "host", lambda session: {})
     return house
 
 

@@ -71,7 +71,7 @@ def test_what_was_made_is_found_again(store: Store) -> None:
     assert made.log.read_text() == "did it\n"
     assert made.digest == digest(made.path)
     assert sorted(path.name for path in made.path.parent.iterdir()) == [
-        "entry.json", "log", "manifest", "out", "used"
+        "entry.json", "log", "manifest", "out", "seal", "used"
     ]  # fmt: skip
     store.verify(made)
     assert leftovers(store) == []
@@ -459,7 +459,8 @@ def test_the_module_logs_and_never_prints(
     (entry.path.parent / "entry.json").write_text("{}")
     with caplog.at_level(logging.WARNING):
         store.make(KEY, build)
-    assert "a stored object was damaged and is made anew: entry.json can't be read" in caplog.text
+    assert "what the store has of step 0123456789ab is damaged: entry.json can't be read. It is kept in" in caplog.text
+    assert "until `py-portable gc` removes it, and is made again" in caplog.text
     assert capsys.readouterr() == ("", "")
 
 

@@ -8,6 +8,7 @@ import os
 import stat
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -85,15 +86,16 @@ def test_what_is_there_gives_way_and_is_not_written_through(tmp_path: Path) -> N
 
 
 def test_modes_and_times(tmp_path: Path) -> None:
-    def modes(name: str, mode: int, **how: int) -> list[int]:
+    def modes(name: str, mode: int, **how: Any) -> list[int]:
         extract(archive((name, "folder", ""), (f"{name}/f", "file", ""), mode=mode), tmp_path, **how)
         return [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / name, tmp_path / name / "f")]
 
     old = os.umask(0o077)
     try:
-        assert modes("exact", 0o4577, mask=0o7777) == [0o4577, 0o4577]
+        assert modes("exact", 0o575, modes="kept") == [0o575, 0o575]
         assert modes("plain", 0o6777) == [0o755, 0o755]
-        assert modes("mine", 0o044, mine=True) == [0o744, 0o644]
+        assert modes("mine", 0o044, modes="mine") == [0o744, 0o644]
+        assert modes("settled", 0o4700, modes="settled") == [0o755, 0o755]
     finally:
         os.umask(old)
     assert (tmp_path / "plain/f").stat().st_mtime == 1000

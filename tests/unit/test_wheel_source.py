@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
-from py_portable.errors import ConfigError
+from py_portable.errors import ConfigError, MachineError
 from py_portable.lock.egg import egg_requires
 from py_portable.lock.source import (
     LEGACY_BUILD,
@@ -23,6 +26,7 @@ from py_portable.lock.source import (
     distribution_name,
     said,
 )
+from py_portable.wheels import tracked
 from py_portable.wheels.source import copy_source, source_digest
 
 
@@ -48,7 +52,7 @@ LEFT_BEHIND = [
     ".venv/bin/python",
     "src/app.egg-info/PKG-INFO",
     "src/app/__pycache__/x.pyc",
-    "src/app/x.pyc",
+    "app.egg-info/PKG-INFO",
     ".mypy_cache/x",
     "node_modules/x/y.js",
     "portable.lock",
@@ -74,6 +78,11 @@ def test_what_builds_and_tools_leave_behind_is_no_source(app: Path, tmp_path: Pa
         "src/app/build.py",
         "data/portable.lock",
         "x",
+        "dist/__init__.py",
+        "build/__init__.py",
+        "src/app/x.pyc",
+        "src/app/fixtures/sample.egg-info/PKG-INFO",
+        "src/app/fixtures/.venv/bin/python",
     ],
 )
 def test_a_package_may_be_called_like_a_folder_of_builds(app: Path, tmp_path: Path, name: str) -> None:
@@ -83,6 +92,99 @@ def test_a_package_may_be_called_like_a_folder_of_builds(app: Path, tmp_path: Pa
     assert source_digest(app) != before
     copy_source(app, tmp_path / "copy")
     assert (tmp_path / "copy" / name).read_text() == "source"
+
+
+def git(folder: Path, *words: str) -> None:
+    own = ("-c", "user.name=x", "-c", "user.email=x@example.invalid", "-c", "core.fsmonitor=false")
+    subprocess.run(["git", *own, *words], cwd=folder, check=True, capture_output=True)
+
+
+def test_what_git_tracks_in_such_a_folder_is_source(app: Path, tmp_path: Path) -> None:
+    for name in ("build/scripts/make.py", "dist/data.txt", "dist/old.whl"):
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        (app / name).write_text(name)
+    (app / ".gitignore").write_text("*.whl\n")
+    before = source_digest(app)
+    git(app, "init", "-q")
+    git(app, "add", "-A")
+    assert source_digest(app) != before
+    copy_source(app, tmp_path / "copy")
+    assert {"build/scripts/make.py", "dist/data.txt"} < set(names(tmp_path / "copy"))
+    assert "dist/old.whl" not in names(tmp_path / "copy")
+
+
+def test_a_tracked_name_never_leads_out_through_a_link(app: Path, tmp_path: Path) -> None:
+    (app / "dist" / "inner").mkdir(parents=True)
+    (app / "dist" / "inner" / "secret").write_text("tracked")
+    git(app, "init", "-q")
+    git(app, "add", "-A")
+    shutil.rmtree(app / "dist" / "inner")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("secret")
+    (app / "dist" / "inner").symlink_to(tmp_path / "outside")
+    copy_source(app, tmp_path / "copy")
+    assert not (tmp_path / "copy" / "dist").exists()
+
+
+DATA = ["greeting.txt", "ä b.txt", "odd[1]*?#.txt"]
+
+
+@pytest.fixture
+def checkout(app: Path) -> Path:
+    """An app below the root of a repository, with data that only git knows, and a hostile configuration."""
+    for name in DATA:
+        (app / "src" / "app" / name).write_text("tracked")
+    (app / "src" / "app" / "untracked.txt").write_text("not tracked")
+    (app.parent / ".gitignore").write_text("untracked.txt\n")
+    git(app.parent, "init", "-q")
+    git(app.parent, "add", "-A")
+    git(app.parent, "config", "core.fsmonitor", f"touch {app.parent}/ran; false")
+    return app
+
+
+def test_tracked_files_are_named_for_a_build_system_that_asks_git(checkout: Path, tmp_path: Path) -> None:
+    assert tracked.asked_for(checkout, ["setuptools", "wheel"]) == ()
+    named = tracked.asked_for(checkout, ["setuptools", "setuptools-scm"])
+    assert sorted(named) == sorted(
+        ["pyproject.toml", "src/app/__init__.py", *(f"src/app/{name}" for name in DATA)]
+    )
+    assert not (checkout.parent / "ran").exists()
+    assert source_digest(checkout, named) != source_digest(checkout)
+    assert source_digest(checkout, named) != source_digest(checkout, named[:-1])
+    (checkout / "MANIFEST.in").write_text("exclude src/app/greeting.txt\n")
+    copy_source(checkout, tmp_path / "copy", named)
+    lines = (tmp_path / "copy" / "MANIFEST.in").read_text().splitlines()
+    assert lines[-1] == "exclude src/app/greeting.txt" and "include src/app/ä?b.txt" in lines
+    assert "include src/app/odd?1????.txt" in lines
+    assert (checkout / "MANIFEST.in").read_text() == "exclude src/app/greeting.txt\n"
+
+
+def test_setuptools_takes_the_named_files_into_the_wheel(checkout: Path, tmp_path: Path) -> None:
+    """As it does from git itself: the wheel of the copy, which has no .git, holds the data."""
+    (checkout / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+        '[project]\nname = "app"\nversion = "1"\n'
+    )
+    copy_source(checkout, tmp_path / "copy", tracked.asked_for(checkout, ["setuptools-scm"]))
+    make = "import setuptools.build_meta as b; b.build_wheel('..')"
+    subprocess.run([sys.executable, "-c", make], cwd=tmp_path / "copy", check=True, capture_output=True)
+    with zipfile.ZipFile(tmp_path / "app-1-py3-none-any.whl") as wheel:
+        found = {name for name in wheel.namelist() if name.startswith("app/")}
+    assert found == {"app/__init__.py", *(f"app/{name}" for name in DATA)}
+
+
+def test_where_git_cannot_say_it_the_machine_lacks_something(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MachineError, match="takes the files of the wheel from git") as caught:
+        tracked.asked_for(checkout, ["setuptools-scm"])
+    assert caught.value.hint and "install git" in caught.value.hint
+    assert tracked.asked_for(checkout, ["setuptools"]) == ()
+
+
+def test_what_is_no_checkout_names_nothing(app: Path) -> None:
+    assert tracked.asked_for(app, ["setuptools-scm"]) == ()
 
 
 def edit(app: Path) -> None:

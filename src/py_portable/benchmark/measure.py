@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from py_portable.benchmark.pairs import Estimate, noise
 from py_portable.benchmark.project import Workshop, pairings
 from py_portable.benchmark.runner import Compared, Pairing, Place, compare, starter
 from py_portable.errors import ConfigError, MachineError, UnmetError
+from py_portable.images import Image
+from py_portable.prove.frozen import Freezer
 from py_portable.session import Session
-from py_portable.store import digest
 
 EVERY = 10
 """Pairs between two lines of talk."""
@@ -84,14 +87,22 @@ def measure(session: Session, wanted: Wanted) -> Measured:
         name, why = next(iter(built.lacking.items()))
         raise UnmetError(f"{name} cannot be compared: {why}")
     place = Place(session.engine.chosen[0], image.root, session.helpers())
-    with session.store.scratch("benchmark") as room:
+    with ExitStack() as stack:
+        room = stack.enter_context(session.store.scratch("benchmark"))
         room.chmod(0o755)
-        todo = pairings(Workshop(session, place, image, room), built, wanted.args, wanted.module)
-        found = compare(place, todo, wanted.pairs, wanted.seed, _tell(session, wanted, todo))
+        freezer = Freezer(session.store, stack, reachable=place.engine.name == "native" and os.geteuid() == 0)
+        shop = Workshop(session, place, image, room, freezer)
+        try:
+            todo = pairings(shop, built, wanted.args, wanted.module)
+            found = compare(place, todo, wanted.pairs, wanted.seed, _tell(session, wanted, todo))
+        except UnmetError:
+            # Before an artifact is blamed, what the store gave out is looked at.
+            session.store.require(*_keys(session, built, image))
+            raise
         absolute = _hyperfine(place, todo) if wanted.hyperfine else None
     same = tuple(one for one in found if one.pairing.same)
     others = tuple(one for one in found if not one.pairing.same)
-    digests = {name: digest(made.path) for name, made in built.made.items()}
+    digests = {name: made.sha256 for name, made in built.made.items()}
     rows = _rows(others, {one.name: one for one in map(_noise, same)}, digests, image_name, wanted)
     part = {**session.told(), "host": session.host(), "artifacts": built.rows, "benchmark": rows}
     scope = [*(f"artifact {name}" for name in built.plan.artifacts), f"image {image_name}"]
@@ -100,6 +111,13 @@ def measure(session: Session, wanted: Wanted) -> Measured:
     places = as_made.places(session) if wanted.as_made else None
     path = refreshing.write_evidence(session, refreshing.refresh(session, known_images, places))
     return Measured(image_name, others, same, tuple(rows), path, absolute, built.lacking)
+
+
+def _keys(session: Session, built: building.Built, image: Image) -> set[str | None]:
+    """Of all objects of the store that are started."""
+    made = built.made.values()
+    paths = [path for one in made for path in (one.stored, one.interpreter, one.wheelhouse) if path]
+    return {image.key, *(session.store.key_of(path) for path in paths)}
 
 
 def _built(session: Session, wanted: Wanted, image: str) -> building.Built:

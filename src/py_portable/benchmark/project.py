@@ -15,6 +15,8 @@ from py_portable.engines.base import Bind, Job
 from py_portable.errors import ConfigError, UnmetError
 from py_portable.formats import FORMATS, Install, Made, entry
 from py_portable.images import Image
+from py_portable.prove.frozen import Freezer
+from py_portable.regular import read_regular
 from py_portable.session import Session
 
 PREFIX = "/opt/python"
@@ -24,7 +26,7 @@ KIT = "/opt/kit"
 WHEELS = "/opt/wheels"
 MAX_TOLD = 1 << 16
 INSTALL_SECONDS = 600.0
-_SCRIPTS = ("build/bare.py", entry.SCRIPT)
+_SCRIPTS = ("build/bare.py", *entry.SCRIPTS)
 
 
 @dataclass
@@ -35,6 +37,7 @@ class Workshop:
     place: Place
     image: Image
     room: Path
+    freezer: Freezer
     bare: dict[tuple[str, str], Subject] = field(default_factory=dict)
     """References by the digests of interpreter and wheelhouse."""
 
@@ -68,12 +71,14 @@ class Workshop:
 def pairings(shop: Workshop, built: Built, args: Collection[str], module: str | None = None) -> list[Pairing]:
     """A thing against itself first, then every artifact; what keeps something between starts also as a first start.
 
-    Raises ConfigError where no artifact brings an interpreter to compare with, UnmetError where one does not start.
+    What is compared are bytes that nobody else can write to. Raises ConfigError where no artifact brings an interpreter
+    to compare with, UnmetError where one does not start or was changed meanwhile.
     """
     found: list[Pairing] = []
-    for made in built.made.values():
-        if made.interpreter is None or made.wheelhouse is None:
+    for named in built.made.values():
+        if named.interpreter is None or named.wheelhouse is None:
             continue
+        made = shop.freezer.freeze(named, whole=True)
         reference = _bare(shop, made, args, module)
         subject = _artifact(shop, made, args)
         kept = shop.folder()
@@ -148,8 +153,7 @@ def _distribution(session: Session, made: Made) -> str:
 
 def _module(folder: Path) -> str:
     """What the installation says the console script calls. It is foreign: only a module's name is taken."""
-    with (folder / "bare.json").open(encoding="utf-8") as stream:
-        told: Mapping[str, str] = json.loads(stream.read(MAX_TOLD))
+    told: Mapping[str, str] = json.loads(read_regular(folder / "bare.json", MAX_TOLD, follow=False))
     if not re.fullmatch(r"\w+(\.\w+)*", told["module"]):
         raise UnmetError(f"{told['module']!r} is no module", hint="say which one it is: --module")
     return told["module"]

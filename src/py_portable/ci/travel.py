@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tarfile
-from collections.abc import Sequence
+import stat
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from py_portable import command
 from py_portable.ci.project import Project
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError
+from py_portable.images.layers import stack as layers
+from py_portable.images.layers.stack import Layer
+from py_portable.placing import lay
+from py_portable.regular import sha256_of
+from py_portable.store.entry import DamageFound
+from py_portable.store.foreign import remove_tree
+from py_portable.store.handed import checked, keep
+from py_portable.store.walk import remove
+from py_portable.tarball import Bounds, RefusedError, opened
 from py_portable.untar import extract
 
+_PLAIN_TAR = "application/vnd.oci.image.layer.v1.tar"
 DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
+_ANSWERS = ("cache/index", "cache/uv")
+"""What indexes answered: addresses may hold a token in their path, where nobody can tell, and caches are shared."""
+_FOLDERS = ("objects", "cache")
 _STORE_FOLDERS = ("objects", "tmp", "locks", "cache", "logs/failed", "quarantine")
+_KITS_OWN = ("evidence", "logs")
+"""Folders of dist that the kit writes into."""
+BOUNDS = Bounds()
 _SMALL = ("evidence", "logs", "report.md", "junit.xml")
 
 
@@ -37,6 +53,8 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
     to.mkdir(parents=True, exist_ok=True)
     archive = to / DIST
     argv: list[str | Path] = ["tar", "--create", "--file", archive, "--directory", here, "--numeric-owner"]
+    # A folder that was made under a CI's umask of 0 must not cost the whole archive.
+    argv.append("--mode=u-s,g-s,o-w")
     command.check([*argv, "--files-from", os.devnull, "--", *names], what="packing", error=MachineError)
     return archive
 
@@ -45,24 +63,63 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
     """What other jobs handed on, the later one's word counts; how many there were.
 
     Only locks and what lies in dist folders is taken: those jobs started what strangers wrote. Digests speak of modes,
-    so these are kept whole. Raises ConfigError.
+    so these are kept; setuid, setgid and world-writable ones are refused. All is unpacked beside and put in its place
+    by renames: jobs that share a workspace may do so at the same time. Raises ConfigError.
     """
     places = [PurePosixPath(os.path.relpath(path, here)) for project in found for path in _own(project, here)]
-    for archive in archives:
-        try:
-            with tarfile.open(archive, "r:") as tar:
-                extract(
-                    tar,
-                    here,
-                    mask=0o7777,
-                    links_out=True,
-                    admit=lambda path: any(path.is_relative_to(place) for place in places),
-                )
-        except (tarfile.TarError, EOFError, OSError) as problem:
-            raise ConfigError(
-                f"cannot be unpacked: {problem}", where=f"{archive.parent.name}/{archive.name}"
-            )
+    if not archives:
+        return 0
+    room = Path(tempfile.mkdtemp(prefix=".py-portable-taken-", dir=here))
+    try:
+        for archive in archives:
+            where = f"{archive.parent.name}/{archive.name}"
+            try:
+                with opened(archive, BOUNDS) as tar:
+                    extract(
+                        tar,
+                        room,
+                        bounds=BOUNDS,
+                        modes="kept",
+                        links_out=True,
+                        admit=lambda path: _place(path, places) is not None,
+                        admit_link=lambda path: _may_be_link(path, places),
+                    )
+            except (RefusedError, OSError) as problem:
+                raise ConfigError(f"cannot be unpacked: {problem}", where=where)
+        # The deepest first: the dist folder of one config may lie in that of another.
+        for place in sorted(places, key=lambda one: -len(one.parts)):
+            _put(room / place, here, place)
+    finally:
+        remove(room)
     return len(archives)
+
+
+def _place(path: PurePosixPath, places: Sequence[PurePosixPath]) -> PurePosixPath | None:
+    """The lock or dist folder that the path lies in."""
+    return max((one for one in places if path.is_relative_to(one)), key=lambda one: len(one.parts), default=None)
+
+
+def _may_be_link(path: PurePosixPath, places: Sequence[PurePosixPath]) -> bool:
+    """Only inside an artifact, or what was carried: through any other link this job would write elsewhere."""
+    place = _place(path, places)
+    parts = path.relative_to(place).parts if place else ()
+    return len(parts) > 1 and parts[0] not in _KITS_OWN
+
+
+def _put(fresh: Path, here: Path, place: PurePosixPath) -> None:
+    if not os.path.lexists(fresh):
+        return
+    is_lock = place.suffix == ".lock"
+    if fresh.is_dir() == is_lock or fresh.is_symlink():
+        raise ConfigError("what a job handed on is not what its name says", where=str(place))
+    for above in reversed(place.parents):
+        if (here / above).is_symlink():
+            raise ConfigError("what a job handed on leads through a link", where=str(above))
+        (here / above).mkdir(exist_ok=True)
+    try:
+        lay(fresh, here / place)
+    except OSError as problem:
+        raise ConfigError(f"cannot be put in place: {problem.strerror}", where=str(problem.filename or place))
 
 
 def _own(project: Project, here: Path) -> tuple[Path, Path]:
@@ -85,38 +142,68 @@ def pack_store(store: Path, to: Path) -> Path | None:
         "--directory",
         store,
         "--numeric-owner",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--anchored",
+        *(f"--exclude={name}" for name in _ANSWERS),
     ]
     command.check([*argv, "--", *parts], what="packing the store", error=MachineError)
     return archive
 
 
 def unpack_store(folder: Path, store: Path) -> bool:
-    """Into a store that is not there yet; one that is (a runner that stays) knows more. What it holds is checked
-    by its digest when it is used."""
+    """Into a store that is not there yet; one that is (a runner that stays) knows more.
+
+    Every entry is hashed: one that is not what it was made as does not get in, nor does what is no entry. A cache of
+    a tool is what its tool takes it for: only its place is looked at, and pipes are left out. Raises PortableError.
+    """
     archives = sorted(folder.rglob(STORE))
     if store.exists() or not archives:
         return False
     fresh = store.with_name(f"{store.name}.{os.getpid()}")
-    fresh.mkdir(mode=0o700, parents=True)
+    prefix = ids.prefix()
+    store.parent.mkdir(parents=True, exist_ok=True)
     try:
-        argv: list[str | Path] = [
-            *ids.prefix(),
-            "tar",
-            "--extract",
-            "--file",
-            archives[0],
-            "--directory",
-            fresh,
-        ]
-        command.check(
-            [*argv, "--numeric-owner", "--preserve-permissions"],
-            what="unpacking the store",
-            error=MachineError,
-        )
+        digest = f"sha256:{sha256_of(archives[0])}"
+        layers.unpack([Layer(archives[0], digest, _PLAIN_TAR)], fresh, prefix=prefix)
+        _only_entries(fresh, prefix)
+        fresh.chmod(0o700)
         for name in _STORE_FOLDERS:
             (fresh / name).mkdir(parents=True, exist_ok=True)
         fresh.replace(store)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    except OSError as problem:
+        raise MachineError(f"it cannot be unpacked: {problem.strerror}", where=str(problem.filename)) from None
+    finally:
+        if os.path.lexists(fresh):
+            remove_tree(fresh, prefix)
     return True
+
+
+def _only_entries(fresh: Path, prefix: tuple[str, ...]) -> None:
+    for path in sorted(fresh.iterdir()):
+        if path.name not in _STORE_PARTS or path.is_symlink() or path.is_dir() != (path.name in _FOLDERS):
+            remove_tree(path, prefix)
+    for shelf in _folders(fresh / "objects", prefix):
+        for place in sorted(shelf.iterdir()):
+            try:
+                header = checked(place, place.name, prefix)
+                if place.name[:2] != shelf.name:
+                    raise DamageFound("it lies in the wrong place")
+                keep(place, header)
+            except DamageFound:
+                remove_tree(place, prefix)
+    for cache in _folders(fresh / "cache", prefix):
+        for where, _, names in os.walk(cache):
+            for name in names:
+                path = Path(where, name)
+                if not stat.S_ISREG(path.lstat().st_mode) and not path.is_symlink():
+                    path.unlink()
+
+
+def _folders(above: Path, prefix: tuple[str, ...]) -> Iterator[Path]:
+    """The folders in a folder; anything else in it is removed."""
+    for path in sorted(above.iterdir()) if above.is_dir() else ():
+        if path.is_symlink() or not path.is_dir():
+            remove_tree(path, prefix)
+        else:
+            yield path

@@ -26,6 +26,7 @@ from py_portable.cli.show import clean, message
 from py_portable.command import end_all
 from py_portable.errors import ConfigError, MachineError, PortableError
 from py_portable.redact import hide
+from py_portable.store.disk import keep_from_everybody
 
 INTERRUPTED = 130
 
@@ -51,6 +52,7 @@ def main(args: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _terminated)
     streams.open_missing()
     streams.take_every_character()
+    keep_from_everybody()
     try:
         status = _run(args)
         sys.stdout.flush()

@@ -18,22 +18,46 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Install missing system packages (root on Debian or Ubuntu).")
+@click.option("--store", "stored", is_flag=True, help="Check all that the store holds, and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
 @config_option
-def doctor(fix: bool, quiet: bool, config: Path) -> None:
+def doctor(fix: bool, stored: bool, quiet: bool, config: Path) -> None:
     """Say what this machine lacks, start a canary on each engine, and name cause and cure.
 
     Exit status 3 where something is lacking that the kit, or a format of the config, cannot do without. Without a
     config only what all formats need has to be there.
+
+    With --store every byte of the store is read instead. What is damaged is moved aside and made again by the next run
+    that needs it; exit status 1 says that there was some.
     """
     from py_portable import doctor as room
 
+    if stored:
+        if fix:
+            raise click.UsageError("--store needs no --fix: what is damaged is made again by the next run")
+        _check_store(quiet)
+        return
     findings = room.ensure(_engines) if fix else room.examine(_engines, formats=_formats(config))
     lacking = room.lacking(findings)
     if told := lacking if quiet else findings:
         click.echo(lines(room.render(told)))
     if lacking:
         raise click.exceptions.Exit(3)
+
+
+def _check_store(quiet: bool) -> None:
+    from py_portable.doctor import stored
+    from py_portable.store import Store, default_root
+
+    def say(text: str) -> None:
+        if not quiet:
+            click.echo(clean(text), err=True)
+
+    checked = stored.examine(Store(default_root(os.environ)), say)
+    if told := stored.render(checked, quiet=quiet):
+        click.echo(lines("\n".join(told)))
+    if not checked.sound:
+        raise click.exceptions.Exit(1)
 
 
 def _formats(path: Path) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -60,12 +59,14 @@ def prove(
     args: tuple[str, ...],
 ) -> None:
     """Start an executable or folder that somebody else built: prove PATH --image debian:11 -- ARGS."""
+    from py_portable import verdicts
     from py_portable.config import Smoke
     from py_portable.foreign import Foreign, prove_foreign
     from py_portable.talk import Talk
 
-    if not re.fullmatch(r"pass|fail:[A-Za-z0-9][A-Za-z0-9 ._:-]*", expect):
-        raise click.UsageError(f"--expect {expect!r}: expected pass or fail:REASON, such as fail:musl")
+    if expect not in verdicts.EXPECTATIONS:
+        known = ", ".join(verdicts.EXPECTED)
+        raise click.UsageError(f"--expect {expect!r}: expected pass or fail:REASON, where REASON is one of: {known}")
     # Written so that "nan" fails too.
     if not LEAST_SECONDS <= timeout <= MOST_SECONDS:
         raise click.UsageError(

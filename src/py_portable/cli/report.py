@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from py_portable.cli.options import GivenPath, common
 from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
+from py_portable.regular import sha256_of
 
 if TYPE_CHECKING:
     from py_portable.report.annotations import Where
@@ -39,17 +39,23 @@ def report(
     from py_portable.report.scorecard import scorecard
 
     dist = (common["dist"] or common["config"].absolute().parent / "dist").absolute()
+    files = {"markdown": dist / "report.md", "junit": dist / "junit.xml"}
+    if gitlab:
+        files["codequality"] = dist / "codequality.json"
+    # Of an earlier call: where this one gets no further, there is none.
+    for path in files.values():
+        path.unlink(missing_ok=True)
     told = evidence.read(file or dist / "evidence.json")
+    if file is None or file.absolute().is_relative_to(dist):
+        told = _of_today(told, common["config"])
     conclusions = conclude(told, allow_unproven=allow_unproven)
     found = find(told, conclusions, _known(common["config"], told))
     blocks = scorecard(found)
-    files = {"markdown": dist / "report.md", "junit": dist / "junit.xml"}
     dist.mkdir(parents=True, exist_ok=True)
     _write(files["markdown"], markdown.render(blocks).encode())
     _write(files["junit"], junit.render(found))
     notes = annotations.notes(found)
     if gitlab:
-        files["codequality"] = dist / "codequality.json"
         _write(files["codequality"], annotations.codequality(notes, _lines(common["config"])).encode())
     if common["as_json"]:
         paths = {name: str(path) for name, path in files.items()}
@@ -65,11 +71,24 @@ def report(
         raise click.exceptions.Exit(1)
 
 
+def _of_today(told: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """The evidence of this config, with all marked that answers another question than the config asks now."""
+    from py_portable import config, stale
+
+    of_run = told.get("config") or {}
+    try:
+        if of_run.get("file") != path.name or of_run["sha256"] == sha256_of(path):
+            return told
+        return stale.marked(told, config.load(path))
+    except (OSError, ConfigError):
+        return told
+
+
 def _known(path: Path, told: Mapping[str, Any]) -> str | None:
     """The config's path from here, where it is the one that the evidence speaks of."""
     of_run = told.get("config")
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = sha256_of(path)
     except OSError:
         return None
     return os.path.relpath(path) if isinstance(of_run, dict) and of_run.get("sha256") == sha256 else None

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
 from py_portable.config.build import build
@@ -31,6 +30,7 @@ from py_portable.config.rules import problems as rule_problems
 from py_portable.config.schema import problems as schema_problems
 from py_portable.config.schema import schema_text
 from py_portable.errors import ConfigError
+from py_portable.regular import NotRegularError, open_regular
 
 __all__ = [
     "App",
@@ -56,11 +56,10 @@ def load(path: Path) -> Config:
     """Read and check a config file. Raises ConfigError."""
     name = _name(path)
     try:
-        # Opening a FIFO would wait for ever, so a file that is not one is not opened.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ConfigError("is not a regular file", where=name)
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
+    except NotRegularError:
+        raise ConfigError("is not a regular file", where=name) from None
     except FileNotFoundError:
         raise ConfigError("there is no such file", where=name, hint="run: py-portable init") from None
     except OSError as problem:

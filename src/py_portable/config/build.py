@@ -123,6 +123,7 @@ def _wheels(document: Mapping[str, Any], base: Path) -> Wheels:
         build_requires=by_project("build-requires"),
         use=(base / data["use"]).absolute() if "use" in data else None,
         publish=_publish(document),
+        unmet=tuple(dict.fromkeys(map(_canonical, data.get("unmet", ())))),
         constraints=tuple(data.get("constraints", ())),
     )
 

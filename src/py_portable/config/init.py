@@ -12,10 +12,12 @@ from typing import Any
 
 from py_portable import resources
 from py_portable.errors import ConfigError
+from py_portable.regular import read_regular
 
 # Newest first among those that old distributions and compilers are known to get on with.
 _PYTHONS = ("3.13", "3.12", "3.11", "3.14", "3.10")
 
+_MAX_METADATA_BYTES = 4 << 20
 _SCRIPT = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,99}")
 
 _TEMPLATE = """\
@@ -110,7 +112,7 @@ def pinned_pythons() -> tuple[str, ...]:
 
 def _project(path: Path) -> _Project | None:
     try:
-        data = tomllib.loads(path.read_bytes().decode("utf-8"))
+        data = tomllib.loads(read_regular(path, _MAX_METADATA_BYTES).decode("utf-8"))
     except FileNotFoundError:
         return None
     except OSError as problem:

@@ -101,6 +101,8 @@ class Wheels:
     use: Path | None = None
     """A folder of the app's wheels that somebody else built, absolute."""
     publish: Publish | None = None
+    unmet: tuple[str, ...] = ()
+    """Projects that may be missing or of another version than metadata asks for."""
     constraints: tuple[str, ...] = ()
     """Requirements that bound versions and ask for nothing themselves."""
 

@@ -106,6 +106,8 @@ class _Rules:
             if not _exists(source):
                 text = f"there is no {show(app['source'])}; relative paths start at this file's folder"
                 yield self.wrong(("app", "source"), text)
+            elif not source.is_dir() and not source.is_file():
+                yield self.wrong(("app", "source"), "is neither a folder nor a regular file")
             elif not source.is_dir() and not source.name.endswith((".whl", ".tar.gz", ".zip")):
                 yield self.wrong(("app", "source"), "expected a folder, an sdist (.tar.gz) or a wheel (.whl)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from py_portable.doctor.needs import Finding
+from py_portable.engines import builds
 from py_portable.engines.base import Engine, EngineInfo
 from py_portable.errors import MachineError
 
@@ -33,18 +34,32 @@ def examine(engines: Iterable[Engine], *, until_full: bool = False) -> tuple[Fin
             )
             continue
         infos.append(info)
-        lacks = f"; cannot isolate: {', '.join(info.lacks)}" if info.lacks else ""
+        builds_, refusal = _builds(engine)
+        lacks = f"; cannot isolate or limit: {', '.join(info.lacks)}" if info.lacks else ""
         found.append(
             Finding(
                 f"engine {info.name}",
                 True,
-                f"{info.version}, isolation {info.isolation}{lacks}",
+                f"{info.version}, isolation {info.isolation}{lacks}{builds_}",
                 required=False,
             )
         )
+        found += refusal
         if until_full and info.isolation == "full":
             break
     return (*found, _some(infos, found))
+
+
+def _builds(engine: Engine) -> tuple[str, list[Finding]]:
+    """What builds there lack, and a finding where none would be started."""
+    try:
+        lacks = builds.look(engine)
+    except MachineError as problem:
+        name = f"builds on {engine.name}"
+        return "", [Finding(name, False, "are not started", problem.what, problem.hint, required=False)]
+    reasons = sorted(set(lacks.values()))
+    said = [f"{', '.join(a for a in sorted(lacks) if lacks[a] == reason)} ({reason})" for reason in reasons]
+    return f"; builds do without: {'; '.join(said)}" if said else "", []
 
 
 def _some(infos: Sequence[EngineInfo], found: Sequence[Finding]) -> Finding:

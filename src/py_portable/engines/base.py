@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,6 +16,8 @@ PROOF_CAPS = ("SETUID", "SETGID", "SETPCAP", "KILL")
 """What cell-run needs to become the ordinary user and to end what that user started; it gives them up."""
 BUILD_CAPS = (*PROOF_CAPS, "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP")
 SHM_BYTES = 64 << 20  # as containers have it
+LIMITS = ("memory", "processes")
+"""What an engine that isolates fully may still not be able to limit: a machine gives it to few users."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,12 @@ class Job:
     """Size limit of a fresh tmpfs on /tmp (mode 1777); None: /tmp of the root as it is."""
     helpers: Path | None = None
     """The folder with the compiled cell-run that the command is put under; None: the engine's own."""
+    lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    """What is looked for in stdout and in stderr, however much of them is kept."""
     keep: bool = False
     """Where the command fails, keep what there is to look at (a container)."""
+    canary_of: Job | None = None
+    """build: it is the canary, which looks whether builds like that one may be started at all."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ class Ended(Outcome):
     record: bytes = b""
     kept: str | None = None
     """A shell line that looks into what was kept of a failure."""
+    limits: tuple[str, ...] = ()
+    """proof: what the engine set bounds to for this job alone: "memory", "processes"."""
+    out_of_memory: bool = False
+    """Whether the kernel ended a process of the job because it went beyond its bound of memory."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,12 @@ class EngineInfo:
     version: str
     isolation: Literal["full", "partial"]
     lacks: tuple[str, ...] = ()
-    """What this engine cannot isolate on this machine, e.g. "network", "pids", "ids"."""
+    """What this engine cannot isolate on this machine, e.g. "network", "pids", "ids", or not limit (LIMITS)."""
+
+
+def isolation(lacks: Iterable[str]) -> Literal["full", "partial"]:
+    """What an engine that lacks this gives."""
+    return "partial" if set(lacks) - set(LIMITS) else "full"
 
 
 class Engine(Protocol):
@@ -97,5 +112,7 @@ class Engine(Protocol):
         log: Path | None = None,
         capture_bytes: int = 65536,
     ) -> Ended:
-        """Run the job under cell-run; at the time limit all it started is ended. Never raises for a failing command."""
+        """Run the job under cell-run; at the time limit all it started is ended. Never raises for a failing command.
+
+        Raises MachineError where builds on this engine are not held as is promised (engines/builds.py)."""
         ...

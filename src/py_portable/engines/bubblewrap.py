@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from py_portable.command import Outcome, run
-from py_portable.engines import ids, stage
-from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job
+from py_portable.engines import builds, ids, own_ids, stage
+from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job, isolation
 from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
+NAME = "bubblewrap"
 _CURE_INSTALL = "apt-get install bubblewrap"
 
 
@@ -23,17 +24,18 @@ class Bubblewrap:
     """`helpers`: a folder with the compiled cell-run and canary; without it a probe compiles them."""
 
     helpers: Path | None = None
-    name: str = "bubblewrap"
+    name: str = NAME
 
     def probe(self) -> EngineInfo:
         """Start the canary. Raises MachineError, whose hint is the cure."""
         program = _program()
         lacks = trial(self, self.helpers)
-        return EngineInfo(self.name, stage.version(program), "partial" if lacks else "full", lacks)
+        return EngineInfo(self.name, stage.version(program), isolation(lacks), lacks)
 
     def argv(self, job: Job) -> tuple[str, ...]:
         """The command line by hand; it shows the job's environment."""
-        return _argv(supervised(job, self.helpers), _setenv(job.env))
+        helpers = builds.helpers(job, self.helpers)
+        return _argv(supervised(job, helpers), helpers, _setenv(job.env))
 
     def run(
         self,
@@ -44,22 +46,26 @@ class Bubblewrap:
         capture_bytes: int = 65536,
     ) -> Ended:
         """Run the job. Its environment travels through an fd, out of sight of logs and of `ps`."""
+        helpers = builds.helpers(job, self.helpers)
 
         def call(job: Job, timeout: float, fds: tuple[int, ...]) -> Outcome:
+            stage.resolved(job)
+            builds.hold(self, job, helpers)
             with os.fdopen(os.memfd_create("environment", os.MFD_CLOEXEC), "wb") as words:
                 words.write(b"".join(os.fsencode(word) + b"\0" for word in _setenv(job.env)))
                 words.flush()
                 words.seek(0)
                 return run(
-                    _argv(job, ("--args", str(words.fileno()))),
+                    _argv(job, helpers, ("--args", str(words.fileno()))),
                     env=stage.environment(),
                     timeout=timeout,
                     log=log,
                     pass_fds=(*fds, words.fileno()),
                     capture_bytes=capture_bytes,
+                    lines=job.lines,
                 )
 
-        return piped(call, job, self.helpers, timeout)
+        return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
 
 
 def _program() -> str:
@@ -73,21 +79,24 @@ def _setenv(env: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(word for name, value in env.items() for word in ("--setenv", name, value))
 
 
-def _argv(job: Job, env_words: tuple[str, ...]) -> tuple[str, ...]:
+def _argv(job: Job, helpers: Path, env_words: tuple[str, ...]) -> tuple[str, ...]:
     who = ids.detect()
+    own = own_ids.choose(job, NAME, helpers)
     return (
-        *stage.words(job, who),
+        *stage.words(job, who, own),
+        *(own.start("-", "/") if own.first is not None else ()),
         _program(),
         *_namespaces(job, who),
         *_privileges(job, who),
-        *_mounts(job),
+        *_mounts(job, own),
         *("--chdir", job.cwd, "--clearenv", *env_words, "--"),
         *job.argv,
     )
 
 
 def _namespaces(job: Job, who: ids.Ids) -> tuple[str, ...]:
-    words = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    # No process of bubblewrap's own is left inside: it is under no filter, and root could make it do its bidding.
+    words = ["--unshare-pid", "--as-pid-1", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     if not job.network:
         words.append("--unshare-net")
     if who.kind == "single" and job.profile == "proof":
@@ -102,13 +111,24 @@ def _privileges(job: Job, who: ids.Ids) -> tuple[str, ...]:
     return ("--cap-drop", "ALL", *(word for cap in kept for word in ("--cap-add", f"CAP_{cap}")))
 
 
-def _mounts(job: Job) -> tuple[str, ...]:
-    words = ["--bind", stage.MERGED, "/", "--proc", "/proc", "--dev", "/dev"]
+def _covers() -> tuple[str, ...]:
+    """bubblewrap's own covering passes over what access(2) calls closed: /proc/sys, to root as well."""
+    words: list[str] = []
+    for how, name in stage.COVERED:
+        place = Path("/proc", name)
+        if place.exists():
+            hidden = stage.EMPTY if place.is_dir() else "/dev/null"
+            words += ["--ro-bind", str(place) if how == "ro" else hidden, str(place)]
+    return tuple(words)
+
+
+def _mounts(job: Job, own: own_ids.Choice) -> tuple[str, ...]:
+    words = ["--bind", stage.MERGED, "/", "--proc", "/proc", *_covers(), "--dev", "/dev"]
     words += ["--perms", "1777", "--size", str(SHM_BYTES), "--tmpfs", "/dev/shm"]
     tmp = stage.fresh_tmp(job)
     if tmp is not None:
         words += ["--perms", "1777", *(("--size", tmp) if tmp else ()), "--tmpfs", "/tmp"]
-    for bind in stage.binds(job):
+    for bind in stage.binds(job, own):
         parent = str(PurePosixPath(bind.target).parent)
         if parent != "/":
             # Made by --bind itself it would be closed to everybody but root.

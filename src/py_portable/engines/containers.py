@@ -16,10 +16,21 @@ from pathlib import Path
 from typing import Literal
 
 from py_portable.command import Outcome, run
-from py_portable.engines import carry, daemon, owner
-from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Bind, Ended, EngineInfo, Job
+from py_portable.engines import builds, carry, daemon, owner
+from py_portable.engines.base import (
+    BUILD_CAPS,
+    LIMITS,
+    PROOF_CAPS,
+    SHM_BYTES,
+    Bind,
+    Ended,
+    EngineInfo,
+    Job,
+    isolation,
+)
 from py_portable.engines.guard import refused, spoken, supervised
-from py_portable.engines.stage import PROOF_BYTES
+from py_portable.engines.limits import MEMORY_BYTES, PROCESSES
+from py_portable.engines.stage import PROOF_BYTES, apart
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
@@ -42,7 +53,7 @@ class Containers:
         found = daemon.find(self.name)
         daemon.sweep(self.name)
         lacks = trial(self, self.helpers, diagnose=self._diagnose)
-        return EngineInfo(self.name, found.version, "partial" if lacks else "full", lacks)
+        return EngineInfo(self.name, found.version, isolation(lacks), lacks)
 
     def _diagnose(self, said: str) -> tuple[str, str]:
         last = said.strip().splitlines()[-1] if said.strip() else "nothing was said"
@@ -56,7 +67,14 @@ class Containers:
     def argv(self, job: Job) -> tuple[str, ...]:
         """The command line by hand; it shows the job's environment."""
         kept = supervised(job, self.helpers)
-        return (self.name, "run", "--rm", *_words(kept, daemon.image_of(job.root, _home(job)), kept.binds))
+        bounds = _limits(job, LIMITS)
+        return (
+            self.name,
+            "run",
+            "--rm",
+            *bounds,
+            *_words(kept, daemon.image_of(job.root, _home(job)), kept.binds),
+        )
 
     def run(
         self,
@@ -67,10 +85,10 @@ class Containers:
         capture_bytes: int = 65536,
     ) -> Ended:
         """Run the job in a container of its own, which is gone afterwards."""
-        if job.helpers is None and self.helpers is None:
-            raise ValueError("a container needs the compiled helpers")
+        builds.hold(self, job, builds.helpers(job, self.helpers))
         try:
             found = daemon.find(self.name)
+            apart(supervised(job, builds.helpers(job, self.helpers)))
             image = daemon.bring(self.name, job.root, _home(job))
             carried = self._way(found, job) == "carried"
         except MachineError as problem:
@@ -79,17 +97,19 @@ class Containers:
         labels = (f"{RUN_LABEL}={_RUN}", f"{owner.LABEL}={owner.mine()}")
         marks = ("--name", name, *(word for label in labels for word in ("--label", label)))
 
+        bounds = _limits(job, found.limits)
+
         def call(job: Job, timeout: float, stdin: int) -> Outcome:
             with ExitStack() as stack:
                 if not job.keep:
                     stack.callback(daemon.remove, self.name, name)
                 begin = functools.partial(
-                    run, timeout=timeout, log=log, stdin=stdin, capture_bytes=capture_bytes
+                    run, timeout=timeout, log=log, stdin=stdin, capture_bytes=capture_bytes, lines=job.lines
                 )
                 if carried:
-                    return self._carried(job, name, marks, image, begin)
+                    return self._carried(job, name, marks, bounds, image, begin)
                 words = (self.name, "run", *(() if job.keep else ("--rm",)), "--interactive", *marks)
-                outcome = begin((*words, *_words(job, image, job.binds)))
+                outcome = begin((*words, *bounds, *_words(job, image, job.binds)))
                 if outcome.ok and not job.keep:
                     stack.pop_all()  # --rm has done it
                 return outcome
@@ -97,6 +117,7 @@ class Containers:
         given = () if carried else _given(found, job)
         try:
             ended = spoken(call, job, self.helpers, timeout, *given)
+            ended = replace(ended, limits=found.limits if job.profile == "proof" else ())
         except MachineError as problem:
             return refused((self.name, "create"), problem, log)
         return self._settled(ended, job, name)
@@ -114,6 +135,7 @@ class Containers:
         job: Job,
         name: str,
         marks: tuple[str, ...],
+        bounds: tuple[str, ...],
         image: str,
         begin: Callable[[Sequence[str]], Outcome],
     ) -> Outcome:
@@ -128,9 +150,9 @@ class Containers:
                     self.name, image, name, f"{daemon.REPOSITORY}:{name}", job.binds, marks[2:]
                 )
                 stack.callback(carry.remove_image, self.name, filled)
-                carry.create(self.name, name, (*marks, *_words(job, filled, ())))
+                carry.create(self.name, name, (*marks, *bounds, *_words(job, filled, ())))
             else:
-                carry.create(self.name, name, (*marks, *_words(job, image, ())))
+                carry.create(self.name, name, (*marks, *bounds, *_words(job, image, ())))
                 carry.copy_in(self.name, name, job.binds)
             outcome = begin((self.name, "start", "--attach", "--interactive", name))
             for bind in job.binds:
@@ -189,6 +211,14 @@ def _words(job: Job, image: str, binds: tuple[Bind, ...]) -> tuple[str, ...]:
         *(word for name, value in job.env.items() for word in ("--env", f"{name}={value}")),
         *("--entrypoint", program, image, *arguments),
     )
+
+
+def _limits(job: Job, able: tuple[str, ...]) -> tuple[str, ...]:
+    """A cell's own, as far as the engine can set them: it warns on stderr of what it cannot."""
+    if job.profile != "proof":
+        return ()
+    memory = ("--memory", str(MEMORY_BYTES), "--memory-swap", str(MEMORY_BYTES)) if "memory" in able else ()
+    return (*memory, *(("--pids-limit", str(PROCESSES)) if "processes" in able else ()))
 
 
 def _tmpfs(job: Job) -> tuple[str, ...]:

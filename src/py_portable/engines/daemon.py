@@ -20,6 +20,7 @@ from typing import Any
 from py_portable import command
 from py_portable.command import Outcome
 from py_portable.engines import ids, owner
+from py_portable.engines.base import LIMITS
 from py_portable.errors import MachineError
 from py_portable.redact import hide
 
@@ -36,11 +37,12 @@ _CURE_INSTALL = {"docker": "apt-get install docker.io", "podman": "apt-get insta
 
 @dataclass(frozen=True)
 class Daemon:
-    """What answers. `rootless`: root inside is an ordinary user of its host."""
+    """What answers. `rootless`: root inside is an ordinary user of its host. `limits`: of LIMITS, what it can set."""
 
     program: str
     version: str
     rootless: bool
+    limits: tuple[str, ...] = ()
 
 
 def find(program: str) -> Daemon:
@@ -69,7 +71,7 @@ def _find(program: str, _selected: tuple[str, ...]) -> Daemon:
         cause, cure = why_silent(program, outcome)
         raise MachineError(f"{program}: {cause}", hint=cure, tail=hide(outcome.stderr.text))
     check_version(program, version)
-    return Daemon(program, version, _rootless(told))
+    return Daemon(program, version, _rootless(told), limits(told))
 
 
 def check_version(program: str, version: str) -> None:
@@ -102,6 +104,17 @@ def _rootless(told: Mapping[str, Any]) -> bool:
     if isinstance(options, list):
         return any(str(option).startswith(("name=rootless", "name=userns")) for option in options)
     return bool(_part(_part(told, "host"), "security").get("rootless"))
+
+
+def limits(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """What of LIMITS the `info` of a daemon says that it can set: docker by a word each, podman by controllers."""
+    controllers = _part(told, "host").get("cgroupControllers")
+    words = {"memory": "MemoryLimit", "processes": "PidsLimit"}
+    if isinstance(controllers, list):
+        return tuple(
+            name for name in LIMITS if {"memory": "memory", "processes": "pids"}[name] in controllers
+        )
+    return tuple(name for name in LIMITS if told.get(words[name]) is True)
 
 
 def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:

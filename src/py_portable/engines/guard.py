@@ -13,12 +13,14 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from py_portable.capture import Captured
 from py_portable.command import Outcome
-from py_portable.engines.base import Bind, Ended, Job
+from py_portable.engines import limits
+from py_portable.engines.base import BUILD_CAPS, Bind, Ended, Job, Profile
 from py_portable.engines.stage import LinkLoop
 from py_portable.errors import MachineError
 
@@ -27,6 +29,11 @@ HELPERS = "/run/py-portable"
 BACKSTOP_SECONDS = 10.0
 """How much longer an engine waits than cell-run, which ends everything at the time limit itself."""
 CHANNEL = ("--channel", "stdio")
+CONFINE: Mapping[Profile, tuple[str, ...]] = {
+    "proof": ("--confine", "proof"),
+    "build": ("--confine", "build", "--keep", ",".join(BUILD_CAPS)),
+}
+"""cell-run's words that take keys, system calls and capabilities away, in every engine."""
 _MOST_BYTES = 4096
 _MOST_ENV = 1 << 20
 """As cell-run has it."""
@@ -39,7 +46,8 @@ Call = Callable[[Job, float, tuple[int, ...]], Outcome]
 def supervised(job: Job, helpers: Path | None, *words: str) -> Job:
     """The job with cell-run before its command; `words` are more arguments of cell-run.
 
-    A proof becomes its ordinary user. A build without compiled helpers stays as it is.
+    A proof becomes its ordinary user; a build keeps the capabilities of builds, as far as the engine gives them.
+    A build without compiled helpers stays as it is.
     """
     folder = job.helpers or helpers
     if folder is None:
@@ -47,7 +55,7 @@ def supervised(job: Job, helpers: Path | None, *words: str) -> Job:
     drop = ("--uid", str(job.uid), "--gid", str(job.uid)) if job.profile == "proof" else ()
     return replace(
         job,
-        argv=(f"{HELPERS}/cell-run", *drop, *words, "--", *job.argv),
+        argv=(f"{HELPERS}/cell-run", *CONFINE[job.profile], *drop, *words, "--", *job.argv),
         binds=(*job.binds, Bind(folder, HELPERS)),
     )
 
@@ -57,20 +65,31 @@ def limit(seconds: float) -> tuple[str, str]:
     return "--limit-ms", str(max(1, round(seconds * 1000)))
 
 
-def piped(call: Call, job: Job, helpers: Path | None, timeout: float) -> Ended:
+def piped(call: Call, job: Job, helpers: Path | None, timeout: float, *, own_ids: bool = False) -> Ended:
     """`call(job, timeout, fds)` under cell-run, whose record comes through an inherited pipe.
 
-    The exit status is then the command's, or 128 + a signal's number, or 124 at the time limit.
+    The exit status is then the command's, or 128 + a signal's number, or 124 at the time limit. A proof gets the
+    limits of engines/limits.py. `own_ids`: the engine makes a user namespace for each job.
     """
     if job.helpers is None and helpers is None:
         return Ended(**vars(call(job, timeout, ())))
+    try:
+        with limits.group() if job.profile == "proof" else nullcontext(limits.Group()) as group:
+            ended = _piped(call, job, helpers, timeout, group, own_ids)
+            return replace(ended, out_of_memory=group.killed())
+    except (LinkLoop, limits.NoGroup) as problem:
+        return refused(job.argv, problem, None)
+
+
+def _piped(
+    call: Call, job: Job, helpers: Path | None, timeout: float, group: limits.Group, own_ids: bool
+) -> Ended:
     reader, writer = os.pipe()
     try:
         try:
-            kept = supervised(job, helpers, "--record", str(writer), *limit(timeout))
-            outcome = call(kept, timeout + BACKSTOP_SECONDS, (writer,))
-        except LinkLoop as problem:
-            return refused(job.argv, problem, None)
+            bounds, words = limits.bounds(group, own_ids) if job.profile == "proof" else ((), ())
+            kept = supervised(job, helpers, "--record", str(writer), *limit(timeout), *words)
+            outcome = call(kept, timeout + BACKSTOP_SECONDS, (writer, *group.fds))
         finally:
             os.close(writer)
         # Not until its end: a process that escaped may hold the other side for ever.
@@ -81,7 +100,7 @@ def piped(call: Call, job: Job, helpers: Path | None, timeout: float) -> Ended:
             record = b""
     finally:
         os.close(reader)
-    return _ended(outcome, record)
+    return replace(_ended(outcome, record), limits=bounds)
 
 
 def refused(argv: tuple[str, ...], problem: MachineError, log: Path | None) -> Ended:
@@ -138,15 +157,18 @@ def _make_room(pipe: int, environment: int, size: int) -> None:
 
 
 def split_record(stderr: Captured, secret: str) -> tuple[Captured, bytes]:
-    """stderr without the record, and the record (empty where there is none)."""
+    """stderr without the record, and the record (empty where there is none), which stands at its end."""
     mark = f"\n{secret} ".encode()
-    data = stderr.data
+    data = stderr.tail if stderr.cut else stderr.data
     at = data.rfind(mark)
     if at < 0:
         return stderr, b""
     record, end, after = data[at + len(mark) :].partition(b"\n")
     kept = data[:at] + after
-    return Captured(kept, b"", len(kept)), record + end
+    total = stderr.total - (len(data) - len(kept))
+    if stderr.cut:
+        return replace(stderr, tail=kept, total=total), record + end
+    return Captured(kept, b"", total, stderr.lost), record + end
 
 
 def _cut(log: Path, secret: str) -> None:

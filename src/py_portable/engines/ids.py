@@ -98,7 +98,7 @@ def _why_no_range() -> tuple[str, str]:
         user = str(uid)
     if shutil.which("newuidmap") is None or shutil.which("newgidmap") is None:
         return "newuidmap is not installed", "apt-get install uidmap"
-    texts = {name: _text(name) for name in ("/etc/subuid", "/etc/subgid")}
+    texts = {name: text_of(name) for name in ("/etc/subuid", "/etc/subgid")}
     for name, text in texts.items():
         if subid_ranges(text, user, uid) < FULL_RANGE:
             first = free_range(*texts.values())
@@ -115,7 +115,8 @@ def _why_no_range() -> tuple[str, str]:
     )
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """A file of the machine's; empty where it cannot be read."""
     try:
         return Path(name).read_text(errors="replace")
     except OSError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from py_portable.command import Outcome, run
+from py_portable.engines import builds
 from py_portable.engines.base import Bind, Ended, EngineInfo, Job
 from py_portable.engines.guard import HELPERS, piped, supervised
 from py_portable.engines.trial import trial
@@ -52,6 +53,7 @@ class Native:
                 f"the engine native cannot run a command in {job.root}",
                 hint="use --engine bubblewrap, or run inside the image",
             )
+        builds.hold(self, job, self.helpers)
 
         def call(job: Job, timeout: float, fds: tuple[int, ...]) -> Outcome:
             return run(
@@ -62,6 +64,7 @@ class Native:
                 log=log,
                 pass_fds=fds,
                 capture_bytes=capture_bytes,
+                lines=job.lines,
             )
 
         with ExitStack() as stack:

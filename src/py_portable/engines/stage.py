@@ -6,16 +6,32 @@ points that the image lacks are made in the upper layer, and nothing can ever wr
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from py_portable.command import run
 from py_portable.engines import ids
 from py_portable.engines.base import Bind, Job
+from py_portable.engines.own_ids import Choice
 from py_portable.errors import MachineError
 
 MERGED = "/sys/merged"
+EMPTY = "/sys/empty"
+"""An empty folder, which hides others."""
+COVERED = (
+    *(("ro", name) for name in ("sys", "sysrq-trigger", "irq", "bus", "fs")),
+    *(
+        ("no", name)
+        for name in ("kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug")
+    ),
+    *(("no", name) for name in ("scsi", "acpi", "asound", "mtrr", "kpagecgroup", "kpagecount", "kpageflags")),
+)
+"""What nothing inside may write ("ro") or read ("no") below /proc, as container engines have it: root of a sandbox
+without ids of its own is root to the kernel. There is no /sys inside at all."""
+_SHOWN = "/sys/binds"
 PROOF_BYTES = 2 << 30
 """The most that one cell may write, outside of a sized /tmp."""
 BUILD_SIZE = "50%"
@@ -45,6 +61,10 @@ def version(program: str) -> str:
 
 class LinkLoop(MachineError):
     """The image leads a place that a job needs round in a circle: no job starts in it, and no other is touched."""
+
+
+class Overlap(LinkLoop):
+    """The image's links lead two places that a job needs to one: what is shown at the one would hide the other."""
 
 
 def inside(root: Path, target: str, home: str | None = None) -> str:
@@ -86,17 +106,45 @@ def _steps(path: str) -> list[str]:
     return [step for step in reversed(path.split("/")) if step not in ("", ".")]
 
 
-def binds(job: Job) -> tuple[Bind, ...]:
-    """The job's binds with resolved targets, and the host's resolver where the job has the network."""
-    found = [Bind(b.source.absolute(), inside(job.root, b.target, job.home), b.writable) for b in job.binds]
+def apart(job: Job) -> tuple[str, ...]:
+    """The targets of the job's binds as the image's links resolve them. Raises Overlap where two of them then lie in
+    one another that do not by their names, LinkLoop for links in a circle."""
+    named = [PurePosixPath(bind.target) for bind in job.binds]
+    found = [PurePosixPath(inside(job.root, bind.target, job.home)) for bind in job.binds]
+    for (one, at), (other, there) in itertools.permutations(zip(named, found, strict=True), 2):
+        if at.is_relative_to(there) and not one.is_relative_to(other):
+            raise Overlap(
+                f"the image leads {one} to {at}, which is where {other} is shown",
+                where=str(job.root),
+                hint="nothing that is started there would be known to be the artifact: use another image",
+            )
+    return tuple(map(str, found))
+
+
+def binds(job: Job, own: Choice) -> tuple[Bind, ...]:
+    """The job's binds with resolved targets, and the host's resolver where the job has the network.
+
+    With ids of its own they come from where stage.sh shows them.
+    """
+    found = resolved(job)
+    if own.first is None:
+        return found
+    return tuple(replace(bind, source=Path(_SHOWN, str(n))) for n, bind in enumerate(found))
+
+
+def resolved(job: Job) -> tuple[Bind, ...]:
+    """The same, from where the caller has them. Raises LinkLoop."""
+    targets = zip(job.binds, apart(job), strict=True)
+    found = [Bind(bind.source.absolute(), target, bind.writable) for bind, target in targets]
     resolver = Path("/etc/resolv.conf")
     if job.network and resolver.exists():
         found.append(Bind(resolver.resolve(), inside(job.root, "/etc/resolv.conf")))
     return tuple(found)
 
 
-def words(job: Job, who: ids.Ids, flags: tuple[str, ...] = ()) -> tuple[str, ...]:
+def words(job: Job, who: ids.Ids, own: Choice, flags: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The words before the command that uses MERGED as its root; `flags`: more namespaces for `unshare`."""
+    shown = enumerate(resolved(job)) if own.first is not None else ()
     owner = 0 if who.kind == "single" else job.uid
     return (
         # Before anything else: a caller that is killed now takes all that follows with it.
@@ -112,6 +160,14 @@ def words(job: Job, who: ids.Ids, flags: tuple[str, ...] = ()) -> tuple[str, ...
         str(job.root.absolute()),
         job.home or "",
         str(owner),
+        str(own.program),
+        *own.told,
+        *(
+            word
+            for number, bind in shown
+            for word in ("rw" if bind.writable else "ro", str(bind.source), f"{_SHOWN}/{number}")
+        ),
+        "--",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from py_portable import native
 from py_portable.engines import ids
-from py_portable.engines.base import Engine, Job
+from py_portable.engines.base import LIMITS, Engine, Job
 from py_portable.engines.diagnose import Facts, cure
 from py_portable.engines.guard import HELPERS
 from py_portable.errors import MachineError
@@ -52,7 +52,7 @@ def trial(engine: Engine, helpers: Path | None, diagnose: Diagnose | None = None
         said = outcome.stderr.text
         cause, mend = diagnose(said) if diagnose else cure(Facts.gather(), said)
         raise MachineError(f"{engine.name}: {cause}", hint=mend, tail=outcome.stderr.text)
-    return lacks(seen)
+    return tuple(sorted({*lacks(seen), *(set(LIMITS) - set(outcome.limits))}))
 
 
 def _parse(data: bytes) -> Mapping[str, Any] | None:
@@ -75,5 +75,7 @@ def lacks(seen: Mapping[str, Any]) -> tuple[str, ...]:
         "home": seen["home"]["exists"] and seen["home"]["owner"] == seen["uid"] and seen["env_HOME"] == HOME,
         "tmp": seen["tmp"]["type"] == "tmpfs" and seen["tmp"]["bytes"] == TMP_BYTES,
         "devices": seen["shm"]["create"] == 0,
+        "seccomp": seen["Seccomp"] == "2",
+        "keys": seen["keys"] in (0, None),
     }
     return tuple(sorted(name for name, there in wanted.items() if not there))

@@ -33,6 +33,12 @@ class House:
     script: str | None
     entry_point: str | None
     environment: Mapping[str, str]
+    extras: tuple[str, ...] = ()
+    """Of the app: what was asked for."""
+    baseline: str | None = None
+    """The image of the baseline itself, also where a control puts another one in `image`."""
+    unmet: tuple[str, ...] = ()
+    """Projects that may be missing or of another version, whatever metadata asks for."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,13 @@ class Made:
     wheelhouse: Path | None = None
     """The wheelhouse of the same baseline and interpreter, where the run has one."""
     wheelhouse_digest: str | None = None
+    stored: Path | None = None
+    """The artifact as it lies in the store, where it was made here: what is started, since nobody else can write to
+    it. None: a private copy is started."""
+    sha256: str = ""
+    """`sha256:…` of it: of a file its bytes, of a folder its manifest with modes."""
+    mode: int | None = None
+    """The permission bits of a file, which its digest does not hold; None for a folder."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Bundle:
                 action=make,
                 params={"spec": spec, "archive": artifact.options["archive"]},
                 needs=(house.interpreter, house.wheelhouse),
-                scripts=("build/bundle.py", *_BESIDE, entry.SCRIPT),
+                scripts=("build/bundle.py", *_BESIDE, *entry.SCRIPTS),
                 image=house.image,
             ),
         )
@@ -59,6 +59,7 @@ def make(ctx: Context) -> Mapping[str, Any]:
             Bind(wheels.path, "/in/wheels"),
             *entry.beside(*_BESIDE),
         ),
+        hint=entry.hint,
     )
     made = entry.read_entry(ctx.out)
     name = made["payload"]

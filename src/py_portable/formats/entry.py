@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,23 +11,44 @@ from typing import Any
 from py_portable import resources
 from py_portable.engines.base import Bind
 from py_portable.formats.base import House
+from py_portable.regular import read_regular
 from py_portable.steps.context import BuildFailed, Result
 
-SCRIPT = "build/app.py"
-"""What the scripts that make and install artifacts share: it has to lie beside them."""
+SCRIPTS = ("build/app.py", "build/metadata.py")
+"""What the scripts that make and install artifacts share: these have to lie beside them."""
+_UNMET = "what is installed is not what its metadata asks for"
 CERTIFICATES = "build/certificates.py"
-MAX_ENTRY_CHARS = 65536
+MAX_ENTRY_BYTES = 65536
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 
 def beside(*names: str) -> tuple[Bind, ...]:
-    """`build/app.py` and other resources, where a script of a sandbox finds them."""
-    return tuple(Bind(resources.path(name), f"/kit/{Path(name).name}") for name in (SCRIPT, *names))
+    """`SCRIPTS` and other resources, where a script of a sandbox finds them."""
+    return tuple(Bind(resources.path(name), f"/kit/{Path(name).name}") for name in (*SCRIPTS, *names))
 
 
-def asked(house: House) -> dict[str, str | None]:
+def asked(house: House) -> dict[str, Any]:
     """What build/app.py has to know of the app."""
-    return {"distribution": house.distribution, "script": house.script, "entry_point": house.entry_point}
+    return {
+        "distribution": house.distribution,
+        "script": house.script,
+        "entry_point": house.entry_point,
+        "extras": list(house.extras),
+        "unmet": list(house.unmet),
+    }
+
+
+def hint(tail: str) -> str:
+    """What to do next after a build that ended with these lines, where build/metadata.py ended it."""
+    if _UNMET not in tail:
+        return ""
+    names = ", ".join(
+        dict.fromkeys(re.findall(r" asks for ([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", tail))
+    )
+    return (
+        "run `py-portable lock`: it reads the metadata again. An sdist whose metadata it cannot read has its "
+        f"requirements under wheels.metadata. If it is meant to be so: wheels: {{unmet: [{names or 'python'}]}}"
+    )
 
 
 def known(spec: Mapping[str, Any], wheels: Result) -> dict[str, Any]:
@@ -39,11 +59,13 @@ def known(spec: Mapping[str, Any], wheels: Result) -> dict[str, Any]:
 def read_entry(out: Path) -> dict[str, str]:
     """What the build says it made. Foreign code ran beside it: no link is followed, and names are only names."""
     path = out / "entry.json"
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    with os.fdopen(fd, encoding="utf-8") as stream:
-        told = json.loads(stream.read(MAX_ENTRY_CHARS))
+    try:
+        told = json.loads(read_regular(path, MAX_ENTRY_BYTES, follow=False))
+        entry = {name: str(told[name]) for name in ("payload", "script", "entry_point")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else type(problem).__name__
+        raise BuildFailed(f"the build did not say what it made: entry.json: {why}") from None
     path.unlink()
-    entry = {name: str(told[name]) for name in ("payload", "script", "entry_point")}
     for name in ("payload", "script"):
         if not _NAME.fullmatch(entry[name]):
             raise BuildFailed(

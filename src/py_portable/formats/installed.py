@@ -11,7 +11,7 @@ from py_portable.formats.base import APP, Install, Made, Start
 
 WHEELS = "/opt/wheels"
 _KIT = "/opt/kit"
-_SCRIPTS = ("build/install.py", entry.SCRIPT)
+_SCRIPTS = ("build/install.py", *entry.SCRIPTS)
 
 
 def installed(
@@ -23,7 +23,9 @@ def installed(
     """
     assert made.interpreter is not None
     python = Bind(made.interpreter, "/opt/python")
-    told = (made.meta["distribution"], made.meta["script"] or "", made.meta["entry_point"] or "")
+    # Without `extras`: recorded by a kit that did not write them down.
+    extras = ",".join(made.meta.get("extras") or ())
+    told = (made.meta["distribution"], made.meta["script"] or "", made.meta["entry_point"] or "", extras)
     beside = (Bind(resources.path(name), f"{_KIT}/{Path(name).name}") for name in _SCRIPTS)
     install = Install(
         argv=("/opt/python/bin/python3", f"{_KIT}/install.py", WHEELS, f"{APP}/venv", *told, *words),

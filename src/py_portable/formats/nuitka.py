@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
+from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
 from py_portable.elf import is_elf, measure
 from py_portable.engines.base import Bind
-from py_portable.formats import entry
+from py_portable.formats import compilers, entry
 from py_portable.formats.base import APP, House, Made, Start
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-CACHE = "/cache"
+CONFIG = "build/ccache.conf"
+MODULES = "standard library as Nuitka reads it"
 
 
 class _Nuitka:
@@ -35,13 +38,22 @@ class _Nuitka:
             "include_data": list(options["include-data"]),
             "args": list(options["args"]),
         }
+        known = Step(
+            name=f"{MODULES} {house.place}",
+            action=read_modules,
+            needs=(house.linkable, house.toolbox),
+            scripts=("build/nuitka_modules.py",),
+            # Nothing is compiled: a control that changes the image makes it no second time.
+            image=house.baseline or house.image,
+        )
         return (
+            known,
             Step(
                 name=f"artifact {artifact.name}",
                 action=compile_app,
                 params={"spec": spec, "env": dict(house.environment)},
-                needs=(house.linkable, house.toolbox, house.wheelhouse),
-                scripts=("build/nuitka.py", entry.SCRIPT),
+                needs=(house.linkable, house.toolbox, house.wheelhouse, known.name),
+                scripts=("build/nuitka.py", *compilers.SCRIPTS, CONFIG, *entry.SCRIPTS),
                 image=house.image,
             ),
         )
@@ -65,38 +77,88 @@ class NuitkaOnefile(_Nuitka):
         return Start(shown, (Bind(made.path, shown),), is_elf=is_elf(made.path))
 
 
+def read_modules(ctx: Context) -> None:
+    """What Nuitka knows of the standard library, for all apps."""
+    ctx.sandbox(
+        "build/nuitka_modules.py",
+        binds=(
+            Bind(ctx.need("interpreter").path, "/opt/python"),
+            Bind(ctx.need("toolbox").path, "/opt/tools"),
+        ),
+        timeout=7200,
+    )
+
+
 def compile_app(ctx: Context) -> Mapping[str, Any]:
     """Nuitka needs /opt/python as it was compiled: its static libpython becomes part of the result."""
     wheels = ctx.need("wheelhouse")
     spec = entry.known(ctx.params["spec"], wheels)
-    # An app's own code can write here while it is compiled: no other app's build may read what it left.
-    owner = hashlib.sha256(spec["distribution"].encode()).hexdigest()[:16]
-    cache = ctx.env.store.cache(f"compilers-{owner}")
-    ctx.sandbox(
-        "build/nuitka.py",
-        json.dumps(spec),
-        binds=(
-            Bind(ctx.need("interpreter").path, "/opt/python"),
-            Bind(ctx.need("toolbox").path, "/opt/tools"),
-            Bind(wheels.path, "/in/wheels"),
-            Bind(cache, CACHE, writable=True),
-            *entry.beside(),
-        ),
-        environ={
-            **ctx.params["env"],
-            **ctx.env.pass_env,
-            "CCACHE_DIR": f"{CACHE}/ccache",
-            "CCACHE_BASEDIR": "/build",
-            "NUITKA_CACHE_DIR": f"{CACHE}/nuitka",
-        },
-        timeout=7200,
-    )
+    python = Bind(ctx.need("interpreter").path, "/opt/python")
+    tools = Bind(ctx.need("toolbox").path, "/opt/tools")
+    environ = {**ctx.params["env"], **ctx.env.pass_env}
+    lto = link_time(spec)
+
+    def write(binds: tuple[Bind, ...]) -> None:
+        """Packages can run here. Nothing that outlives the sandbox is writable but the result."""
+        ctx.sandbox(
+            "build/nuitka.py",
+            json.dumps(spec),
+            binds=(
+                python,
+                tools,
+                Bind(wheels.path, "/in/wheels"),
+                Bind(ctx.need(MODULES).path, "/in/modules"),
+                *entry.beside("build/elsewhere.py"),
+                *binds,
+            ),
+            environ=environ,
+            timeout=7200,
+            hint=entry.hint,
+        )
+
+    def compile_(own: Context, archive: Path) -> None:
+        """No package is here. With link-time optimization no cache either: linkers read options out of objects."""
+        binds = [
+            python,
+            tools,
+            Bind(archive, "/in/asked.tar"),
+            Bind(resources.path(CONFIG), "/kit/ccache.conf"),
+        ]
+        if not lto:
+            binds.append(Bind(_cache(own, spec["distribution"]), "/cache", writable=True))
+        own.sandbox(
+            "build/compile.py",
+            "yes" if lto else "no",
+            binds=tuple(binds),
+            environ={
+                **environ,
+                "CCACHE_DIR": "/cache",
+                "CCACHE_CONFIGPATH": "/kit/ccache.conf",
+                **({"CCACHE_DISABLE": "1"} if lto else {}),
+            },
+            timeout=7200,
+        )
+
+    compilers.beside(ctx, write, compile_)
     made = entry.read_entry(ctx.out)
     payload = ctx.out / made["payload"]
     # A onefile carries its ELF files compressed: what it was packed from is what its floor is.
     unpacked = payload if payload.is_dir() else ctx.work / "sandbox" / "nuitka" / "portable_entry.dist"
     floor = _highest(measure(payload).floor, measure(unpacked).floor)
     return {**made, "measured_floor": floor}
+
+
+def link_time(spec: Mapping[str, Any]) -> bool:
+    """Whether Nuitka will ask for link-time optimization: the last word on it counts."""
+    last = [word.partition("=")[2] for word in spec["args"] if word.startswith("--lto=")][-1:]
+    return last == ["yes"] if last else bool(spec["lto"])
+
+
+def _cache(ctx: Context, distribution: str) -> Path:
+    """Of one app and one set of compilers, headers and interpreter: what else decides a result is in ccache's keys."""
+    assert ctx.image is not None
+    told = (distribution, ctx.image.identity, ctx.need("interpreter").digest, ctx.need("toolbox").digest)
+    return ctx.env.store.cache(f"compiled-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}")
 
 
 def _highest(*floors: str | None) -> str | None:

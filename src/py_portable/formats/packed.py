@@ -8,7 +8,7 @@ from pathlib import Path
 
 import zstandard
 
-from py_portable.untar import extract
+from py_portable import untar
 
 LEVEL = 16
 WINDOW_LOG = 26
@@ -42,13 +42,8 @@ def pack(folder: Path, archive: Path, *, epoch: int) -> None:
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """What `tar --zstd -xf` would give. Nothing leaves `into`.
+    """What `tar --zstd -xf` would give. Nothing leaves `into`, and no more comes out than an app may have.
 
-    Raises tarfile.TarError, zstandard.ZstdError, OSError.
+    Raises RefusedError, OSError.
     """
-    with (
-        archive.open("rb") as stream,
-        zstandard.ZstdDecompressor(max_window_size=1 << WINDOW_LOG).stream_reader(stream) as plain,
-        tarfile.open(fileobj=plain, mode="r|") as tar,
-    ):
-        extract(tar, into, links_out=True)
+    untar.unpack(archive, into, modes="kept", links_out=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -20,7 +19,7 @@ from py_portable.engines.base import Bind
 from py_portable.errors import ConfigError, MachineError
 from py_portable.formats import entry
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.formats.nuitka import CACHE
+from py_portable.regular import TooLargeError, read_regular
 from py_portable.rust import Rust, toolchain
 from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.steps.graph import Step
@@ -49,7 +48,7 @@ class PyOxidizer:
         machine = {"python": "3.11", "max_glibc": "2.17", "arch": platform.machine()}
         driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins=_DRIVER)
         crates = Step(name="crates of pyoxidizer", action=fetch_crates, scripts=_PINS, lane="io")
-        scripts = (*_BUILD, *_BESIDE, entry.SCRIPT, "build/in_turn.sh")
+        scripts = (*_BUILD, *_BESIDE, *entry.SCRIPTS, "build/in_turn.sh")
         inputs = (house.linkable, house.toolbox, driver.name, crates.name)
         compiled = Step(
             name=f"compiled crates {house.place}",
@@ -132,9 +131,7 @@ def fetch_crates(ctx: Context) -> None:
 def compile_crates(ctx: Context) -> Mapping[str, Any]:
     """The crates for one interpreter and baseline, compiled: cargo's target folder after a program with no app."""
     rust = toolchain(ctx.env.environ)
-    kept = ctx.work / "kept"
-    kept.mkdir()
-    _compile(ctx, rust, None, kept)
+    _compile(ctx, rust, None)
     return {"rust": rust.version}
 
 
@@ -144,17 +141,12 @@ def build_app(ctx: Context) -> Mapping[str, Any]:
     wheels, compiled = ctx.need("wheelhouse"), ctx.need("compiled crates")
     spec = entry.known(ctx.params["spec"], wheels)
     binds = [Bind(wheels.path, "/in/wheels"), Bind(compiled.path, "/in/compiled")]
-    kept = ctx.work / "kept"
-    kept.mkdir()
     if ctx.params["config"] is not None:
         written = ctx.work / "pyoxidizer.bzl"
         written.write_text(ctx.params["config"], encoding="utf-8")
         binds.append(Bind(written, "/in/pyoxidizer.bzl"))
-        # It may ask for crates that ours does not. It can write there, too: no other app's build may read it.
-        owner = hashlib.sha256(spec["distribution"].encode()).hexdigest()[:16]
-        kept = ctx.env.store.cache(f"cargo-{owner}")
-    environ = {**ctx.params["env"], **ctx.env.pass_env, "CRATES": compiled.digest.partition(":")[2]}
-    _compile(ctx, rust, spec, kept, *binds, environ=environ)
+    # Foreign Python runs in there: cargo's target folder goes with the sandbox, and no other build ever reads it.
+    _compile(ctx, rust, spec, *binds, environ={**ctx.params["env"], **ctx.env.pass_env})
     told = entry.read_entry(ctx.out)
     payload = ctx.out / told["payload"]
     if not payload.is_dir():
@@ -166,7 +158,6 @@ def _compile(
     ctx: Context,
     rust: Rust,
     spec: Mapping[str, Any] | None,
-    kept: Path,
     *binds: Bind,
     environ: Mapping[str, str] | None = None,
 ) -> None:
@@ -181,20 +172,19 @@ def _compile(
             Bind(ctx.need("driver").path, "/in/driver"),
             Bind(ctx.need("crates").path, "/in/crates"),
             *entry.beside(*_BESIDE),
-            Bind(kept, CACHE, writable=True),
             *binds,
         ),
         environ=environ,
         timeout=7200,
+        hint=entry.hint,
     )
 
 
 def _own_config(path: Path) -> str:
     try:
-        data = path.read_bytes()
-        if len(data) > MAX_CONFIG_BYTES:
-            raise ConfigError(f"is longer than {MAX_CONFIG_BYTES} bytes", where=str(path))
-        return data.decode()
+        return read_regular(path, MAX_CONFIG_BYTES).decode()
+    except TooLargeError:
+        raise ConfigError(f"is longer than {MAX_CONFIG_BYTES} bytes", where=str(path)) from None
     except OSError as problem:
         raise ConfigError(
             f"cannot be read: {problem.strerror}", where=str(path), hint="mend the option config"

@@ -48,7 +48,7 @@ class Wheel:
         return installed(
             made,
             made.wheelhouse,
-            *(own, made.meta["sha256"], ",".join(made.meta["extras"])),
+            *(own, made.meta["sha256"]),
             binds=(Bind(made.path, own),),
             needs=(made.wheelhouse_digest or "",),
         )

@@ -29,6 +29,7 @@ class Wheelhouse:
                     "distribution": house.distribution,
                     "script": house.script,
                     "entry_point": house.entry_point,
+                    "extras": list(house.extras),
                 },
                 needs=(house.wheelhouse,),
             ),
@@ -47,4 +48,5 @@ def collect(ctx: Context) -> Mapping[str, Any]:
         "distribution": ctx.params["distribution"] or wheels.meta["app_wheel"].partition("-")[0],
         "script": ctx.params["script"],
         "entry_point": ctx.params["entry_point"],
+        "extras": ctx.params["extras"],
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from py_portable.images.debian.source import BootstrapSource, Release, find_release, releases
+from py_portable.images.debian.releases import Release, find_release, releases
+from py_portable.images.debian.source import BootstrapSource
 from py_portable.images.host import host
 from py_portable.images.model import Image, Request, Source
 from py_portable.images.problems import ImageUnavailable, SourceUnusable

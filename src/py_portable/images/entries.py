@@ -51,7 +51,7 @@ class Entries:
             built = True
             return build(work)
 
-        entry = self._store.make(_key(told, wanted), noted, prefix=prefix)
+        entry = self._store.make(_key(told, wanted), noted, prefix=prefix, title=f"image {request.name}")
         made = str(entry.meta["identity"])
         entry = self._held(self._names.get(_key(told, made)), made) or entry
         self._names.set(_key(told, made), entry.key)

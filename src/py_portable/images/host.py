@@ -7,7 +7,7 @@ import json
 import platform
 from pathlib import Path
 
-from py_portable.images.debian.source import find_release
+from py_portable.images.debian.releases import find_release
 from py_portable.images.model import Image
 from py_portable.images.problems import ImageUnavailable
 

@@ -63,7 +63,7 @@ def keep(
             "arch": content.config.architecture,
         }
 
-    return store.make(key(identity, platform), build, prefix=prefix)
+    return store.make(key(identity, platform), build, prefix=prefix, title=f"image {name}")
 
 
 def image(

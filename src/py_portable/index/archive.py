@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import lzma
 import re
-import struct
-import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from py_portable import tarball, zips
 from py_portable.errors import ConfigError
 
 MAX_TEXT_BYTES = 4 << 20
-MAX_ARCHIVE_BYTES = 8 << 30
-"""The most that is unpacked while a text is looked for."""
-
-# RuntimeError: an encrypted member; NotImplementedError: an unknown compression; ValueError: a broken header.
-_UNREADABLE = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    NotImplementedError,
-    ValueError,
-    struct.error,
-)
+SDIST_BOUNDS = tarball.Bounds(members=200_000, total_bytes=4 << 30, file_bytes=4 << 30)
 
 
 def texts(archive: Path, pattern: str) -> dict[str, str]:
@@ -40,9 +22,11 @@ def texts(archive: Path, pattern: str) -> dict[str, str]:
     """
     wanted = re.compile(pattern)
     try:
-        members = _of_zip if archive.name.endswith((".zip", ".whl")) else _of_tar
-        return {name: _text(stream) for name, stream in members(archive, wanted)}
-    except _UNREADABLE as problem:
+        found = _of_zip if archive.name.endswith((".zip", ".whl")) else _of_tar
+        return {name: _text(stream) for name, stream in found(archive, wanted)}
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=archive.name) from None
+    except (tarball.RefusedError, *zips.NO_ZIP) as problem:
         raise ConfigError(f"cannot be read as an archive: {problem}", where=archive.name) from None
 
 
@@ -51,7 +35,7 @@ def _text(stream: IO[bytes]) -> str:
 
 
 def _of_zip(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, IO[bytes]]]:
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(zips.checked(path)) as archive:
         for info in archive.infolist():
             if wanted.fullmatch(info.filename) and info.file_size <= MAX_TEXT_BYTES:
                 with archive.open(info) as stream:
@@ -59,10 +43,8 @@ def _of_zip(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, IO[bytes
 
 
 def _of_tar(path: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(path) as tar:
-        for member in tar:
-            if tar.offset > MAX_ARCHIVE_BYTES:
-                raise ValueError(f"it holds more than the {MAX_ARCHIVE_BYTES} bytes that are allowed")
+    with tarball.opened(path, SDIST_BOUNDS) as tar:
+        for member in tarball.members(tar, SDIST_BOUNDS):
             name = member.name.removeprefix("./")
             if member.isfile() and member.size <= MAX_TEXT_BYTES and wanted.fullmatch(name):
                 stream = tar.extractfile(member)

@@ -7,11 +7,14 @@ it enters no key, no lock, no log and no image.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import math
 import os
 import re
+import secrets
 import shlex
+import shutil
 import sys
 import tempfile
 import tomllib
@@ -30,7 +33,7 @@ from py_portable import command
 from py_portable.download import Route
 from py_portable.errors import ConfigError, PortableError
 from py_portable.index.model import Offer
-from py_portable.redact import hide
+from py_portable.redact import hide, is_plain
 
 NOTHING_RUNS = "nothing of a package is run while names are resolved"
 UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
@@ -207,9 +210,10 @@ def offers(
         if project is not None:
             (folder / "pyproject.toml").write_text(project)
             words += ["pyproject.toml"]
+        told = uv_environment(settings, environ)
         env = {
-            **uv_environment(settings, environ),
-            "UV_CACHE_DIR": str(cache),
+            **told,
+            "UV_CACHE_DIR": str(folder / "cache" if _has_token(told) else cache),
             "UV_NO_PROGRESS": "1",
             # A repository is fetched by us and pinned, or not at all.
             "GIT_ALLOW_PROTOCOL": "none",
@@ -224,7 +228,28 @@ def offers(
                 tail=hide(outcome.stderr.text),
                 hint="a name or version may be missing from the index that pip is configured for: pip config list",
             )
-        return list(_parse(tomllib.loads((folder / "pylock.toml").read_text()), folder))
+        found = list(_parse(tomllib.loads((folder / "pylock.toml").read_text()), folder))
+        if not all(is_plain(offer.url) for offer in found):
+            _forget_answers(cache)
+        return found
+
+
+_INDEXES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_FIND_LINKS")
+
+
+def _has_token(told: Mapping[str, str]) -> bool:
+    """Whether the address of an index has a query. A login uv keeps to itself, a query it writes into its cache."""
+    words = " ".join(told.get(name, "") for name in _INDEXES).replace(",", " ").split()
+    return any("?" in word and not is_plain(word) for word in words)
+
+
+def _forget_answers(cache: Path) -> None:
+    """Of indexes that offer files by signed addresses. Renamed first: another uv finds all of it or nothing."""
+    for bucket in (*cache.glob("simple-v*"), *cache.glob("wheels-v*"), *cache.glob("sdists-v*")):
+        with contextlib.suppress(OSError):
+            aside = bucket.with_name(f".{bucket.name}.{secrets.token_hex(8)}")
+            bucket.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def stand_in(folder: Path) -> Path:

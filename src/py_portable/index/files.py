@@ -15,16 +15,21 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from packaging.utils import canonicalize_name
 
+from py_portable import tarball, zips
 from py_portable.download import Failed, Limits, Url
 from py_portable.errors import StepError
 from py_portable.fetch import Source, fetch
 from py_portable.index import ask, git
+from py_portable.index.archive import SDIST_BOUNDS
 from py_portable.index.model import LockedFile, Offer
 from py_portable.index.packed import pack
-from py_portable.store import Store
+from py_portable.redact import is_plain
+from py_portable.regular import sha256_of
+from py_portable.store import Store, StoreError
 
 MAX_BYTES = 4 << 30
 PARALLEL_FETCHES = 8
+"""Of one sdist: the largest have some ten thousand files and a few hundred MB."""
 
 
 def gather(
@@ -38,21 +43,34 @@ def gather(
     environ: Mapping[str, str],
 ) -> Path:
     """Put the locked files into the folder `into`, fetching those that the store lacks."""
-    missing = [file for file in files if store.get(_key(file)) is None]
-    for file in missing:
+    into.mkdir(parents=True, exist_ok=True)
+    lost = [file for file in files if not _copy(store, file, into)]
+    for file in lost:
         _again(store, file, environ)
-    missing = [file for file in missing if not _made_here(file)]
+    missing = [file for file in lost if not _made_here(file)]
     if missing:
         urls = _urls(store, missing, python=python, max_glibc=max_glibc, arch=arch, environ=environ)
         access = ask.access(environ)
         with ThreadPoolExecutor(PARALLEL_FETCHES) as pool:
             list(pool.map(lambda file: _fetch(store, file, source_of(urls[file.sha256], access)), missing))
-    into.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        entry = store.get(_key(file))
-        assert entry is not None
-        shutil.copyfile(entry.path / file.file, into / file.file)
+    for file in lost:
+        if not _copy(store, file, into):
+            raise StoreError(f"{file.file} was damaged at once after it was fetched", where=str(store.root))
     return into
+
+
+def _copy(store: Store, file: LockedFile, into: Path) -> bool:
+    """Put the stored file into a folder; False where there is none, or none that is what was locked."""
+    entry = store.get(_key(file))
+    if entry is None:
+        return False
+    shutil.copyfile(entry.path / file.file, into / file.file)
+    with (into / file.file).open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256:
+            return True
+    store.set_aside(entry.key, f"{file.file}: other contents")
+    (into / file.file).unlink()
+    return False
 
 
 def placed(store: Store, file: LockedFile) -> Path | None:
@@ -117,17 +135,12 @@ def fetched(url: str, into: Path, environ: Mapping[str, str]) -> Path:
     return into
 
 
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def remember(store: Store, offers: Iterable[Offer]) -> None:
     """Keep where files are to be had: a lossy memory that saves asking the index again."""
     path = store.cache("index") / "urls.json"
     known = addresses(store)
-    # A URL with credentials is asked for anew instead.
-    known |= {o.sha256: o.url for o in offers if "@" not in o.url.split("/", 3)[2]}
+    # A URL with credentials, be they in its query, is asked for anew instead.
+    known |= {o.sha256: o.url for o in offers if is_plain(o.url)}
     fresh = path.with_name(f"urls.{os.getpid()}.{threading.get_ident()}.tmp")
     fresh.write_text(json.dumps(known))
     fresh.replace(path)
@@ -140,7 +153,8 @@ def addresses(store: Store) -> dict[str, str]:
         return {}
     if not isinstance(found, dict):
         return {}
-    return {sha256: url for sha256, url in found.items() if isinstance(url, str)}
+    # Also of what an older version of the kit has kept.
+    return {sha256: url for sha256, url in found.items() if isinstance(url, str) and is_plain(url)}
 
 
 def _key(file: LockedFile) -> str:
@@ -175,9 +189,26 @@ def source_of(url: str, access: ask.Access) -> Source:
 def _fetch(store: Store, file: LockedFile, source: Source) -> None:
     def build(work: Path) -> Mapping[str, object]:
         fetch([source], file.sha256, work / "out" / file.file, max_bytes=file.size or MAX_BYTES)
+        _bounded(work / "out" / file.file)
         return {"name": file.name, "version": file.version}
 
     store.make(_key(file), build)
+
+
+def _bounded(path: Path) -> None:
+    """Bombs are found before pip, or anything else, unpacks them. Raises StepError."""
+    try:
+        if path.suffix in (".whl", ".zip"):
+            zips.checked(path)
+            return
+        with tarball.opened(path, SDIST_BOUNDS) as tar:
+            for _ in tarball.members(tar, SDIST_BOUNDS):
+                pass
+    except (tarball.RefusedError, OSError) as problem:
+        raise StepError(
+            f"{path.name} of the index is not taken: {problem}",
+            hint="take another version of it: name it in the app's requirements, then py-portable lock",
+        ) from None
 
 
 def _urls(

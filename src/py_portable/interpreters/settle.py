@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from py_portable.elf import measure
 from py_portable.engines.base import Bind
 from py_portable.errors import StepError
 from py_portable.interpreters.base import PREFIX
+from py_portable.regular import open_regular
 from py_portable.steps.context import Context
 
 SCRIPTS = ("build/self_sufficient.py", "build/settle.py", "build/in_turn.sh")
@@ -79,8 +79,7 @@ def _told(ctx: Context, name: str) -> dict[str, Any]:
 def read(path: Path) -> str:
     """What a program of an image wrote: no link is followed, and only so much is read. Raises StepError."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with open_regular(path, follow=False) as stream:
+            return stream.read(MAX_TOLD).decode("utf-8", "replace")
     except OSError as problem:
         raise StepError(f"the interpreter did not say what it is: {problem.strerror}") from None
-    with os.fdopen(fd, encoding="utf-8", errors="replace") as stream:
-        return stream.read(MAX_TOLD)

@@ -6,7 +6,6 @@ Their layouts are documented at https://gregoryszorc.com/docs/python-build-stand
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from py_portable.fetch import Url, fetch
 from py_portable.interpreters.base import Libpython, Wanted
 from py_portable.interpreters.settle import SCRIPTS, settle
 from py_portable.interpreters.unpack import members_of, unpack
+from py_portable.regular import copy_regular, sha256_of
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
@@ -62,8 +62,7 @@ def digest(archive: Archive) -> str:
         assert archive.sha256 is not None
         return archive.sha256
     try:
-        with archive.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return sha256_of(archive.path)
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=str(archive.path)) from None
 
@@ -89,7 +88,7 @@ def _file(archive: Archive, sha256: str, work: Path) -> Path:
         return fetch((Url(archive.url),), sha256, work / name, max_bytes=MAX_ARCHIVE_BYTES)
     assert archive.path is not None
     file = work / archive.path.name
-    shutil.copyfile(archive.path, file)
+    copy_regular(archive.path, file)
     found = digest(Archive(path=file))
     if found != sha256:
         raise StepError(

@@ -17,13 +17,13 @@ from packaging.utils import canonicalize_name
 from py_portable.config import Config
 from py_portable.errors import ConfigError
 from py_portable.index import constraints as pip
-from py_portable.index import files
 from py_portable.lock import source
 from py_portable.lock.backend import Answer
 from py_portable.lock.carry import Owner
 from py_portable.lock.markers import Target, parsed, selected
 from py_portable.lock.model import LockedHouse
 from py_portable.lock.source import Said
+from py_portable.regular import sha256_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class App:
         if path is None or said is None:
             return None
         if path.is_file():
-            return files.sha256_of(path)
+            return sha256_of(path)
         fact = {
             "name": said.name,
             "requires": said.requires,
@@ -107,7 +107,7 @@ class App:
             path = Path(direct.address) / direct.subdirectory
             if direct.address in found or not path.exists():
                 continue
-            found[direct.address] = self.digest(path) if path.is_dir() else files.sha256_of(path)
+            found[direct.address] = self.digest(path) if path.is_dir() else sha256_of(path)
             said = source.said(path)
             inner = owner_of(said, path, self.config.base)
             waiting += [(inner, parsed(line, inner.where)) for line in said.requires or ()]

@@ -8,10 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from py_portable import plain, shape
 from py_portable.errors import ConfigError
 from py_portable.index.model import LockedFile
+from py_portable.regular import read_regular
 
 VERSION = 1
+MAX_BYTES = 64 << 20
+"""A lock has about 1 kB for a package."""
 
 
 @dataclass(frozen=True)
@@ -73,24 +77,27 @@ def _without_empty(told: Any) -> Any:
     return [_without_empty(one) for one in told] if isinstance(told, (list, tuple)) else told
 
 
-def loads(text: str, where: str) -> Lock:
-    """Raises ConfigError where the text is not a lock of this version."""
+def loads(text: str | bytes, where: str) -> Lock:
+    """Raises ConfigError where the text is not a lock of this version; it names the key."""
     try:
-        told = json.loads(text)
-        if told["version"] != VERSION:
-            raise ConfigError(
-                f"is a lock of version {told['version']}, expected {VERSION}", where=where, hint=_AGAIN
-            )
+        told = shape.parse(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
+        version = _part(told, "version", "", (int,))
+        if version != VERSION:
+            raise ConfigError(f"is a lock of version {version}, expected {VERSION}", where=where, hint=_AGAIN)
         return Lock(
-            {k: _text(v) for k, v in told["images"].items()},
-            {k: _text(v) for k, v in told["pins"].items()},
-            {k: _house(v) for k, v in told["houses"].items()},
-            {k: _text(v) for k, v in told.get("origins", {}).items()},
+            _texts(told.get("images"), "images"),
+            _texts(told.get("pins"), "pins"),
+            {name: _house(one, f"houses.{name}") for name, one in _part(told, "houses", "", (dict,)).items()},
+            _texts(told.get("origins", {}), "origins"),
         )
-    except json.JSONDecodeError as problem:
-        raise ConfigError("is not JSON", where=f"{where}:{problem.lineno}:{problem.colno}", hint=_AGAIN)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as problem:
-        raise ConfigError(f"is not a lock: {type(problem).__name__}: {problem}", where=where, hint=_AGAIN)
+    except shape.Misfit as problem:
+        raise ConfigError(_shown(problem), where=f"{where}{problem.place}", hint=_AGAIN)
+    except ValueError as problem:
+        raise ConfigError(f"is not a lock: {_shown(problem)}", where=where, hint=_AGAIN)
+
+
+def _shown(problem: Exception) -> str:
+    return plain.short(plain.line(str(problem)), 300)
 
 
 _AGAIN = "delete the file and run: py-portable lock"
@@ -99,36 +106,58 @@ _AGAIN = "delete the file and run: py-portable lock"
 def load(path: Path) -> Lock:
     """The lock in `path`, an empty one where there is no such file."""
     try:
-        return loads(path.read_bytes().decode("utf-8"), path.name)
+        return loads(read_regular(path, MAX_BYTES), path.name)
     except FileNotFoundError:
         return Lock()
-    except (OSError, UnicodeDecodeError) as problem:
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=path.name, hint=_AGAIN)
         raise ConfigError(f"cannot be read: {problem}", where=path.name, hint=_AGAIN)
 
 
-def _house(told: Any) -> LockedHouse:
+def _house(told: Any, key: str) -> LockedHouse:
+    packages = enumerate(_part(told, "packages", key, (list,)))
     return LockedHouse(
-        _text(told["inputs"]),
-        tuple(LockedPackage(_file(p["file"]), tuple(map(_file, p["build"]))) for p in told["packages"]),
-        tuple(map(_file, told["app_build"])),
-        seen=_text(told.get("seen", "")),
-        python=_text(told.get("python", "")),
+        _part(told, "inputs", key, (str,)),
+        tuple(_package(one, f"{key}.packages[{number}]") for number, one in packages),
+        _files(told, "app_build", key),
+        seen=_part({"seen": "", **told}, "seen", key, (str,)),
+        python=_part({"python": "", **told}, "python", key, (str,)),
     )
 
 
-def _text(told: Any) -> str:
-    if not isinstance(told, str):
-        raise ValueError(f"{told!r} is not text")
-    return told
+def _package(told: Any, key: str) -> LockedPackage:
+    return LockedPackage(_file(_part(told, "file", key, (dict,)), f"{key}.file"), _files(told, "build", key))
 
 
-def _file(told: Any) -> LockedFile:
-    name, version, file_name, sha256 = (_text(told[key]) for key in ("name", "version", "file", "sha256"))
-    size = told["size"]
-    if size is not None and (type(size) is not int or size < 0):
-        raise ValueError(f"{size!r} is not a size")
-    origin = told.get("origin")
-    file = LockedFile(name, version, file_name, sha256, size, None if origin is None else _text(origin))
-    if len(file.sha256) != 64 or set(file.sha256) - set("0123456789abcdef"):
-        raise ValueError(f"{file.file}: {file.sha256!r} is not a sha256")
-    return file
+def _files(told: Any, name: str, key: str) -> tuple[LockedFile, ...]:
+    found = enumerate(_part(told, name, key, (list,)))
+    return tuple(_file(one, f"{key}.{name}[{number}]") for number, one in found)
+
+
+def _texts(told: Any, key: str) -> dict[str, str]:
+    if not isinstance(told, dict):
+        raise ValueError(f"{key} is no object")
+    return {name: _part(told, name, key, (str,)) for name in told}
+
+
+def _part(told: Any, name: str, key: str, kinds: tuple[type, ...]) -> Any:
+    """A value of an object. Raises ValueError, which names it."""
+    where = f"{key}.{name}" if key else name
+    if not isinstance(told, dict) or name not in told:
+        raise ValueError(f"it has no {where}")
+    if type(told[name]) not in kinds:
+        raise ValueError(f"{where} cannot be {told[name]!r:.80}")
+    return told[name]
+
+
+def _file(told: Any, key: str) -> LockedFile:
+    name, version, file_name, sha256 = (
+        _part(told, part, key, (str,)) for part in ("name", "version", "file", "sha256")
+    )
+    size = _part(told, "size", key, (int, type(None)))
+    if size is not None and size < 0:
+        raise ValueError(f"{key}.size cannot be {size}")
+    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef"):
+        raise ValueError(f"{key}.sha256: {sha256!r:.80} is not a sha256")
+    origin = _part({"origin": None, **told}, "origin", key, (str, type(None)))
+    return LockedFile(name, version, file_name, sha256, size, origin)

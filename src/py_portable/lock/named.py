@@ -22,6 +22,7 @@ from py_portable.lock.carry import Carried, Carrier, Owner, file_name
 from py_portable.lock.direct import Direct
 from py_portable.lock.markers import parsed
 from py_portable.lock.source import Said
+from py_portable.regular import sha256_of
 from py_portable.store import Store
 
 LIMITS = "wheels.constraints"
@@ -133,7 +134,7 @@ def _carry(direct: Direct, carrier: Carrier, ask: Ask) -> Carried:
     store = carrier.store
     with store.scratch("carry") as folder:
         made, origin = carrier.bring(direct, folder)
-        sha256 = files.sha256_of(made)
+        sha256 = sha256_of(made)
         said = _said(made, direct)
         if said.requires is None or said.version is None:
             try:

@@ -18,6 +18,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from py_portable.errors import ConfigError
 from py_portable.index.archive import MAX_TEXT_BYTES, texts
 from py_portable.lock.egg import egg_requires
+from py_portable.regular import read_regular
 
 LEGACY_BUILD = ("setuptools>=40.8.0", "wheel")
 """PEP 517: what a project without a [build-system] table requires."""
@@ -273,10 +274,10 @@ def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _read(path: Path) -> str:
-    with path.open("rb") as stream:
-        data = stream.read(MAX_TEXT_BYTES + 1)
-    if len(data) > MAX_TEXT_BYTES:
-        raise ConfigError(f"has more than the {MAX_TEXT_BYTES} bytes that are read of it", where=str(path))
+    try:
+        data = read_regular(path, MAX_TEXT_BYTES)
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path)) from None
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

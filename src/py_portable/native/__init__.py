@@ -1,7 +1,8 @@
 """The static helpers that run inside images, and how they are compiled.
 
-`cell-run` starts an app and records what came of it; `canary` prints what it observes. Both are C11 against
-the C library alone, so that they start in every root file system, also in an empty one.
+`cell-run` starts an app and records what came of it; `canary` and `build-canary` print what a cell and a build observe;
+`own-ids` sets a build up, outside. All are C11 against the C library alone, so that they start in every root file
+system, also in an empty one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from py_portable.command import require, run
 from py_portable.errors import MachineError
 
-NAMES = ("cell-run", "canary")
+NAMES = ("cell-run", "canary", "build-canary", "own-ids")
 FLAGS = ("-std=c11", "-static", "-Os", "-s", "-Wall")
 _SECONDS = 300.0  # ziglang compiles its C library on first use
 
@@ -30,9 +31,9 @@ def source(name: str) -> Path:
 def sources_digest() -> str:
     """`sha256:…` over the names and bytes of all sources and the compiler's flags."""
     total = hashlib.sha256(" ".join(FLAGS).encode())
-    for name in NAMES:
-        body = source(name).read_bytes()
-        total.update(f"\0{name}\0{len(body)}\0".encode() + body)
+    for path in sorted(Path(__file__).parent.glob("*.[ch]")):
+        body = path.read_bytes()
+        total.update(f"\0{path.name}\0{len(body)}\0".encode() + body)
     return f"sha256:{total.hexdigest()}"
 
 
@@ -55,7 +56,7 @@ def compiler() -> tuple[str, ...]:
 
 
 def compile(out: Path) -> None:
-    """Compile `cell-run` and `canary` into the folder `out`, mode 0755. Raises MachineError."""
+    """Compile the helpers into the folder `out`, mode 0755. Raises MachineError."""
     words = compiler()
     out.mkdir(parents=True, exist_ok=True)
     for name in NAMES:

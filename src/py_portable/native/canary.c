@@ -27,6 +27,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -118,6 +119,8 @@ static int try_create(const char *folder)
 
 /* ---- who it is ---- */
 
+static void keys(void);
+
 static char *read_text(const char *path, char *buffer, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -163,9 +166,29 @@ static void identity(void)
             text(names[i], NULL);
         }
     }
+    keys();
     char map[4096];
     text("uid_map", read_text("/proc/self/uid_map", map, sizeof map));
     number("shadow_readable", try_open("/etc/shadow", O_RDONLY));
+}
+
+/*
+ * How many keys it sees beyond an empty session keyring, which belongs to itself alone (keyrings(7)); null where
+ * /proc/keys is hidden or the kernel has no keys. Before anything is tried that would add one.
+ */
+static void keys(void)
+{
+    static char all[65536];
+    char *line = read_text("/proc/keys", all, sizeof all);
+    int others = 0;
+    key("keys");
+    if (!line) {
+        fputs("null", stdout);
+        return;
+    }
+    for (line = strtok(line, "\n"); line; line = strtok(NULL, "\n"))
+        others += !strstr(line, " keyring   _ses: empty");
+    printf("%d", others);
 }
 
 /* ---- what it was given ---- */
@@ -370,6 +393,79 @@ static int trace_first(void)
     return tried(ptrace(PTRACE_SEIZE, 1, NULL, NULL));
 }
 
+/*
+ * What follows is for the filter of system calls. Each would succeed, or fail with an errno of its own, where the
+ * kernel gets to see it: EPERM is the filter's answer, and ENOSYS that of a kernel that does not know the call.
+ */
+
+enum { SESSION_KEYRING = -3, USER_MODE_ONLY = 1, UNLINK = 9 }; /* of keyctl(2) and userfaultfd(2) */
+
+static int add_key(void)
+{
+    long made = syscall(SYS_add_key, "user", "py-portable-canary", "x", 1, SESSION_KEYRING);
+    int error = tried(made);
+    if (!error)
+        syscall(SYS_keyctl, UNLINK, made, SESSION_KEYRING);
+    return error;
+}
+
+static int find_keyring(void)
+{
+    return tried(syscall(SYS_keyctl, 0 /* KEYCTL_GET_KEYRING_ID */, SESSION_KEYRING, 0));
+}
+
+static int request_key(void)
+{
+    return tried(syscall(SYS_request_key, "user", "py-portable-canary", NULL, 0));
+}
+
+static int load_bpf(void)
+{
+    return tried(syscall(SYS_bpf, 0 /* BPF_MAP_CREATE */, NULL, 0));
+}
+
+static int set_up_io_uring(void)
+{
+    return tried(syscall(425, 1, NULL));
+}
+
+static int open_vsock(void)
+{
+    return tried(socket(40 /* AF_VSOCK */, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
+static int open_crypto(void)
+{
+    return tried(socket(38 /* AF_ALG */, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+}
+
+static int open_userfault(void)
+{
+    return tried(syscall(SYS_userfaultfd, O_CLOEXEC | USER_MODE_ONLY));
+}
+
+static int open_perf_event(void)
+{
+    return tried(syscall(SYS_perf_event_open, NULL, 0, -1, -1, 0));
+}
+
+static int clone_user(void)
+{
+    long child = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    if (child == 0)
+        _exit(0);
+    return tried(child);
+}
+
+static int clone3_user(void)
+{
+    unsigned long long arguments[8] = {CLONE_NEWUSER, 0, 0, 0, SIGCHLD, 0, 0, 0};
+    long child = syscall(435, arguments, sizeof arguments);
+    if (child == 0)
+        _exit(0);
+    return tried(child);
+}
+
 static int list_fds(long pid)
 {
     char path[48];
@@ -391,6 +487,12 @@ static void tries(void)
         {"chroot", change_root},       {"remount_root", remount_root},
         {"setuid_0", become_root},     {"ptrace_1", trace_first},
         {"nested_userns", nested},     {"nested_remount_root", nested_remount_root},
+        {"clone_userns", clone_user},  {"clone3_userns", clone3_user},
+        {"add_key", add_key},          {"keyctl", find_keyring},
+        {"request_key", request_key},  {"bpf", load_bpf},
+        {"io_uring", set_up_io_uring}, {"userfaultfd", open_userfault},
+        {"vsock", open_vsock},         {"crypto_socket", open_crypto},
+        {"perf_event", open_perf_event},
     };
     begin("tries");
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

@@ -1,7 +1,8 @@
 /*
  * cell-run: starts one app in a cell and writes down what came of it.
  *
- *   cell-run [--uid N --gid N] [--record FD | --channel stdio] [--limit-ms N] [--owner UID:GID --owned FOLDER...]
+ *   cell-run [--confine proof | --confine build --keep CAPABILITY,...] [--uid N --gid N] [--processes N] [--join FD...]
+ *            [--record FD | --channel stdio] [--limit-ms N] [--owner UID:GID --owned FOLDER...]
  *            -- PROGRAM [ARGUMENT...]
  *
  * Static, no NSS, iconv or locale: it runs in any root file system, also in one that is empty.
@@ -14,8 +15,16 @@
  * The record is one line of JSON. "stage" is "ran" once the app's execve was called, else the step that failed.
  * When the reader of the record goes away (the caller was killed), everything is ended and nothing is written.
  *
- * Without --uid nothing is dropped and no limit is set, and PROGRAM may be looked up in PATH: that is how a build
- * is kept in hand, which runs as root and is believed.
+ * --confine takes the caller's keys and many system calls from all of it, cell-run too (confine.h); of a build's
+ * capabilities those that --keep names stay, as far as they are there.
+ *
+ * Without --uid the identity stays and PROGRAM may be looked up in PATH: that is how a build is kept in hand, which
+ * runs as root.
+ *
+ * --join: what is written to join a control group (its cgroup.procs, opened by the caller). The app's side joins, and
+ * so all that the app starts and what becomes the supervisor's child; the supervisor, which has to write the record
+ * when the group has used up what it may use, does not. --processes: what a uid may have of them (RLIMIT_NPROC), for
+ * callers that have no such group.
  *
  * --channel stdio is for callers that can hand over no file descriptor (container engines). stdin then brings a word
  * that the app cannot know, a line with the size of the environment, and the environment, NUL-terminated; when it
@@ -50,6 +59,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "confine.h"
+
 /* The kernel's own headers are not there for every compiler that builds this: these numbers never change. */
 #ifndef PR_CAP_AMBIENT
 #define PR_CAP_AMBIENT 47
@@ -69,15 +80,17 @@ struct cap_data {
     uint32_t effective, permitted, inheritable;
 };
 
-enum { OWN_FAILURE = 125, GRACE_MS = 100, SWEEP_MS = 10000, WORD = 32, MOST_OWNED = 32, MOST_ENV = 1 << 20 };
+enum { OWN_FAILURE = 125, GRACE_MS = 100, SWEEP_MS = 10000, WORD = 32, MOST_OWNED = 32, MOST_JOINED = 4,
+       MOST_ENV = 1 << 20 };
 
 /*
- * What the app's side tells over the pipe: "ran" without an error just before execve, then the step that failed,
- * if one did. A successful execve closes the pipe.
+ * What the app's side tells over the pipe: "ran" without an error just before execve, and when that was: joining a
+ * group may wait for all processors. Then the step that failed, if one did. A successful execve closes the pipe.
  */
 struct trouble {
     char stage[24];
     int32_t error;
+    int64_t at_ns;
 };
 
 struct result {
@@ -85,6 +98,7 @@ struct result {
     bool reached;
     bool limit;
     int status;
+    int64_t begin_ns;
     int64_t wall_ns;
     int64_t user_us;
     int64_t sys_us;
@@ -94,6 +108,8 @@ struct result {
 
 static int record_fd = -1;
 static int watch_fd = -1;
+static int joined[MOST_JOINED];
+static int joined_count;
 static char word[WORD + 1];
 static const char *owned[MOST_OWNED];
 static int owned_count;
@@ -251,23 +267,37 @@ static void open_channel(void)
     memcpy(word, told, WORD);
 }
 
-static void tidy_fds(void)
+/* Close everything above 2 but what is named, and that at the app's execve. */
+static void close_others(void)
 {
-    if (record_fd >= 0 && fcntl(record_fd, F_SETFD, FD_CLOEXEC) < 0) {
-        int error = errno;
-        record_fd = -1;
-        fail("record-fd", error);
-    }
-    int low = watch_fd < record_fd ? watch_fd : record_fd, high = watch_fd < record_fd ? record_fd : watch_fd;
+    int kept[MOST_JOINED + 2] = {record_fd, watch_fd};
+    int count = 2;
+    for (int i = 0; i < joined_count; i++)
+        kept[count++] = joined[i];
     unsigned next = 3;
-    for (int i = 0; i < 2; i++) {
-        int kept = i ? high : low;
-        if (kept < 3)
-            continue;
-        close_span(next, kept - 1);
-        next = kept + 1;
+    for (;;) {
+        int least = -1;
+        for (int i = 0; i < count; i++)
+            if (kept[i] >= (int)next && (least < 0 || kept[i] < least))
+                least = kept[i];
+        if (least < 0)
+            break;
+        if (fcntl(least, F_SETFD, FD_CLOEXEC) < 0) {
+            int error = errno;
+            bool of_record = least == record_fd;
+            if (of_record)
+                record_fd = -1;
+            fail(of_record ? "record-fd" : "join-fd", error);
+        }
+        close_span(next, least - 1);
+        next = least + 1;
     }
     close_span(next, UINT_MAX);
+}
+
+static void tidy_fds(void)
+{
+    close_others();
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0)
         fail("dev-null", errno);
@@ -312,6 +342,18 @@ static uint64_t held_caps(void)
     if (syscall(SYS_capget, &header, data) < 0)
         return 0;
     return data[0].permitted | (uint64_t)data[1].permitted << 32;
+}
+
+/* Root keeps what is named, as far as it has it. Without CAP_SETPCAP the bounding set stays: no_new_privs holds then. */
+static void keep_caps(uint64_t kept)
+{
+    uint64_t held = held_caps();
+    for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+        if (!(cap < 64 && kept >> cap & 1) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EPERM)
+            fail("bounding-set", errno);
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
+        fail("ambient-set", errno);
+    set_caps(held & kept, fail);
 }
 
 static int trouble_fd = -1;
@@ -476,6 +518,20 @@ static int leftovers(void)
 
 /* ---- the two sides ---- */
 
+/*
+ * Where memory runs out, the app ends before its supervisor, whose record says how, and before what else the machine
+ * does. In a container both share what they may use.
+ */
+static void offer_to_oom_killer(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return; /* no /proc: then it ends by the kernel's own choice */
+    if (write(fd, "1000", 4) < 0)
+        tell("oom-score", errno);
+    close(fd);
+}
+
 static _Noreturn void app_side(char **argv, pid_t supervisor)
 {
     sigset_t none;
@@ -485,7 +541,11 @@ static _Noreturn void app_side(char **argv, pid_t supervisor)
     sigprocmask(SIG_SETMASK, &none, NULL);
     if (setsid() < 0)
         tell("setsid", errno);
+    for (int i = 0; i < joined_count; i++)
+        if (write(joined[i], "0", 1) < 0) /* the one who writes */
+            tell("join", errno);
     if (wants_identity) {
+        offer_to_oom_killer();
         become_foreign();
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
             tell("no-new-privs", errno);
@@ -496,7 +556,7 @@ static _Noreturn void app_side(char **argv, pid_t supervisor)
     if (getppid() != supervisor)
         _exit(OWN_FAILURE);
     extern char **environ;
-    struct trouble none_yet = {.stage = "ran"};
+    struct trouble none_yet = {.stage = "ran", .at_ns = now_ns()};
     if (write(trouble_fd, &none_yet, sizeof none_yet) < 0)
         _exit(OWN_FAILURE);
     if (wants_identity)
@@ -520,6 +580,8 @@ static void read_trouble(int fd, struct result *r, bool *open_pipe)
     while ((n = read(fd, &trouble, sizeof trouble)) == sizeof trouble) {
         trouble.stage[sizeof trouble.stage - 1] = 0;
         r->trouble = trouble;
+        if (trouble.at_ns)
+            r->begin_ns = trouble.at_ns;
     }
     if (n == 0) {
         *open_pipe = false;
@@ -538,13 +600,14 @@ static void supervise(pid_t child, int pipe_fd, int64_t limit_ms, const sigset_t
         while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0) {
             if (pid != child)
                 continue;
-            r->wall_ns = now_ns() - begin;
+            int64_t end = now_ns();
             r->status = status;
             r->user_us = usage.ru_utime.tv_sec * 1000000LL + usage.ru_utime.tv_usec;
             r->sys_us = usage.ru_stime.tv_sec * 1000000LL + usage.ru_stime.tv_usec;
             r->maxrss_kb = usage.ru_maxrss;
             if (open_pipe)
                 read_trouble(pipe_fd, r, &open_pipe);
+            r->wall_ns = end - (r->begin_ns ? r->begin_ns : begin);
             return;
         }
         struct timespec left = {0, 0}, *patience = NULL;
@@ -576,11 +639,24 @@ static void supervise(pid_t child, int pipe_fd, int64_t limit_ms, const sigset_t
     }
 }
 
+static void confine(bool builds, uint64_t kept)
+{
+    int error;
+    if ((error = leave_keyrings()))
+        fail("session-keyring", error);
+    if (builds)
+        keep_caps(kept);
+    if ((error = install_filter()))
+        fail("filter", error);
+}
+
 int main(int argc, char **argv)
 {
     bool has_uid = false, has_gid = false;
     int64_t limit_ms = 0;
-    bool channel = false, has_owner = false;
+    bool channel = false, has_owner = false, confined = false, builds = false, keeps = false;
+    long processes = 0;
+    uint64_t kept = 0;
     char uid[16], gid[16], after;
     int at = 1;
     for (; at < argc && strcmp(argv[at], "--") != 0; at += 2) {
@@ -593,6 +669,18 @@ int main(int argc, char **argv)
         } else if (strcmp(argv[at], "--gid") == 0) {
             want_gid = number(value, INT_MAX);
             has_gid = true;
+        } else if (strcmp(argv[at], "--confine") == 0 && (strcmp(value, "build") == 0 || strcmp(value, "proof") == 0)) {
+            confined = true;
+            builds = *value == 'b';
+        } else if (strcmp(argv[at], "--keep") == 0 && read_capabilities(value, &kept)) {
+            keeps = true;
+        } else if (strcmp(argv[at], "--processes") == 0) {
+            processes = number(value, INT_MAX);
+        } else if (strcmp(argv[at], "--join") == 0 && joined_count < MOST_JOINED) {
+            int fd = number(value, 65535);
+            if (fd <= 2)
+                fail("arguments", EINVAL);
+            joined[joined_count++] = fd;
         } else if (strcmp(argv[at], "--limit-ms") == 0) {
             limit_ms = number(value, INT_MAX);
         } else if (strcmp(argv[at], "--record") == 0) {
@@ -611,7 +699,7 @@ int main(int argc, char **argv)
             fail("arguments", EINVAL);
         }
     }
-    if ((channel && record_fd >= 0) || (owned_count && !has_owner))
+    if ((channel && record_fd >= 0) || (owned_count && !has_owner) || keeps != builds)
         fail("arguments", EINVAL);
     if (at + 1 >= argc || has_uid != has_gid || (has_uid && argv[at + 1][0] != '/'))
         fail("arguments", EINVAL);
@@ -626,8 +714,11 @@ int main(int argc, char **argv)
     if (wants_identity) {
         lower_limit(RLIMIT_CORE, 0, 0);
         lower_limit(RLIMIT_NOFILE, 1024, 524288);
-        lower_limit(RLIMIT_NPROC, 8192, 8192);
     }
+    if (processes)
+        lower_limit(RLIMIT_NPROC, processes, processes);
+    if (confined)
+        confine(builds, kept);
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
         fail("subreaper", errno);
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable import native
+from py_portable.engines import own_ids
 from py_portable.errors import MachineError
 from py_portable.store import Store
 
@@ -29,7 +30,7 @@ def helpers(store: Store) -> Path:
         native.compile(work / "out")
         return {}
 
-    return store.make(native.key(), build).path
+    return store.make(native.key(), build, title="the helpers that start cells").path
 
 
 @dataclass
@@ -47,4 +48,5 @@ class Helpers:
         except MachineError:
             if self.lent is None:
                 raise
+            own_ids.distrust(self.lent)
             return self.lent

@@ -206,7 +206,16 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         script=config.app.script,
         entry_point=config.app.entry_point,
         environment=config.build.env,
+        extras=_extras(config),
+        baseline=image.name,
+        unmet=config.wheels.unmet,
     )
+
+
+def _extras(config: Config) -> tuple[str, ...]:
+    """Of the app: those that the config lists, and those in its requirement."""
+    own = Requirement(config.app.requirement).extras if config.app.requirement else set()
+    return tuple(sorted({*config.app.extras, *own}))
 
 
 def _to_link(config: Config, artifact: Artifact) -> bool:

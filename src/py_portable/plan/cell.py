@@ -22,6 +22,10 @@ class PlannedCell:
     expect: str
     optional: bool = False
     image_glibc: str | None = None
+    smoke: str | None = None
+    """The digest of what is asked of it (`plan.asked`); None in a plan of an older kit."""
+    exit: int | None = None
+    """The exit status that is asked for; None likewise."""
 
     @cached_property
     def key(self) -> str:
@@ -35,7 +39,12 @@ class PlannedCell:
 
     def told(self) -> dict[str, Any]:
         # Not `asdict`, which copies deeply: a big matrix has tens of thousands.
-        return {name: getattr(self, name) for name in _FIELDS} | {"argv": list(self.argv)}
+        told = {name: getattr(self, name) for name in _FIELDS} | {"argv": list(self.argv)}
+        # A plan of an older kit has neither, and its digest has to come out as it was.
+        for name in ("smoke", "exit"):
+            if told[name] is None:
+                del told[name]
+        return told
 
 
 _FIELDS = tuple(field.name for field in fields(PlannedCell))

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from py_portable.config import Config
 from py_portable.config.glibc import known_glibc
+from py_portable.plan.asked import question
 from py_portable.plan.assemble import Plan
 from py_portable.plan.cell import PlannedCell
 
@@ -31,6 +32,8 @@ def matrix(
             spec.expect,
             spec.optional,
             known_glibc(spec.name),
+            question(config, name, smoke),
+            smoke.exit,
         )
         for name in plan.artifacts
         for spec in config.portability.images
@@ -47,6 +50,8 @@ def matrix(
             config.artifacts[control.artifact].smoke[0].args,
             expect,
             image_glibc=known_glibc(image),
+            smoke=question(config, control.artifact, config.artifacts[control.artifact].smoke[0]),
+            exit=config.artifacts[control.artifact].smoke[0].exit,
         )
         for control in (plan.controls if controls else ())
         for image, expect in ((control.fails_on, f"fail:{control.reason}"), (control.passes_on, "pass"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from py_portable import plain, verdicts
 from py_portable.errors import ConfigError
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.shards import NAME, Shard, image_shard
@@ -19,16 +21,25 @@ if TYPE_CHECKING:
 FILE = "plan.json"
 """Its name in dist/."""
 _AGAIN = "make it anew: py-portable plan --github (or --gitlab), and give every job that one file"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGITS = re.compile(r"[0-9a-f]{64}")
+_RUN = re.compile(r"[0-9a-f]{0,64}")
+_GLIBC = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,9}")
+_HELPERS = re.compile(r"native-[A-Za-z0-9_]{1,40}-[0-9a-f]{64}")
 _TEXTS = ("artifact", "format", "image", "condition", "expect")
 
 
 @dataclass(frozen=True)
 class Sharding:
-    """`config` and `lock` are digests (64 hex digits) of what the shards were made of."""
+    """`config` and `lock` are digests (64 hex digits) of what the shards were made of. `run`: hex digits made up for
+    this plan alone, so that nothing of an earlier run passes for this one's; empty in a plan of an older kit.
+    `helpers`: of the folders with static helpers that may be taken from dist/ (`native.key()` -> `sha256:…`)."""
 
     config: str
     lock: str
     shards: tuple[Shard, ...]
+    run: str = ""
+    helpers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -37,11 +48,14 @@ class Sharding:
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     def _told(self) -> dict[str, Any]:
-        return {
+        told = {
             "config": self.config,
             "lock": self.lock,
             "shards": [{"name": s.name, "cells": [cell.told() for cell in s.cells]} for s in self.shards],
         }
+        # A plan of an older kit has neither, and its digest has to come out as it was.
+        own = {"run": self.run, "helpers": dict(self.helpers)}
+        return told | {name: value for name, value in own.items() if value}
 
     def told(self) -> dict[str, Any]:
         """As evidence holds it under `plan`."""
@@ -84,40 +98,70 @@ def lock_sha256(lock: Lock) -> str:
 def parse(told: Any, where: str) -> Sharding:
     """What `told` wrote, looked at as something that anybody may have written. Raises ConfigError."""
     try:
-        sharding = Sharding(
-            _digits(told["config"]), _digits(told["lock"]), tuple(map(_shard, told["shards"]))
-        )
+        sharding = _sharding(told)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
-        raise ConfigError(f"its plan is none: {type(problem).__name__}: {problem}", where=where, hint=_AGAIN)
+        why = f"it has no {problem}" if isinstance(problem, KeyError) else str(problem)
+        raise ConfigError(f"its plan is none: {plain.short(plain.line(why), 300)}", where=where, hint=_AGAIN)
     names = [shard.name for shard in sharding.shards]
     cells = [cell.key for shard in sharding.shards for cell in shard.cells]
     for what, found in (("shard", names), ("cell", cells)):
-        if len(found) != len(set(found)):
-            twice = next(one for one in found if found.count(one) > 1)
-            raise ConfigError(f"its plan has the {what} {twice} twice", where=where, hint=_AGAIN)
+        seen: set[str] = set()
+        for one in found:
+            if one in seen:
+                raise ConfigError(f"its plan has the {what} {one} twice", where=where, hint=_AGAIN)
+            seen.add(one)
     if told.get("digest") != sharding.digest:
         raise ConfigError("its plan is not what its digest says", where=where, hint=_AGAIN)
     return sharding
 
 
-def _shard(told: Mapping[str, Any]) -> Shard:
-    if not isinstance(told["name"], str) or not NAME.fullmatch(told["name"]):
-        raise ValueError(f"{told['name']!r} is no name of a shard")
-    return Shard(told["name"], tuple(map(_cell, told["cells"])))
+def _sharding(told: Mapping[str, Any]) -> Sharding:
+    if not isinstance(told, dict) or not isinstance(told["shards"], list):
+        raise ValueError("it has no list of shards")
+    helpers = told.get("helpers", {})
+    if not isinstance(helpers, dict):
+        raise ValueError("helpers is no object")
+    for name, digest in helpers.items():
+        _text(_HELPERS, name, "helpers")
+        _text(_DIGEST, digest, f"helpers.{name}")
+    return Sharding(
+        _text(_DIGITS, told["config"], "config"),
+        _text(_DIGITS, told["lock"], "lock"),
+        tuple(_shard(one, f"shards[{number}]") for number, one in enumerate(told["shards"])),
+        _text(_RUN, told.get("run", ""), "run"),
+        helpers,
+    )
 
 
-def _cell(told: Mapping[str, Any]) -> PlannedCell:
+def _shard(told: Mapping[str, Any], key: str) -> Shard:
+    if not isinstance(told, dict) or not isinstance(told.get("cells"), list):
+        raise ValueError(f"{key} has no list of cells")
+    cells = tuple(_cell(one, f"{key}.cells[{number}]") for number, one in enumerate(told["cells"]))
+    return Shard(_text(NAME, told["name"], f"{key}.name"), cells)
+
+
+def _cell(told: Mapping[str, Any], key: str) -> PlannedCell:
+    if not isinstance(told, dict):
+        raise ValueError(f"{key} is no cell")
     texts = [told[name] for name in _TEXTS]
     argv, glibc, optional = told["argv"], told["image_glibc"], told["optional"]
-    if not all(isinstance(text, str) for text in (*texts, *argv, glibc or "")) or not isinstance(
-        optional, bool
-    ):
-        raise ValueError(f"{dict(told)!r} is no cell")
+    smoke, exit_ = told.get("smoke"), told.get("exit")
     artifact, format_, image, condition, expect = texts
-    return PlannedCell(artifact, format_, image, condition, tuple(argv), expect, optional, glibc)
+    for name, good in (
+        *((name, isinstance(text, str)) for name, text in zip(_TEXTS, texts, strict=True)),
+        ("expect", expect in verdicts.EXPECTATIONS),
+        ("argv", isinstance(argv, list) and all(isinstance(word, str) for word in argv)),
+        ("image_glibc", glibc is None or (isinstance(glibc, str) and _GLIBC.fullmatch(glibc))),
+        ("optional", isinstance(optional, bool)),
+        ("smoke", smoke is None or (isinstance(smoke, str) and _DIGEST.fullmatch(smoke))),
+        ("exit", exit_ is None or (type(exit_) is int and 0 <= exit_ <= 255)),
+    ):
+        if not good:
+            raise ValueError(f"{key}.{name} cannot be {told.get(name)!r}")
+    return PlannedCell(artifact, format_, image, condition, tuple(argv), expect, optional, glibc, smoke, exit_)
 
 
-def _digits(told: Any) -> str:
-    if not isinstance(told, str) or len(told) != 64 or set(told) - set("0123456789abcdef"):
-        raise ValueError(f"{told!r} is not a sha256")
+def _text(pattern: re.Pattern[str], told: Any, key: str) -> str:
+    if not isinstance(told, str) or not pattern.fullmatch(told):
+        raise ValueError(f"{key} cannot be {told!r}")
     return told

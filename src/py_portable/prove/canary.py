@@ -49,7 +49,9 @@ def observe(
     elif started.record is None or started.record.status != 0:
         broken = (f"the canary did not end well: {started.record}",)
     else:
-        raw = _parse(started.stdout.data)
+        if raw := _parse(started.stdout.data):
+            # Not to be seen from inside of a control group: what the engine set, and the kernel took.
+            raw = {**raw, "limits": sorted(started.limits)}
         broken = condition.violations(raw, lacks)
     return Observation(not broken, broken, _digest(raw), raw)
 

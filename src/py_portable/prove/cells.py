@@ -8,26 +8,30 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from py_portable import command
 from py_portable.config import Smoke
-from py_portable.engines.base import Bind, Engine, EngineInfo, Job
+from py_portable.engines.base import LIMITS, Bind, Engine, EngineInfo
+from py_portable.engines.select import reproduce
+from py_portable.errors import PortableError
 from py_portable.evidence import CellResult, now
-from py_portable.formats import Install, Start
+from py_portable.formats import FORMATS, Made, Start
 from py_portable.images import Image
+from py_portable.prove.borne import asked_for
 from py_portable.prove.canary import Observation, observe
 from py_portable.prove.conditions import CONDITIONS
-from py_portable.prove.judge import Finding, corroborate, judge, look
+from py_portable.prove.frozen import Freezer
+from py_portable.prove.install import Installed, Place, finding_of_install, install
+from py_portable.prove.judge import corroborate, judge, look
 from py_portable.prove.memory import Memory
-from py_portable.prove.start import Started, start
-from py_portable.store import Store
+from py_portable.prove.start import Started, job, start
+from py_portable.store import Store, StoreError
 
 PARTIAL_ENGINES = ("chroot", "native")
 CAPTURE_BYTES = 1 << 20
 TAIL_CHARS = 2000
-INSTALL_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,14 @@ class Cell:
     lacks: str = "image"
     """The reason, one word, where something is unavailable."""
     control: str | None = None
+    asked: str | None = None
+    """The digest of what is asked of it, see `plan.asked`."""
     measured_floor: str | None = None
     """The newest glibc that any ELF file of the artifact asks for."""
+    made: Made | None = None
+    """What `start` is of. Started is a copy of it that nobody else can write to, or the store's own."""
+    named: Start | None = None
+    """Of a cell that starts such a copy: the start of what the user knows, to be done again by hand."""
 
     @property
     def condition_name(self) -> str:
@@ -68,6 +78,8 @@ class Bench:
     logs: Path
     keep: bool = False
     """Whether an engine keeps what there is to look at of a cell that failed."""
+    kept: list[tuple[Cell, Memory]] = field(default_factory=list)
+    """What this run remembers: to be forgotten where it turns out to be seen on something damaged."""
 
 
 Tell = Callable[[CellResult], None]
@@ -88,8 +100,17 @@ def run(cells: Sequence[Cell], bench: Bench, tell: Tell) -> list[CellResult]:
         stack.push(functools.partial(_close, pool))
         observations = _observe(cells, bench, pool)
         known = [_known(cell, bench, observations) for cell in cells]
+        own = bench.info.name == "native" and os.geteuid() == 0
+        freezer = Freezer(bench.store, stack, reachable=own)
+        cells = [
+            cell if result else _frozen(cell, freezer) for cell, result in zip(cells, known, strict=True)
+        ]
+        known = [
+            result or (_known(cell, bench, observations) if cell.image is None else None)
+            for cell, result in zip(cells, known, strict=True)
+        ]
         open_cells = [cell for cell, result in zip(cells, known, strict=True) if result is None]
-        installs = _install(open_cells, bench, pool, stack)
+        installs = install(open_cells, bench, pool, stack)
 
         def result_of(cell: Cell, result: CellResult | None) -> CellResult:
             return ended(result or _start(cell, bench, observations, installs))
@@ -104,10 +125,20 @@ def _close(pool: ThreadPoolExecutor, kind: type[BaseException] | None, *_rest: o
     pool.shutdown(wait=kind is None, cancel_futures=True)
 
 
-_Place = tuple[str, str]
+def _frozen(cell: Cell, freezer: Freezer) -> Cell:
+    """The cell that starts the bytes that its digest is of, or none where they are not there any more."""
+    if cell.made is None:
+        return cell
+    try:
+        made = freezer.freeze(cell.made)
+        return replace(cell, start=FORMATS[made.format].start(made), named=cell.start)
+    except StoreError:
+        raise
+    except PortableError as problem:
+        return replace(cell, image=None, lacks="artifact", unavailable=problem.what)
 
 
-def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> Mapping[_Place, Observation]:
+def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> Mapping[Place, Observation]:
     """The canary, once for each image x condition."""
     places = {(cell.image_name, cell.condition): cell.image for cell in cells if cell.image}
     found = pool.map(
@@ -120,8 +151,11 @@ def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> M
 
 
 def _excused(bench: Bench) -> tuple[str, ...]:
-    """What a canary need not observe. Only an engine that is known for isolating partly is excused at all."""
-    return bench.info.lacks if bench.info.name in PARTIAL_ENGINES else ()
+    """What a canary need not observe. Only an engine that is known for isolating partly is excused at all, and
+    any engine for limits that its machine does not give: the evidence names them.
+    """
+    partly = bench.info.name in PARTIAL_ENGINES
+    return tuple(aspect for aspect in bench.info.lacks if partly or aspect in LIMITS)
 
 
 def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:
@@ -130,6 +164,7 @@ def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:
         bench.store.cache("passes"),
         {
             "artifact": cell.sha256,
+            "mode": cell.made.mode if cell.made else None,
             "start": [cell.start.program, cell.start.needs],
             "smoke": asdict(cell.smoke),
             "image": cell.image.identity,
@@ -142,55 +177,16 @@ def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:
     )
 
 
-@dataclass(frozen=True)
-class _Installed:
-    folder: Path
-    target: str
-    failure: str | None
-    said: str
-
-
-def _install(
-    cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor, stack: ExitStack
-) -> Mapping[_Place, _Installed]:
-    """The install stage, once for each artifact x image: all conditions start the same installation."""
-    places = {
-        (cell.artifact, cell.image_name): (cell.image, cell.start.install)
-        for cell in cells
-        if cell.image and cell.start.install
-    }
-    if not places:
-        return {}
-    room = stack.enter_context(bench.store.scratch("install"))
-    room.chmod(0o755)
-    folders = {place: room / str(number) for number, place in enumerate(places)}
-    for folder in folders.values():
-        folder.mkdir(mode=0o755)
-
-    def install(item: tuple[_Place, tuple[Image, Install]]) -> _Installed:
-        place, (image, stage) = item
-        outcome = bench.engine.run(
-            Job(
-                profile="build",
-                root=image.root,
-                argv=stage.argv,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"},
-                binds=(*stage.binds, Bind(folders[place], stage.target, writable=True)),
-                root_access="throw-away",
-            ),
-            timeout=INSTALL_SECONDS,
-            log=bench.logs / f"install-{place[0]}-{place[1].replace('/', '_').replace(':', '-')}.log",
-        )
-        said = outcome.stderr.text + outcome.stdout.text
-        lines = [line for line in said.splitlines() if line.strip()]
-        failure = None if outcome.ok else f"exit status {outcome.status}: {lines[-1] if lines else ''}"
-        return _Installed(folders[place], stage.target, failure, said)
-
-    ready = [(place, (image, stage)) for place, (image, stage) in places.items() if image and stage]
-    return dict(zip(folders, pool.map(install, ready), strict=True))
+def not_started(cell: Cell, why: str) -> CellResult:
+    """Of a cell that nothing trusted can start here."""
+    return replace(_unknown(cell), reason="engine", detail=why)
 
 
 def _blank(cell: Cell, bench: Bench) -> CellResult:
+    return replace(_unknown(cell), isolation=bench.info.isolation)
+
+
+def _unknown(cell: Cell) -> CellResult:
     return CellResult(
         artifact=cell.artifact,
         format=cell.format,
@@ -205,12 +201,12 @@ def _blank(cell: Cell, bench: Bench) -> CellResult:
         reason=None,
         detail=None,
         argv=cell.smoke.args,
-        isolation=bench.info.isolation,
         optional=cell.optional,
+        smoke=cell.asked,
     )
 
 
-def _known(cell: Cell, bench: Bench, observations: Mapping[_Place, Observation]) -> CellResult | None:
+def _known(cell: Cell, bench: Bench, observations: Mapping[Place, Observation]) -> CellResult | None:
     """What can be said without a start: that nothing can be shown here, or a PASS that was seen before."""
     result = _blank(cell, bench)
     if cell.image is None:
@@ -227,8 +223,8 @@ def _known(cell: Cell, bench: Bench, observations: Mapping[_Place, Observation])
 def _start(
     cell: Cell,
     bench: Bench,
-    observations: Mapping[_Place, Observation],
-    installs: Mapping[_Place, _Installed],
+    observations: Mapping[Place, Observation],
+    installs: Mapping[Place, Installed],
 ) -> CellResult:
     assert cell.image is not None
     result = _blank(cell, bench)
@@ -258,6 +254,7 @@ def _start(
         cell.smoke.timeout,
         capture_bytes=CAPTURE_BYTES,
         keep=bench.keep,
+        lines=(cell.smoke.stdout, cell.smoke.stderr),
     )
     record = started.record
     result = replace(
@@ -265,7 +262,7 @@ def _start(
         stdout_tail=started.stdout.text[-TAIL_CHARS:],
         stderr_tail=started.stderr.text[-TAIL_CHARS:],
         # An installation is thrown away with the run: its start cannot be repeated as it stands.
-        reproduce=None if cell.start.install else _by_hand(started),
+        reproduce=None if cell.start.install else _by_hand(cell, bench, started),
         when=now(),
     )
     if record is None or not record.called:
@@ -276,6 +273,7 @@ def _start(
         is_elf=cell.start.is_elf,
         image_glibc=cell.image.glibc,
         measured_floor=cell.measured_floor,
+        asked_for=functools.partial(asked_for, cell.start),
     )
     judged = judge(finding, cell.expect)
     result = replace(
@@ -289,13 +287,19 @@ def _start(
         overhead_seconds=round(max(0.0, started.seconds - seconds), 4),
     )
     memory.keep(result)
+    bench.kept.append((cell, memory))
     return result
 
 
-def _by_hand(started: Started) -> str:
+def _by_hand(cell: Cell, bench: Bench, started: Started) -> str:
     """The command line that starts the cell again; a shell takes what was kept for a comment."""
-    return f"{started.reproduce} # kept: {started.kept}" if started.kept else started.reproduce
-
-
-def finding_of_install(failure: str) -> Finding:
-    return Finding("install", f"the install stage failed: {failure}")
+    told = started.reproduce
+    if cell.named and cell.image:
+        # The copy that was started is thrown away with the run.
+        argv = (cell.named.program, *cell.smoke.args)
+        condition = CONDITIONS[cell.condition]
+        told = reproduce(
+            bench.engine,
+            job(cell.image.root, condition, argv, cell.named.binds, bench.helpers, keep=bench.keep),
+        )
+    return f"{told} # kept: {started.kept}" if started.kept else told

@@ -7,14 +7,15 @@ UNPROVEN instead of wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from errno import ENOENT, EROFS
+from errno import EAFNOSUPPORT, ENOENT, ENOSYS, EPERM, EROFS
 from types import MappingProxyType
 from typing import Any
 
 from py_portable.engines import ids
 from py_portable.engines.base import RootAccess
+from py_portable.engines.promise import Observed, Promise, broken
 from py_portable.engines.trial import HOME, UID
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -22,17 +23,6 @@ HOSTNAME = "cell"
 READ_ONLY_TMP_BYTES = 64 << 20
 _NO_CAPS = "0" * 16
 _STICKY = 0o1777
-
-Observed = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What an observation must show. `aspect` is the word in `lacks` of an engine that cannot give it."""
-
-    aspect: str
-    text: str
-    kept: Callable[[Observed], bool]
 
 
 @dataclass(frozen=True)
@@ -61,17 +51,8 @@ class Condition:
         """
         excused = frozenset(lacks) - self.essential
         return tuple(
-            promise.text
-            for promise in self.promises
-            if promise.aspect not in excused and not _kept(promise, observed)
+            promise.text for promise in broken(self.promises, observed) if promise.aspect not in excused
         )
-
-
-def _kept(promise: Promise, observed: Observed) -> bool:
-    try:
-        return promise.kept(observed) is True
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        return False  # what was not observed is not in force
 
 
 def _writable(place: Mapping[str, Any]) -> bool:
@@ -89,6 +70,17 @@ def _frozen(place: Mapping[str, Any]) -> bool:
 def _refused(seen: Observed, *names: str) -> bool:
     return all(isinstance(seen["tries"][name], int) and seen["tries"][name] != 0 for name in names)
 
+
+def _answered(seen: Observed, names: tuple[str, ...], *answers: int) -> bool:
+    return all(seen["tries"][name] in answers and seen["tries"][name] is not False for name in names)
+
+
+_KEYS = ("add_key", "keyctl", "request_key")
+_CALLS = ("bpf", "io_uring", "userfaultfd", "perf_event")
+_SOCKETS = ("vsock", "crypto_socket")
+_NAMESPACES = ("nested_userns", "clone_userns", "clone3_userns")
+FILTERED = (*_KEYS, *_CALLS, *_SOCKETS, *_NAMESPACES)
+"""What the canary tries of what the filter of system calls refuses."""
 
 _ALWAYS = (
     Promise(
@@ -123,6 +115,37 @@ _ALWAYS = (
         "privileges",
         "mounts, device nodes, another root and uid 0 are refused",
         lambda o: _refused(o, "mount", "mknod", "chroot", "remount_root", "setuid_0"),
+    ),
+    Promise("seccomp", "a filter of system calls is in force", lambda o: o["Seccomp"] == "2"),
+    # Another answer than these is the kernel's own, to a call that it got to see.
+    Promise(
+        "seccomp",
+        "keys can be neither read nor made",
+        lambda o: _answered(o, _KEYS, EPERM, ENOSYS),
+    ),
+    Promise(
+        "seccomp",
+        "bpf, io_uring, userfaultfd and perf events are refused",
+        lambda o: _answered(o, _CALLS, EPERM, ENOSYS),
+    ),
+    Promise(
+        "seccomp",
+        "sockets to the machine's host and to its cryptography are refused",
+        lambda o: _answered(o, _SOCKETS, EPERM, EAFNOSUPPORT),
+    ),
+    Promise(
+        "seccomp",
+        "no user namespace can be made",
+        lambda o: _answered(o, _NAMESPACES, EPERM, ENOSYS),
+    ),
+    Promise(
+        "keys", "no key of anybody else is seen", lambda o: o["keys"] in (0, None) and o["keys"] is not False
+    ),
+    Promise("memory", "the memory of a cell is limited for itself", lambda o: "memory" in o["limits"]),
+    Promise(
+        "processes",
+        "the processes of a cell are counted for themselves",
+        lambda o: "processes" in o["limits"],
     ),
     Promise("fds", "only the file descriptors 0, 1 and 2 are open", lambda o: o["fds"] == [0, 1, 2]),
     Promise("fds", "stdin is /dev/null", lambda o: o["stdin_null"] is True),

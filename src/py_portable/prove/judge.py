@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from py_portable.capture import Captured, Lines
 from py_portable.config import Smoke
+from py_portable.engines.limits import MEMORY_BYTES
 from py_portable.prove.start import Started
 
 Verdict = Literal["PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN", "NOT-APPLICABLE"]
@@ -50,28 +53,39 @@ def look(started: Started, smoke: Smoke) -> Finding:
     if started.timed_out or record.limit:
         return Finding("timeout", f"did not end within {smoke.timeout:g} s")
     if record.signal is not None:
-        return Finding("signal", f"killed by {_signal(record.signal)}")
+        why = (
+            f": it went beyond the {MEMORY_BYTES >> 30} GiB of memory of a cell"
+            if started.out_of_memory
+            else ""
+        )
+        return Finding("signal", f"killed by {_signal(record.signal)}{why}")
     # An app that is expected to end with 1 must not pass because the loader ended it with 1.
     if record.exited and (told := _loader_text(err)):
         return told
     if record.exited != smoke.exit:
         return Finding("exit", f"exit status {record.exited}, expected {smoke.exit}{_last(err)}")
     for name, expected, seen in (
-        ("stdout", smoke.stdout, started.stdout.text),
-        ("stderr", smoke.stderr, started.stderr.text),
+        ("stdout", smoke.stdout, started.stdout),
+        ("stderr", smoke.stderr, started.stderr),
     ):
-        lost = _missing(expected, seen)
+        lost = _lost(expected, seen)
         if lost is not None:
-            return Finding("output", f"{name} lacks the line {lost!r}{_said(seen)}")
+            return Finding("output", f"{name} lacks the line {lost!r}{_said(seen.text)}")
     return Finding(None)
 
 
 def corroborate(
-    finding: Finding, *, is_elf: bool, image_glibc: str | None, measured_floor: str | None
+    finding: Finding,
+    *,
+    is_elf: bool,
+    image_glibc: str | None,
+    measured_floor: str | None,
+    asked_for: Callable[[str], bool],
 ) -> Finding:
     """What an app says of its loader is believed only where its own ELF files bear it out.
 
-    `is_elf`: whether the program itself is an ELF file; `measured_floor`: over all ELF files of the artifact.
+    `is_elf`: whether the program itself is an ELF file; `measured_floor`: over all ELF files of the artifact;
+    `asked_for`: whether one of them needs what a detail says is missing (looked at only where it decides).
     """
     if finding.reason == "loader" and not is_elf:
         return Finding("interpreter", "the interpreter that its #! line names is not on the image")
@@ -80,11 +94,13 @@ def corroborate(
         relr = "2.36" if (finding.detail or "").startswith("GLIBC_ABI_DT_RELR") else None
         version = asked[1] if asked else relr
         if version is None:
-            return Finding("library", finding.detail)
-        if not measured_floor or _numbers(version) > _numbers(measured_floor):
+            finding = Finding("library", finding.detail)
+        elif not measured_floor or _numbers(version) > _numbers(measured_floor):
             return Finding("exit", f"says: {finding.detail}; none of its ELF files asks for that")
-        if image_glibc and _numbers(version) <= _numbers(image_glibc):
+        elif image_glibc and _numbers(version) <= _numbers(image_glibc):
             return Finding("library", f"{finding.detail}, though the image has glibc {image_glibc}")
+    if finding.reason == "library" and not asked_for(finding.detail or ""):
+        return Finding("exit", f"says: {finding.detail}; none of its ELF files asks for that")
     return finding
 
 
@@ -120,21 +136,22 @@ def _loader_text(err: str) -> Finding | None:
     return None
 
 
-def _missing(expected: tuple[str, ...], seen: str) -> str | None:
-    lines = iter(seen.splitlines())
-    for wanted in expected:
-        if not any(line == wanted for line in lines):
-            return wanted
-    return None
+def _lost(expected: tuple[str, ...], seen: Captured) -> str | None:
+    """Of a stream that was cut, what was found when it was read."""
+    if seen.cut:
+        return seen.lost
+    lines = Lines(expected)
+    lines.feed(seen.data)
+    return lines.lost()
 
 
 def _said(seen: str) -> str:
-    lines = [line for line in seen.splitlines() if line.strip()]
+    lines = [line for line in seen.split("\n") if line.strip()]
     return f"; its last line is {lines[-1][:200]!r}" if lines else "; it is empty"
 
 
 def _last(err: str) -> str:
-    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    lines = [line.strip() for line in err.split("\n") if line.strip()]
     return f": {lines[-1][:300]}" if lines else ""
 
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import resources
+from py_portable import closure
 from py_portable.evidence import CellResult
 
-_ROOMS = ("engines", "formats", "native", "prove")
-"""The code that says what a PASS is: a mended mistake must not live on in what is remembered."""
+JUDGE = "py_portable.prove.cells"
+BESIDE = ("native", "resources/engines")
+"""With all that it imports, and with what runs around a start that is no Python: the code that says what a PASS is. A
+mended mistake must not live on in what is remembered."""
 _KEPT = ("exit_status", "seconds", "overhead_seconds", "stdout_tail", "stderr_tail", "left_behind")
 
 
@@ -30,7 +32,7 @@ class Memory:
     @classmethod
     def of(cls, folder: Path, circumstances: Mapping[str, Any]) -> Memory:
         """`circumstances`: all that a PASS depends on, as JSON, but for the kit's code and this machine."""
-        told = {**circumstances, "kit": resources.code_sha256(_ROOMS), "kernel": platform.release()}
+        told = {**circumstances, "kit": closure.sha256(JUDGE, BESIDE), "kernel": platform.release()}
         key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return cls(folder / f"{key}.json")
 
@@ -44,6 +46,10 @@ class Memory:
             return replace(blank, verdict="PASS", cached=True, **seen)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def forget(self) -> None:
+        """What was seen was not what it seemed to be. Raises OSError: a PASS that stays would be believed."""
+        self.path.unlink(missing_ok=True)
 
     def keep(self, result: CellResult) -> None:
         if result.verdict != "PASS":

@@ -31,6 +31,10 @@ class Started:
     reproduce: str
     kept: str | None = None
     """A shell line that looks into what was kept of a failure."""
+    limits: tuple[str, ...] = ()
+    """What the engine set bounds to for this start alone."""
+    out_of_memory: bool = False
+    """Whether the kernel ended a process of it that went beyond its bound of memory."""
 
 
 def job(
@@ -41,6 +45,7 @@ def job(
     helpers: Path,
     *,
     keep: bool = False,
+    lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> Job:
     """What the engine is asked for: `argv`, whose first word is an absolute path inside the image."""
     if not argv or not argv[0].startswith("/"):
@@ -58,6 +63,7 @@ def job(
         tmp_bytes=condition.tmp_bytes,
         helpers=helpers,
         keep=keep,
+        lines=lines,
     )
 
 
@@ -73,13 +79,15 @@ def start(
     *,
     capture_bytes: int = 65536,
     keep: bool = False,
+    lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> Started:
     """Start `argv` once, at most `timeout` seconds long; whatever it leaves running is ended.
 
-    `helpers` is the folder with the compiled cell-run and canary. A failing, hanging or missing app is no
+    `helpers` is the folder with the compiled cell-run and canary. `lines` are looked for in stdout and in stderr, also
+    in what `capture_bytes` leaves no room for. A failing, hanging or missing app is no
     error; raises MachineError only where the engine itself cannot be started.
     """
-    asked = job(root, condition, argv, binds, helpers, keep=keep)
+    asked = job(root, condition, argv, binds, helpers, keep=keep, lines=lines)
     outcome = engine.run(asked, timeout=timeout, log=log, capture_bytes=capture_bytes)
     record, trouble = None, None
     try:
@@ -98,4 +106,6 @@ def start(
         outcome.seconds,
         reproduce(engine, asked),
         outcome.kept,
+        outcome.limits,
+        outcome.out_of_memory,
     )

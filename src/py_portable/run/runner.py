@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -12,10 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from py_portable import images
+from py_portable.engines import builds
 from py_portable.errors import Blocked, ConfigError, PortableError
+from py_portable.steps import output
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
+from py_portable.store import DamagedError
 
+_log = logging.getLogger(__name__)
 LANES = {"cores": 1, "io": 2}
 
 
@@ -43,6 +47,7 @@ class Runner:
         self._images: dict[str, images.Image] = {}
         self._failures: dict[str, PortableError] = {}
         self._keys: dict[str, str] = {}
+        self._nodes: Mapping[str, Node] = {}
         self._talk = threading.Lock()
 
     def run(self, nodes: Mapping[str, Node], wanted: Iterable[str]) -> Report:
@@ -50,6 +55,7 @@ class Runner:
 
         Raises ConfigError at the end for an image whose name, or a setting that it is got by, is malformed.
         """
+        self._nodes = nodes
         waiting = ordered(nodes, wanted)
         running: dict[Future[None], str] = {}
         lanes = {name: ThreadPoolExecutor(width) for name, width in LANES.items()}
@@ -100,7 +106,15 @@ class Runner:
         if self.env.on_host and not (node.packages or node.needs or node.before):
             self._images[node.name] = images.host(node.image)
             return
-        self._images[node.name] = images.resolve(
+        try:
+            self._images[node.name] = self._resolved(node)
+        except DamagedError as problem:
+            _log.warning("%s, and is made again", problem.what)
+            self._images[node.name] = self._resolved(node)
+        self._say(node.name, "done", time.monotonic() - started)
+
+    def _resolved(self, node: ImageNode) -> images.Image:
+        return images.resolve(
             node.image,
             packages=node.packages,
             needs=node.needs,
@@ -110,9 +124,38 @@ class Runner:
             locked_identity=node.locked,
             locked_origin=node.origin,
         )
-        self._say(node.name, "done", time.monotonic() - started)
 
     def _step(self, step: Step) -> None:
+        given = {name: self._given(name) for name in step.all_needs}
+        try:
+            self._make(step)
+        except Exception:
+            # Damage shows itself as anything, and blames whoever meets it.
+            if not self._made_again(given):
+                raise
+            self._make(step)
+
+    def _given(self, name: str) -> images.Image | Result:
+        return self._images[name] if name in self._images else self._results[name]
+
+    def _made_again(self, given: Mapping[str, images.Image | Result]) -> bool:
+        """Hash what a step was given. Whether some of it was damaged and is there again: by this thread or another."""
+        again = False
+        for name, thing in given.items():
+            key = thing.key if isinstance(thing, images.Image) else self._keys[name]
+            found = self.env.store.examine(key) if key else None
+            if found and found.state in ("damaged", "gone"):
+                if found.state == "damaged":
+                    _log.warning("%s, and is made again", found.told())
+                node = self._nodes[name]
+                if isinstance(node, ImageNode):
+                    self._image(node)
+                else:
+                    self._step(node)
+            again = again or self._given(name) is not thing
+        return again
+
+    def _make(self, step: Step) -> None:
         digests = {name: self._digest(name) for name in step.all_needs}
         observed = step.observes(self.env) if step.observes else None
         step_key = key(step, digests, epoch=self.env.epoch, observed=observed)
@@ -138,17 +181,18 @@ class Runner:
                 locals=step.locals,
             )
             try:
-                return step.action(context) or {}
+                meta = step.action(context) or {}
+                # Every engine has ended what the step started before it returned: nothing writes here any more.
+                output.settle(context.out, step.name)
+                return {**meta, "sandbox": builds.told()} if step.image and builds.told() else meta
             except BaseException:
                 if self.env.keep:
-                    kept = self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", step.name)
-                    shutil.rmtree(kept, ignore_errors=True)
-                    shutil.copytree(work, kept, symlinks=True)
+                    output.keep(work, self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", step.name))
                 raise
 
         self._say(step.name, "started", 0.0)
         started = time.monotonic()
-        entry = self.env.store.make(step_key, build)
+        entry = self.env.store.make(step_key, build, title=step.name)
         seconds = time.monotonic() - started
         result = Result(entry.path, entry.digest, entry.meta, entry.log)
         self._results[step.name] = replace(result, cached=not ran, seconds=seconds)

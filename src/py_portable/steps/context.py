@@ -10,9 +10,10 @@ from typing import Any
 
 from py_portable import command, resources
 from py_portable.engines.base import Bind, Engine, Job
-from py_portable.errors import PortableError
 from py_portable.images import Image
 from py_portable.redact import scrub
+from py_portable.steps.output import BuildFailed as BuildFailed
+from py_portable.steps.output import settle
 from py_portable.store import Store
 
 OUT = "/out"
@@ -50,10 +51,6 @@ class Environment:
     """The caller's variables that `build.pass-env` names: seen by compilers, kept out of everything else."""
 
 
-class BuildFailed(PortableError):
-    """A command of a build step failed."""
-
-
 @dataclass(frozen=True)
 class Context:
     env: Environment
@@ -89,7 +86,8 @@ class Context:
         """Run `resources/SCRIPT WORDS…` in the step's image: /out and /build are writable, nothing else is.
 
         `then`: more scripts with their words, run after it in the same sandbox. Offline: everything it needs was
-        fetched before. `hint`, or what it makes of the end of the log. Raises BuildFailed with the log's last lines.
+        fetched before. `hint`, or what it makes of the end of the log. When it returns, all that was started is dead
+        and what lies in the out folder is settled. Raises BuildFailed, with the log's last lines.
         """
         assert self.image is not None
         scratch = self.work / "sandbox"
@@ -132,6 +130,7 @@ class Context:
             kept = f"look inside: {outcome.kept}" if outcome.kept else None
             problem.hint = "\n".join(filter(None, (next_, kept))) or None
             raise
+        settle(self.out, self.name)
 
 
 IN_TURN = "build/in_turn.sh"

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from py_portable.store.entry import Entry
+from py_portable.store.entry import Entry, Examined
 from py_portable.store.errors import DamagedError, StoreError
 from py_portable.store.layout import default_root
 from py_portable.store.manifest import Record
+from py_portable.store.restore import Part
 from py_portable.store.store import Store
-from py_portable.store.walk import digest, manifest
+from py_portable.store.walk import digest, file_mode, manifest
 
-__all__ = ["DamagedError", "Entry", "Record", "Store", "StoreError", "default_root", "digest", "manifest"]
+__all__ = [
+    "DamagedError",
+    "Entry",
+    "Examined",
+    "Part",
+    "Record",
+    "Store",
+    "StoreError",
+    "default_root",
+    "digest",
+    "file_mode",
+    "manifest",
+]

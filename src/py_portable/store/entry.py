@@ -1,4 +1,4 @@
-"""One object of the store and its files: `out/`, `manifest`, `entry.json`, `log` and `used`."""
+"""One object of the store and its files: `out/`, `manifest`, `entry.json`, `seal`, `log` and `used`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from py_portable.store.manifest import digest_of
 
@@ -27,6 +27,8 @@ class Entry:
     digest: str
     meta: Mapping[str, Any]
     log: Path
+    title: str = ""
+    """What people call it, where its maker said so."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Header:
     digest: str
     prefix: tuple[str, ...]
     meta: Mapping[str, Any]
+    title: str = ""
 
 
 class DamageFound(Exception):
@@ -51,6 +54,7 @@ def write_header(header: Header) -> bytes:
         "digest": header.digest,
         "prefix": list(header.prefix),
         "meta": dict(header.meta),
+        **({"title": header.title} if header.title else {}),
     }
     return (json.dumps({**body, "seal": _seal(body)}, indent=1, sort_keys=True) + "\n").encode()
 
@@ -64,7 +68,7 @@ def read_header(data: bytes) -> Header:
             raise DamageFound("entry.json does not match its own seal")
         if body["layout"] != LAYOUT:
             raise DamageFound(f"entry.json has layout {body['layout']}, not {LAYOUT}")
-        return Header(body["key"], body["digest"], tuple(body["prefix"]), body["meta"])
+        return Header(body["key"], body["digest"], tuple(body["prefix"]), body["meta"], body.get("title", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise DamageFound("entry.json can't be read") from problem
 
@@ -91,7 +95,7 @@ def look(folder: Path, key: str) -> tuple[Entry, Header] | None:
     out = folder / "out"
     if out.is_symlink() or not out.is_dir():
         raise DamageFound("its folder out is missing")
-    return Entry(key, out, header.digest, header.meta, folder / "log"), header
+    return Entry(key, out, header.digest, header.meta, folder / "log", header.title), header
 
 
 def read_manifest(folder: Path, digest: str) -> bytes:
@@ -103,3 +107,32 @@ def read_manifest(folder: Path, digest: str) -> bytes:
     if digest_of(data) != digest:
         raise DamageFound("its manifest does not match its digest")
     return data
+
+
+def title_of(folder: Path) -> str:
+    """What people call the object in `folder`, "" where nothing tells it."""
+    try:
+        return read_header((folder / "entry.json").read_bytes()).title
+    except (OSError, DamageFound):
+        return ""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What came of hashing an object. `damage` and `aside` (where it was moved to) only of one that is damaged."""
+
+    key: str
+    state: Literal["whole", "damaged", "gone", "busy", "unread"]
+    title: str = ""
+    damage: str = ""
+    """How it is damaged, or why it could not be read."""
+    aside: Path | None = None
+    size: int = 0
+    """Bytes of its files, of one that is whole."""
+
+    def told(self) -> str:
+        """Of one that is damaged, for people."""
+        kept = f". It is kept in {self.aside} until `py-portable gc` removes it" if self.aside else ""
+        return (
+            f"what the store has of {self.title or f'step {self.key[:12]}'} is damaged: {self.damage}{kept}"
+        )

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from py_portable import command
-from py_portable.store import walk
+from py_portable.store import seal, walk
 from py_portable.store.errors import StoreError, explain, explained
 from py_portable.store.manifest import encode
 
@@ -22,6 +22,19 @@ def hash_tree(folder: Path, prefix: tuple[str, ...] = ()) -> bytes:
     outcome = _under(prefix, "hash", folder)
     command.require(outcome, what="reading a tree of foreign ids", error=StoreError)
     return outcome.stdout.data
+
+
+def state_of(folder: Path, prefix: tuple[str, ...] = ()) -> seal.State:
+    """How `folder` looks now, without reading it. Raises OSError, StoreError."""
+    try:
+        return seal.look(folder)
+    except PermissionError:
+        if not prefix:
+            raise
+    outcome = _under(prefix, "state", folder)
+    command.require(outcome, what="looking at a tree of foreign ids", error=StoreError)
+    value, newest = outcome.stdout.text.split()
+    return seal.State(value, int(newest))
 
 
 def remove_tree(path: Path, prefix: tuple[str, ...] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -10,13 +11,14 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from py_portable.store import walk
+from py_portable.store import modes, walk
 from py_portable.store.disk import put_in_place, sync_path, sync_tree
 from py_portable.store.entry import DamageFound
 from py_portable.store.errors import StoreError
-from py_portable.store.manifest import Record, printable, to_os
+from py_portable.store.manifest import Record, digest_of, encode, order, printable, to_os
 
 _READ = 1 << 20
 _PREFIX = ".py-portable-restore-"
@@ -46,11 +48,53 @@ def choose(records: Sequence[Record], relative: str) -> list[Record]:
     for record in below:
         if record.kind not in ("file", "folder", "link"):
             raise StoreError(f"{printable(record.path)} is a {record.kind}: that can't be copied out")
+    for record in chosen[:1] + below:
+        if record.kind != "link" and (why := modes.trouble(record.mode)):
+            raise StoreError(f"{printable(record.path)} is {why}: that can't be copied out")
     return [Record(".", chosen[0].kind, chosen[0].mode, chosen[0].size, chosen[0].value), *below]
 
 
 def _moved(record: Record, name: str) -> Record:
     return Record(record.path[len(name) + 1 :], record.kind, record.mode, record.size, record.value)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file or folder of an object: where it lies in the store, and what was recorded of it. Never write to it."""
+
+    path: Path
+    records: tuple[Record, ...]
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` as `walk.digest` gives it: of a file its bytes, of a folder its manifest with modes."""
+        top = self.records[0]
+        return f"sha256:{top.value}" if top.kind == "file" else digest_of(encode(self.records))
+
+    @property
+    def mode(self) -> int | None:
+        """The permission bits of a file, which its digest does not hold; None for a folder."""
+        top = self.records[0]
+        return top.mode if top.kind == "file" else None
+
+    def is_at(self, destination: Path) -> bool:
+        """Whether it lies there as it was made: the same names, contents and modes, and no link in their place."""
+        try:
+            if self.mode is None:
+                return walk.manifest(destination) == order(self.records)
+            return _record_of(destination) == self.records[0]
+        except OSError:
+            return False
+
+
+def _record_of(path: Path) -> Record:
+    handle = os.open(path, _FILE)
+    with os.fdopen(handle, "rb") as stream:
+        state = os.fstat(handle)
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError(errno.EINVAL, "is no regular file", os.fspath(path))
+        value = hashlib.file_digest(stream, "sha256").hexdigest()
+        return Record(".", "file", stat.S_IMODE(state.st_mode), state.st_size, value)
 
 
 def copy_out(out: Path, relative: str, chosen: Sequence[Record], destination: Path) -> None:

@@ -5,25 +5,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from py_portable.errors import PortableError
-from py_portable.store import gc, scratch
+from py_portable.store import audit, gc, logs, scratch, whole
 from py_portable.store.disk import make_folder, sync_path, sync_tree, write_durably
-from py_portable.store.entry import DamageFound, Entry, Header, look, read_manifest, write_header
-from py_portable.store.errors import DamagedError, StoreError, explain, explained, is_out_of_room
+from py_portable.store.entry import (
+    DamageFound,
+    Entry,
+    Examined,
+    Header,
+    look,
+    read_manifest,
+    title_of,
+    write_header,
+)
+from py_portable.store.errors import DamagedError, StoreError, explained
 from py_portable.store.foreign import hash_tree, remove_tree
 from py_portable.store.layout import Layout, check_key, check_name
 from py_portable.store.locks import lock, owner_note, process_leases, try_lock
-from py_portable.store.manifest import decode, differences, digest_of, to_os
-from py_portable.store.restore import choose, copy_out
+from py_portable.store.manifest import decode, digest_of, to_os
+from py_portable.store.restore import Part, choose, copy_out
 
 _log = logging.getLogger(__name__)
-_AGAIN = "run the same command again: the step is then done anew"
+_AGAIN = "run the same command again: it is then made anew"
 _KEPT = ("out", "log")
 
 
@@ -35,12 +41,15 @@ class Store:
         self.root = Path(os.path.realpath(root))
         self._layout = Layout(self.root)
         self._ready = False
+        self._whole: dict[str, int] = {}
+        """The inodes of the trees that this run has looked at, by key."""
         self._ready_lock = threading.Lock()
         with explained("look at the store", self.root):
             self._layout.check()
 
     def get(self, key: str) -> Entry | None:
-        """The finished object of `key`, or None. Reads two small files; contents are not hashed again.
+        """The finished object of `key`, or None. Its tree is looked at once a run: where it was touched since it was
+        last known to be whole, or came from another machine, all of it is hashed.
 
         A damaged object is moved aside and counts as missing. Raises StoreError.
         """
@@ -49,26 +58,34 @@ class Store:
             if not folder.exists():
                 return None
             process_leases(self._layout.leases).take(key)
-            try:
-                return self._look(key)
-            except DamageFound:
-                pass
-            held = try_lock(self._layout.lock(key), owner_note(what=f"damaged {key[:12]}"))
+            found = None
+            with contextlib.suppress(DamageFound):
+                found = look(folder, key)
+                if found and self._is_sealed(*found):
+                    return self._used(found[0])
+            held = try_lock(self._layout.lock(key), owner_note(what=f"looking at {key[:12]}"))
             if held is None:
-                return None
+                # Who has the lock makes it, or hashes it as well: both may take long, and neither is waited for.
+                return self._used(found[0]) if found and self._is_whole(*found) else None
             try:
                 return self._look_or_move_aside(key)
             finally:
                 held.release()
 
     def make(
-        self, key: str, build: Callable[[Path], Mapping[str, object]], *, prefix: tuple[str, ...] = ()
+        self,
+        key: str,
+        build: Callable[[Path], Mapping[str, object]],
+        *,
+        prefix: tuple[str, ...] = (),
+        title: str = "",
     ) -> Entry:
         """The object of `key`; if there is none, `build(work)` makes it.
 
         `build` fills `work/out` (an empty folder, mode 0755), may write `work/log`, and returns what is to be
         known about the output, as JSON; anything else in `work` is thrown away. `prefix` is a command prefix
-        under which a tree of foreign ids can be read and removed. One process builds, others wait for it.
+        under which a tree of foreign ids can be read and removed. `title` is what people call it. One process
+        builds, others wait for it.
         If `build` raises, its log is kept under logs/failed and named by the error. Raises StoreError.
         """
         found = self.get(key)
@@ -81,12 +98,12 @@ class Store:
             with explained("read from the store", self.root):
                 process_leases(self._layout.leases).take(key)
                 found = self._look_or_move_aside(key)
-            return found or self._build(key, build, prefix)
+            return found or self._build(key, build, prefix, title)
         finally:
             held.release()
 
     def _build(
-        self, key: str, build: Callable[[Path], Mapping[str, object]], prefix: tuple[str, ...]
+        self, key: str, build: Callable[[Path], Mapping[str, object]], prefix: tuple[str, ...], title: str
     ) -> Entry:
         with scratch.folder(self._layout.tmp, key[:12], prefix) as room:
             work = room / "work"
@@ -96,28 +113,33 @@ class Store:
                     (work / "out").mkdir()
                     (work / "out").chmod(0o755)
                 meta = build(work)
-                self._finish(key, work, meta, prefix)
+                self._finish(key, work, meta, prefix, title)
             except BaseException as problem:
-                shown = self._explain_full_disk(problem)
-                _name_log(shown, self._keep_log(key, work / "log"), work)
+                shown = logs.explain_full_disk(problem, self.root)
+                logs.name_log(shown, logs.keep_log(self._layout.failed, key, work / "log"), work)
                 if shown is problem:
                     raise
                 raise shown from problem
         with explained("read back what was just stored", self.root):
-            made = self._look(key)
+            made = look(self._layout.object(key), key)
         assert made is not None
-        return made
+        self._whole[key] = made[0].path.stat().st_ino
+        return made[0]
 
-    def _finish(self, key: str, work: Path, meta: Mapping[str, object], prefix: tuple[str, ...]) -> None:
+    def _finish(
+        self, key: str, work: Path, meta: Mapping[str, object], prefix: tuple[str, ...], title: str
+    ) -> None:
         """Seal the work folder and give it its place: everything is on the disk before the one rename."""
         with explained("keep the output of a step", self.root):
             for path in work.iterdir():
                 if path.name not in _KEPT:
                     remove_tree(path, prefix)
             (work / "log").touch()
-            data = hash_tree(work / "out", prefix)
+            data, state = whole.take(work / "out", prefix)
+            digest = digest_of(data)
             write_durably(work / "manifest", data)
-            write_durably(work / "entry.json", write_header(Header(key, digest_of(data), prefix, meta)))
+            write_durably(work / "entry.json", write_header(Header(key, digest, prefix, meta, title)))
+            whole.write_seal(work, digest, state)
             (work / "used").touch()
             sync_tree(work, _solid(data), data.count(b"\n"))
             place = self._layout.object(key)
@@ -133,12 +155,44 @@ class Store:
                 found = look(folder, entry.key)
                 if found is None or found[0].digest != entry.digest:
                     raise DamageFound("it is gone, or another one is in its place")
-                data = hash_tree(entry.path, found[1].prefix)
-                if digest_of(data) != entry.digest:
-                    expected = decode(read_manifest(folder, entry.digest))
-                    raise DamageFound("\n".join(differences(expected, decode(data))))
+                whole.compare(entry, hash_tree(entry.path, found[1].prefix))
         except DamageFound as problem:
-            raise _damaged(entry.key, folder, str(problem)) from problem
+            raise _damaged(entry, str(problem)) from problem
+
+    def examine(self, key: str, *, wait: bool = True) -> Examined:
+        """Hash the whole object of `key` now. One that is damaged is moved aside, so that `make` makes it anew.
+
+        `wait` False: one that another process makes or looks at is left alone. Raises StoreError.
+        """
+        self._prepare()
+        with explained("read from the store", self.root):
+            process_leases(self._layout.leases).take(check_key(key))
+            self._whole.pop(key, None)
+            return audit.examine(self._layout, key, wait=wait)
+
+    def require(self, *keys: str | None) -> None:
+        """Hash these objects now. Raises DamagedError where one is not what it was: it was moved aside."""
+        for found in [self.examine(key) for key in keys if key]:
+            if found.state == "damaged":
+                raise DamagedError(found.told(), where=str(self.root), hint=_AGAIN)
+
+    def key_of(self, path: Path) -> str | None:
+        """The key of the object that a path lies in; None for what lies elsewhere."""
+        try:
+            parts = path.absolute().relative_to(self._layout.objects).parts
+        except ValueError:
+            return None
+        return parts[1] if len(parts) > 2 and parts[2] == "out" and ".." not in parts else None
+
+    def part(self, entry: Entry, relative: str) -> Part:
+        """What `restore` would copy out, by what was recorded of it. Raises StoreError, DamagedError."""
+        try:
+            with explained("read from the store", self.root):
+                chosen = choose(decode(read_manifest(entry.path.parent, entry.digest)), relative)
+        except DamageFound as problem:
+            self.set_aside(entry.key, str(problem))
+            raise _damaged(entry, str(problem)) from problem
+        return Part(entry.path / relative, tuple(chosen))
 
     def restore(self, entry: Entry, relative: str, destination: Path) -> None:
         """Copy a file or folder of the output to `destination`, replacing what is there in one step.
@@ -155,16 +209,16 @@ class Store:
             with explained("copy out of the store", destination):
                 copy_out(entry.path, relative, chosen, destination)
         except DamageFound as problem:
-            self.set_aside(entry.key)
-            raise _damaged(entry.key, entry.path.parent, str(problem)) from problem
+            self.set_aside(entry.key, str(problem))
+            raise _damaged(entry, str(problem)) from problem
 
-    def set_aside(self, key: str) -> None:
+    def set_aside(self, key: str, why: str = "it is not to be trusted") -> None:
         """Move an object that is not to be trusted to `quarantine/`. No error if it is gone."""
         self._prepare()
         with explained("move a damaged object aside", self.root):
             held = lock(self._layout.lock(check_key(key)), f"step {key[:12]}")
             try:
-                self._move_aside(key)
+                self._move_aside(key, why)
             finally:
                 held.release()
 
@@ -201,45 +255,47 @@ class Store:
                 scratch.sweep(self._layout.tmp)
                 self._ready = True
 
-    def _look(self, key: str) -> Entry | None:
-        folder = self._layout.object(key)
-        found = look(folder, key)
-        if found is None:
-            return None
+    def _used(self, entry: Entry) -> Entry:
         # A lease that can't be renewed only makes the object look older than it is.
         with contextlib.suppress(OSError):
-            os.utime(folder / "used")
-        return found[0]
+            os.utime(entry.path.parent / "used")
+        return entry
+
+    def _is_sealed(self, entry: Entry, header: Header) -> bool:
+        inode = entry.path.stat().st_ino
+        if self._whole.get(entry.key) == inode:
+            return True
+        if not whole.is_sealed(entry, header.prefix):
+            return False
+        self._whole[entry.key] = inode
+        return True
+
+    def _is_whole(self, entry: Entry, header: Header) -> bool:
+        try:
+            whole.confirm(entry, header.prefix)
+        except DamageFound:
+            return False
+        return True
 
     def _look_or_move_aside(self, key: str) -> Entry | None:
         """With the key's lock held."""
         try:
-            return self._look(key)
+            found = look(self._layout.object(key), key)
+            if found and not self._is_sealed(*found):
+                whole.confirm(found[0], found[1].prefix)
+                self._whole[key] = found[0].path.stat().st_ino
         except DamageFound as problem:
-            aside = self._move_aside(key)
-            _log.warning("a stored object was damaged and is made anew: %s (now at %s)", problem, aside)
+            self._move_aside(key, str(problem))
             return None
+        return self._used(found[0]) if found else None
 
-    def _move_aside(self, key: str) -> Path:
-        aside = self._layout.quarantine / f"{key}-{time.time_ns()}"
-        with contextlib.suppress(FileNotFoundError):
-            self._layout.object(key).rename(aside)
-        return aside
-
-    def _explain_full_disk(self, problem: BaseException) -> BaseException:
-        if isinstance(problem, OSError) and is_out_of_room(problem):
-            return explain(problem, "do the step", self.root)
-        return problem
-
-    def _keep_log(self, key: str, path: Path) -> Path | None:
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        kept = self._layout.failed / f"{stamp}-{key[:12]}-{os.getpid()}.log"
-        # Where the disk is full the log is lost, and the first error must be seen all the same.
-        with contextlib.suppress(OSError):
-            if path.stat().st_size and not path.is_symlink():
-                shutil.move(path, kept)
-                return kept
-        return None
+    def _move_aside(self, key: str, why: str) -> None:
+        """It stays there for a person to look at, until it is collected."""
+        self._whole.pop(key, None)
+        title = title_of(self._layout.object(key))
+        aside = audit.move_aside(self._layout, key)
+        if aside:
+            _log.warning("%s, and is made again", Examined(key, "damaged", title, why, aside).told())
 
 
 def _solid(data: bytes) -> Iterator[str]:
@@ -250,17 +306,10 @@ def _solid(data: bytes) -> Iterator[str]:
     yield from ("log", ".")
 
 
-def _name_log(problem: BaseException, kept: Path | None, work: Path) -> None:
-    if isinstance(problem, PortableError):
-        if problem.log is None or problem.log.is_relative_to(work):
-            problem.log = kept
-    elif kept:
-        problem.add_note(f"log: {kept}")
-
-
-def _damaged(key: str, folder: Path, how: str) -> DamagedError:
-    what = f"the stored output of step {key[:12]} is damaged: {how}"
-    return DamagedError(what, where=str(folder), hint=_AGAIN)
+def _damaged(entry: Entry, how: str) -> DamagedError:
+    return DamagedError(
+        Examined(entry.key, "damaged", entry.title, how).told(), where=str(entry.path.parent), hint=_AGAIN
+    )
 
 
 __all__ = ["DamagedError", "Entry", "Store", "StoreError"]

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from py_portable.regular import sha256_of
 from py_portable.store.manifest import Kind, Record, digest_of, encode, order, to_bytes, to_text
 
 _THREADS = 2
@@ -57,8 +58,13 @@ def digest(path: Path) -> str:
     real = path.resolve(strict=True)
     if real.is_dir():
         return digest_of(encode(manifest(real)))
-    with real.open("rb") as stream:
-        return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
+    return f"sha256:{sha256_of(real)}"
+
+
+def file_mode(path: Path) -> int | None:
+    """The permission bits of a file, also behind a link, which `digest` leaves out; None for a folder."""
+    state = path.stat()
+    return None if stat.S_ISDIR(state.st_mode) else stat.S_IMODE(state.st_mode)
 
 
 def _look(root: int) -> tuple[list[Record], list[_File]]:

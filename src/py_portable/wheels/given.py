@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,12 @@ from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, p
 
 from py_portable.errors import ConfigError, StepError
 from py_portable.lock.choose import supported
+from py_portable.regular import copy_regular, sha256_of
+from py_portable.tarball import RefusedError
+from py_portable.zips import checked
 
 WHERE = "wheels.use"
+_BOMB = "look at what it holds: python -m zipfile --list WHEEL; take another version, or another source of it"
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,7 @@ def choose(
     path = folder / name
     if path.is_symlink() or not path.is_file():
         raise ConfigError(f"{name} is not a regular file", where=f"{where}: {folder}")
-    return Given(path, _sha256(path))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return Given(path, sha256_of(path))
 
 
 def best(
@@ -109,8 +106,17 @@ def _unrepaired(python: str, arch: str) -> list[Tag]:
 
 def taken(path: Path, sha256: str, into: Path) -> None:
     """Copy a wheel of the user's folder. Raises StepError where it is not the one that was chosen any more."""
-    shutil.copyfile(path, into / path.name)
-    if _sha256(into / path.name) != sha256:
+    copy_regular(path, into / path.name)
+    if sha256_of(into / path.name) != sha256:
         raise StepError(
             f"{path.name} changed while the run went on", where=str(path.parent), hint="run again"
         )
+    bounded(into / path.name)
+
+
+def bounded(wheel: Path) -> Path:
+    """The wheel, where it is no bomb: before pip, or anything else, unpacks it. Raises StepError."""
+    try:
+        return checked(wheel)
+    except (RefusedError, OSError) as problem:
+        raise StepError(f"a wheel is not taken: {problem}", hint=_BOMB) from None

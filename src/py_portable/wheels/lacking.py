@@ -23,6 +23,19 @@ _SAYS = (
 )
 
 
+_OPTIONAL = re.compile(r"""(?:building|build) (?:of )?extension ['"]?([\w.]{1,200})['"]? failed""")
+_TOLD_LINES = 12
+
+
+def optional(said: str) -> tuple[str, str] | None:
+    """The optional extension that a build went on without, and the lines of the log that lead there."""
+    found = _OPTIONAL.search(said)
+    if not found:
+        return None
+    end = said.find("\n", found.end())
+    return found[1], "\n".join(said[: end if end >= 0 else None].splitlines()[-_TOLD_LINES:])
+
+
 def hint(said: str) -> str:
     """The next thing to do after a wheel could not be built."""
     for pattern, what in _SAYS:

@@ -27,7 +27,7 @@ from py_portable.lock.model import LockedHouse
 from py_portable.redact import scrub
 from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
-from py_portable.wheels import check, cibuildwheel, given, twine
+from py_portable.wheels import check, cibuildwheel, given, tracked, twine
 from py_portable.wheels import sdist as sdists
 from py_portable.wheels.daemon import NAMES, engine_option, environment, find, swept, tag_of
 from py_portable.wheels.given import Given, taken
@@ -56,7 +56,8 @@ def publish_steps(
     `target` has max_glibc and arch; `interpreter` and `app_wheel` are nodes of the first Python.
     """
     first = next(iter(houses))
-    common = {"target": dict(target), "env": dict(environment), "source": source_digest(source)}
+    named = tracked.asked_for(source, (file.name for file in houses[first].app_build))
+    common = {"target": dict(target), "env": dict(environment), "source": source_digest(source, named)}
     build = {python: [asdict(file) for file in house.app_build] for python, house in houses.items()}
     made: list[Step] = []
     if sdist:
@@ -68,7 +69,7 @@ def publish_steps(
                 needs=(interpreter,),
                 scripts=("build/sdist.py",),
                 image=image,
-                locals={"source": source},
+                locals={"source": source, "named": named},
             )
         )
     params = {**common, "distribution": distribution, "pythons": list(houses)}
@@ -89,7 +90,7 @@ def publish_steps(
             params={**params, "build": build, "cibuildwheel": _version()},
             needs=(app_wheel, *(step.name for step in made)),
             image=image,
-            locals={"source": source},
+            locals={"source": source, "named": named},
         )
     return [*made, last]
 
@@ -109,7 +110,7 @@ def build_sdist(ctx: Context) -> None:
         return
     folder = ctx.work / "source"
     folder.mkdir()
-    copy_source(origin, folder / "app")
+    copy_source(origin, folder / "app", ctx.locals["named"])
     backend, paths = sources.build_backend(origin)
     spec = {"requires": sources.build_requires(origin), "backend": backend, "backend_path": paths}
     ctx.sandbox(
@@ -197,7 +198,7 @@ def _project(ctx: Context) -> Path:
     made = [result.path for name, result in ctx.inputs.items() if name == SDIST]
     origin: Path = next(made[0].iterdir()) if made else ctx.locals["source"]
     if origin.is_dir():
-        copy_source(origin, project)
+        copy_source(origin, project, ctx.locals["named"])
         return project
     folder = ctx.work / "unpacked"
     sdists.unpack(origin, folder)

@@ -8,17 +8,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from py_portable import command
+from py_portable.elf.members import elf_members
 from py_portable.engines.base import Bind
 from py_portable.errors import UnmetError
 from py_portable.index import files
 from py_portable.index.model import LockedFile
 from py_portable.libraries import binds
 from py_portable.lock.model import LockedHouse, LockedPackage
-from py_portable.steps.context import Context
+from py_portable.regular import copy_regular
+from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
-from py_portable.wheels import check, lacking
-from py_portable.wheels.given import Given, taken
+from py_portable.wheels import check, lacking, tracked
+from py_portable.wheels.given import Given, bounded, taken
 from py_portable.wheels.source import built_wheels, copy_source, source_digest
+
+_MOST_SAID = 1 << 20
+"""Bytes of a log's end in which a compiler's words are looked for."""
 
 
 def house_steps(
@@ -83,19 +89,20 @@ def _app(
     image: str,
     inside: tuple[str, ...],
 ) -> Step:
+    named = tracked.asked_for(source, (file.name for file in house.app_build))
     return Step(
         name=f"wheel of the app {place}",
         action=compile_app,
         # The path itself is no part of the key: only what stands there.
         params={
             **common,
-            "source": source_digest(source),
+            "source": source_digest(source, named),
             "build": [asdict(file) for file in house.app_build],
         },
         needs=inside,
         scripts=("build/wheel.sh",),
         image=image,
-        locals={"source": source},
+        locals={"source": source, "named": named},
     )
 
 
@@ -125,12 +132,13 @@ def compile_sdist(ctx: Context) -> None:
 def compile_app(ctx: Context) -> None:
     origin: Path = ctx.locals["source"]
     if origin.name.endswith(".whl"):
-        shutil.copyfile(origin, ctx.out / origin.name)
+        copy_regular(origin, ctx.out / origin.name)
+        bounded(ctx.out / origin.name)
         return
     folder = ctx.work / "source"
     folder.mkdir()
     # Under one name wherever it lies: paths get into what a compiler writes.
-    copy_source(origin, folder / ("app" if origin.is_dir() else origin.name))
+    copy_source(origin, folder / ("app" if origin.is_dir() else origin.name), ctx.locals["named"])
     _compile_wheel(ctx, folder)
 
 
@@ -183,6 +191,25 @@ def _compile_wheel(ctx: Context, source: Path) -> None:
         environ={**ctx.params["env"], **ctx.env.pass_env},
         hint=lacking.hint,
     )
+    for wheel in built_wheels(ctx.out):
+        _whole(wheel, ctx.log)
+
+
+def _whole(wheel: Path, log: Path) -> None:
+    """A build system may go on without an extension that does not compile: then it is not what was wanted.
+
+    Raises BuildFailed for a wheel for this platform with nothing of it inside, where the log says why.
+    """
+    if not wheel.stem.rpartition("-")[2].startswith("linux_") or next(elf_members(wheel), None):
+        return
+    if lost := lacking.optional(command.last_lines(log, _MOST_SAID)):
+        extension, lines = lost
+        raise BuildFailed(
+            f"{wheel.name} came out without its optional extension {extension}, which did not compile",
+            tail=lines,
+            log=log,
+            hint=lacking.hint(lines),
+        )
 
 
 def _gather(ctx: Context, told: Sequence[Mapping[str, Any]], into: Path) -> Path:

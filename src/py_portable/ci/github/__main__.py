@@ -17,6 +17,7 @@ from py_portable.ci.github.places import place
 from py_portable.errors import ConfigError, PortableError
 from py_portable.lock.model import load as load_lock
 from py_portable.store import Store
+from py_portable.store.disk import keep_from_everybody
 from py_portable.store.layout import default_root
 
 
@@ -89,10 +90,17 @@ def unpack(environ: Mapping[str, str]) -> int:
     inputs = read(environ)
     here, folder = Path.cwd(), place(environ, "handed")
     archives = sorted(folder.rglob(travel.DIST))
-    count = travel.unpack_dist(archives, here, calls.projects(inputs, here))
+    found = calls.projects(inputs, here)
+    count = travel.unpack_dist(archives, here, found)
     if not count:
         raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
-    taken = handing.unpack(folder, Store(default_root(environ)), action.images(inputs, here))
+    nodes = action.images(inputs, here)
+    wanted: dict[str, set[str]] = {}
+    for project in found:
+        for node, identity in load_lock((here / project.config).with_suffix(".lock")).images.items():
+            if nodes is None or node in nodes:
+                wanted.setdefault(node, set()).add(identity)
+    taken = handing.unpack(folder, Store(default_root(environ)), wanted)
     console.say(f"unpacked: {count}{_images(taken)}")
     return 0
 
@@ -114,6 +122,7 @@ VERBS: Mapping[str, Callable[[Mapping[str, str]], int]] = {
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
     """The exit status; an error is told in the log, as an annotation and in the summary."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    keep_from_everybody()
     verb = VERBS.get(argv[0]) if len(argv) == 1 else None
     if verb is None:
         console.say(f"Error: usage: python -m py_portable.ci.github {'|'.join(VERBS)}")

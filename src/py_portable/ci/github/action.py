@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable import plain
+from py_portable import plain, reading
 from py_portable.ci.github import calls, console, costs, follow
 from py_portable.ci.github.calls import Call
 from py_portable.ci.github.files import RunnerFiles, code, one_line
@@ -21,6 +20,8 @@ from py_portable.plan.sharding import FILE, Sharding, parse
 from py_portable.redact import hide
 
 VERDICTS = ("PASS", "FAIL", "UNPROVEN")
+_RESULTS = ("evidence.json", "report.md", "junit.xml")
+_WRITE_EVIDENCE = {"build", "portability", "benchmark", "merge"}
 _CONCLUDE = ("portability", "merge")
 """Commands whose exit status 1 says no more than the report does."""
 
@@ -62,6 +63,11 @@ def run(environ: Mapping[str, str]) -> int:
 
 def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: Path | None) -> Result:
     status, plan = 0, None
+    fresh_evidence = bool(_WRITE_EVIDENCE & set(inputs.commands))
+    if fresh_evidence:
+        # What an earlier step or run left there is no result of this one, however this one ends.
+        for name in _RESULTS:
+            (project.dist / name).unlink(missing_ok=True)
     lock = Path(project.config).with_suffix(".lock")
     locked = lock.exists()
     failed: Call | None = None
@@ -76,9 +82,11 @@ def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: 
             why = next((f": {line}" for line in ended.tail if line.startswith("Error: ")), "")
             console.annotate("error", f"{call.command} of {project.config} ended with {ended.status}{why}")
             break
-    # What a cell said, also one that a failure left unstarted, is in the evidence.
+    # What a cell said, also one that a failure left unstarted, is in the evidence. What lay there before is told of
+    # only where a report of it was asked for.
     evidence = project.dist / "evidence.json"
-    evidence_path = evidence if evidence.is_file() else None
+    told_of = fresh_evidence or (calls.reports(inputs) and failed is None)
+    evidence_path = evidence if told_of and evidence.is_file() else None
     report = None
     if calls.reports(inputs) and evidence_path:
         report, told = _report(inputs, project, env)
@@ -120,13 +128,17 @@ def _artifacts(inputs: Inputs, project: Project) -> tuple[str, ...] | None:
 
 
 def verdict_of(evidence: Path | None, status: int) -> str:
-    """A word of ours, whatever the evidence says."""
+    """A word of ours, whatever the evidence says: it tells of all that is known, the status of this run."""
+    if status:
+        return "FAIL"
     if evidence is None:
-        return "FAIL" if status else "UNPROVEN"
+        return "UNPROVEN"
     try:
-        told = json.loads(evidence.read_text("utf-8"))["conclusions"]["verdict"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "FAIL" if status else "UNPROVEN"
+        told = reading.read(evidence)["conclusions"]["verdict"]
+    except ConfigError:
+        return "FAIL"
+    except KeyError:
+        return "UNPROVEN"
     return told if told in VERDICTS else "FAIL"
 
 
@@ -198,9 +210,8 @@ def images(inputs: Inputs, here: Path) -> tuple[str, ...] | None:
 
 
 def _sharding(path: Path) -> Sharding:
-    try:
-        told = json.loads(path.read_text("utf-8"))["plan"]
-    except (OSError, ValueError, KeyError, TypeError):
+    told = reading.read(path).get("plan") if path.is_file() else None
+    if told is None:
         raise ConfigError("the plan did not come along", where=path.name, hint="look at the plan's job")
     return parse(told, path.name)
 

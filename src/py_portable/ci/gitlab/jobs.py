@@ -95,12 +95,13 @@ kit portability --as-made "$@"
 shard's name starts its image's."""
 
 REPORT = f"""\
-{_ALLOW}"$PY_PORTABLE_COMMAND" merge "$@" --output dist/merged.json dist/plan.json dist/evidence/parts/*.json || \
+{_ALLOW}rm -f -- dist/merged.json dist/report.md dist/junit.xml dist/codequality.json
+"$PY_PORTABLE_COMMAND" merge "$@" --output dist/merged.json dist/plan.json dist/evidence/parts/*.json || \
 test -s dist/merged.json
 "$PY_PORTABLE_COMMAND" report "$@" --gitlab dist/merged.json
 """
 """`merge` and `report` end alike where something does not hold: the job goes on to `report`, and ends like it. Where
-`merge` refuses there is no file, and the job ends there."""
+`merge` refuses there is no file, and the job ends there: a runner that keeps its folders has that of an earlier run."""
 
 SHARD_ARTIFACTS = {"when": "always", "paths": ["dist/evidence/parts/", "dist/logs/"]}
 REPORT_ARTIFACTS = {

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from py_portable.images.debian import apt
-from py_portable.images.debian.source import Release
+from py_portable.images.debian.releases import Release
 
 KIT = "/kit"
 """Where the folder is shown inside."""

@@ -20,7 +20,7 @@ from py_portable.images.adding.additions import SCRIPT, Additions, Manager
 from py_portable.images.adding.unpacking import unpack
 from py_portable.images.debian import apt
 from py_portable.images.debian.recipe import EPOCH, TIMEOUT_SECONDS
-from py_portable.images.debian.source import Release, releases
+from py_portable.images.debian.releases import Release, releases
 from py_portable.images.entries import Entries, drift
 from py_portable.images.model import Image, Request
 from py_portable.images.packages import optional_packages, programs, provided, system_packages
@@ -88,21 +88,32 @@ def derive(
             (setup or _machine)() if manager == "apt" else apt.AptSetup(),
             timeout,
         )
-        missing = _look(work, store)
-        if not missing.packages and not request.before:
-            return dataclasses.replace(base, drifted_from=base.drifted_from or drift(base.identity, request))
-        if missing.tar and "tar" not in missing.packages and not request.before:
-            raise _no_tar(base.name)
-        entry = entries.get(
-            asked.told(), request, lambda place: _make(work, missing.packages, place), prefix=prefix
-        )
+        try:
+            missing = _look(work, store)
+            if not missing.packages and not request.before:
+                return dataclasses.replace(
+                    base, drifted_from=base.drifted_from or drift(base.identity, request)
+                )
+            if missing.tar and "tar" not in missing.packages and not request.before:
+                raise _no_tar(base.name)
+            entry = entries.get(
+                asked.told(), request, lambda place: _make(work, missing.packages, place), prefix=prefix
+            )
+        except PortableError:
+            # Before a package is blamed, the image that it was to be added to is looked at.
+            store.require(base.key)
+            raise
     identity = str(entry.meta["identity"])
+    digests = {(name, version): digest for name, version, digest in base.packages}
     return dataclasses.replace(
         base,
         root=entry.path / "root",
         identity=identity,
         glibc=entry.meta["glibc"] or base.glibc,
-        packages=tuple((str(name), str(version), "") for name, version, _ in entry.meta["packages"]),
+        packages=tuple(
+            (str(name), str(version), digests.get((name, version)) or "")
+            for name, version, _ in entry.meta["packages"]
+        ),
         drifted_from=drift(identity, request),
         key=entry.key,
         log=entry.log,

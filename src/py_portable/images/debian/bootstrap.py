@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable import command
+from py_portable.engines import own_ids
 from py_portable.errors import MachineError, PortableError, StepError
 from py_portable.images import network, problems
 from py_portable.images.debian import apt
@@ -19,7 +21,6 @@ from py_portable.images.debian.recipe import (
     BootstrapSpec,
     Mode,
     Package,
-    Recipe,
     glibc_of,
     identity,
     parse_packages,
@@ -59,6 +60,8 @@ class Bootstrapped:
     arch: str
     tool: str
     seconds: float
+    without_own_ids: str = ""
+    """Why it was made without ids of its own; empty: with them."""
 
 
 def tool_version() -> str:
@@ -82,11 +85,13 @@ def bootstrap(
     prefix: tuple[str, ...] = (),
     log: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    helpers: Callable[[], Path | None] = lambda: None,
 ) -> Bootstrapped:
     """Make the root file system `into/root`; `into` must exist.
 
     `prefix` maps a full range of ids for an ordinary user (`unshare --user --map-root-user …`), and is empty
-    for root. Raises ImageUnavailable, MachineError or StepError, which name the cause and the cure.
+    for root, who gives mmdebstrap and the scripts of packages ids of their own by the compiled helpers, where that
+    can be had. Raises ImageUnavailable, MachineError or StepError, which name the cause and the cure.
     """
     environ = dict(os.environ) if environ is None else environ
     tool = tool_version()
@@ -96,13 +101,13 @@ def bootstrap(
             "this machine has no keys to check Debian's packages with",
             hint="run: py-portable doctor --fix   (or: apt-get install debian-archive-keyring)",
         )
-    ca_bundle = network.ca_bundle(setup, environ)
+    own = own_ids.of_program(helpers() if mode == "root" else None)
     with _place(prefix) as place:
-        made = recipe(spec, setup, mode=mode, place=place, ca_bundle=ca_bundle)
-        _write(made, place)
+        made = recipe(spec, _reachable(setup, place, own), mode=mode, place=place)
+        _write(made.files, place, own)
         try:
             outcome = command.run(
-                [*_GUARD[mode], *made.argv],
+                [*_guard(mode, own, place), *made.argv],
                 env=_environment(environ, spec, place),
                 timeout=spec.timeout,
                 log=log,
@@ -134,22 +139,66 @@ def bootstrap(
         for name in (root / "dev", root):
             os.utime(name, (spec.epoch, spec.epoch))
     return Bootstrapped(
-        root, identity(spec, packages, arch, tool), glibc, packages, arch, tool, outcome.seconds
+        root, identity(spec, packages, arch, tool), glibc, packages, arch, tool, outcome.seconds, own.reason
     )
 
 
-def _write(made: Recipe, place: Path) -> None:
-    for name, text in made.files.items():
+def _guard(mode: Mode, own: own_ids.Choice, place: Path) -> tuple[str, ...]:
+    if own.first is None:
+        return _GUARD[mode]
+    dies, rest = _GUARD[mode][: len(_DIES_WITH_US)], _GUARD[mode][len(_DIES_WITH_US) :]
+    return (*dies, *own.start("-", str(place)), *rest)
+
+
+def _reachable(setup: apt.AptSetup, place: Path, own: own_ids.Choice) -> apt.AptSetup:
+    """The machine's configuration, with copies of the files that root without the machine's rights cannot read."""
+    if own.first is None:
+        return setup
+    os.chown(place, own.first, own.first)
+
+    def copied(pairs: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        return tuple((name, _copied(value, place, own.first)) for name, value in pairs)
+
+    return dataclasses.replace(setup, settings=copied(setup.settings), netrc=copied(setup.netrc))
+
+
+def _copied(value: str, place: Path, owner: int | None) -> str:
+    """The path of a copy, where it is the path of something that is closed to others; else what it was."""
+    source = Path(value)
+    if owner is None or not source.is_absolute() or not source.exists() or _open_to_all(source):
+        return value
+    copy = Path(tempfile.mkdtemp(prefix="closed-", dir=place)) / source.name
+    if source.is_dir():
+        shutil.copytree(source, copy)
+    else:
+        shutil.copyfile(source, copy)
+    for path in (copy.parent, copy, *copy.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+        os.chown(path, owner, owner)
+    return str(copy)
+
+
+def _open_to_all(source: Path) -> bool:
+    found = [source, *(source.rglob("*") if source.is_dir() else ())]
+    return all(path.stat().st_mode & 0o004 for path in found) and all(
+        path.stat().st_mode & 0o001 for path in source.parents
+    )
+
+
+def _write(files: Mapping[str, str], place: Path, own: own_ids.Choice) -> None:
+    for name, text in files.items():
         # Hooks are read by the mapped root, which is a stranger to the caller's files; the rest mmdebstrap
         # reads as the caller, and it may hold logins.
         mode = 0o644 if name.endswith(".sh") else 0o600
         with open(os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as stream:  # noqa: PTH123
             os.fchmod(stream.fileno(), mode)
+            if own.first is not None:
+                os.fchown(stream.fileno(), own.first, own.first)
             stream.write(text)
 
 
 def _environment(environ: Mapping[str, str], spec: BootstrapSpec, place: Path) -> dict[str, str]:
-    """What package scripts and `before` may see of the caller's environment: how to reach the network."""
+    """What package scripts may see of the caller's environment: how to reach the network."""
     return {
         **network.proxies(environ),
         "PATH": network.PATH,
@@ -166,11 +215,12 @@ def _environment(environ: Mapping[str, str], spec: BootstrapSpec, place: Path) -
 def _place(prefix: tuple[str, ...]) -> Iterator[Path]:
     """A work place that the mapped root and apt's own user can reach: the store is closed to them."""
     parent = Path(tempfile.gettempdir())
+    ours = {os.geteuid()} | ({own_ids.first_free()} if os.geteuid() == 0 else set())
     for left in parent.glob(f"{_PLACE}*"):
         # A killed run leaves its half-made root behind.
         with contextlib.suppress(OSError, ValueError):
             owner = int(left.name.removeprefix(_PLACE).partition("-")[0])
-            if left.lstat().st_uid == os.geteuid() and not Path(f"/proc/{owner}").exists():
+            if left.lstat().st_uid in ours and not Path(f"/proc/{owner}").exists():
                 _remove(left, prefix)
     place = Path(tempfile.mkdtemp(prefix=f"{_PLACE}{os.getpid()}-", dir=parent))
     try:
@@ -191,7 +241,7 @@ def _failure(spec: BootstrapSpec, outcome: command.Outcome) -> PortableError:
             f"the bootstrap of {spec.suite} did not end within {spec.timeout:.0f} s",
             tail=hide(text),
             log=outcome.log,
-            hint="check the mirror's speed, or what `before` waits for",
+            hint="check the mirror's speed",
         )
     problem = problems.explain(text, suite=spec.suite, known_packages=_host_packages)
     return problem.error(problem.what, tail=hide(text), log=outcome.log, hint=problem.hint)

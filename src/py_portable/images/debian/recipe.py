@@ -18,8 +18,9 @@ from py_portable.images.debian import apt
 EPOCH = 1735689600
 """Times inside a root are at most this (2025-01-01): the same root whenever it is made."""
 TIMEOUT_SECONDS = 1200.0
-HOOKS = ("bootstrap/setup.sh", "bootstrap/packages.sh", "bootstrap/before.sh", "bootstrap/finish.sh")
-_CA_INSIDE = "/run/py-portable/ca.crt"
+HOOKS = ("bootstrap/setup.sh", "bootstrap/packages.sh", "bootstrap/finish.sh")
+_FORMER_HOOK = "d2e6d3d1e57e66e56c924f85eed0ec430ae52dc348f151cfd815e9f51c0c6635"
+"""Stands for a hook that ran `before`, which an engine runs now: other roots keep the identity that locks name."""
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _SUITE = re.compile(r"[a-z][a-z0-9-]*")
 _DPKG_OPTIONS = (
@@ -33,7 +34,7 @@ _DPKG_OPTIONS = (
 
 Mode = Literal["root", "unshare"]
 Package = tuple[str, str, str | None]
-"""Name, version, sha256 of its .deb (None: installed by `before` from elsewhere than the mirror)."""
+"""Name, version, sha256 of its .deb (None: the mirror's lists have none)."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,6 @@ class BootstrapSpec:
 
     suite: str
     packages: tuple[str, ...] = ()
-    before: str | None = None
-    """Shell text that runs in the root, as root and with the network, after the packages are installed."""
     epoch: int = EPOCH
     check_valid_until: bool = True
     timeout: float = field(default=TIMEOUT_SECONDS, compare=False)
@@ -59,16 +58,12 @@ class BootstrapSpec:
                     hint="lower case letters, digits, '+', '-' and '.'; no version, no option",
                 )
 
-    @property
-    def before_digest(self) -> str | None:
-        return hashlib.sha256(self.before.encode()).hexdigest() if self.before else None
-
     def told(self) -> Mapping[str, object]:
         """Everything in the specification that decides the result, as JSON."""
         return {
             "suite": self.suite,
             "packages": sorted(set(self.packages)),
-            "before": self.before_digest,
+            "before": None,
             "epoch": self.epoch,
             "hooks": hooks_digest(),
         }
@@ -84,17 +79,13 @@ class Recipe:
 
 def hooks_digest() -> str:
     """sha256 over the hooks and the options that are the same for every root."""
-    told = [*(resources.sha256(name) for name in HOOKS), *_DPKG_OPTIONS]
+    setup, packages, finish = (resources.sha256(name) for name in HOOKS)
+    told = [setup, packages, _FORMER_HOOK, finish, *_DPKG_OPTIONS]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
-def recipe(
-    spec: BootstrapSpec, setup: apt.AptSetup, *, mode: Mode, place: Path, ca_bundle: str | None = None
-) -> Recipe:
-    """How mmdebstrap makes `place/root.tar` (pure). Nothing of the user's stands in a shell line.
-
-    `ca_bundle` is the text of the bundle that `before` trusts servers with.
-    """
+def recipe(spec: BootstrapSpec, setup: apt.AptSetup, *, mode: Mode, place: Path) -> Recipe:
+    """How mmdebstrap makes `place/root.tar` (pure). Nothing of the user's stands in a shell line."""
     settings = [*setup.settings, *setup.netrc]
     if not spec.check_valid_until:
         settings.append(("Acquire::Check-Valid-Until", "false"))
@@ -126,16 +117,6 @@ def recipe(
     ]
     if spec.packages:
         words.insert(4, f"--include={','.join(sorted(set(spec.packages)))}")
-    if spec.before:
-        files["before"] = spec.before
-        if ca_bundle is not None:
-            files["ca.crt"] = ca_bundle
-            # apt ran outside until now; inside, minbase has no certificates of its own.
-            files["apt.inside.conf"] = files["apt.conf"] + f'Acquire::https::CAInfo "{_CA_INSIDE}";\n'
-            words.append(hook("customize", upload("ca.crt", _CA_INSIDE)))
-            words.append(hook("customize", upload("apt.inside.conf", "/etc/apt/apt.conf.d/99py-portable")))
-        words.append(hook("customize", upload("before", "/run/py-portable/before")))
-        words += [hook("customize", script("before.sh")), hook("customize", script("packages.sh"))]
     words.append(
         hook("customize", f"download /run/py-portable/packages {shlex.quote(str(place / 'packages'))}")
     )

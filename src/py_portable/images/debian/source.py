@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from py_portable import resources
 from py_portable.engines import ids
 from py_portable.errors import MachineError
+from py_portable.images.adding.derive import derive
 from py_portable.images.debian import apt
 from py_portable.images.debian.bootstrap import Bootstrapped, bootstrap
 from py_portable.images.debian.recipe import BootstrapSpec
+from py_portable.images.debian.releases import find_release, releases
 from py_portable.images.entries import Entries, drift
 from py_portable.images.model import Image, Request
 from py_portable.images.packages import system_packages
+from py_portable.native.stored import helpers
 from py_portable.store import Store
-
-_NAME = re.compile(r"(?P<distribution>[a-z][a-z0-9._/-]*):(?P<release>[A-Za-z0-9._-]+)")
-
-
-@dataclass(frozen=True)
-class Release:
-    """A Debian release of `resources/debian.toml`."""
-
-    number: str
-    suite: str
-    glibc: str
-    valid_until: bool = True
-    """False: its Release file expires before mirrors refresh it, so apt must not look at the date."""
-
-
-@cache
-def releases() -> Mapping[str, Release]:
-    """Debian's releases by number and by code name."""
-    table = tomllib.loads(resources.path("debian.toml").read_text())["release"]
-    found: dict[str, Release] = {}
-    for number, entry in table.items():
-        release = Release(number, entry["suite"], entry["glibc"], entry.get("valid-until", True))
-        found[number] = found[release.suite] = release
-    return found
-
-
-def find_release(name: str) -> Release | None:
-    """`debian:11`, `debian:bullseye` -> the release; None for any other name."""
-    match = _NAME.fullmatch(name)
-    return releases().get(match["release"]) if match and match["distribution"] == "debian" else None
 
 
 class BootstrapSource:
@@ -72,13 +42,22 @@ class BootstrapSource:
         release = find_release(request.name)
         assert release is not None
         packages = system_packages("apt", request.needs, request.packages)
-        spec = BootstrapSpec(release.suite, packages, request.before, check_valid_until=release.valid_until)
+        spec = BootstrapSpec(release.suite, packages, check_valid_until=release.valid_until)
+        # It runs in the sandbox of builds, which mmdebstrap knows nothing of.
+        plain = replace(request, before=None, locked_identity=None) if request.before else request
 
         def build(work: Path) -> Mapping[str, object]:
             if not ids.available():
                 told = ids.detect()
                 raise MachineError(f"{request.name} cannot be bootstrapped: {told.reason}", hint=told.cure)
-            made = self._make(spec, work / "out", setup=self._setup(), prefix=prefix, log=work / "log")
+            made = self._make(
+                spec,
+                work / "out",
+                setup=self._setup(),
+                prefix=prefix,
+                log=work / "log",
+                helpers=partial(_helpers, store),
+            )
             return {
                 "identity": made.identity,
                 "glibc": made.glibc,
@@ -86,12 +65,13 @@ class BootstrapSource:
                 "arch": made.arch,
                 "tool": made.tool,
                 "seconds": round(made.seconds, 1),
+                "without_own_ids": made.without_own_ids or None,
                 "packages": [list(package) for package in made.packages],
             }
 
-        entry = Entries(store, "images").get(spec.told(), request, build, prefix=prefix)
+        entry = Entries(store, "images").get(spec.told(), plain, build, prefix=prefix)
         found = str(entry.meta["identity"])
-        return Image(
+        image = Image(
             name=request.name,
             root=entry.path / "root",
             identity=found,
@@ -99,7 +79,18 @@ class BootstrapSource:
             glibc=str(entry.meta["glibc"]),
             suite=release.suite,
             packages=tuple((str(n), str(v), s) for n, v, s in entry.meta["packages"]),
-            drifted_from=drift(found, request),
+            drifted_from=drift(found, plain),
             key=entry.key,
             log=entry.log,
         )
+        if not request.before:
+            return image
+        return derive(image, replace(request, packages=(), needs=()), store, prefix, setup=self._setup)
+
+
+def _helpers(store: Store) -> Path | None:
+    """The compiled helpers; None where no compiler is to be had."""
+    try:
+        return helpers(store)
+    except MachineError:
+        return None

@@ -17,6 +17,7 @@ from typing import Any
 
 from py_portable.images.problems import ImageUnavailable
 from py_portable.images.registry.reference import is_digest
+from py_portable.regular import TooLargeError, read_regular
 
 MAX_MANIFEST = 4 << 20
 """Bytes of a manifest, an index or a config: what registries accept."""
@@ -182,11 +183,10 @@ def config(data: bytes, wanted: Platform, name: str) -> Config:
 
 def read_bounded(path: Path, name: str) -> bytes:
     """The contents of a small file. Raises ImageUnavailable where it is larger than a manifest may be."""
-    with path.open("rb") as stream:
-        data = stream.read(MAX_MANIFEST + 1)
-    if len(data) > MAX_MANIFEST:
-        raise _broken(name, f"{path.name} has more than {MAX_MANIFEST} bytes")
-    return data
+    try:
+        return read_regular(path, MAX_MANIFEST)
+    except TooLargeError:
+        raise _broken(name, f"{path.name} has more than {MAX_MANIFEST} bytes") from None
 
 
 def read_list(data: bytes, name: str) -> list[Any]:

@@ -23,6 +23,7 @@ from py_portable.images.registry import manifest as manifests
 from py_portable.images.registry.manifest import MAX_PULL, Platform, digest_of
 from py_portable.images.registry.pull import Content, Piece
 from py_portable.images.registry.reference import is_digest
+from py_portable.regular import open_regular
 
 MAX_MEMBERS = 20_000
 _CHUNK = 1 << 20
@@ -207,7 +208,7 @@ def _extract(path: Path, room: Path, name: str) -> dict[str, Path]:
 @contextlib.contextmanager
 def _opened(path: Path, name: str) -> Iterator[tarfile.TarFile]:
     try:
-        with path.open("rb") as stream, tarfile.open(fileobj=_Bounded(stream), mode="r|*") as archive:  # type: ignore[call-overload]
+        with open_regular(path) as stream, tarfile.open(fileobj=_Bounded(stream), mode="r|*") as archive:  # type: ignore[call-overload]
             yield archive
     except FileNotFoundError:
         raise ImageUnavailable(

@@ -1,12 +1,16 @@
-"""The app among the wheels of a wheelhouse: its installation, and what of it is started. Its callers lie beside it."""
+"""The app among the wheels of a wheelhouse: its installation, and what of it is started. Its callers lie beside it.
+
+Whether what is installed is what its own metadata asks for says metadata.py, which lies beside it too.
+"""
 
 import importlib.metadata
 import json
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from metadata import normal
 
 WHEELS = Path("/in/wheels")
 OUT = Path("/out")
@@ -24,10 +28,24 @@ class Entry:
     def value(self) -> str:
         return f"{self.module}:{self.attribute}" if self.attribute else self.module
 
+    @property
+    def imported(self) -> str:
+        """The statement that a console script begins with: a package may hide its module behind a name of its own.
 
-def normal(name: str) -> str:
-    """Names of distributions are compared so (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+        https://packaging.python.org/en/latest/specifications/entry-points/#use-for-scripts
+        """
+        return (
+            f"from {self.module} import {self.attribute.partition('.')[0]}"
+            if self.attribute
+            else "import runpy"
+        )
+
+    def called(self, alter_sys: bool = False) -> str:
+        """The statement after it."""
+        if self.attribute:
+            return f"sys.exit({self.attribute}())"
+        more = ", alter_sys=True" if alter_sys else ""
+        return f"runpy.run_module({self.module!r}, run_name='__main__'{more})"
 
 
 def distributions(site: Path) -> "dict[str, importlib.metadata.Distribution]":

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import app
+import metadata
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     subprocess.run([*pip, "--target", site, distribution], check=True)
     # In their place and by the interpreter that reads them: pip would compile them elsewhere and move them.
     subprocess.run([python, "-m", "compileall", "-q", site], check=True)
-    own = app.distributions(Path(site))[app.normal(distribution)]
+    own = app.distributions(Path(site))[metadata.normal(distribution)]
     module = app.chosen(own, script, entry_point).module
     Path(site, "bare.json").write_text(json.dumps({"module": module}), encoding="utf-8")
 

@@ -1,6 +1,6 @@
 """Make a folder that is a program: the interpreter of /opt/python, the wheels of /in/wheels, and a launcher.
 
-bundle.py SPEC: a JSON object with distribution, script, entry_point, trim. The result is /out/NAME with the launcher
+bundle.py SPEC: a JSON object with what formats/entry.py asks for, and trim. The result is /out/NAME with the launcher
 /out/NAME/NAME, and /out/entry.json. The launcher is made from /kit/launcher.sh.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import app
 import certificates
+import metadata
 
 PREFIX = Path("/opt/python")
 TREE = Path("/build/tree")
@@ -56,7 +57,7 @@ def install(site: Path) -> list[str]:
     """The wheels, whole. What the interpreter brought and no wheel is goes. Returns the names of the wheels."""
     before = set(app.distributions(site))
     wheels = sorted(app.WHEELS.glob("*.whl"))
-    wanted = {app.normal(wheel.name.partition("-")[0]) for wheel in wheels}
+    wanted = {metadata.normal(wheel.name.partition("-")[0]) for wheel in wheels}
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
     options = ("--no-deps", "--no-compile", "--root-user-action=ignore", "--ignore-installed")
     # By name: given as files, each would say in its metadata that it came from a folder that is only here.
@@ -116,17 +117,17 @@ def move_script(file: Path) -> None:
 
 
 def launcher(entry: app.Entry) -> None:
-    module, name = entry.module, entry.name
-    if entry.attribute:
-        head, call = f"import {module}", f"sys.exit({module}.{entry.attribute}())"
-    else:
-        head, call = "import runpy", f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
-    words = {"@HEAD@": head, "@CALL@": call, "@CERTIFICATES@": certificates.source()}
+    words = {
+        "@HEAD@": entry.imported,
+        "@CALL@": entry.called(alter_sys=True),
+        "@CERTIFICATES@": certificates.source(),
+    }
     text = START
     for word, stands_for in words.items():
         text = text.replace(word, stands_for)
     (TREE / "lib" / "start.py").write_text(text)
     # A package's data, or bin or lib, may already be there under the program's name.
+    name = entry.name
     program = TREE / name
     if program.exists() or program.is_symlink():
         sys.exit(f"the program can't be called {name}: the bundle has a folder or file of that name")
@@ -172,8 +173,9 @@ def main() -> None:
             "--root-user-action=ignore",
             *extra,
         )
+    metadata.check(site, spec["distribution"], spec["extras"], spec["unmet"])
     clear_programs(before)
-    own = app.distributions(site)[app.normal(spec["distribution"])]
+    own = app.distributions(site)[metadata.normal(spec["distribution"])]
     entry = app.chosen(own, spec["script"], spec["entry_point"])
     launcher(entry)
     compile_all()

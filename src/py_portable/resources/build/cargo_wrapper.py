@@ -1,12 +1,11 @@
 #!/opt/python/bin/python3
 """`cargo` as PyOxidizer's driver calls it: crates compiled before are taken, and a cargo of today makes its project.
 
-The driver builds in a fresh temporary folder each time. Its target folder becomes /cache/$CRATES/target, which
-begins as a copy of /in/compiled/target; its project and the paths in what the build scripts are told become fixed
-ones, so that crates are compiled once and the same program gives the same bytes.
+The driver builds in a fresh temporary folder each time. Its target folder becomes /build/crates/target, which begins
+as a copy of /in/compiled/target and goes with the sandbox; its project and the paths in what the build scripts are told
+become fixed ones, so that crates are compiled once and the same program gives the same bytes.
 """
 
-import fcntl
 import filecmp
 import os
 import re
@@ -17,7 +16,7 @@ import time
 from pathlib import Path
 
 CARGO = "/opt/rust/bin/cargo"
-CACHE = Path("/cache")
+KEPT = Path("/build/crates")
 COMPILED = Path("/in/compiled")
 CRATES = Path("/in/crates")
 FIXED = Path("/build/artifacts")
@@ -26,22 +25,16 @@ TOLD = "pyo3-build-config-file.txt"
 
 
 def kept() -> Path:
-    """The target folder. Of what others than $CRATES left here, nothing stays."""
-    place = CACHE / (os.environ.get("CRATES") or "new")
-    target = place / "target"
+    """The target folder of this build."""
+    target = KEPT / "target"
     if not target.is_dir():
-        for old in CACHE.iterdir():
-            if old.is_dir():
-                shutil.rmtree(old)
-        place.mkdir()
+        KEPT.mkdir(exist_ok=True)
         if COMPILED.is_dir():
-            fresh = place / "fresh"
-            shutil.copytree(COMPILED / "target", fresh, symlinks=True)
+            shutil.copytree(COMPILED / "target", target, symlinks=True)
             # Cargo compiles anew what is older than what it was made from.
             now = time.time_ns()
-            for path in fresh.rglob("*"):
+            for path in [target, *target.rglob("*")]:
                 os.utime(path, ns=(now, now), follow_symlinks=False)
-            fresh.rename(target)
         else:
             target.mkdir()
     return target
@@ -91,10 +84,7 @@ def main() -> int:
         return subprocess.run([CARGO, "init", "--edition", "2021", "--vcs", "none", *words[1:]]).returncode
     if words[:1] != ["build"] or "--target-dir" not in words:
         os.execv(CARGO, [CARGO, *words])
-    with (CACHE / "lock").open("w") as lock:
-        # A second build of the same app has the same program to put there.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return build(words)
+    return build(words)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Install the app from a wheelhouse into a virtual environment on the image, offline, and make /…/start.
 
-install.py WHEELS VENV DISTRIBUTION SCRIPT ENTRY_POINT [OWN SHA256 EXTRAS] (all but the first three may be empty)
+install.py WHEELS VENV DISTRIBUTION SCRIPT ENTRY_POINT EXTRAS [OWN SHA256] (all but the first three may be empty)
 
 OWN is a wheel of the app that is to be installed instead of the one in WHEELS, SHA256 that file's digest.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import app
+import metadata
 
 
 def origin(own: importlib.metadata.Distribution) -> "dict[str, Any]":
@@ -24,13 +25,11 @@ def origin(own: importlib.metadata.Distribution) -> "dict[str, Any]":
 
 
 def main() -> None:
-    wheels, folder, distribution, script, entry_point, *rest = sys.argv[1:]
-    own, sha256, extras = rest or ("", "", "")
-    wanted = distribution
-    if own:
-        if hashlib.sha256(Path(own).read_bytes()).hexdigest() != sha256:
-            sys.exit(f"{own} is not the wheel that is to be proven")
-        wanted = f"{own}[{extras}]" if extras else own
+    wheels, folder, distribution, script, entry_point, extras, *rest = sys.argv[1:]
+    own, sha256 = rest or ("", "")
+    if own and hashlib.sha256(Path(own).read_bytes()).hexdigest() != sha256:
+        sys.exit(f"{own} is not the wheel that is to be proven")
+    wanted = f"{own or distribution}[{extras}]" if extras else own or distribution
     venv.create(folder, with_pip=False, symlinks=True)
     python = Path(folder) / "bin" / "python"
     pip = [
@@ -48,7 +47,7 @@ def main() -> None:
     if done.returncode:
         sys.exit(done.returncode)
     (site,) = Path(folder).glob("lib/python3.*/site-packages")
-    found = app.distributions(site)[app.normal(distribution)]
+    found = app.distributions(site)[metadata.normal(distribution)]
     if own:
         told = origin(found)
         if not told.get("url", "").endswith("/" + Path(own).name):
@@ -56,17 +55,13 @@ def main() -> None:
         hashed = told.get("archive_info", {}).get("hash", f"sha256={sha256}")
         if hashed != f"sha256={sha256}":
             sys.exit(f"pip installed a {distribution} with {hashed}, not {sha256}")
+    metadata.check(site, distribution, filter(None, extras.split(",")))
     start = Path(folder).parent / "start"
     entry = app.chosen(found, script, entry_point)
     if not entry_point:
         start.symlink_to(Path(folder) / "bin" / entry.name)
         return
-    call = (
-        f"import sys, {entry.module}; sys.exit({entry.module}.{entry.attribute}())"
-        if entry.attribute
-        else f"import runpy; runpy.run_module({entry.module!r}, run_name='__main__')"
-    )
-    start.write_text(f"#!{python}\n{call}\n")
+    start.write_text(f"#!{python}\nimport sys\n{entry.imported}\n{entry.called()}\n")
     start.chmod(0o755)
 
 

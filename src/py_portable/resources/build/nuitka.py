@@ -1,7 +1,7 @@
 """Compile an app that is installed from the wheelhouse in /in/wheels with Nuitka.
 
-nuitka.py SPEC: a JSON object with distribution, script, entry_point, mode (standalone | onefile), lto,
-include_packages, include_data, args. The result is /out/NAME, a folder or an executable, and /out/entry.json.
+nuitka.py SPEC: a JSON object with what formats/entry.py asks for, mode (standalone | onefile), lto, include_packages,
+include_data, args. The result is /out/NAME, a folder or an executable, and /out/entry.json.
 """
 
 import importlib.metadata
@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import app
+import metadata
 
 SITE = Path("/build/site")
 TOOLS = Path("/opt/tools")
 OUT = Path("/out")
+CACHE = Path("/build/cache")
+SCONS = Path("/build/scons")
 
 
 def modules(site: Path, distribution: importlib.metadata.Distribution) -> list[str]:
@@ -36,22 +39,18 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     SITE.mkdir()
     app.install(SITE)
+    metadata.check(SITE, spec["distribution"], spec["extras"], spec["unmet"])
     distributions = app.distributions(SITE)
-    own = distributions[app.normal(spec["distribution"])]
+    own = distributions[metadata.normal(spec["distribution"])]
     entry = app.chosen(own, spec["script"], spec["entry_point"])
-    name, module = entry.name, entry.module
+    name = entry.name
 
     # Not named like the app: its folder comes first on the module search path.
     main_file = Path("/build/main/portable_entry.py")
     main_file.parent.mkdir()
-    call = (
-        f"sys.exit({module}.{entry.attribute}())"
-        if entry.attribute
-        else f"runpy.run_module({module!r}, run_name='__main__')"
-    )
-    main_file.write_text(
-        f"import runpy\nimport sys\n\nimport {module}\n\nif __name__ == '__main__':\n    {call}\n"
-    )
+    # By name in any case: what runpy starts is carried only if something imports it.
+    imported = entry.imported if entry.attribute else f"{entry.imported}\nimport {entry.module}"
+    main_file.write_text(f"import sys\n\n{imported}\n\nif __name__ == '__main__':\n    {entry.called()}\n")
 
     done = compile_app(words(spec, name, list(distributions.values()), modules(SITE, own), main_file))
     if done:
@@ -74,6 +73,33 @@ def settle_program(folder: Path, name: str) -> str:
     return name
 
 
+def plugins(site: Path, distributions: list[importlib.metadata.Distribution]) -> list[str]:
+    """The modules that entry points name: who looks for plug-ins imports them by what metadata says."""
+    names = {
+        entry.value.partition(":")[0].partition("[")[0].strip()
+        for distribution in distributions
+        for entry in distribution.entry_points
+        if entry.group not in ("console_scripts", "gui_scripts")
+    }
+    return sorted(name for name in names if is_module(site, name))
+
+
+def is_module(site: Path, name: str) -> bool:
+    parts = name.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return False
+    place = site.joinpath(*parts)
+    return place.is_dir() or any(place.parent.glob(f"{parts[-1]}.*so")) or place.with_suffix(".py").is_file()
+
+
+def metadata_folders() -> list[Path]:
+    """All *.dist-info; what they say of where pip took the wheel from holds only here."""
+    folders = sorted(SITE.glob("*.dist-info"))
+    for folder in folders:
+        (folder / "direct_url.json").unlink(missing_ok=True)
+    return folders
+
+
 def words(
     spec: dict[str, Any],
     name: str,
@@ -81,7 +107,7 @@ def words(
     own: list[str],
     main_file: Path,
 ) -> list[str]:
-    """Nuitka's command line: the app's own packages whole (dynamic imports), the data and metadata of all."""
+    """Nuitka's command line: the app's own packages whole (dynamic imports), plug-ins, the data and metadata of all."""
     every = {top for d in distributions for top in modules(SITE, d)}
     packages = sorted({*own, *spec["include_packages"]})
     data = sorted({*every, *spec["include_data"]})
@@ -90,6 +116,7 @@ def words(
     return [
         f"--mode={spec['mode']}",
         "--static-libpython=yes",
+        f"--python-for-scons={SCONS}",
         f"--lto={'yes' if spec['lto'] else 'no'}",
         "--assume-yes-for-downloads",
         "--no-progressbar",
@@ -99,7 +126,9 @@ def words(
         *(f"--include-package={top}" for top in packages if (SITE / top).is_dir()),
         *(f"--include-module={top}" for top in own if not (SITE / top).is_dir()),
         *(f"--include-package-data={top}" for top in data if (SITE / top).is_dir()),
-        *(f"--include-distribution-metadata={d.name}" for d in sorted(distributions, key=lambda d: d.name)),
+        *(f"--include-module={name}" for name in plugins(SITE, distributions)),
+        # As folders: Nuitka's own way wants a package to be imported of each, and some have none.
+        *(f"--include-raw-dir={folder}={folder.name}" for folder in metadata_folders()),
         *(f"--nofollow-import-to={tool}" for tool in sorted(tools - every) if tool.isidentifier()),
         *spec["args"],
         str(main_file),
@@ -107,7 +136,10 @@ def words(
 
 
 def compile_app(arguments: list[str]) -> int:
-    environ = dict(os.environ, PYTHONPATH=f"{SITE}:{TOOLS}")
+    SCONS.write_text(f'#!/bin/sh\nexec {sys.executable} -I /kit/elsewhere.py "$@"\n')
+    SCONS.chmod(0o755)
+    shutil.copytree("/in/modules", CACHE)
+    environ = dict(os.environ, PYTHONPATH=f"{SITE}:{TOOLS}", NUITKA_CACHE_DIR=str(CACHE))
     return subprocess.run([sys.executable, "-m", "nuitka", *arguments], env=environ).returncode
 
 

@@ -1,6 +1,6 @@
 """Build an app that lies as wheels in /in/wheels with PyOxidizer's driver, from /build/cpython.tar.zst.
 
-pyoxidizer.py SPEC: a JSON object with distribution, script, entry_point, config (whether /in/pyoxidizer.bzl is to
+pyoxidizer.py SPEC: a JSON object with what formats/entry.py asks for, config (whether /in/pyoxidizer.bzl is to
 be used) and args. The result is the folder /out/NAME and /out/entry.json. With null for SPEC a program without an app
 is built, and what cargo compiled for it is the result: /out/target, for any app after it.
 """
@@ -20,13 +20,14 @@ from pathlib import Path
 
 import app
 import certificates
+import metadata
 
 SITE = Path("/build/site")
 PROJECT = Path("/build/project")
 ARCHIVE = Path("/build/cpython.tar.zst")
 STAGE = Path("/build/stage")
 DRIVER = Path("/build/driver/pyoxidizer")
-CACHE = Path("/cache")
+CRATES = Path("/build/crates")
 KIT = Path(__file__).parent
 PROGRAM = "portable-app"
 """What the generated configuration calls the program: not every name of an app can be one of a Rust package."""
@@ -53,15 +54,16 @@ if "-c" in sys.argv[1:-1]:
         exec(_told)
         sys.exit()
 """
-def command(module: str, attribute: str) -> str:
+
+
+def command(entry: app.Entry) -> str:
     """What the executable runs: the console script's own lines, or a child of the app's multiprocessing."""
     head = CHILDREN + certificates.source()
-    if not attribute:
-        return f"{head}import runpy\nrunpy.run_module({module!r}, run_name='__main__', alter_sys=False)\n"
-    top = attribute.partition(".")[0]
+    if not entry.attribute:
+        return f"{head}{entry.imported}\n{entry.called()}\n"
     return (
         f"{head}if sys.argv[0] in ('', '-c'):\n    sys.argv[0] = sys.executable\n"
-        f"from {module} import {top}\nsys.exit({attribute}())\n"
+        f"{entry.imported}\n{entry.called()}\n"
     )
 
 
@@ -168,10 +170,8 @@ def sane(folder: Path, program: Path) -> None:
 def only_crates() -> None:
     configure(bzl(PROGRAM, "pass", []))
     build(["exe"])
-    (target,) = CACHE.glob("*/target")
-    shutil.move(target, app.OUT / "target")
-    for file in target.parent.iterdir():
-        shutil.move(file, app.OUT / file.name)
+    for path in CRATES.iterdir():
+        shutil.move(path, app.OUT / path.name)
 
 
 def configure(text: str) -> None:
@@ -189,14 +189,15 @@ def main() -> None:
         return
     wheels = sorted(map(str, app.WHEELS.glob("*.whl")))
     app.install(SITE)
-    installed = app.distributions(SITE)[app.normal(spec["distribution"])]
+    metadata.check(SITE, spec["distribution"], spec["extras"], spec["unmet"])
+    installed = app.distributions(SITE)[metadata.normal(spec["distribution"])]
     entry = app.chosen(installed, spec["script"], spec["entry_point"])
     name = entry.name
     if name in ("lib", "COPYING.txt"):
         sys.exit(f"{name!r} lies beside the program already: give app.script or an entry point another name")
 
     own = Path("/in/pyoxidizer.bzl").read_text(encoding="utf-8") if spec["config"] else None
-    configure(own if own is not None else bzl(PROGRAM, command(entry.module, entry.attribute), wheels))
+    configure(own if own is not None else bzl(PROGRAM, command(entry), wheels))
     build(spec["args"])
     folder = made_folder()
     program = folder / name

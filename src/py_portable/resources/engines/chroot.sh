@@ -1,13 +1,14 @@
 #!/bin/sh
 # Furnish /sys/merged, which stage.sh made, as a root of its own without bubblewrap, and start a command.
 #
-#   chroot.sh MOUNTS HOSTNAME NETWORK TMP ACCESS [SOURCE TARGET ro|rw]... -- WORD...
+#   chroot.sh MOUNTS HOSTNAME NETWORK TMP ACCESS OWN [ro|no NAME]... -- [SOURCE TARGET ro|rw]... -- WORD...
 #
 # MOUNTS: the table of what every root gets. NETWORK: "own" brings the loopback interface up, "host" leaves the network alone. TMP: bytes of a fresh /tmp,
-# or empty. ACCESS: "ro" or "rw", of the root itself. TARGETs have no links left in them.
+# or empty. ACCESS: "ro" or "rw", of the root itself. OWN: the helper own-ids, which closes or hides NAMEs of /proc.
+# TARGETs have no links left in them.
 set -eu
-mounts=$1 hostname=$2 network=$3 tmp=$4 access=$5
-shift 5
+mounts=$1 hostname=$2 network=$3 tmp=$4 access=$5 own=$6
+shift 6
 
 hostname "$hostname"
 if [ "$network" = own ]; then
@@ -24,6 +25,11 @@ ln -s fd/0 dev/stdin
 ln -s fd/1 dev/stdout
 ln -s fd/2 dev/stderr
 mount --all --fstab "$mounts"
+"$own" cover proc /sys/empty "$@"
+while [ "$1" != -- ]; do
+    shift 2
+done
+shift
 if [ -n "$tmp" ]; then
     mount -t tmpfs -o "mode=1777,nosuid,nodev,size=$tmp" tmp tmp
 fi

@@ -1,0 +1,36 @@
+"""What a cell is asked: a digest of all that the config says of its start and of what the start must show. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from py_portable.config import Config, Smoke
+
+
+def question(config: Config, artifact: str, smoke: Smoke) -> str:
+    """`sha256:…`: arguments, lines, exit status and time limit of the smoke command, and how the artifact is started.
+
+    The same artifact under another question is another cell: what was seen of it is no answer to this one.
+    """
+    made = config.artifacts[artifact]
+    app = config.app
+    return _digest(
+        {
+            "smoke": asdict(smoke),
+            "app": [app.script, app.entry_point, list(app.extras)],
+            "format": made.format,
+            "options": {name: value for name, value in made.options.items() if name != "path"},
+        }
+    )
+
+
+def foreign(smoke: Smoke) -> str:
+    """The same where there is no config."""
+    return _digest({"smoke": asdict(smoke)})
+
+
+def _digest(told: object) -> str:
+    text = json.dumps(told, sort_keys=True, default=str)
+    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"

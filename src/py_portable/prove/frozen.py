@@ -1,0 +1,111 @@
+"""What is started: bytes that only the kit's user can write to, and whose digest was taken where they lie.
+
+What was made here lies in the store, and nobody else writes there. Everything else (a file of the user's, what another
+machine made) could be another thing by the time it is started: it is copied first, once a run, and only where
+something of it really starts.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from py_portable.errors import UnmetError
+from py_portable.formats import FORMATS, Made, Start
+from py_portable.store import Store, copying
+from py_portable.store.errors import explain, is_out_of_room
+from py_portable.store.walk import remove
+
+_AGAIN = "run again when nothing changes it any more"
+
+
+class Freezer:
+    """The copies of one run. They are gone when `stack` is closed.
+
+    `reachable`: cells see their paths as they are, as an ordinary user (the engine `native` under root), so that
+    nothing can be started in the store, which is closed to others.
+    """
+
+    def __init__(self, store: Store, stack: ExitStack, *, reachable: bool = False) -> None:
+        self._store = store
+        self._stack = stack
+        self._reachable = reachable
+        self._room: Path | None = None
+        self._copies: dict[tuple[Path, str, int | None], Path | UnmetError] = {}
+
+    def freeze(self, made: Made, *, whole: bool = False) -> Made:
+        """The same artifact where it can be started from, with what its start shows beside it.
+
+        `whole`: with interpreter and wheelhouse in any case. Raises UnmetError where something is no longer what its
+        digest says, StoreError for a full disk.
+        """
+        path = self._take(made.stored or made.path, made.sha256, made.mode, made.name)
+        shown = [] if whole else sources(FORMATS[made.format].start(made))
+
+        def beside(name: str, place: Path | None, digest: str | None) -> Path | None:
+            if place is None or digest is None:
+                return place
+            if not whole and not any(source.is_relative_to(place) for source in shown):
+                return place
+            return self._take(place, digest, None, f"the {name} of {made.name}")
+
+        return replace(
+            made,
+            path=path,
+            stored=None,
+            interpreter=beside("interpreter", made.interpreter, made.interpreter_digest),
+            wheelhouse=beside("wheelhouse", made.wheelhouse, made.wheelhouse_digest),
+        )
+
+    def _take(self, path: Path, digest: str, mode: int | None, what: str) -> Path:
+        if self._store.key_of(path) and not self._reachable:
+            return path
+        wanted = (path, digest, mode)
+        if wanted not in self._copies:
+            try:
+                self._copies[wanted] = self._copy(path, digest, mode, what)
+            except UnmetError as problem:
+                self._copies[wanted] = problem
+        found = self._copies[wanted]
+        if isinstance(found, UnmetError):
+            raise found
+        return found
+
+    def _copy(self, path: Path, digest: str, mode: int | None, what: str) -> Path:
+        folder = self._folder() / str(len(self._copies))
+        folder.mkdir(0o755)
+        target = folder / path.name
+        try:
+            records = copying.copy(path, target)
+        except OSError as problem:
+            if is_out_of_room(problem):
+                raise explain(problem, f"copy {what}", folder) from problem
+            why = f"{problem.filename or path}: {problem.strerror}"
+            raise UnmetError(f"{what} cannot be copied to be started: {why}", hint=_AGAIN) from problem
+        seen = copying.digest_of_copy(records)
+        if seen != digest:
+            changed = f"its digest is {seen[:19]}… now, and was {digest[:19]}…"
+        elif mode is not None and records[0].mode != mode:
+            changed = f"its mode is {records[0].mode:04o} now, and was {mode:04o}"
+        else:
+            return target
+        remove(target)
+        raise UnmetError(f"{what} was changed while this run was under way: {changed}", hint=_AGAIN)
+
+    def _folder(self) -> Path:
+        if self._room is None and self._reachable:
+            # Called as the engine's own copies are, so that it sweeps those of callers that were killed.
+            prefix = f"py-portable-home-{os.getpid()}-"
+            self._room = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix=prefix)))
+            self._room.chmod(0o755)
+        elif self._room is None:
+            self._room = self._stack.enter_context(self._store.scratch("frozen"))
+        return self._room
+
+
+def sources(start: Start) -> list[Path]:
+    """The paths of this machine that a start shows."""
+    return [bind.source for bind in (*start.binds, *(start.install.binds if start.install else ()))]

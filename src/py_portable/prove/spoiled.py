@@ -1,0 +1,83 @@
+"""Before a cell is blamed, what it was started from is hashed. What is damaged is made again, and the cell with it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from py_portable.evidence import CellResult
+from py_portable.prove import cells as proving
+from py_portable.prove.cells import Bench, Cell, Tell
+from py_portable.prove.frozen import sources
+
+_log = logging.getLogger(__name__)
+_BLAMED = ("FAIL", "XPASS", "UNPROVEN")
+_Name = tuple[str, str, str, tuple[str, ...]]
+
+
+def run(
+    cells: Sequence[Cell], bench: Bench, tell: Tell, anew: Callable[[], Sequence[Cell]]
+) -> list[CellResult]:
+    """`cells.run`, and once more for those whose image, interpreter or artifact was damaged in the store.
+
+    `anew` makes again what is missing in the store and gives the same cells. Nothing is told, and nothing is
+    remembered, of a start that was made from something damaged.
+    """
+    watch = _Watch(bench, tell, {_name(cell): cell for cell in cells})
+    results = proving.run(cells, bench, watch)
+    if not watch.damaged:
+        return results
+    redo = {_name(cell) for cell in cells if watch.damaged & _keys(cell, bench)}
+    redo -= {_name_of(result) for result in results if result.cached}
+    for cell, memory in bench.kept:
+        if _name(cell) in redo:
+            memory.forget()
+    again = proving.run([cell for cell in anew() if _name(cell) in redo], bench, tell)
+    fresh = {_name_of(result): result for result in again}
+    found = (fresh.get(_name_of(result)) if _name_of(result) in redo else result for result in results)
+    return [result for result in found if result]
+
+
+@dataclass
+class _Watch:
+    """Holds back what is to be told of a cell until it is known whose fault it is."""
+
+    bench: Bench
+    tell: Tell
+    cells: dict[_Name, Cell]
+    damaged: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+
+    def __call__(self, result: CellResult) -> None:
+        cell = self.cells[_name_of(result)]
+        if result.verdict in _BLAMED and cell.image is not None:
+            keys = _keys(cell, self.bench)
+            for key in sorted(keys - self.seen):
+                self.seen.add(key)
+                found = self.bench.store.examine(key)
+                if found.state == "damaged":
+                    _log.warning("%s, and is made again", found.told())
+                if found.state in ("damaged", "gone"):
+                    self.damaged.add(key)
+            if keys & self.damaged:
+                return
+        self.tell(result)
+
+
+def _keys(cell: Cell, bench: Bench) -> set[str]:
+    """Of the objects of the store that the cell is started from."""
+    paths = [*sources(cell.start), bench.helpers]
+    if cell.image:
+        paths.append(cell.image.root)
+    if cell.made and cell.made.stored:
+        paths.append(cell.made.stored)
+    return {key for path in paths if (key := bench.store.key_of(path))}
+
+
+def _name(cell: Cell) -> _Name:
+    return cell.artifact, cell.image_name, cell.condition_name, cell.smoke.args
+
+
+def _name_of(result: CellResult) -> _Name:
+    return result.artifact, result.image, result.condition, tuple(result.argv)

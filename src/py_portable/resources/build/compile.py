@@ -1,0 +1,131 @@
+"""Compile the C sources in /in/asked.tar with the SCons files of the toolbox's Nuitka, and the cache in /cache.
+
+compile.py LTO ("yes" or "no"). /out gets what SCons made. What stands in the archive is foreign: nothing of
+it is run, and nothing of it becomes a word of a command but what is allowed here. No package is installed in this
+sandbox, so that what lies in the cache afterwards is what compilers made of a text, filed by that text.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+ASKED = Path("/in/asked.tar")
+OUT = Path("/out")
+NUITKA = Path("/opt/tools/nuitka")
+PLACE = Path("/build/nuitka")
+SCRIPTS = ("Backend.scons", "Onefile.scons")
+FOLDERS = ("portable_entry.build", "portable_entry.onefile-build")
+MAX_REQUEST = 1 << 20
+# SCons evaluates $ and ${...} in names, and gives command lines to a shell: letters, digits, and these.
+NAME = re.compile(r"[\w@+][\w.@+~=-]*")
+OPTION = re.compile(r"[a-z][a-z0-9_]*")
+VALUE = re.compile(r"[\w./,+=:@~-]*")
+DEFINITION = re.compile(
+    r"_NUITKA_[A-Z0-9_]+|NUITKA_(COMPANY_NAME|PRODUCT_NAME|(PRODUCT|FILE)_VERSION|VERSION_COMBINED)"
+)
+ADAPTED = "adapted_python_header_files_dir"
+HEADERS = "adapted"
+CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
+SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
+PROGRAMS = ("zig_exe_path",)
+"""Options that name a program to be run."""
+
+
+class Refused(Exception):
+    """The request is nothing that Nuitka asks for."""
+
+
+def member_name(name: str) -> "PurePosixPath | None":
+    """Where a member of the archive belongs below the folder. Raises Refused; None: it is not taken along."""
+    top, *parts = PurePosixPath(name).parts
+    if top != "files" or not parts or not all(NAME.fullmatch(part) for part in parts):
+        raise Refused(f"the file name {name!r} is not one of Nuitka's")
+    return PurePosixPath(*parts) if parts[-1].endswith(SUFFIXES) else None
+
+
+def unpacked(tar: tarfile.TarFile) -> "dict[str, Any]":
+    """The request, whose files lie in its folder below PLACE afterwards."""
+    members = iter(tar)
+    first = next(members, None)
+    if first is None or first.name != "request.json" or not first.isreg() or first.size > MAX_REQUEST:
+        raise Refused("the request does not begin with what is asked")
+    stream = tar.extractfile(first)
+    asked: dict[str, Any] = json.loads(stream.read()) if stream else {}
+    if asked["script"] not in SCRIPTS or asked["folder"] not in FOLDERS:
+        raise Refused(f"{asked['script']!r} in {asked['folder']!r} is nothing that Nuitka asks for")
+    folder = PLACE / str(asked["folder"])
+    folder.mkdir(parents=True)
+    for member in members:
+        place = member_name(member.name)
+        data = tar.extractfile(member) if member.isreg() else None
+        if place is None or data is None:
+            continue
+        target = folder / place
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as out:
+            shutil.copyfileobj(data, out)
+    return asked
+
+
+def options(asked: "dict[str, str]", folder: Path, lto: str) -> "list[str]":
+    """The words for SCons, which runs in `folder`. Raises Refused for one that could be more than a value."""
+    words = {}
+    for name, value in asked.items():
+        if not OPTION.fullmatch(name) or name in PROGRAMS or not VALUE.fullmatch(value):
+            raise Refused(f"the option {name}={value!r} is not passed on")
+        if any(one.startswith("-") for one in value.split(",")):
+            raise Refused(f"the option {name}={value!r} could be a compiler's")
+        words[name] = value
+    if ADAPTED in words:
+        words[ADAPTED] = str(folder / HEADERS)
+    fixed = {"source_dir": ".", "nuitka_src": str(NUITKA / "build"), "lto_mode": lto}
+    return [f"{name}={value}" for name, value in {**words, **fixed}.items()]
+
+
+def definitions(asked: "dict[str, str]") -> "dict[str, str]":
+    """Environment variables that become #define lines of one header. Raises Refused."""
+    for name in asked:
+        if not DEFINITION.fullmatch(name) or name == CATALOG:
+            raise Refused(f"the definition {name!r} is not passed on")
+    return {**asked, CATALOG: ",".join([*asked, CATALOG])}
+
+
+def main() -> None:
+    try:
+        with tarfile.open(ASKED) as tar:
+            asked = unpacked(tar)
+        folder = PLACE / str(asked["folder"])
+        words = options(asked["options"], folder, sys.argv[1])
+        told = definitions(asked["definitions"])
+    except (Refused, tarfile.TarError, OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        sys.exit(f"what Nuitka handed to the compilers is refused: {problem}")
+    environ = {
+        **os.environ,
+        **told,
+        "NUITKA_PYTHON_EXE_PATH": sys.executable,
+        "NUITKA_PACKAGE_DIR": str(NUITKA),
+        "NUITKA_QUIET": "0",
+    }
+    (inline,) = NUITKA.glob("build/inline_copy/bin/scons.py")
+    command = [sys.executable, "-I", "-W", "ignore", str(inline), "--quiet", "-f"]
+    command += [str(NUITKA / "build" / str(asked["script"])), "--jobs", os.environ["JOBS"]]
+    command += ["--warn=no-deprecated", "--no-site-dir", *words]
+    given = set(folder.rglob("*"))
+    done = subprocess.run(command, cwd=folder, env=environ)
+    if done.returncode:
+        sys.exit(f"the C compiler or SCons ended with exit status {done.returncode}")
+    for path in sorted(set(folder.rglob("*")) - given):
+        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+            target = OUT / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+
+
+if __name__ == "__main__":
+    main()

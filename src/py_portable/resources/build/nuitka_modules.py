@@ -1,0 +1,37 @@
+"""What Nuitka finds out about the standard library, most of its work for a small app: once for all, with no app there.
+
+nuitka_modules.py: /out/module-cache, in the form of Nuitka's own cache, with the same bytes each time. It names modules
+and which others they import, and holds no code.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+WORK = Path("/build")
+CACHE = "module-cache"
+
+
+def settled(text: str) -> str:
+    """Without how long it took here."""
+    return json.dumps({**json.loads(text), "timing_infos": []}, sort_keys=True)
+
+
+def main() -> None:
+    (WORK / "empty.py").write_text("")
+    words = ["--mode=standalone", "--static-libpython=yes", "--lto=no", "--assume-yes-for-downloads"]
+    words += ["--no-progressbar", "--generate-c-only", "--output-dir=/build/nuitka", "empty.py"]
+    environ = {**os.environ, "PYTHONPATH": "/opt/tools", "NUITKA_CACHE_DIR": str(WORK / "cache")}
+    done = subprocess.run([sys.executable, "-m", "nuitka", *words], cwd=WORK, env=environ)
+    if done.returncode:
+        sys.exit(done.returncode)
+    out = Path("/out") / CACHE
+    out.mkdir()
+    for file in sorted((WORK / "cache" / CACHE).glob("*.json")):
+        (out / file.name).write_text(settled(file.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""What a step left in its folder, looked at when everything that the step started is dead.
+
+Scripts of a build settle modes while foreign code may still run beside them; what counts is what is there afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from py_portable import plain
+from py_portable.errors import PortableError
+from py_portable.store import modes
+
+CAPABILITY = "security.capability"
+"""The attribute that gives a program powers as the setuid bit does: capabilities(7)."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_HINT = (
+    "find what sets it: the app, a dependency or its build script; a file that needs it is given its mode by "
+    "whoever installs it"
+)
+
+
+class BuildFailed(PortableError):
+    """A command of a build step failed, or left what nothing may leave."""
+
+
+def settle(out: Path, step: str) -> None:
+    """Refuse what no output may hold, and give everything else its mode. No link is followed.
+
+    Raises BuildFailed, which names the file: for setuid, setgid and world-writable bits, capabilities of files,
+    and what is neither file, folder nor link.
+    """
+    root = os.open(out, _FOLDER)
+    try:
+        _one(out, os.fstat(root), ".", step)
+        waiting = [""]
+        while waiting:
+            folder = waiting.pop()
+            handle = _entered(root, folder, step)
+            try:
+                with os.scandir(handle) as entries:
+                    for entry in entries:
+                        state = entry.stat(follow_symlinks=False)
+                        path = f"{folder}/{entry.name}" if folder else entry.name
+                        _one(Path(f"/proc/self/fd/{handle}", entry.name), state, path, step)
+                        if stat.S_ISDIR(state.st_mode):
+                            waiting.append(path)
+            finally:
+                os.close(handle)
+    finally:
+        os.close(root)
+
+
+def _entered(root: int, folder: str, step: str) -> int:
+    try:
+        return os.open(folder or ".", _FOLDER, dir_fd=root)
+    except OSError as problem:
+        raise _refused(step, folder, f"cannot be looked into: {problem.strerror}") from None
+
+
+def _one(place: Path, state: os.stat_result, path: str, step: str) -> None:
+    kind = stat.S_IFMT(state.st_mode)
+    if kind == stat.S_IFLNK:
+        return
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+        raise _refused(step, path, "neither a file, a folder nor a link")
+    if why := modes.trouble(state.st_mode):
+        raise _refused(step, path, why)
+    if kind == stat.S_IFREG and CAPABILITY in os.listxattr(place, follow_symlinks=False):
+        raise _refused(step, path, "given capabilities of its own")
+    mode = modes.settled(state.st_mode, folder=kind == stat.S_IFDIR)
+    if mode != stat.S_IMODE(state.st_mode):
+        try:
+            place.chmod(mode)
+        except OSError as problem:
+            raise _refused(step, path, f"of a mode that cannot be changed: {problem.strerror}") from None
+
+
+def _refused(step: str, path: str, why: str) -> BuildFailed:
+    return BuildFailed(
+        f"{step} left {plain.line(path)[:200]!r}, which is {why}: no output of a build may hold that",
+        hint=_HINT,
+    )
+
+
+def keep(work: Path, kept: Path) -> None:
+    """Copy the work folder of a step that failed to `kept`, for somebody to look at: files, folders and links, none
+    with a mode that the build chose. What cannot be copied is left out; the step's own error is what counts."""
+    shutil.rmtree(kept, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        shutil.copytree(work, kept, symlinks=True, ignore=_special, copy_function=_copied)
+    for folder, _, _ in os.walk(kept):
+        with contextlib.suppress(OSError):
+            Path(folder).chmod(0o755)
+
+
+def _special(folder: str, names: list[str]) -> list[str]:
+    kinds = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
+    states = {name: Path(folder, name).lstat().st_mode for name in names}
+    return [name for name, mode in states.items() if not any(is_kind(mode) for is_kind in kinds)]
+
+
+def _copied(source: str, target: str) -> None:
+    shutil.copyfile(source, target, follow_symlinks=False)
+    Path(target).chmod(modes.settled(Path(source).lstat().st_mode))

@@ -1,0 +1,87 @@
+"""Entries of another machine's store: each is held against its own digest, and nothing of it is believed but that.
+
+A key says what was asked for; only the asker knows it, so it names each key that it takes. What an entry says of how
+its tree is to be read (a command prefix) is what this machine does, never what the other one wrote.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from py_portable.regular import read_regular
+from py_portable.store.disk import make_folder, write_durably
+from py_portable.store.entry import DamageFound, Header, read_header, write_header
+from py_portable.store.foreign import hash_tree, remove_tree
+from py_portable.store.layout import Layout, check_key
+from py_portable.store.locks import lock
+from py_portable.store.manifest import decode, differences, digest_of
+
+HEADER_BYTES = 16 << 20
+MANIFEST_BYTES = 1 << 30
+_FILES = ("entry.json", "manifest", "log", "used")
+
+
+def checked(folder: Path, key: str, prefix: tuple[str, ...]) -> Header:
+    """What `folder` says that it is, after all its files were hashed. What else lies in it is removed.
+
+    `prefix`: under which its tree can be read here. Raises DamageFound for what is not exactly an entry of `key`,
+    StoreError, OSError.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        raise DamageFound("it is not a folder")
+    for path in sorted(folder.iterdir()):
+        if path.name not in (*_FILES, "out"):
+            remove_tree(path, prefix)
+    out = folder / "out"
+    if out.is_symlink() or not out.is_dir():
+        raise DamageFound("its folder out is missing")
+    try:
+        header = read_header(_read(folder / "entry.json", HEADER_BYTES))
+        manifest = _read(folder / "manifest", MANIFEST_BYTES)
+        for name in ("log", "used"):
+            if os.path.lexists(folder / name):
+                _read(folder / name, MANIFEST_BYTES)
+    except OSError as problem:
+        raise DamageFound(f"{problem.strerror}: {Path(str(problem.filename)).name}") from None
+    if header.key != key:
+        raise DamageFound("entry.json speaks of another key")
+    if digest_of(manifest) != header.digest:
+        raise DamageFound("its manifest does not match its digest")
+    found = hash_tree(out, prefix)
+    if found != manifest:
+        raise DamageFound("\n".join(differences(decode(manifest), decode(found))))
+    return replace(header, prefix=prefix)
+
+
+def keep(folder: Path, header: Header) -> None:
+    """Write what `checked` returned, in place of what came along."""
+    (folder / "entry.json").unlink()
+    write_durably(folder / "entry.json", write_header(header))
+    # When it was used last is what garbage collection goes by.
+    if not os.path.lexists(folder / "used"):
+        (folder / "used").touch()
+
+
+def adopt(root: Path, folder: Path, header: Header) -> bool:
+    """Give what was `checked`, and lies on the store's file system, its place in the store `root`.
+
+    What is there already stays: False then. Raises OSError.
+    """
+    layout = Layout(root)
+    place = layout.object(check_key(header.key))
+    held = lock(layout.lock(header.key), f"step {header.key[:12]}")
+    try:
+        if os.path.lexists(place):
+            return False
+        keep(folder, header)
+        make_folder(place.parent)
+        folder.rename(place)
+        return True
+    finally:
+        held.release()
+
+
+def _read(path: Path, most: int) -> bytes:
+    return read_regular(path, most, follow=False)

@@ -1,0 +1,40 @@
+"""What is kept of a step that failed: its log, and an error that names it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+from py_portable.errors import PortableError
+from py_portable.store.errors import explain, is_out_of_room
+
+
+def explain_full_disk(problem: BaseException, root: Path) -> BaseException:
+    """A StoreError in place of an OSError that speaks of a full disk; else the problem itself."""
+    if isinstance(problem, OSError) and is_out_of_room(problem):
+        return explain(problem, "do the step", root)
+    return problem
+
+
+def keep_log(failed: Path, key: str, path: Path) -> Path | None:
+    """Move the log of a work folder to the folder `failed`; None where there is nothing in it."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    kept = failed / f"{stamp}-{key[:12]}-{os.getpid()}.log"
+    # Where the disk is full the log is lost, and the first error must be seen all the same.
+    with contextlib.suppress(OSError):
+        if path.stat().st_size and not path.is_symlink():
+            shutil.move(path, kept)
+            return kept
+    return None
+
+
+def name_log(problem: BaseException, kept: Path | None, work: Path) -> None:
+    """Let the error say where its log is now."""
+    if isinstance(problem, PortableError):
+        if problem.log is None or problem.log.is_relative_to(work):
+            problem.log = kept
+    elif kept:
+        problem.add_note(f"log: {kept}")

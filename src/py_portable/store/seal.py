@@ -1,0 +1,74 @@
+"""The seal of an object: how its tree looked, name by name, when all of it was known to be whole.
+
+A walk that reads no contents tells whether anything was touched since: what changes a file's contents, mode or name
+changes its change time (ctime, see stat(2)), which no program can set. A disk that loses bits by itself is not seen
+by it; hashing everything again is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TICK_NS = 20_000_000
+"""Longer than a tick of the clock that stamps files: at least 100 a second in every kernel."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`value`: hex sha256 over names, modes, sizes, inodes and change times. `newest`: the last of those, in ns."""
+
+    value: str
+    newest: int
+
+
+def look(folder: Path) -> State:
+    """The state of everything under `folder` and of itself. Opens no file. Raises OSError."""
+    told = hashlib.sha256()
+    root = os.open(folder, _FOLDER)
+    try:
+        top = os.fstat(root)
+        told.update(f"{top.st_mode} {top.st_ino} {top.st_ctime_ns}".encode())
+        newest = top.st_ctime_ns
+        waiting = ["."]
+        while waiting:
+            path = waiting.pop()
+            handle = os.open(path, _FOLDER, dir_fd=root)
+            lines, below = [], []
+            try:
+                with os.scandir(handle) as entries:
+                    for entry in entries:
+                        name, state = entry.name, entry.stat(follow_symlinks=False)
+                        mode, changed = state.st_mode, state.st_ctime_ns
+                        lines.append(f"{name}\0{mode} {state.st_size} {state.st_ino} {changed}\0")
+                        if changed > newest:
+                            newest = changed
+                        if stat.S_ISDIR(mode):
+                            below.append(f"{path}/{name}")
+            finally:
+                os.close(handle)
+            # The order in which a file system lists names is its own business.
+            lines.sort()
+            waiting += sorted(below)
+            told.update(os.fsencode(f"{path}\0{len(lines)}\0" + "".join(lines)))
+    finally:
+        os.close(root)
+    return State(told.hexdigest(), newest)
+
+
+def settle(state: State) -> None:
+    """Wait until a change made now has another time than the newest one of `state`: files have times of a tick."""
+    rest = state.newest + _TICK_NS - time.time_ns()
+    # A time in the future, of a clock that was set back, is not waited for.
+    if 0 < rest <= _TICK_NS:
+        time.sleep(rest / 1e9)
+
+
+def text(digest: str, state: State) -> str:
+    """What the file `seal` of an object holds: which contents were seen in which state. Pure."""
+    return f"{digest} {state.value}\n"

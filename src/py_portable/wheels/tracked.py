@@ -1,0 +1,69 @@
+"""What git tracks of a source folder: some build systems carry such files though nothing else names them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from py_portable import command
+from py_portable.errors import MachineError
+
+FINDERS = frozenset(("setuptools-scm", "setuptools-git", "setuptools-vcs", "pbr"))
+"""Build requirements that ask version control which files belong to the app."""
+MANIFEST = "MANIFEST.in"
+_SPECIAL = re.compile(r"[][*?#\\\s]")
+_SECONDS = 60
+_MOST_BYTES = 64 << 20
+
+
+def asked_for(source: Path, build: Iterable[str]) -> tuple[str, ...]:
+    """The tracked files of `source` where one of the build requirements (names) will want to know them.
+
+    Raises MachineError where git is needed and is not there or cannot say.
+    """
+    finders = sorted(FINDERS & set(build))
+    if not finders or not source.is_dir() or not _checkout(source):
+        return ()
+    found = files(source, ".", ":(exclude,attr:export-ignore)")
+    if found is None:
+        raise MachineError(
+            f"{finders[0]} takes the files of the wheel from git, and git does not say which they are",
+            where=str(source),
+            hint="install git (Debian: apt-get install git), or name the files in the build system's own options",
+        )
+    return tuple(name for name in found if (source / name).is_file())
+
+
+def files(source: Path, *pathspecs: str) -> tuple[str, ...] | None:
+    """Names that git tracks, relative to `source`, sorted. None: git cannot say, or this is no checkout.
+
+    Nothing that the folder's own configuration names is started: no fsmonitor, no hook.
+    """
+    if not _checkout(source):
+        return None
+    words = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*"]
+    words += ["ls-files", "-z", "--cached", "--", *pathspecs]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        told = command.run(words, cwd=source, env=env, timeout=_SECONDS, capture_bytes=_MOST_BYTES)
+    except MachineError:
+        return None
+    if not told.ok or told.stdout.total > _MOST_BYTES // 2:
+        return None
+    return tuple(sorted(os.fsdecode(name) for name in told.stdout.data.split(b"\0") if name))
+
+
+def _checkout(source: Path) -> bool:
+    return any((folder / ".git").exists() for folder in (source.absolute(), *source.absolute().parents))
+
+
+def manifest(names: Iterable[str], text: str) -> str:
+    """MANIFEST.in with the tracked files first, as setuptools takes them, so that the project's own lines may exclude.
+
+    A name becomes a pattern: what the file's syntax knows (blanks, wildcards, `#`) matches as any letter.
+    https://setuptools.pypa.io/en/latest/userguide/miscellaneous.html
+    """
+    lines = ["include " + _SPECIAL.sub("?", name) for name in names if name.isprintable()]
+    return "".join(f"{line}\n" for line in lines) + text
