@@ -158,7 +158,7 @@ def test_a_commit_of_a_repository_is_carried_as_it_is_committed(
     (folder.parent / ".gitattributes").write_text("kept.py export-ignore filter=evil\n")
     commit = repository(folder.parent, tag="v1")
     (tmp_path / "gitconfig").write_text(f'[filter "evil"]\nsmudge = touch {ran}\n')
-    asks["GIT_CONFIG_GLOBAL"] = str(tmp_path / "gitconfig")
+    asks |= {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "GIT_DIR": str(tmp_path / "of-the-caller")}
     ref = ref.replace("COMMIT", commit).replace("SHORT", commit[:9])
     app = {"requirement": f"of-git @ git+file://{folder.parent}{ref}#subdirectory=inner"}
     house = resolver(tmp_path, store, asks, app=app).resolve()

@@ -20,6 +20,7 @@ SECONDS = 600.0
 SCHEMES = ("file", "git", "http", "https", "ssh")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MAX_LISTING = 64 << 20
+_OF_A_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE")
 
 
 def commit_of(url: str, ref: str | None, repository: Path, environ: Mapping[str, str]) -> str:
