@@ -68,8 +68,7 @@ class Session:
         for name, (baseline, python) in wanted.items():
             resolver = self.resolver(lock, baseline, python)
             old = lock.houses.get(name)
-            if old and not force and resolver.holds(old):
-                resolver.provide(old)
+            if old and not force and resolver.holds(old) and resolver.provide(old):
                 continue
             if self.locked:
                 raise ConfigError(
@@ -93,14 +92,14 @@ class Session:
             baseline,
             aim,
             self.talk.say,
-            lambda: self._sandbox(lock, baseline, python),
+            lambda: self.sandbox(lock, baseline, python),
             may_run,
         )
         whole = Target(**aim, full=full_version(self.config, python))
         return Resolver(self.config, self.store, whole, os.environ, backends)
 
-    def _sandbox(self, lock: Lock, baseline: str, python: str) -> Sandbox:
-        """Raises what keeps it from being made."""
+    def sandbox(self, lock: Lock, baseline: str, python: str) -> Sandbox:
+        """The baseline's image and interpreter, made where they are not there. Raises what keeps them from it."""
         told = ground(self.config, lock, baseline, python)
         last = told.interpreter[-1].name
         report = self.run(Plan(told.nodes, {}, {}, (), ()), [last], lock, learn=False)

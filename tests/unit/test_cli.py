@@ -236,6 +236,22 @@ def test_init_writes_a_config_that_is_valid_and_replaces_none(house: House) -> N
     assert house.run("init", "--force").returncode == 0
 
 
+def test_check_runs_no_build_backend_and_says_that_it_cannot_know(house: House) -> None:
+    text = '[project]\nname = "x"\nversion = "1"\ndynamic = ["dependencies"]\n'
+    (house.base / "app").mkdir()
+    house.write(text, "app/pyproject.toml")
+    house.write(HELD | {"app": {"source": "app"}})
+    config = configs.load(house.base / "portable.yaml")
+    whole = Target(**target(config, "default", "3.13"), full=full_version(config, "3.13"))
+    resolver = Resolver(config, Store(house.base / "store"), whole, house.environ, Answers())
+    house.write(dumps(Lock(houses={"default/3.13": LockedHouse("x", (), seen=resolver.app.seen())})), "portable.lock")
+    assert "portable.lock: up to date" in house.run("check", "--locked").stdout
+    house.write("raise SystemExit", "app/setup.py")
+    done = house.run("check")
+    assert "may be out of date: x has changed, and only its build backend says" in done.stdout
+    assert (done.returncode, house.run("check", "--locked").returncode) == (0, 2)
+
+
 def test_check_refuses_a_python_that_no_pin_and_no_image_brings(house: House) -> None:
     house.write("""version: 1
 app: {requirement: aaa}

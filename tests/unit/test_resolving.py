@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from py_portable.index.ask import NOTHING_RUNS, ResolveError, stand_in
 from py_portable.index.constraints import constraints
 from py_portable.index.packed import pack
 from py_portable.lock.backend import Answer
+from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.store import Store
 from tests.unit.askers import Answers
 from tests.unit.index_server import sdist, serving, sha256, wheel
@@ -105,9 +107,12 @@ def test_what_was_packed_is_made_again_where_a_store_does_not_have_it(
     other = Store(tmp_path / "other")
     file = house.packages[0].file
     assert files.placed(other, file) is None
-    resolver(tmp_path, other, asks, app={"source": "app"}).provide(house)
+    assert resolver(tmp_path, other, asks, app={"source": "app"}).provide(house)
     placed = files.placed(other, file)
     assert placed is not None and files.sha256_of(placed) == file.sha256
+    # A kit that packs otherwise than the one that made the lock: to go on would be to build something else.
+    odd = LockedHouse("", (LockedPackage(replace(file, sha256="0" * 64)),))
+    assert not resolver(tmp_path, other, asks, app={"source": "app"}).provide(odd)
 
 
 def test_a_member_of_a_workspace_is_found(store: Store, asks: dict[str, str], tmp_path: Path) -> None:
@@ -153,7 +158,7 @@ def test_a_commit_of_a_repository_is_carried_as_it_is_committed(
     (folder.parent / ".gitattributes").write_text("kept.py export-ignore filter=evil\n")
     commit = repository(folder.parent, tag="v1")
     (tmp_path / "gitconfig").write_text(f'[filter "evil"]\nsmudge = touch {ran}\n')
-    asks["GIT_CONFIG_GLOBAL"] = str(tmp_path / "gitconfig")
+    asks |= {"GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig"), "GIT_DIR": str(tmp_path / "of-the-caller")}
     ref = ref.replace("COMMIT", commit).replace("SHORT", commit[:9])
     app = {"requirement": f"of-git @ git+file://{folder.parent}{ref}#subdirectory=inner"}
     house = resolver(tmp_path, store, asks, app=app).resolve()

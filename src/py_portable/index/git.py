@@ -20,6 +20,10 @@ SECONDS = 600.0
 SCHEMES = ("file", "git", "http", "https", "ssh")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 MAX_LISTING = 64 << 20
+_OF_A_REPOSITORY = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE"),
+)
 
 
 def commit_of(url: str, ref: str | None, repository: Path, environ: Mapping[str, str]) -> str:
@@ -81,8 +85,10 @@ def write_out(
 
 
 def _git(environ: Mapping[str, str], *words: str, at: Path | None = None) -> str:
+    # A caller that is a hook of git itself names its own repository there.
+    kept = {name: value for name, value in environ.items() if name not in _OF_A_REPOSITORY}
     env = {
-        **environ,
+        **kept,
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
         "LC_ALL": "C.UTF-8",

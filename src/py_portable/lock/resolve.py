@@ -61,13 +61,19 @@ class Resolver:
         """Whether a new resolution would ask what `old` did."""
         return self.app.holds(old)
 
-    def provide(self, house: LockedHouse) -> None:
-        """Have what is packed from folders of this machine in the store: no address gives it to a later step."""
-        if any(
-            file.origin and file.origin.startswith("path:") and not files.placed(self.store, file)
-            for file in _all(house)
-        ):
+    def provide(self, house: LockedHouse) -> bool:
+        """Have what is packed from folders of this machine in the store: no address gives it to a later step.
+
+        False where they give something else than what is locked.
+        """
+
+        def lost() -> bool:
+            packed = [file for file in _all(house) if file.origin and file.origin.startswith("path:")]
+            return any(files.placed(self.store, file) is None for file in packed)
+
+        if lost():
             self._named()
+        return not lost()
 
     def resolve(self, old: LockedHouse | None = None, update: Collection[str] = ()) -> LockedHouse:
         """A new resolution; versions of `old` stay where they can, but for the names in `update` ("*": all).
