@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import errno
+import json
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from py_portable import verdicts
 from py_portable.capture import Captured
 from py_portable.config import Smoke
 from py_portable.prove.judge import Finding, corroborate, judge, look
 from py_portable.prove.record import Record
 from py_portable.prove.start import Started
+
+HERE = Path(__file__).parents[2]
 
 
 def captured(text: str) -> Captured:
@@ -256,3 +262,16 @@ def test_a_library_is_missing_only_where_an_elf_file_asks_for_it(finding: Findin
 
     found = corroborate(finding, is_elf=True, image_glibc="2.31", measured_floor="2.30", asked_for=asked_for)
     assert (found.reason, asked) == ("library" if borne else "exit", [finding.detail])
+
+
+def test_the_reasons_are_one_closed_list_in_code_docs_and_schemas() -> None:
+    documented = re.findall(r"^\| `([a-z]+)` \|", (HERE / "docs" / "verdicts.md").read_text(), re.MULTILINE)
+    assert {*documented, "musl"} == set(verdicts.REASONS) and len(documented) == len(set(documented))
+    schema = json.loads((HERE / "schemas" / "evidence.schema.json").read_text())["properties"]
+    cell = schema["cells"]["items"]["properties"]
+    planned = schema["plan"]["properties"]["shards"]["items"]["properties"]["cells"]["items"]["properties"]
+    assert set(cell["reason"]["enum"]) == {*verdicts.REASONS, None}
+    assert cell["expect"]["enum"] == planned["expect"]["enum"] == list(verdicts.EXPECTATIONS)
+    assert set(cell["verdict"]["enum"]) == set(verdicts.VERDICTS)
+    text = (HERE / "schemas" / "portable.schema.json").read_text()
+    assert set(re.findall(r'"fail:([a-z]+)"', text)) == set(verdicts.EXPECTED)

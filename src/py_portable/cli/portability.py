@@ -97,8 +97,8 @@ def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) ->
             "is not a regular file", where=str(output), hint="name a file: --output merged.json"
         )
     # What an earlier call left is no result of this one, however this one ends.
-    if output and output.resolve() not in [path.resolve() for path in files]:
-        output.unlink(missing_ok=True)
+    if output and output.is_file() and output.resolve() not in [path.resolve() for path in files]:
+        output.unlink()
     merged = evidence.merge([evidence.read(path) for path in files], shards=True)
     conclusions = conclude(merged, allow_unproven=allow_unproven)
     told = {**merged, "conclusions": conclusions.told()}

@@ -44,7 +44,8 @@ def report(
         files["codequality"] = dist / "codequality.json"
     # Of an earlier call: where this one gets no further, there is none.
     for path in files.values():
-        path.unlink(missing_ok=True)
+        if path.is_file():
+            path.unlink()
     told = evidence.read(file or dist / "evidence.json")
     if file is None or file.absolute().is_relative_to(dist):
         told = _of_today(told, common["config"])

@@ -18,6 +18,7 @@ _MEANING = {
     "artifact": "What is to be started, or what it needs besides, is not here.",
     "image": "The image cannot be had here: check its name, and that its registry is in reach.",
     "passed": "It was expected to fail and did not: what was expected, or the artifact, is wrong.",
+    "stale": "It was seen when the config asked something else, so it says nothing of today's question.",
     "shard": "The job that was to start it left no record: run a lost job again; what was not built, mend first.",
 }
 

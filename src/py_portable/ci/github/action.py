@@ -67,7 +67,8 @@ def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: 
     if fresh_evidence:
         # What an earlier step or run left there is no result of this one, however this one ends.
         for name in _RESULTS:
-            (project.dist / name).unlink(missing_ok=True)
+            if (left := project.dist / name).is_file():
+                left.unlink()
     lock = Path(project.config).with_suffix(".lock")
     locked = lock.exists()
     failed: Call | None = None
