@@ -19,6 +19,7 @@ from py_portable.fetch import fetch
 from py_portable.formats.packed import unpack
 from py_portable.native.stored import brought
 from py_portable.regular import sha256_of
+from py_portable.steps.output import special
 from py_portable.tarball import RefusedError
 
 PROGRAM = "py-portable"
@@ -66,7 +67,7 @@ def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
             raise ConfigError("a bundle from the network needs its digest", hint="64 hex digits: --sha256")
         archive = fetch((Url(bundle),), sha256, work / "kit.tar.zst", max_bytes=MAX_BYTES)
     elif Path(bundle).is_dir():
-        shutil.copytree(bundle, out / PROGRAM, symlinks=True)
+        shutil.copytree(bundle, out / PROGRAM, symlinks=True, ignore=special)
         return _one(out, bundle)
     else:
         archive = Path(bundle)

@@ -48,11 +48,11 @@ def _lay_folder(fresh: Path, place: Path) -> None:
     if place.is_symlink():
         raise BlockedError(place)
     mode = stat.S_IMODE(fresh.stat().st_mode)
+    # One that nobody may write to can neither be moved, since ".." in it changes, nor lose what it holds.
+    fresh.chmod(mode | 0o700)
     if not place.is_dir():
         if os.path.lexists(place):
             _set_aside(place)
-        # A folder that nobody may write to cannot be moved: ".." in it changes.
-        fresh.chmod(mode | 0o700)
         try:
             fresh.rename(place)
             place.chmod(mode)

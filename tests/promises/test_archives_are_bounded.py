@@ -18,6 +18,7 @@ import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -238,10 +239,14 @@ def test_a_wheel_that_is_a_bomb_is_taken_nowhere(bad_wheel: Path, tmp_path: Path
         index_files._bounded(bad_wheel)
 
 
-def test_an_sdist_that_is_a_bomb_is_not_taken_from_the_index(tmp_path: Path) -> None:
+def test_an_sdist_that_is_a_bomb_is_not_taken_from_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert index_files.SDIST_BOUNDS.ratio_floor <= 256 << 20 and index_files.SDIST_BOUNDS.ratio <= 200
+    monkeypatch.setattr(index_files, "SDIST_BOUNDS", replace(index_files.SDIST_BOUNDS, ratio_floor=1 << 20))
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz", compresslevel=6) as tar:
-        tar.addfile(member("app-1.0/zeros", size=300 << 20), io.BufferedReader(Zeros(300 << 20), 1 << 20))
+        tar.addfile(member("app-1.0/zeros", size=60 << 20), io.BufferedReader(Zeros(60 << 20), 1 << 20))
     (tmp_path / "app-1.0.tar.gz").write_bytes(data.getvalue())
     with pytest.raises(StepError, match="too much for its size"):
         index_files._bounded(tmp_path / "app-1.0.tar.gz")
@@ -492,11 +497,7 @@ def test_who_reads_is_not_disturbed_by_who_unpacks_the_same(tmp_path: Path) -> N
 
 def test_the_bounds_admit_a_large_real_app(tmp_path: Path) -> None:
     """39,000 files, counted; a bundle of one shrinks to a quarter."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as tar:
-        for number in range(39_000):
-            tar.addfile(member(f"dist/tree/{number % 300}/{number}"))
-    (tmp_path / "archive").write_bytes(data.getvalue())
+    (tmp_path / "archive").write_bytes(member("dist/tree/file").tobuf() * 39_000 + bytes(1024))
     with opened(tmp_path / "archive", Bounds()) as tar:
         assert sum(1 for _ in members(tar, Bounds())) == 39_000
     assert Bounds().total_bytes >= 10 * GIB and Bounds().ratio >= 20 * 4

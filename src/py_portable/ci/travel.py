@@ -66,7 +66,9 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
     so these are kept; setuid, setgid and world-writable ones are refused. All is unpacked beside and put in its place
     by renames: jobs that share a workspace may do so at the same time. Raises ConfigError.
     """
-    places = [PurePosixPath(os.path.relpath(path, here)) for project in found for path in _own(project, here)]
+    own = [_own(project, here) for project in found]
+    dists, locks = ([PurePosixPath(os.path.relpath(path, here)) for path in paths] for paths in zip(*own, strict=True))
+    places = [*dists, *locks]
     if not archives:
         return 0
     room = Path(tempfile.mkdtemp(prefix=".py-portable-taken-", dir=here))
@@ -88,7 +90,7 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
                 raise ConfigError(f"cannot be unpacked: {problem}", where=where)
         # The deepest first: the dist folder of one config may lie in that of another.
         for place in sorted(places, key=lambda one: -len(one.parts)):
-            _put(room / place, here, place)
+            _put(room / place, here, place, folder=place in dists)
     finally:
         remove(room)
     return len(archives)
@@ -106,11 +108,10 @@ def _may_be_link(path: PurePosixPath, places: Sequence[PurePosixPath]) -> bool:
     return len(parts) > 1 and parts[0] not in _KITS_OWN
 
 
-def _put(fresh: Path, here: Path, place: PurePosixPath) -> None:
+def _put(fresh: Path, here: Path, place: PurePosixPath, *, folder: bool) -> None:
     if not os.path.lexists(fresh):
         return
-    is_lock = place.suffix == ".lock"
-    if fresh.is_dir() == is_lock or fresh.is_symlink():
+    if fresh.is_dir() != folder or fresh.is_symlink():
         raise ConfigError("what a job handed on is not what its name says", where=str(place))
     for above in reversed(place.parents):
         if (here / above).is_symlink():

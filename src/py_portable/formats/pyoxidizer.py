@@ -23,6 +23,7 @@ from py_portable.regular import TooLargeError, read_regular
 from py_portable.rust import Rust, toolchain
 from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.steps.graph import Step
+from py_portable.store.modes import settled
 from py_portable.wheels import tools
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -124,8 +125,13 @@ def fetch_crates(ctx: Context) -> None:
     )
     # Import libraries for Windows: three quarters of all bytes.
     for file in ctx.out.rglob("*"):
-        if file.suffix in (".a", ".lib") and file.is_file() and not file.is_symlink():
+        if file.is_symlink() or not file.is_file():
+            continue
+        if file.suffix in (".a", ".lib"):
             file.unlink()
+        else:
+            # Some crates were packed with files that everybody may write to; nothing of them has run here.
+            file.chmod(settled(file.stat().st_mode))
 
 
 def compile_crates(ctx: Context) -> Mapping[str, Any]:

@@ -92,13 +92,15 @@ def keep(work: Path, kept: Path) -> None:
     with a mode that the build chose. What cannot be copied is left out; the step's own error is what counts."""
     shutil.rmtree(kept, ignore_errors=True)
     with contextlib.suppress(OSError):
-        shutil.copytree(work, kept, symlinks=True, ignore=_special, copy_function=_copied)
+        shutil.copytree(work, kept, symlinks=True, ignore=special, copy_function=_copied)
     for folder, _, _ in os.walk(kept):
         with contextlib.suppress(OSError):
             Path(folder).chmod(0o755)
 
 
-def _special(folder: str, names: list[str]) -> list[str]:
+def special(folder: str, names: list[str]) -> list[str]:
+    """Of these names in the folder those that are neither file, folder nor link; for shutil.copytree, which would wait
+    for a pipe and never end with a device."""
     kinds = (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)
     states = {name: Path(folder, name).lstat().st_mode for name in names}
     return [name for name, mode in states.items() if not any(is_kind(mode) for is_kind in kinds)]
