@@ -20,7 +20,7 @@ from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
 from py_portable.engines.own_ids import Choice
 from py_portable.errors import MachineError
-from py_portable.native import stored
+from py_portable.native import lent, stored
 from py_portable.store import Store
 
 OWN = Choice(Path("/helpers/own-ids"), own_ids.LOWEST)
@@ -239,7 +239,7 @@ def test_a_helper_of_another_machine_is_never_started_outside(
         raise AssertionError
 
     monkeypatch.setattr(own_ids, "_asked", started)
-    monkeypatch.setattr(own_ids, "_distrusted", set())
+    monkeypatch.setattr(lent, "_lent", set())
     monkeypatch.setattr(stored, "helpers", lambda _: (_ for _ in ()).throw(MachineError("no compiler")))
     folder = stored.Helpers(Store(tmp_path / "store"), tmp_path)()
     assert own_ids.choose(build(tmp_path), "bubblewrap", folder).reason == "its helper was compiled on another machine"

@@ -16,6 +16,7 @@ from py_portable.engines.base import Ended, EngineInfo, Job
 from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
+from py_portable.native import lent
 
 NAME = "chroot"
 
@@ -70,7 +71,7 @@ def _assignments(job: Job) -> tuple[str, ...]:
 
 
 def _argv(job: Job, helpers: Path, assignments: tuple[str, ...]) -> tuple[str, ...]:
-    if own_ids.is_distrusted(helpers):
+    if lent.is_distrusted(helpers):
         raise MachineError(
             "the engine chroot needs helpers that were compiled here: they are started outside of it",
             hint="apt-get install musl-tools, or use --engine bubblewrap",

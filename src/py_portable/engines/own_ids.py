@@ -18,6 +18,7 @@ from py_portable.command import run
 from py_portable.engines import ids
 from py_portable.engines.base import Job
 from py_portable.errors import PortableError
+from py_portable.native import lent
 
 PROGRAM = "own-ids"
 GIVEN_BY = ("bubblewrap", "chroot")
@@ -29,7 +30,6 @@ ORDINARY = "an ordinary user started it, and root inside is that user"
 _HIGHEST = 0xFFFF_FFFE
 _refused: dict[tuple[str, Path], str] = {}
 _answers: dict[int, str] = {}
-_distrusted: set[Path] = set()
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def choose(job: Job, engine: str, helpers: Path) -> Choice:
         return Choice(program, reason="whose root its root is was decided by another program than this one")
     if job.profile == "proof":
         return Choice(program, reason="a cell becomes an ordinary user")
-    if helpers in _distrusted:
+    if lent.is_distrusted(helpers):
         return Choice(program, reason="its helper was compiled on another machine")
     if ids.detect().kind != "real":
         return Choice(program, reason=ORDINARY)
@@ -81,15 +81,6 @@ def of_program(helpers: Path | None) -> Choice:
     first = first_free()
     reason = _outside(Path("/proc/self/uid_map").read_text(), first) or _no_namespace(program, first)
     return Choice(program, None if reason else first, reason)
-
-
-def distrust(helpers: Path) -> None:
-    """The helpers were compiled elsewhere: they are started in a sandbox only, and this one is never inside of one."""
-    _distrusted.add(helpers)
-
-
-def is_distrusted(helpers: Path) -> bool:
-    return helpers in _distrusted
 
 
 def refuse(engine: str, helpers: Path, reason: str) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable import native
-from py_portable.engines import own_ids
 from py_portable.errors import MachineError
+from py_portable.native import lent
 from py_portable.store import Store
 
 
@@ -48,5 +48,5 @@ class Helpers:
         except MachineError:
             if self.lent is None:
                 raise
-            own_ids.distrust(self.lent)
+            lent.distrust(self.lent)
             return self.lent
