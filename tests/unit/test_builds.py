@@ -152,6 +152,7 @@ def build(tmp_path: Path, **more: Any) -> Job:
 
 def test_the_canary_is_started_once_for_each_kind(tmp_path: Path) -> None:
     engine = Engine(json.dumps({"build_canary": 1, **GOOD}))
+    (tmp_path / f"{builds._PLACE}{1 << 30}-left").mkdir()  # of a caller that was killed
     for _ in range(3):
         builds.hold(engine, build(tmp_path, env={"TOKEN": "secret"}), None)
     builds.hold(engine, build(tmp_path, network=True), None)

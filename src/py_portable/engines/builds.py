@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import platform
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,7 @@ _KEPT = sum(1 << _CAPABILITIES[name] for name in BUILD_CAPS)
 _CLOSED = (EPERM, EACCES, ENOSYS)
 _CANARY_SECONDS = 60.0
 _OUT = "/run/py-portable-canary"
+_PLACE = "py-portable-build-canary-"
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _SESSION_KEYRING = -3
 _HINT = "use another engine, or look at: py-portable doctor"
@@ -293,7 +295,12 @@ def _place(job: Job, folder: Path) -> Iterator[Path]:
     """A folder on the file system that the job writes to, where there is one: kinds differ by it."""
     beside = next((bind.source.absolute().parent for bind in job.binds if bind.writable), folder.parent)
     parent = beside if os.access(beside, os.W_OK) else Path(tempfile.gettempdir())
-    with tempfile.TemporaryDirectory(prefix="py-portable-build-canary-", dir=parent) as name:
+    for left in parent.glob(f"{_PLACE}*-*"):
+        # Of a caller that was killed.
+        pid = left.name.removeprefix(_PLACE).partition("-")[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_PLACE}{os.getpid()}-", dir=parent) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
