@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from py_portable import as_made, native, records
+from py_portable.ci import travel
+from py_portable.ci.project import Project
 from py_portable.errors import MachineError
 from py_portable.native.stored import Helpers
 from py_portable.store import Store, digest
@@ -168,3 +170,20 @@ def test_a_link_to_pinned_helpers_is_none_of_them(there: Dist, tmp_path: Path) -
     sha256 = digest(tmp_path / "outside")
     records.carried(session.dist, sha256).symlink_to(tmp_path / "outside")
     assert as_made._helpers(session, {native.key(): sha256}) is None
+
+
+@pytest.mark.parametrize("order", [("plan", "build", "portability"), ("portability", "build", "plan")])
+def test_only_the_plans_own_job_brings_the_plan(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """A job that ran what strangers wrote could name its own helpers in another one."""
+    for job in order:
+        dist = tmp_path / job / "dist"
+        (dist / "evidence").mkdir(parents=True)
+        (dist / "plan.json").write_text(job)
+        (dist / "evidence" / job).touch()
+        travel.pack_dist([Project("portable.yaml", dist)], tmp_path / job, tmp_path / "handed" / job)
+    here = tmp_path / "here"
+    here.mkdir()
+    archives = [tmp_path / "handed" / job / travel.DIST for job in order]
+    assert travel.unpack_dist(archives, here, [Project("portable.yaml", here / "dist")]) == len(order)
+    assert (here / "dist" / "plan.json").read_text() == "plan"
+    assert sorted(path.name for path in (here / "dist" / "evidence").iterdir()) == sorted(order)

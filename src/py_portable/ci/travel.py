@@ -15,6 +15,7 @@ from py_portable.errors import ConfigError, MachineError
 from py_portable.images.layers import stack as layers
 from py_portable.images.layers.stack import Layer
 from py_portable.placing import lay
+from py_portable.plan.sharding import FILE as PLAN
 from py_portable.regular import sha256_of
 from py_portable.store.entry import DamageFound
 from py_portable.store.foreign import remove_tree
@@ -32,6 +33,7 @@ _FOLDERS = ("objects", "cache")
 _STORE_FOLDERS = ("objects", "tmp", "locks", "cache", "logs/failed", "quarantine")
 _KITS_OWN = ("evidence", "logs")
 """Folders of dist that the kit writes into."""
+PLAN_JOB = "plan"
 BOUNDS = Bounds()
 _SMALL = ("evidence", "logs", "report.md", "junit.xml")
 
@@ -62,6 +64,9 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
 def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) -> int:
     """What other jobs handed on, the later one's word counts; how many there were.
 
+    Of plans only that of the plan's own job counts, whose folder is called so: shards are held against it, and it names
+    the helpers that may start cells. A job that ran what strangers wrote must not bring another one.
+
     Only locks and what lies in dist folders is taken: those jobs started what strangers wrote. Digests speak of modes,
     so these are kept; setuid, setgid and world-writable ones are refused. All is unpacked beside and put in its place
     by renames: jobs that share a workspace may do so at the same time. Raises ConfigError.
@@ -69,6 +74,8 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
     own = [_own(project, here) for project in found]
     dists, locks = ([PurePosixPath(os.path.relpath(path, here)) for path in paths] for paths in zip(*own, strict=True))
     places = [*dists, *locks]
+    plans = [dist / PLAN for dist in dists]
+    planned = any(archive.parent.name == PLAN_JOB for archive in archives)
     if not archives:
         return 0
     room = Path(tempfile.mkdtemp(prefix=".py-portable-taken-", dir=here))
@@ -88,12 +95,25 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
                     )
             except (RefusedError, OSError) as problem:
                 raise ConfigError(f"cannot be unpacked: {problem}", where=where)
+            if planned:
+                _keep_plans(archive, room, plans)
+        for number, plan in enumerate(plans):
+            if (own_plan := room / f"{number}.{PLAN}").exists():
+                own_plan.replace(room / plan)
         # The deepest first: the dist folder of one config may lie in that of another.
         for place in sorted(places, key=lambda one: -len(one.parts)):
             _put(room / place, here, place, folder=place in dists)
     finally:
         remove(room)
     return len(archives)
+
+
+def _keep_plans(archive: Path, room: Path, plans: Sequence[PurePosixPath]) -> None:
+    """Put what the plan's own job says beside, and take away what others say."""
+    for number, plan in enumerate(plans):
+        if archive.parent.name == PLAN_JOB and os.path.lexists(room / plan):
+            (room / plan).replace(room / f"{number}.{PLAN}")
+        remove(room / plan)
 
 
 def _place(path: PurePosixPath, places: Sequence[PurePosixPath]) -> PurePosixPath | None:
