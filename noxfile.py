@@ -12,7 +12,7 @@ import nox
 
 HERE = Path(__file__).parent.resolve()
 BIN = HERE / ".venv" / "bin"
-WORKERS = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Two: while one waits for a start, a daemon or a lock, the other compiles. tests/conftest.py says what goes where."""
 
 nox.options.sessions = ["lint", "tests"]

@@ -15,8 +15,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 SKIPS = Path(__file__).parent / "skips.toml"
 SHOWN_SECONDS = 1.0
@@ -34,6 +36,12 @@ ONE_AT_A_TIME = {
         "test_ordinary_user",
         "test_publish",
         "test_registry",
+        "test_a_build_is_not_root_of_the_machine",
+        "test_an_image_shows_nothing_in_the_artifacts_place",
+        "test_outputs_hold_no_setuid_files",
+        "test_a_cell_has_limits_of_its_own",
+        "test_cells_and_builds_have_a_system_call_filter",
+        "test_cells_share_no_keys",
     ),
 }
 
@@ -83,9 +91,7 @@ class Skips:
     def _note(self, report: pytest.CollectReport | pytest.TestReport) -> None:
         # An expected failure is reported as a skip too; it says so in `wasxfail`.
         if report.skipped and not hasattr(report, "wasxfail") and isinstance(report.longrepr, tuple):
-            # A worker of pytest-xdist puts the group behind the name.
-            node = report.nodeid.removesuffix(f"@{group(report.nodeid.partition('::')[0])}")
-            self.seen.append((node, str(report.longrepr[2]).removeprefix("Skipped: ")))
+            self.seen.append((report.nodeid, str(report.longrepr[2]).removeprefix("Skipped: ")))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -119,8 +125,16 @@ def group(file: str) -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place(item.nodeid.partition("::")[0]))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item.nodeid.partition("::")[0])))
+
+
+class Groups(LoadFileScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid.partition("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    """The scheduler of --dist loadgroup renames tests, which pytest 9 does not let it: it would group nothing."""
+    return Groups(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:
