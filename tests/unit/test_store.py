@@ -372,6 +372,17 @@ def test_what_is_old_is_collected_unless_it_is_in_use(store: Store) -> None:
     assert not list((store.root / "locks").glob(f"{OTHER}*"))
 
 
+def test_a_cache_that_nobody_asks_for_any_more_goes_too(store: Store) -> None:
+    for name in ("old", "asked"):
+        (store.cache(name) / "file").touch()
+        then = time.time() - 3 * 86400
+        os.utime(store.root / "cache" / name, (then, then))
+    store.cache("asked")
+    collect_elsewhere(store, 1)
+    assert sorted(path.name for path in (store.root / "cache").iterdir()) == ["asked"]
+    assert leftovers(store) == []
+
+
 def test_a_use_renews_the_lease(store: Store) -> None:
     subprocess.run([sys.executable, "-c", MAKE, str(store.root), KEY], check=True)
     age(store, KEY, 30)

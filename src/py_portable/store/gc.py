@@ -26,6 +26,7 @@ def collect(layout: Layout, keep_days: float) -> int:
         count = sum(_collect_one(layout, leases, folder, oldest) for folder in list(_objects(layout)))
     finally:
         leases.close()
+    _forget_caches(layout, oldest)
     for folder in (layout.quarantine, layout.failed):
         for path in list(folder.iterdir()):
             # The time of the move to here: a rename changes it, and leaves the other times alone.
@@ -38,6 +39,15 @@ def collect(layout: Layout, keep_days: float) -> int:
             if held:
                 held.release(remove=True)
     return count
+
+
+def _forget_caches(layout: Layout, oldest: float) -> None:
+    """A compiler's cache is for one app and one interpreter, so most are never asked again. Renamed first: whoever
+    comes now begins a new one."""
+    for path in list((layout.root / "cache").iterdir()):
+        if path.is_dir() and not path.is_symlink() and path.stat().st_mtime < oldest:
+            with scratch.folder(layout.tmp, "gc") as room, contextlib.suppress(OSError):
+                path.rename(room / "cache")
 
 
 def _objects(layout: Layout) -> Iterator[Path]:

@@ -228,6 +228,8 @@ class Store:
         self._prepare()
         with explained("make a cache folder", self.root):
             make_folder(path)
+            # What the collector goes by.
+            os.utime(path)
         return path
 
     @contextlib.contextmanager
