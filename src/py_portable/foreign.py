@@ -17,9 +17,8 @@ from py_portable.evidence import CellResult
 from py_portable.formats import FORMATS, Made
 from py_portable.native.stored import helpers
 from py_portable.plan import asked
-from py_portable.prove import cells as proving
 from py_portable.prove import spoiled
-from py_portable.prove.cells import Bench, Cell
+from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.run.runner import Runner
 from py_portable.session import DEFAULT_EPOCH, cpu_flags
 from py_portable.steps.context import Environment
@@ -39,7 +38,7 @@ class Foreign:
     expect: str
 
 
-def prove_foreign(foreign: Foreign, engine: str, tell: proving.Tell, talk: Talk) -> Sequence[CellResult]:
+def prove_foreign(foreign: Foreign, engine: str, tell: Tell, talk: Talk) -> Sequence[CellResult]:
     """Raises ConfigError where there is nothing to start at the path."""
     # Not resolved: a link is started by its own name. "." and ".." are no names to show it by.
     path = Path(os.path.abspath(foreign.path))  # noqa: PTH100

@@ -26,7 +26,7 @@ from py_portable.plan.sharding import Sharding
 from py_portable.plan.shards import Shard
 from py_portable.prove import cells as proving
 from py_portable.prove import spoiled
-from py_portable.prove.cells import Bench, Cell
+from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.session import Session, cpu_flags
 from py_portable.store import digest, file_mode
 
@@ -66,7 +66,7 @@ class Proved:
     evidence: Path
 
 
-def prove(session: Session, wanted: Wanted, tell: proving.Tell, *, allow_unproven: bool = False) -> Proved:
+def prove(session: Session, wanted: Wanted, tell: Tell, *, allow_unproven: bool = False) -> Proved:
     """Build what is missing, start all cells, write the evidence and conclude.
 
     Raises ConfigError for an image that the config does not name.

@@ -15,7 +15,7 @@ from py_portable.evidence import CellResult
 from py_portable.formats import Start
 from py_portable.images import Image
 from py_portable.prove import cells as proving
-from py_portable.prove.cells import Bench, Cell
+from py_portable.prove.bench import Bench, Cell
 from py_portable.store import Store
 
 SAY = r"""

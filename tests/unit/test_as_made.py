@@ -29,7 +29,7 @@ from py_portable.formats import Made
 from py_portable.images import Image
 from py_portable.native import stored
 from py_portable.native.stored import Helpers
-from py_portable.prove.cells import Cell
+from py_portable.prove.bench import Cell
 from py_portable.records import Record
 from py_portable.run.runner import Report
 from py_portable.session import Session, open_session

@@ -15,8 +15,9 @@ from py_portable.evidence import CellResult
 from py_portable.formats import Made, Start
 from py_portable.images import Image
 from py_portable.prove import cells as proving
+from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.canary import Observation
-from py_portable.prove.cells import Bench, Cell, finding_of_install
+from py_portable.prove.install import finding_of_install
 from py_portable.prove.judge import judge
 from py_portable.store import Store
 

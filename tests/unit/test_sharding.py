@@ -23,7 +23,7 @@ from py_portable.lock.model import Lock
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.sharding import Sharding, lock_sha256, parse
 from py_portable.plan.shards import by_image
-from py_portable.prove.cells import Cell
+from py_portable.prove.bench import Cell
 from py_portable.session import Session, open_session
 from tests.unit.test_cli import ELSEWHERE, HELD, House, first
 

@@ -7,15 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from py_portable.engines.base import Bind, Job
 from py_portable.formats import Install
 from py_portable.images import Image
+from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.judge import Finding
-
-if TYPE_CHECKING:
-    from py_portable.prove.cells import Bench, Cell
 
 INSTALL_SECONDS = 600.0
 Place = tuple[str, str]

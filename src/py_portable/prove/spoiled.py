@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from py_portable.evidence import CellResult
 from py_portable.prove import cells as proving
-from py_portable.prove.cells import Bench, Cell, Tell
+from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.prove.frozen import sources
 
 _log = logging.getLogger(__name__)
