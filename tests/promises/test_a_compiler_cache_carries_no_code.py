@@ -190,6 +190,8 @@ def test_sources_are_taken_and_nothing_that_a_build_would_run(
         "/etc/ccache.conf",
         "files/.sconsign-313.dblite",
         "files/-fplugin=x.c",
+        "files/@words.c",
+        "files/static_src/@words.c",
         "files/a;touch x.c",
         "files/${__import__('os').system('touch x')}.c",
         "files/$(touch x).c",
@@ -203,6 +205,12 @@ def test_a_name_is_no_command(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(compile_.Refused):
         unpack(archive(tmp_path, USUAL, **{name: b"x"}), monkeypatch)
     assert not (tmp_path / "outside.c").exists()
+
+
+def test_what_scons_wrote_for_the_linker_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nuitka asks again in a folder that holds the answers to what it asked before."""
+    files = {"files/@link_input.txt": b'"-fplugin=x"', "files/a.c": b"1"}
+    assert unpack(archive(tmp_path, USUAL, **files), monkeypatch) == {"portable_entry.build/a.c"}
 
 
 @pytest.mark.parametrize(
@@ -235,6 +243,8 @@ def test_only_nuitkas_own_scons_files_run(
         {"x`y`": "1"},
         {"--file": "x"},
         {"python_prefix": "/build;x"},
+        {"python_prefix": "@words.txt"},
+        {"link_libraries": "m,@words.txt"},
     ],
 )
 def test_no_option_is_a_flag_or_a_program(asked: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import shutil
@@ -181,6 +182,23 @@ def test_where_git_cannot_say_it_the_machine_lacks_something(
         tracked.asked_for(checkout, ["setuptools-scm"])
     assert caught.value.hint and "install git" in caught.value.hint
     assert tracked.asked_for(checkout, ["setuptools"]) == ()
+
+
+def test_a_repository_without_its_objects_starts_no_transport(app: Path, tmp_path: Path) -> None:
+    """git fetches what is missing by what the folder's own configuration names: a program."""
+    (app / ".gitattributes").write_text("unwanted export-ignore\n")
+    git(app, "init", "-q")
+    git(app, "add", "-A")
+    for word in ("core.repositoryformatversion 1", "extensions.partialClone evil", "remote.evil.promisor true"):
+        git(app, "config", *word.split())
+    git(app, "config", "remote.evil.url", f"ext::touch {tmp_path}/ran")
+    git(app, "config", "protocol.ext.allow", "always")
+    (app / ".gitattributes").unlink()
+    shutil.rmtree(app / ".git" / "objects")
+    (app / ".git" / "objects").mkdir()
+    with contextlib.suppress(MachineError):
+        tracked.asked_for(app, ["setuptools-scm"])
+    assert not (tmp_path / "ran").exists()
 
 
 def test_what_is_no_checkout_names_nothing(app: Path) -> None:
