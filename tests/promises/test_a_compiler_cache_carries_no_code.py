@@ -258,12 +258,17 @@ def test_what_the_kit_says_is_not_asked_for() -> None:
         "nuitka_src": "/build/mine",
         "lto_mode": "yes",
         "source_dir": "/etc",
+        "python_prefix": "/build/x",
+        "monolithpy": "true",
         "exe_mode": "true",
     }
     assert set(compile_.options(asked, Path("/build/x"), "no")) == {
         "nuitka_src=/opt/tools/nuitka/build",
         "lto_mode=no",
         "source_dir=.",
+        # A link.json with compiler flags would be read from a prefix of the package's own.
+        "python_prefix=/opt/python",
+        "monolithpy=False",
         "exe_mode=true",
         "adapted_python_header_files_dir=/build/x/adapted",
     }

@@ -37,6 +37,8 @@ CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
 PROGRAMS = ("zig_exe_path",)
 """Options that name a program to be run."""
+# Of an interpreter that says it is MonolithPy SCons reads compiler flags: from link.json in its prefix.
+INTERPRETER = {"python_prefix": "/opt/python", "monolithpy": "False"}
 
 
 class Refused(Exception):
@@ -88,7 +90,7 @@ def options(asked: "dict[str, str]", folder: Path, lto: str) -> "list[str]":
         words[name] = value
     if ADAPTED in words:
         words[ADAPTED] = str(folder / HEADERS)
-    fixed = {"source_dir": ".", "nuitka_src": str(NUITKA / "build"), "lto_mode": lto}
+    fixed = {"source_dir": ".", "nuitka_src": str(NUITKA / "build"), "lto_mode": lto, **INTERPRETER}
     return [f"{name}={value}" for name, value in {**words, **fixed}.items()]
 
 
