@@ -182,6 +182,8 @@ def test_a_commit_of_a_repository_is_carried_as_it_is_committed(
         ("x @ ftp://example.org/x-1.tar.gz", "is no address that is fetched from", "https"),
         ("x @ file:///nowhere/x-1.0.tar.gz", "and nothing is there", ""),
         ("x @ file:///etc/passwd", "expected is a folder, a wheel or an sdist", ""),
+        ("x @ file:///nowhere/x%00.tar.gz", "the address of x holds a NUL", ""),
+        ("x @ git+file:///nowhere@a%00b", "the address of x holds a NUL", ""),
         ("x @ git+file:///nowhere", "x cannot be had: git fetch failed", "git ls-remote"),
         ("x @ http://127.0.0.1:9/x-1.0.tar.gz", "x cannot be had", ""),
         ("x @ http://127.0.0.1:9/x-1.0.exe", "expected is a folder, a wheel or an sdist", ""),
