@@ -55,7 +55,9 @@ def files(source: Path, *pathspecs: str) -> tuple[str, ...] | None:
         return None
     if not told.ok or told.stdout.total > _MOST_BYTES // 2:
         return None
-    return tuple(sorted(os.fsdecode(name) for name in told.stdout.data.split(b"\0") if name))
+    names = (os.fsdecode(name) for name in told.stdout.data.split(b"\0") if name)
+    # git lists whatever an index holds that somebody else wrote, and would not check such a name out.
+    return tuple(sorted(name for name in names if not name.startswith("/") and ".." not in name.split("/")))
 
 
 def _checkout(source: Path) -> bool:
