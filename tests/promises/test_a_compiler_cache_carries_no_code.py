@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from py_portable.formats import compilers
-from py_portable.formats.nuitka import link_time
+from py_portable.formats.nuitka import link_time, packed_from
 from py_portable.steps.context import BuildFailed
 from py_portable.store import default_root
 from tests.integration.conftest import Project
@@ -349,6 +349,19 @@ def test_only_a_regular_file_is_taken_over(tmp_path: Path) -> None:
 )
 def test_link_time_optimization_gets_no_cache(lto: bool, args: list[str], asked: bool) -> None:
     assert link_time({"lto": lto, "args": args}) is asked
+
+
+def test_what_the_sandbox_left_is_not_followed(tmp_path: Path) -> None:
+    """The floor of a onefile is measured in a folder that foreign code could write to."""
+    (tmp_path / "nuitka").mkdir()
+    assert packed_from(tmp_path) == tmp_path / "nuitka" / "portable_entry.dist"
+    (tmp_path / "nuitka" / "portable_entry.dist").symlink_to("/")
+    with pytest.raises(BuildFailed):
+        packed_from(tmp_path)
+    (tmp_path / "nuitka").rename(tmp_path / "other")
+    (tmp_path / "nuitka").symlink_to("/usr")
+    with pytest.raises(BuildFailed):
+        packed_from(tmp_path)
 
 
 def test_elsewhere_ends_where_the_compilers_failed(tmp_path: Path) -> None:
