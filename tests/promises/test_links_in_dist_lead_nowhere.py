@@ -4,6 +4,7 @@ that says it is ours, overwrites nothing behind it.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from py_portable.build import EVIDENCE, _claim
 from py_portable.errors import ConfigError
+from py_portable.formats.entry import read_entry
+from py_portable.steps.context import BuildFailed
 
 
 @pytest.fixture
@@ -48,3 +51,17 @@ def test_what_is_not_ours_is_left_alone_and_what_is_may_be_replaced(session: Any
     (session.dist / "other").touch()
     with pytest.raises(ConfigError, match="in the way"):
         _claim(session, "other", session.dist / "other")
+
+
+def test_a_cell_of_a_bundle_is_shown_no_link_of_the_build(tmp_path: Path) -> None:
+    """What foreign code in the build says it made: a folder, and a program by another name, which is a link."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "machine").write_text("")
+    (tmp_path / "machine").symlink_to("/")
+    told = {"payload": "tree", "script": "machine", "entry_point": "a:b"}
+    (tmp_path / "entry.json").write_text(json.dumps(told))
+    with pytest.raises(BuildFailed, match="says that its program is 'machine'"):
+        read_entry(tmp_path, one_name=True)
+    (tmp_path / "entry.json").write_text(json.dumps({**told, "payload": "machine"}))
+    with pytest.raises(BuildFailed, match="is a symbolic link"):
+        read_entry(tmp_path, one_name=True)
