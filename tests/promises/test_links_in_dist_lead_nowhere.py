@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from py_portable.build import EVIDENCE, _claim
-from py_portable.errors import ConfigError
+from py_portable.errors import ConfigError, StepError
 from py_portable.formats.entry import read_entry
 from py_portable.steps.context import BuildFailed
+from py_portable.wheels.publish import _project, made_sdist
 
 
 @pytest.fixture
@@ -65,3 +66,26 @@ def test_a_cell_of_a_bundle_is_shown_no_link_of_the_build(tmp_path: Path) -> Non
     (tmp_path / "entry.json").write_text(json.dumps({**told, "payload": "machine"}))
     with pytest.raises(BuildFailed, match="is a symbolic link"):
         read_entry(tmp_path, one_name=True)
+
+
+def test_an_sdist_that_a_build_left_is_no_link(tmp_path: Path) -> None:
+    """cibuildwheel would be given what lies behind it, and its container is one in which foreign code runs."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "app-1.tar.gz").symlink_to(tmp_path / "foreign")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "secret").write_text("mine")
+    step = SimpleNamespace(
+        work=tmp_path / "work",
+        inputs={"publish sdist": SimpleNamespace(path=tmp_path / "out")},
+        locals={"source": tmp_path, "named": ()},
+    )
+    step.work.mkdir()
+    with pytest.raises(StepError, match="is no sdist"):
+        _project(step)  # type: ignore[arg-type]
+    assert not list(step.work.rglob("secret"))
+    (tmp_path / "out" / "app-1.tar.gz").unlink()
+    (tmp_path / "out" / "app-1.tar.gz").write_text("x")
+    assert made_sdist(tmp_path / "out").name == "app-1.tar.gz"
+    (tmp_path / "out" / "app-2.tar.gz").write_text("x")
+    with pytest.raises(StepError, match="expected one"):
+        made_sdist(tmp_path / "out")
