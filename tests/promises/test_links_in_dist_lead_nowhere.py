@@ -4,6 +4,7 @@ that says it is ours, overwrites nothing behind it.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 
 from py_portable.build import EVIDENCE, _claim
-from py_portable.errors import ConfigError
+from py_portable.errors import ConfigError, StepError
+from py_portable.formats.entry import read_entry
+from py_portable.steps.context import BuildFailed
+from py_portable.wheels.publish import _project, made_sdist
 
 
 @pytest.fixture
@@ -48,3 +52,40 @@ def test_what_is_not_ours_is_left_alone_and_what_is_may_be_replaced(session: Any
     (session.dist / "other").touch()
     with pytest.raises(ConfigError, match="in the way"):
         _claim(session, "other", session.dist / "other")
+
+
+def test_a_cell_of_a_bundle_is_shown_no_link_of_the_build(tmp_path: Path) -> None:
+    """What foreign code in the build says it made: a folder, and a program by another name, which is a link."""
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "machine").write_text("")
+    (tmp_path / "machine").symlink_to("/")
+    told = {"payload": "tree", "script": "machine", "entry_point": "a:b"}
+    (tmp_path / "entry.json").write_text(json.dumps(told))
+    with pytest.raises(BuildFailed, match="says that its program is 'machine'"):
+        read_entry(tmp_path, one_name=True)
+    (tmp_path / "entry.json").write_text(json.dumps({**told, "payload": "machine"}))
+    with pytest.raises(BuildFailed, match="is a symbolic link"):
+        read_entry(tmp_path, one_name=True)
+
+
+def test_an_sdist_that_a_build_left_is_no_link(tmp_path: Path) -> None:
+    """cibuildwheel would be given what lies behind it, and its container is one in which foreign code runs."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "app-1.tar.gz").symlink_to(tmp_path / "foreign")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "secret").write_text("mine")
+    step = SimpleNamespace(
+        work=tmp_path / "work",
+        inputs={"publish sdist": SimpleNamespace(path=tmp_path / "out")},
+        locals={"source": tmp_path, "named": ()},
+    )
+    step.work.mkdir()
+    with pytest.raises(StepError, match="is no sdist"):
+        _project(step)  # type: ignore[arg-type]
+    assert not list(step.work.rglob("secret"))
+    (tmp_path / "out" / "app-1.tar.gz").unlink()
+    (tmp_path / "out" / "app-1.tar.gz").write_text("x")
+    assert made_sdist(tmp_path / "out").name == "app-1.tar.gz"
+    (tmp_path / "out" / "app-2.tar.gz").write_text("x")
+    with pytest.raises(StepError, match="expected one"):
+        made_sdist(tmp_path / "out")

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -242,6 +243,20 @@ def test_the_cache_of_a_store_is_held_against_its_digests(tmp_path: Path) -> Non
     assert sorted(path.name for path in (fresh.root / "objects").iterdir()) == ["aa", "bb", "dd", "ee"]
     assert [path.name for path in fresh.cache("tool").iterdir()] == ["file"]
     assert not (fresh.root / "cache/out").is_symlink()
+
+
+def test_a_verdict_does_not_come_along_in_a_cache(tmp_path: Path) -> None:
+    """Whoever wrote the cache could write a PASS of what was never started."""
+    store = Store(tmp_path / "store")
+    (store.cache("passes") / "key.json").write_text('{"verdict": "PASS"}')
+    (tmp_path / "cache").mkdir()
+    words = ["tar", "--create", "--file", tmp_path / "cache" / travel.STORE, "--directory", store.root, "--", "cache"]
+    subprocess.run([*words, "objects", "CACHEDIR.TAG"], check=True)
+    assert travel.unpack_store(tmp_path / "cache", tmp_path / "fresh")
+    assert not (tmp_path / "fresh" / "cache" / "passes").exists()
+    assert travel.pack_store(store.root, tmp_path / "own")
+    told = subprocess.run(["tar", "--list", "--file", tmp_path / "own" / travel.STORE], capture_output=True, check=True)
+    assert b"passes" not in told.stdout
 
 
 def archive_of(folder: Path, *members: tuple[str, bytes, str]) -> Path:

@@ -29,6 +29,8 @@ DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
 _ANSWERS = ("cache/index", "cache/uv")
 """What indexes answered: addresses may hold a token in their path, where nobody can tell, and caches are shared."""
+_VERDICTS = "cache/passes"
+"""What cells were seen to do on a machine: nothing that comes along can be held against what was seen there."""
 _FOLDERS = ("objects", "cache")
 _STORE_FOLDERS = ("objects", "tmp", "locks", "cache", "logs/failed", "quarantine")
 _KITS_OWN = ("evidence", "logs")
@@ -166,7 +168,7 @@ def pack_store(store: Path, to: Path) -> Path | None:
         "--xattrs",
         "--xattrs-include=*",
         "--anchored",
-        *(f"--exclude={name}" for name in _ANSWERS),
+        *(f"--exclude={name}" for name in (*_ANSWERS, _VERDICTS)),
     ]
     command.check([*argv, "--", *parts], what="packing the store", error=MachineError)
     return archive
@@ -176,7 +178,8 @@ def unpack_store(folder: Path, store: Path) -> bool:
     """Into a store that is not there yet; one that is (a runner that stays) knows more.
 
     Every entry is hashed: one that is not what it was made as does not get in, nor does what is no entry. A cache of
-    a tool is what its tool takes it for: only its place is looked at, and pipes are left out. Raises PortableError.
+    a tool is what its tool takes it for: only its place is looked at, and pipes are left out. Remembered
+    verdicts are not taken. Raises PortableError.
     """
     archives = sorted(folder.rglob(STORE))
     if store.exists() or not archives:
@@ -213,6 +216,8 @@ def _only_entries(fresh: Path, prefix: tuple[str, ...]) -> None:
                 keep(place, header)
             except DamageFound:
                 remove_tree(place, prefix)
+    if os.path.lexists(fresh / _VERDICTS):
+        remove_tree(fresh / _VERDICTS, prefix)
     for cache in _folders(fresh / "cache", prefix):
         for where, _, names in os.walk(cache):
             for name in names:

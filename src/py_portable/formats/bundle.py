@@ -61,7 +61,7 @@ def make(ctx: Context) -> Mapping[str, Any]:
         ),
         hint=entry.hint,
     )
-    made = entry.read_entry(ctx.out)
+    made = entry.read_entry(ctx.out, one_name=True)
     name = made["payload"]
     if ctx.params["archive"]:
         archive = ctx.out / f"{name}.tar.zst"

@@ -56,8 +56,12 @@ def known(spec: Mapping[str, Any], wheels: Result) -> dict[str, Any]:
     return {**spec, "distribution": spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]}
 
 
-def read_entry(out: Path) -> dict[str, str]:
-    """What the build says it made. Foreign code ran beside it: no link is followed, and names are only names."""
+def read_entry(out: Path, *, one_name: bool = False) -> dict[str, str]:
+    """What the build says it made. Foreign code ran beside it: no link is followed, and names are only names.
+
+    `one_name`: the program is called like the folder that it lies in, and that folder is what a cell is shown by its
+    name: another one could be a link to anything. Raises BuildFailed.
+    """
     path = out / "entry.json"
     try:
         told = json.loads(read_regular(path, MAX_ENTRY_BYTES, follow=False))
@@ -72,6 +76,8 @@ def read_entry(out: Path) -> dict[str, str]:
                 f"{entry[name]!r} cannot be the name of an executable",
                 hint="give the app's console script a plain name, or say app.script",
             )
+    if one_name and entry["script"] != entry["payload"]:
+        raise BuildFailed(f"the build made {entry['payload']!r}, and says that its program is {entry['script']!r}")
     made = out / entry["payload"]
     if made.is_symlink() or (made.is_dir() and (made / entry["script"]).is_symlink()):
         raise BuildFailed(f"{entry['payload']} is a symbolic link, not what was built")

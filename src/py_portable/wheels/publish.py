@@ -123,6 +123,21 @@ def build_sdist(ctx: Context) -> None:
         ),
         environ={**ctx.params["env"], **ctx.env.pass_env},
     )
+    made_sdist(ctx.out)
+
+
+def made_sdist(folder: Path) -> Path:
+    """The sdist that a build left in a folder. Foreign code ran there: behind a link lies what is the machine's.
+
+    Raises StepError.
+    """
+    found = sorted(folder.iterdir())
+    for path in found:
+        if path.is_symlink() or not path.is_file() or not re.fullmatch(r"[\w.+!-]+\.(tar\.gz|zip)", path.name):
+            raise StepError(f"{path.name} is no sdist")
+    if len(found) != 1:
+        raise StepError(f"{len(found)} sdists were made, expected one")
+    return found[0]
 
 
 def take_wheels(ctx: Context) -> Mapping[str, Any]:
@@ -196,7 +211,7 @@ def _project(ctx: Context) -> Path:
     """The working folder that cibuildwheel copies into its container: the sdist unpacked, else the source."""
     project = ctx.work / "project"
     made = [result.path for name, result in ctx.inputs.items() if name == SDIST]
-    origin: Path = next(made[0].iterdir()) if made else ctx.locals["source"]
+    origin: Path = made_sdist(made[0]) if made else ctx.locals["source"]
     if origin.is_dir():
         copy_source(origin, project, ctx.locals["named"])
         return project
@@ -233,9 +248,7 @@ def _finish(ctx: Context) -> Mapping[str, Any]:
             log=ctx.log,
             hint="raise wheels.max-glibc, or choose an older baseline",
         )
-    for sdist in (path for n, result in ctx.inputs.items() if n == SDIST for path in result.path.iterdir()):
-        if sdist.is_symlink() or not re.fullmatch(r"[\w.+!-]+\.(tar\.gz|zip)", sdist.name):
-            raise StepError(f"{sdist.name} is no sdist")
+    for sdist in (made_sdist(result.path) for name, result in ctx.inputs.items() if name == SDIST):
         shutil.copyfile(sdist, ctx.out / sdist.name)
     names = [wheel.name for wheel in wheels]
     chosen = {

@@ -9,7 +9,7 @@ from py_portable import untar
 from py_portable.errors import StepError
 from py_portable.index.archive import SDIST_BOUNDS
 from py_portable.tarball import RefusedError
-from py_portable.zips import checked
+from py_portable.zips import NO_ZIP, checked
 
 
 def unpack(sdist: Path, folder: Path) -> None:
@@ -21,5 +21,5 @@ def unpack(sdist: Path, folder: Path) -> None:
                 archive.extractall(folder)
         else:
             untar.unpack(sdist, folder, bounds=SDIST_BOUNDS, modes="mine")
-    except (RefusedError, zipfile.BadZipFile, EOFError, OSError, ValueError) as problem:
+    except (RefusedError, OSError, *NO_ZIP) as problem:
         raise StepError(f"{sdist.name} cannot be unpacked: {problem}") from None
