@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -135,7 +135,8 @@ class Carrier:
                 where=direct.where,
                 hint="name the repository instead: git+https://…#subdirectory=…",
             )
-        if not name.endswith(ARCHIVES) or not name.isprintable():
+        # %2F in an address is a slash by now: the name must not lead out of the folder.
+        if not name.endswith(ARCHIVES) or not name.isprintable() or PurePosixPath(name).name != name:
             raise ConfigError(
                 f"{direct.name} is at {name!r}, and expected is a folder, a wheel or an sdist "
                 f"({', '.join(ARCHIVES)})",

@@ -58,19 +58,25 @@ class Named:
         environment = app.target.environment
         roots = app.roots()
         limits = [(Owner(LIMITS), parsed(one, LIMITS)) for one in app.constraints]
-        waiting = [*roots, *limits]
+        waiting = [(owner, wanted, False) for owner, wanted in (*roots, *limits)]
         carried: dict[str, Carried] = {}
         indexes: dict[str, str] = {}
         while waiting:
-            owner, wanted = waiting.pop(0)
+            owner, wanted, fetched = waiting.pop(0)
             direct = owner.direct(wanted, environment)
             if isinstance(direct, str):
                 indexes[canonicalize_name(wanted.name)] = direct
             elif direct is not None and direct.name not in carried:
+                if fetched and direct.kind == "path":
+                    raise ConfigError(
+                        f"{direct.name} is asked for as a path of this machine by {owner.where}, which was fetched",
+                        where=direct.where,
+                        hint="a path counts only where your own sources name it: name it in the app's dependencies",
+                    )
                 one = _carry(direct, carrier, ask)
                 carried[direct.name] = one
-                inner = one.owner
-                waiting += [(inner, parsed(line, inner.where)) for line in one.said.requires or ()]
+                inner, foreign = one.owner, fetched or direct.kind != "path"
+                waiting += [(inner, parsed(line, inner.where), foreign) for line in one.said.requires or ()]
             elif direct is not None and not carried[direct.name].same(direct):
                 raise ConfigError(
                     f"{direct.name} is named by two addresses; the other is at {carried[direct.name].direct.where}",
@@ -114,6 +120,7 @@ class Named:
         tables = "".join(
             "[[tool.uv.index]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
             for table in self.uv.get("index", [])
+            if isinstance(table, dict)
         )
         return (
             f'[project]\nname = "py-portable-asks"\nversion = "0"\ndependencies = [{", ".join(map(quoted, lines))}]\n'
@@ -149,7 +156,12 @@ def _carry(direct: Direct, carrier: Carrier, ask: Ask) -> Carried:
             )
         version = said.version or ""
         name = file_name(made, direct.name, version)
-        file = LockedFile(direct.name, version, name, sha256, made.stat().st_size, origin)
+        try:
+            file = LockedFile(direct.name, version, name, sha256, made.stat().st_size, origin)
+        except ValueError as problem:
+            raise ConfigError(
+                f"{direct.name} says that its version is {version!r}: {problem}", where=direct.where
+            ) from None
         path = files.keep(store, file, made)
     home = Path(direct.address) / direct.subdirectory
     owner = Owner(name)
