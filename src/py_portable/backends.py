@@ -74,7 +74,7 @@ class Backends:
             return str(sandbox.interpreter.meta["version"])
         python = self.target["python"]
         self.say(
-            f"markers are read as for Python {python}.0, for the interpreter cannot be had here: {sandbox.what}"
+            f"markers are read as for Python {python}.0, because the interpreter is not available: {sandbox.what}"
         )
         return None
 
@@ -97,8 +97,8 @@ class Backends:
         why = sandbox.what
         if not question.metadata:
             self.say(
-                f"{question.name}: what its build requires beside what it declares is not known, for there is no "
-                f"sandbox to ask its build backend in: {why}; if it lacks something, see wheels.build-requires"
+                f"{question.name}: it is not known what its build requires beyond what it declares, because there is "
+                f"no sandbox to ask its build backend in: {why}; if it lacks something, see wheels.build-requires"
             )
             return Answer()
         if not question.own:
@@ -216,7 +216,7 @@ class Backends:
     def _in_turns(
         self, question: Question, work: Path, once: Callable[[str, Path], Any], python: str | None
     ) -> Answer:
-        """What a backend asks for is had first, and then it is asked again."""
+        """What a backend asks for is provided first, and then it is asked again."""
         _lay_out(question.source, work / "source")
         more: tuple[str, ...] = ()
         for turn in range(3):
@@ -235,8 +235,8 @@ class Backends:
 
 
 _HINT = (
-    "where it cannot say it here, say it in the config: wheels: {metadata: {NAME: [...]}} for what it depends on, "
-    "wheels: {build-requires: {NAME: [...]}} for what its build requires"
+    "if it cannot run here, write its answer into the config: wheels: {metadata: {NAME: [...]}} for what it depends "
+    "on, wheels: {build-requires: {NAME: [...]}} for what its build requires"
 )
 
 

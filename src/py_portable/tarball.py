@@ -127,7 +127,7 @@ def members(tar: tarfile.TarFile, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
         total += max(0, member.size)
         if count > bounds.members or total > bounds.total_bytes:
             raise RefusedError(
-                f"{member.name[:200]!r} is past {bounds.members} members or {bounds.total_bytes} bytes"
+                f"{member.name[:200]!r} goes beyond the limit of {bounds.members} members or {bounds.total_bytes} bytes"
             )
         yield checked(member, bounds)
         # tarfile keeps every header that it has seen.

@@ -60,7 +60,7 @@ def _below(path: Path, here: Path) -> None:
     """Raises MachineError for a place outside: an archive holds none, and unpacked beside it would be another one."""
     if not Path(os.path.normpath(path)).is_relative_to(here):
         raise MachineError(
-            "only what lies in the repository's folder is handed on", where=str(path), hint="give a dist below it"
+            "only what lies in the repository's folder is handed on", where=str(path), hint="choose a --dist inside it"
         )
 
 

@@ -20,8 +20,8 @@ CAPABILITY = "security.capability"
 """The attribute that gives a program powers as the setuid bit does: capabilities(7)."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HINT = (
-    "find what sets it: the app, a dependency or its build script; a file that needs it is given its mode by "
-    "whoever installs it"
+    "find out what sets it: the app, a dependency or its build script. If a file really needs it, it has to be set "
+    "when the file is installed"
 )
 
 
