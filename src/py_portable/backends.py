@@ -258,11 +258,7 @@ def _lay_out(source: Path, into: Path) -> None:
         into.mkdir()
         copy_source(source, into / "app")
         return
-    sdists.unpack(source, into / "unpacked")
-    inner = [path for path in (into / "unpacked").iterdir() if path.is_dir() and not path.is_symlink()]
-    if len(inner) != 1:
-        raise StepError(f"{source.name} holds {len(inner)} folders, expected one as in every sdist")
-    inner[0].rename(into / "app")
+    sdists.unpack_as(source, into / "unpacked", into / "app")
 
 
 def read_answer(path: Path, name: str) -> Any:

@@ -9,7 +9,7 @@ from py_portable import untar
 from py_portable.errors import StepError
 from py_portable.index.archive import SDIST_BOUNDS
 from py_portable.tarball import RefusedError
-from py_portable.zips import checked
+from py_portable.zips import NO_ZIP, checked
 
 
 def unpack(sdist: Path, folder: Path) -> None:
@@ -21,5 +21,14 @@ def unpack(sdist: Path, folder: Path) -> None:
                 archive.extractall(folder)
         else:
             untar.unpack(sdist, folder, bounds=SDIST_BOUNDS, modes="mine")
-    except (RefusedError, zipfile.BadZipFile, EOFError, OSError, ValueError) as problem:
+    except (RefusedError, OSError, *NO_ZIP) as problem:
         raise StepError(f"{sdist.name} cannot be unpacked: {problem}") from None
+
+
+def unpack_as(sdist: Path, room: Path, folder: Path) -> None:
+    """Unpack into the new folder `room`, and move the one folder that every sdist has to `folder`. Raises StepError."""
+    unpack(sdist, room)
+    inner = [path for path in room.iterdir() if path.is_dir() and not path.is_symlink()]
+    if len(inner) != 1:
+        raise StepError(f"{sdist.name} holds {len(inner)} folders, expected one as in every sdist")
+    inner[0].rename(folder)
