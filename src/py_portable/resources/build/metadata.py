@@ -141,7 +141,8 @@ def read(site: Path) -> "list[Installed]":
             str(d.metadata["Name"]),
             d.version,
             tuple(d.metadata.get_all("Requires-Dist") or ()),
-            d.metadata["Requires-Python"],
+            # Not by its key: what is missing is an error there from Python 3.15 on.
+            next(iter(d.metadata.get_all("Requires-Python") or ()), None),
         )
         for d in importlib.metadata.distributions(path=[str(site)])
     ]
