@@ -27,21 +27,21 @@ FIRST = ("tests/integration/test_as_made.py", "tests/unit/*", "tests/integration
 ONE_AT_A_TIME = {
     # They make users of this machine, or start a container daemon that they share.
     "machine": (
-        "test_containers",
-        "test_derive_managers",
-        "test_engines",
-        "test_github_action",
-        "test_gitlab",
-        "test_layers",
-        "test_ordinary_user",
-        "test_publish",
-        "test_registry",
-        "test_a_build_is_not_root_of_the_machine",
-        "test_an_image_shows_nothing_in_the_artifacts_place",
-        "test_outputs_hold_no_setuid_files",
-        "test_a_cell_has_limits_of_its_own",
-        "test_cells_and_builds_have_a_system_call_filter",
-        "test_cells_share_no_keys",
+        "tests/integration/test_containers.py",
+        "tests/integration/test_derive_managers.py",
+        "tests/integration/test_engines.py",
+        "tests/integration/test_github_action.py",
+        "tests/integration/test_gitlab.py",
+        "tests/integration/test_layers.py",
+        "tests/integration/test_ordinary_user.py",
+        "tests/integration/test_publish.py",
+        "tests/integration/test_registry.py",
+        "tests/promises/test_a_build_is_not_root_of_the_machine.py",
+        "tests/promises/test_a_cell_has_limits_of_its_own.py",
+        "tests/promises/test_an_image_shows_nothing_in_the_artifacts_place.py",
+        "tests/promises/test_cells_and_builds_have_a_system_call_filter.py",
+        "tests/promises/test_cells_share_no_keys.py",
+        "tests/promises/test_outputs_hold_no_setuid_files.py",
     ),
 }
 
@@ -119,8 +119,7 @@ def place(file: str) -> int:
 
 def group(file: str) -> str:
     """Tests of one group are never run at the same time: those of a file, and of files that share the machine."""
-    name = Path(file).stem
-    return next((group for group, names in ONE_AT_A_TIME.items() if name in names), file)
+    return next((group for group, files in ONE_AT_A_TIME.items() if file in files), file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

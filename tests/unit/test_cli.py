@@ -416,7 +416,9 @@ def cell(**changes: Any) -> dict[str, Any]:
         "argv": ["run"],
         "expect": "pass",
         "verdict": "PASS",
+        "reason": None,
         "detail": None,
+        "exit_status": 0,
     } | changes
 
 
@@ -438,9 +440,8 @@ def test_merge_concludes_from_the_shards_in_any_order(house: House) -> None:
 
 
 def test_merge_is_status_1_where_something_does_not_hold_and_shows_no_escape_codes(house: House) -> None:
-    house.write(
-        part(cell(), cell(condition="no-home", verdict="FAIL", detail="bad\x1b[2J\u202e")), "one.json"
-    )
+    failed = cell(condition="no-home", verdict="FAIL", reason="output", detail="bad\x1b[2J\u202e")
+    house.write(part(cell(), failed), "one.json")
     done = house.run("merge", "one.json")
     assert done.returncode == 1
     assert done.stderr == "a on debian:11 (no-home): FAIL: bad\\x1b[2J\\u202e\n"

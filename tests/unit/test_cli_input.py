@@ -260,4 +260,4 @@ def test_an_error_of_another_file_is_one_line_without_that_hint(house: House) ->
     house.write("x", "plain.txt")
     done = house.run("merge", "one.json", "-o", "plain.txt/deep/merged.json")
     assert done.returncode == 3
-    assert done.stderr == "Error: plain.txt/deep/merged.json: Not a directory\n"
+    assert done.stderr == "Error: plain.txt/deep: Not a directory\n"
