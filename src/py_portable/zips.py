@@ -6,6 +6,7 @@ size (zipfile, and with it pip and installer), and one that declares too little 
 
 from __future__ import annotations
 
+import lzma
 import struct
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ NO_ZIP = (
     MemoryError,
     NotImplementedError,
     zlib.error,
+    lzma.LZMAError,
 )
 """What damaged and hostile files make the standard library raise."""
 

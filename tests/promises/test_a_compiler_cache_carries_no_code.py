@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from py_portable.formats import compilers
-from py_portable.formats.nuitka import link_time
+from py_portable.formats.nuitka import link_time, packed_from
 from py_portable.steps.context import BuildFailed
 from py_portable.store import default_root
 from tests.integration.conftest import Project
@@ -190,6 +190,8 @@ def test_sources_are_taken_and_nothing_that_a_build_would_run(
         "/etc/ccache.conf",
         "files/.sconsign-313.dblite",
         "files/-fplugin=x.c",
+        "files/@words.c",
+        "files/static_src/@words.c",
         "files/a;touch x.c",
         "files/${__import__('os').system('touch x')}.c",
         "files/$(touch x).c",
@@ -203,6 +205,12 @@ def test_a_name_is_no_command(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(compile_.Refused):
         unpack(archive(tmp_path, USUAL, **{name: b"x"}), monkeypatch)
     assert not (tmp_path / "outside.c").exists()
+
+
+def test_what_scons_wrote_for_the_linker_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nuitka asks again in a folder that holds the answers to what it asked before."""
+    files = {"files/@link_input.txt": b'"-fplugin=x"', "files/a.c": b"1"}
+    assert unpack(archive(tmp_path, USUAL, **files), monkeypatch) == {"portable_entry.build/a.c"}
 
 
 @pytest.mark.parametrize(
@@ -235,6 +243,8 @@ def test_only_nuitkas_own_scons_files_run(
         {"x`y`": "1"},
         {"--file": "x"},
         {"python_prefix": "/build;x"},
+        {"python_prefix": "@words.txt"},
+        {"link_libraries": "m,@words.txt"},
     ],
 )
 def test_no_option_is_a_flag_or_a_program(asked: dict[str, str]) -> None:
@@ -248,12 +258,17 @@ def test_what_the_kit_says_is_not_asked_for() -> None:
         "nuitka_src": "/build/mine",
         "lto_mode": "yes",
         "source_dir": "/etc",
+        "python_prefix": "/build/x",
+        "monolithpy": "true",
         "exe_mode": "true",
     }
     assert set(compile_.options(asked, Path("/build/x"), "no")) == {
         "nuitka_src=/opt/tools/nuitka/build",
         "lto_mode=no",
         "source_dir=.",
+        # A link.json with compiler flags would be read from a prefix of the package's own.
+        "python_prefix=/opt/python",
+        "monolithpy=False",
         "exe_mode=true",
         "adapted_python_header_files_dir=/build/x/adapted",
     }
@@ -334,6 +349,19 @@ def test_only_a_regular_file_is_taken_over(tmp_path: Path) -> None:
 )
 def test_link_time_optimization_gets_no_cache(lto: bool, args: list[str], asked: bool) -> None:
     assert link_time({"lto": lto, "args": args}) is asked
+
+
+def test_what_the_sandbox_left_is_not_followed(tmp_path: Path) -> None:
+    """The floor of a onefile is measured in a folder that foreign code could write to."""
+    (tmp_path / "nuitka").mkdir()
+    assert packed_from(tmp_path) == tmp_path / "nuitka" / "portable_entry.dist"
+    (tmp_path / "nuitka" / "portable_entry.dist").symlink_to("/")
+    with pytest.raises(BuildFailed):
+        packed_from(tmp_path)
+    (tmp_path / "nuitka").rename(tmp_path / "other")
+    (tmp_path / "nuitka").symlink_to("/usr")
+    with pytest.raises(BuildFailed):
+        packed_from(tmp_path)
 
 
 def test_elsewhere_ends_where_the_compilers_failed(tmp_path: Path) -> None:

@@ -201,6 +201,21 @@ def test_an_sdist_that_grows_too_large_is_refused(tmp_path: Path, monkeypatch: p
         sdist.unpack(tmp_path / "app-1.0.zip", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("at", "new"), [(6, b"\1"), (6, b"\x40"), (8, b"\x4d"), (45, bytes(25))], ids=["encrypted", "strong", "method", "data"]
+)
+def test_a_zip_that_cannot_be_read_is_refused(tmp_path: Path, at: int, new: bytes) -> None:
+    with zipfile.ZipFile(tmp_path / "app-1.0.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("app-1.0/PKG-INFO", "Metadata-Version: 2.1\nName: app\n" * 50)
+    data = bytearray((tmp_path / "app-1.0.zip").read_bytes())
+    directory = data.index(b"PK\1\2")
+    for place in (at, *([directory + at + 2] if at < 30 else [])):
+        data[place : place + len(new)] = new
+    (tmp_path / "app-1.0.zip").write_bytes(data)
+    with pytest.raises(StepError, match="cannot be unpacked"):
+        sdist.unpack(tmp_path / "app-1.0.zip", tmp_path / "out")
+
+
 def test_the_build_backend_is_read(tmp_path: Path) -> None:
     (tmp_path / "setup.py").touch()
     assert build_backend(tmp_path) == ("setuptools.build_meta:__legacy__", ())

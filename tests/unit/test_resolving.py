@@ -183,6 +183,8 @@ def test_a_commit_of_a_repository_is_carried_as_it_is_committed(
         ("x @ ftp://example.org/x-1.tar.gz", "is no address that is fetched from", "https"),
         ("x @ file:///nowhere/x-1.0.tar.gz", "and nothing is there", ""),
         ("x @ file:///etc/passwd", "expected is a folder, a wheel or an sdist", ""),
+        ("x @ file:///nowhere/x%00.tar.gz", "the address of x holds a NUL", ""),
+        ("x @ git+file:///nowhere@a%00b", "the address of x holds a NUL", ""),
         ("x @ git+file:///nowhere", "x cannot be had: git fetch failed", "git ls-remote"),
         ("x @ http://127.0.0.1:9/x-1.0.tar.gz", "x cannot be had", ""),
         ("x @ http://127.0.0.1:9/x-1.0.exe", "expected is a folder, a wheel or an sdist", ""),
@@ -272,6 +274,27 @@ def test_an_address_that_a_package_of_the_index_names_is_no_silent_loss(
     limits = {"constraints": [f"bbb @ file://{tmp_path}/bbb-2.0-py3-none-any.whl"]}
     house = resolver(tmp_path, store, asks, app={"requirement": "link"}, wheels=limits).resolve()
     assert origins(house) == ["path:bbb-2.0-py3-none-any.whl", None]
+
+
+@pytest.mark.parametrize("form", ["folder", "wheel", "repository"])
+@pytest.mark.parametrize("named", ["by address", "by the index"])
+def test_what_came_from_elsewhere_takes_nothing_of_this_machine(
+    store: Store, environ: dict[str, str], tmp_path: Path, form: str, named: str
+) -> None:
+    """A package is not trusted: a folder of the user's that it names would become part of what is published."""
+    private = project(tmp_path / "private", "private", "", private="SECRET = 1")
+    repository(private)
+    (tmp_path / "private-1.0-py3-none-any.whl").write_bytes(wheel("private", "1.0"))
+    address = {"wheel": private.with_name("private-1.0-py3-none-any.whl").as_uri(), "folder": private.as_uri()}
+    told = address.get(form, f"git+{private.as_uri()}")
+    with serving({**FILES, "far-1.0-py3-none-any.whl": wheel("far", "1.0", [f"private @ {told}"])}) as (host, _):
+        own = environ | {"PIP_INDEX_URL": f"http://{host}/simple"}
+        far = f"far @ http://{host}/files/far-1.0-py3-none-any.whl" if named == "by address" else "far"
+        with pytest.raises(PortableError) as caught:
+            resolver(tmp_path, store, own, app={"requirement": far}).resolve()
+    if named == "by address":
+        said = "private is required by far-1.0-py3-none-any.whl, which came from elsewhere and names what lies on this machine"
+        assert caught.value.what == said
 
 
 def test_a_source_may_choose_an_index_of_its_own(store: Store, environ: dict[str, str], tmp_path: Path, index: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import os
 import shutil
@@ -181,6 +183,40 @@ def test_where_git_cannot_say_it_the_machine_lacks_something(
         tracked.asked_for(checkout, ["setuptools-scm"])
     assert caught.value.hint and "install git" in caught.value.hint
     assert tracked.asked_for(checkout, ["setuptools"]) == ()
+
+
+def test_a_repository_without_its_objects_starts_no_transport(app: Path, tmp_path: Path) -> None:
+    """git fetches what is missing by what the folder's own configuration names: a program."""
+    (app / ".gitattributes").write_text("unwanted export-ignore\n")
+    git(app, "init", "-q")
+    git(app, "add", "-A")
+    for word in ("core.repositoryformatversion 1", "extensions.partialClone evil", "remote.evil.promisor true"):
+        git(app, "config", *word.split())
+    git(app, "config", "remote.evil.url", f"ext::touch {tmp_path}/ran")
+    git(app, "config", "protocol.ext.allow", "always")
+    (app / ".gitattributes").unlink()
+    shutil.rmtree(app / ".git" / "objects")
+    (app / ".git" / "objects").mkdir()
+    with contextlib.suppress(MachineError):
+        tracked.asked_for(app, ["setuptools-scm"])
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_tracked_name_never_leads_out_by_its_parents(app: Path, tmp_path: Path) -> None:
+    """git adds no such name, but lists one that stands in an index."""
+    (app / "build" / "aa" / "aa").mkdir(parents=True)
+    (app / "build" / "aa" / "aa" / "evil").write_text("x")
+    git(app, "init", "-q")
+    git(app, "add", "-A", "-f")
+    shutil.rmtree(app / "build" / "aa")
+    index = app / ".git" / "index"
+    data = index.read_bytes()[:-20].replace(b"build/aa/aa/evil", b"build/../../evil")
+    index.write_bytes(data + hashlib.sha1(data).digest())
+    (tmp_path / "evil").write_text("a file beside the source")
+    (tmp_path / "room").mkdir()
+    copy_source(app, tmp_path / "room" / "copy")
+    assert [path.name for path in (tmp_path / "room").iterdir()] == ["copy"]
+    assert not any(".." in name for name in tracked.asked_for(app, ["setuptools-scm"]))
 
 
 def test_what_is_no_checkout_names_nothing(app: Path) -> None:

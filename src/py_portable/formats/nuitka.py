@@ -15,7 +15,7 @@ from py_portable.elf import is_elf, measure
 from py_portable.engines.base import Bind
 from py_portable.formats import compilers, entry
 from py_portable.formats.base import APP, House, Made, Start
-from py_portable.steps.context import Context
+from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
 
 CONFIG = "build/ccache.conf"
@@ -143,7 +143,7 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
     made = entry.read_entry(ctx.out)
     payload = ctx.out / made["payload"]
     # A onefile carries its ELF files compressed: what it was packed from is what its floor is.
-    unpacked = payload if payload.is_dir() else ctx.work / "sandbox" / "nuitka" / "portable_entry.dist"
+    unpacked = payload if payload.is_dir() else packed_from(ctx.work / "sandbox")
     floor = _highest(measure(payload).floor, measure(unpacked).floor)
     return {**made, "measured_floor": floor}
 
@@ -152,6 +152,15 @@ def link_time(spec: Mapping[str, Any]) -> bool:
     """Whether Nuitka will ask for link-time optimization: the last word on it counts."""
     last = [word.partition("=")[2] for word in spec["args"] if word.startswith("--lto=")][-1:]
     return last == ["yes"] if last else bool(spec["lto"])
+
+
+def packed_from(scratch: Path) -> Path:
+    """The folder that a onefile was packed from, as the sandbox left it. Raises BuildFailed for a link: foreign code
+    ran there, and behind one may lie all of this machine."""
+    folder = scratch / "nuitka" / "portable_entry.dist"
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise BuildFailed("the folder that the executable was packed from is a symbolic link")
+    return folder
 
 
 def _cache(ctx: Context, distribution: str) -> Path:

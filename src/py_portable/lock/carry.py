@@ -36,6 +36,8 @@ class Owner:
     sources: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
     """The file that `where` names, where it is text: messages then name the line."""
+    foreign: bool = False
+    """Whether it came from another machine: it may name nothing of this one, which would become part of the app."""
 
     def place(self, word: str) -> str:
         line = line_of(self.text, word)
@@ -49,9 +51,19 @@ class Owner:
             where = self.place(wanted.name)
             return of_uv(name, by_name[name], self.folder, environment, where)
         found = of_requirement(wanted, self.place(wanted.name))
+        if found and self.foreign and is_local(found):
+            raise ConfigError(
+                f"{name} is required by {self.where}, which came from elsewhere and names what lies on this machine",
+                where=found.where,
+                hint="if you want that: name it in the app's dependencies or in wheels.constraints",
+            )
         if found is None or found.kind != "path" or self.folder is None:
             return found
         return Direct(**{**found.__dict__, "address": _mapped(found.address, self.folder)})
+
+
+def is_local(direct: Direct) -> bool:
+    return direct.kind == "path" or urlsplit(direct.address).scheme == "file"
 
 
 def _mapped(path: str, folder: Path) -> str:

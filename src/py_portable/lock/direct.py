@@ -38,6 +38,10 @@ class Direct:
     digests: tuple[tuple[str, str], ...] = ()
     """(algorithm, hex digits) that the address itself promises."""
 
+    def __post_init__(self) -> None:
+        if "\0" in f"{self.address}{self.ref}{self.subdirectory}":
+            raise ConfigError(f"the address of {self.name} holds a NUL, which nothing can be called", where=self.where)
+
 
 def of_requirement(wanted: Requirement, where: str) -> Direct | None:
     """What a requirement of the form `name @ address` names. Raises ConfigError for what is not carried."""

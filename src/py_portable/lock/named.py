@@ -18,7 +18,7 @@ from py_portable.index.model import LockedFile
 from py_portable.lock import source
 from py_portable.lock.app import App, completed, owner_of
 from py_portable.lock.backend import Answer
-from py_portable.lock.carry import Carried, Carrier, Owner, file_name
+from py_portable.lock.carry import Carried, Carrier, Owner, file_name, is_local
 from py_portable.lock.direct import Direct
 from py_portable.lock.markers import parsed
 from py_portable.lock.source import Said
@@ -164,7 +164,7 @@ def _carry(direct: Direct, carrier: Carrier, ask: Ask) -> Carried:
             ) from None
         path = files.keep(store, file, made)
     home = Path(direct.address) / direct.subdirectory
-    owner = Owner(name)
+    owner = Owner(name, foreign=not is_local(direct))
     if direct.kind == "path" and home.is_dir():
         owner = owner_of(said, home, carrier.base)
     return Carried(direct, file, path, replace(said, uv={}) if not owner.folder else said, owner)

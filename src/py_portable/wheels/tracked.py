@@ -14,6 +14,8 @@ FINDERS = frozenset(("setuptools-scm", "setuptools-git", "setuptools-vcs", "pbr"
 """Build requirements that ask version control which files belong to the app."""
 MANIFEST = "MANIFEST.in"
 _SPECIAL = re.compile(r"[][*?#\\\s]")
+_NO_TRANSPORT = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
+"""The second holds for every git, and against the folder's own `protocol.allow`: no transport is called so."""
 _SECONDS = 60
 _MOST_BYTES = 64 << 20
 
@@ -39,20 +41,23 @@ def asked_for(source: Path, build: Iterable[str]) -> tuple[str, ...]:
 def files(source: Path, *pathspecs: str) -> tuple[str, ...] | None:
     """Names that git tracks, relative to `source`, sorted. None: git cannot say, or this is no checkout.
 
-    Nothing that the folder's own configuration names is started: no fsmonitor, no hook.
+    Nothing that the folder's own configuration names is started: no fsmonitor, no hook, and no transport, which a
+    repository with missing objects would have git fetch them by.
     """
     if not _checkout(source):
         return None
     words = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*"]
     words += ["ls-files", "-z", "--cached", "--", *pathspecs]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _NO_TRANSPORT
     try:
         told = command.run(words, cwd=source, env=env, timeout=_SECONDS, capture_bytes=_MOST_BYTES)
     except MachineError:
         return None
     if not told.ok or told.stdout.total > _MOST_BYTES // 2:
         return None
-    return tuple(sorted(os.fsdecode(name) for name in told.stdout.data.split(b"\0") if name))
+    names = (os.fsdecode(name) for name in told.stdout.data.split(b"\0") if name)
+    # git lists whatever an index holds that somebody else wrote, and would not check such a name out.
+    return tuple(sorted(name for name in names if not name.startswith("/") and ".." not in name.split("/")))
 
 
 def _checkout(source: Path) -> bool:

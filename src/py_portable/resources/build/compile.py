@@ -22,8 +22,10 @@ PLACE = Path("/build/nuitka")
 SCRIPTS = ("Backend.scons", "Onefile.scons")
 FOLDERS = ("portable_entry.build", "portable_entry.onefile-build")
 MAX_REQUEST = 1 << 20
-# SCons evaluates $ and ${...} in names, and gives command lines to a shell: letters, digits, and these.
-NAME = re.compile(r"[\w@+][\w.@+~=-]*")
+# SCons evaluates $ and ${...} in names, and gives command lines to a shell: letters, digits, and these. Compilers read
+# more words from the file FILE where one begins with @FILE.
+NAME = re.compile(r"[\w+][\w.@+~=-]*")
+WRITTEN_BY_SCONS = "@link_input.txt"
 OPTION = re.compile(r"[a-z][a-z0-9_]*")
 VALUE = re.compile(r"[\w./,+=:@~-]*")
 DEFINITION = re.compile(
@@ -35,6 +37,8 @@ CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
 PROGRAMS = ("zig_exe_path",)
 """Options that name a program to be run."""
+# Of an interpreter that says it is MonolithPy SCons reads compiler flags: from link.json in its prefix.
+INTERPRETER = {"python_prefix": "/opt/python", "monolithpy": "False"}
 
 
 class Refused(Exception):
@@ -44,6 +48,8 @@ class Refused(Exception):
 def member_name(name: str) -> "PurePosixPath | None":
     """Where a member of the archive belongs below the folder. Raises Refused; None: it is not taken along."""
     top, *parts = PurePosixPath(name).parts
+    if parts == [WRITTEN_BY_SCONS]:
+        return None
     if top != "files" or not parts or not all(NAME.fullmatch(part) for part in parts):
         raise Refused(f"the file name {name!r} is not one of Nuitka's")
     return PurePosixPath(*parts) if parts[-1].endswith(SUFFIXES) else None
@@ -79,12 +85,12 @@ def options(asked: "dict[str, str]", folder: Path, lto: str) -> "list[str]":
     for name, value in asked.items():
         if not OPTION.fullmatch(name) or name in PROGRAMS or not VALUE.fullmatch(value):
             raise Refused(f"the option {name}={value!r} is not passed on")
-        if any(one.startswith("-") for one in value.split(",")):
+        if any(one.startswith(("-", "@")) for one in value.split(",")):
             raise Refused(f"the option {name}={value!r} could be a compiler's")
         words[name] = value
     if ADAPTED in words:
         words[ADAPTED] = str(folder / HEADERS)
-    fixed = {"source_dir": ".", "nuitka_src": str(NUITKA / "build"), "lto_mode": lto}
+    fixed = {"source_dir": ".", "nuitka_src": str(NUITKA / "build"), "lto_mode": lto, **INTERPRETER}
     return [f"{name}={value}" for name, value in {**words, **fixed}.items()]
 
 
