@@ -241,7 +241,7 @@ def test_what_is_fetched_names_no_path_of_this_machine(store: Store, asks: dict[
     name = "taker-1.0-py3-none-any.whl"
     with serving({name: taker}) as (host, _):
         project(tmp_path / "app", "app", depends(f"taker @ http://{host}/files/{name}"))
-        with pytest.raises(ConfigError, match=f"as a path of this machine by {name}, which was fetched"):
+        with pytest.raises(ConfigError, match=f"secrets is required by {name}, which came from elsewhere"):
             resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
         project(tmp_path / "app", "app", depends(f"secrets @ file://{tmp_path}/secrets", f"taker @ http://{host}/files/{name}"))
         house = resolver(tmp_path, store, asks, app={"source": "app"}).resolve()

@@ -51,12 +51,6 @@ class Owner:
             where = self.place(wanted.name)
             return of_uv(name, by_name[name], self.folder, environment, where)
         found = of_requirement(wanted, self.place(wanted.name))
-        if found and self.foreign and is_local(found):
-            raise ConfigError(
-                f"{name} is required by {self.where}, which came from elsewhere and names what lies on this machine",
-                where=found.where,
-                hint="if you want that: name it in the app's dependencies or in wheels.constraints",
-            )
         if found is None or found.kind != "path" or self.folder is None:
             return found
         return Direct(**{**found.__dict__, "address": _mapped(found.address, self.folder)})

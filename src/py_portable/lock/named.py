@@ -58,25 +58,26 @@ class Named:
         environment = app.target.environment
         roots = app.roots()
         limits = [(Owner(LIMITS), parsed(one, LIMITS)) for one in app.constraints]
-        waiting = [(owner, wanted, False) for owner, wanted in (*roots, *limits)]
+        waiting = [*roots, *limits]
         carried: dict[str, Carried] = {}
         indexes: dict[str, str] = {}
         while waiting:
-            owner, wanted, fetched = waiting.pop(0)
+            owner, wanted = waiting.pop(0)
             direct = owner.direct(wanted, environment)
             if isinstance(direct, str):
                 indexes[canonicalize_name(wanted.name)] = direct
             elif direct is not None and direct.name not in carried:
-                if fetched and direct.kind == "path":
+                if owner.foreign and is_local(direct):
                     raise ConfigError(
-                        f"{direct.name} is asked for as a path of this machine by {owner.where}, which was fetched",
+                        f"{direct.name} is required by {owner.where}, which came from elsewhere and names what lies on "
+                        "this machine",
                         where=direct.where,
-                        hint="a path counts only where your own sources name it: name it in the app's dependencies",
+                        hint="if you want that: name it in the app's dependencies or in wheels.constraints",
                     )
                 one = _carry(direct, carrier, ask)
                 carried[direct.name] = one
-                inner, foreign = one.owner, fetched or direct.kind != "path"
-                waiting += [(inner, parsed(line, inner.where), foreign) for line in one.said.requires or ()]
+                inner = one.owner
+                waiting += [(inner, parsed(line, inner.where)) for line in one.said.requires or ()]
             elif direct is not None and not carried[direct.name].same(direct):
                 raise ConfigError(
                     f"{direct.name} is named by two addresses; the other is at {carried[direct.name].direct.where}",
