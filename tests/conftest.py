@@ -131,6 +131,7 @@ class Groups(LoadFileScheduling):
         return group(nodeid.partition("::")[0])
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
     """The scheduler of --dist loadgroup renames tests, which pytest 9 does not let it: it would group nothing."""
     return Groups(config, log)

@@ -7,6 +7,7 @@ the right to change modes and times of files of the same user, and networks othe
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -61,8 +62,15 @@ def run(
     python = [sys.prefix, sys.base_prefix, str(Path(sys.executable).resolve().parent)]
     places = [*_READ, *_for_everybody(), *python, *map(str, read)]
     spec = json.dumps({"read": places, "write": [str(work), "/dev/null"]})
-    own = [sys.executable, "-I", str(resources.path("build/apart.py")), spec]
-    outcome = command.run([*own, *argv], cwd=work, env=env, timeout=timeout, log=log)
-    if outcome.status != NO_LANDLOCK:
-        return outcome, True
-    return command.run(argv, cwd=work, env=env, timeout=timeout, log=log), False
+    words = [*_start(spec), *argv] if has_landlock() else argv
+    return command.run(words, cwd=work, env=env, timeout=timeout, log=log), has_landlock()
+
+
+@functools.cache
+def has_landlock() -> bool:
+    """Asked before anything foreign runs: what that ends with must not decide whether it is held to its place."""
+    return command.run(_start("{}"), timeout=60).status != NO_LANDLOCK
+
+
+def _start(spec: str) -> list[str]:
+    return [sys.executable, "-I", str(resources.path("build/apart.py")), spec]

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import apart, command, libraries, resources
+from py_portable import apart, command, libraries, resources, shape
 from py_portable.config import Config
 from py_portable.engines.base import Bind
 from py_portable.errors import MachineError, PortableError, StepError
@@ -23,6 +22,7 @@ from py_portable.images import Image, ImageUnavailable
 from py_portable.index import files
 from py_portable.index.model import LockedFile
 from py_portable.lock.backend import Answer, Question, Unasked
+from py_portable.regular import read_regular
 from py_portable.steps.context import BuildFailed, Context, Environment, Result
 from py_portable.wheels import sdist as sdists
 from py_portable.wheels.source import copy_source, source_digest
@@ -74,13 +74,13 @@ class Backends:
             return str(sandbox.interpreter.meta["version"])
         python = self.target["python"]
         self.say(
-            f"markers are read as for Python {python}.0, for the interpreter cannot be had here: {sandbox.what}"
+            f"markers are read as for Python {python}.0, because the interpreter is not available: {sandbox.what}"
         )
         return None
 
     def recall(self, question: Question) -> Answer | None:
         entry = self.environment.store.get(self._key(question))
-        return _answer(entry.meta["answer"], question.name) if entry else None
+        return answer_of(entry.meta["answer"], question.name) if entry else None
 
     def ask(self, question: Question) -> Answer:
         if not self.may_run:
@@ -97,8 +97,8 @@ class Backends:
         why = sandbox.what
         if not question.metadata:
             self.say(
-                f"{question.name}: what its build requires beside what it declares is not known, for there is no "
-                f"sandbox to ask its build backend in: {why}; if it lacks something, see wheels.build-requires"
+                f"{question.name}: it is not known what its build requires beyond what it declares, because there is "
+                f"no sandbox to ask its build backend in: {why}; if it lacks something, see wheels.build-requires"
             )
             return Answer()
         if not question.own:
@@ -149,7 +149,7 @@ class Backends:
                 work / "log",
             )
 
-            def once(spec: str, build: Path) -> str:
+            def once(spec: str, build: Path) -> Any:
                 ctx.sandbox(
                     SCRIPT,
                     *(spec, "/in/source/app", "/in/build", "/build", "/out/answer.json"),
@@ -163,11 +163,11 @@ class Backends:
                     timeout=SECONDS,
                     hint=_HINT,
                 )
-                return _read(ctx.out / "answer.json", question.name)
+                return read_answer(ctx.out / "answer.json", question.name)
 
             return {"answer": asdict(self._in_turns(question, work, once, None))}
 
-        return _answer(env.store.make(self._key(question), build).meta["answer"], question.name)
+        return answer_of(env.store.make(self._key(question), build).meta["answer"], question.name)
 
     def _apart(self, question: Question, why: str) -> Answer:
         store = self.environment.store
@@ -177,7 +177,7 @@ class Backends:
             env = apart.environment(own, self.environment.epoch, self.config.build.env)
             held = True
 
-            def once(spec: str, build: Path) -> str:
+            def once(spec: str, build: Path) -> Any:
                 nonlocal held
                 words = [
                     sys.executable,
@@ -202,7 +202,7 @@ class Backends:
                     error=BuildFailed,
                     hint=_HINT,
                 )
-                return _read(own / "answer.json", question.name)
+                return read_answer(own / "answer.json", question.name)
 
             python = f"{sys.version_info.major}.{sys.version_info.minor}"
             answer = self._in_turns(question, work, once, python)
@@ -214,15 +214,15 @@ class Backends:
         return answer
 
     def _in_turns(
-        self, question: Question, work: Path, once: Callable[[str, Path], str], python: str | None
+        self, question: Question, work: Path, once: Callable[[str, Path], Any], python: str | None
     ) -> Answer:
-        """What a backend asks for is had first, and then it is asked again."""
+        """What a backend asks for is provided first, and then it is asked again."""
         _lay_out(question.source, work / "source")
         more: tuple[str, ...] = ()
         for turn in range(3):
             build = work / f"build-{turn}"
             self._gather(question.build(python, more), build, python)
-            answer = _answer(json.loads(once(_spec(question, more), build)), question.name)
+            answer = answer_of(once(_spec(question, more), build), question.name)
             if not question.metadata or answer.metadata is not None:
                 return answer
             more = (*more, *answer.requires)
@@ -235,8 +235,8 @@ class Backends:
 
 
 _HINT = (
-    "where it cannot say it here, say it in the config: wheels: {metadata: {NAME: [...]}} for what it depends on, "
-    "wheels: {build-requires: {NAME: [...]}} for what its build requires"
+    "if it cannot run here, write its answer into the config: wheels: {metadata: {NAME: [...]}} for what it depends "
+    "on, wheels: {build-requires: {NAME: [...]}} for what its build requires"
 )
 
 
@@ -258,31 +258,28 @@ def _lay_out(source: Path, into: Path) -> None:
         into.mkdir()
         copy_source(source, into / "app")
         return
-    sdists.unpack(source, into / "unpacked")
-    inner = [path for path in (into / "unpacked").iterdir() if path.is_dir() and not path.is_symlink()]
-    if len(inner) != 1:
-        raise StepError(f"{source.name} holds {len(inner)} folders, expected one as in every sdist")
-    inner[0].rename(into / "app")
+    sdists.unpack_as(source, into / "unpacked", into / "app")
 
 
-def _read(path: Path, name: str) -> str:
-    """What foreign code wrote: no link is followed, nothing but a file is read, and only so much of it."""
+def read_answer(path: Path, name: str) -> Any:
+    """The JSON that foreign code wrote: no link is followed, nothing but a file is read, and only so much of it."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as stream:
-            data = stream.read(MAX_ANSWER + 1)
+        return shape.parse(read_regular(path, MAX_ANSWER, follow=False))
     except OSError as problem:
-        raise StepError(f"the build backend of {name} left no answer: {problem.strerror}") from None
-    if len(data) > MAX_ANSWER:
-        raise StepError(f"the build backend of {name} answers more than the {MAX_ANSWER} bytes that are read")
-    return data.decode("utf-8", "replace")
+        raise StepError(
+            f"the build backend of {name} left no answer: answer.json: {problem.strerror}"
+        ) from None
+    except shape.Misfit as problem:
+        raise StepError(f"the answer of the build backend of {name} cannot be read: it {problem}") from None
 
 
-def _answer(told: Any, name: str) -> Answer:
+def answer_of(told: Any, name: str) -> Answer:
     try:
         requires, metadata = told["requires"], told["metadata"]
-        if not all(isinstance(one, str) for one in requires) or not isinstance(metadata, str | None):
-            raise TypeError("not text")
-        return Answer(tuple(requires), metadata)
-    except (TypeError, KeyError) as problem:
-        raise StepError(f"the build backend of {name} gave an answer that is none: {problem}") from None
+    except (TypeError, KeyError):
+        requires, metadata = None, None
+    if not isinstance(requires, list | tuple) or not all(isinstance(one, str) for one in requires):
+        raise StepError(f"the build backend of {name} did not answer with a list of requirements")
+    if not isinstance(metadata, str | None):
+        raise StepError(f"the build backend of {name} did not answer with metadata as text")
+    return Answer(tuple(requires), metadata)

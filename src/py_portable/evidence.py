@@ -16,6 +16,7 @@ from py_portable.errors import ConfigError
 from py_portable.plan.sharding import Sharding
 from py_portable.reading import SCHEMA, read
 from py_portable.regular import read_regular
+from py_portable.shape import MOST_BYTES
 
 __all__ = [
     "LISTS", "MISSING", "SCHEMA", "STALE", "CellResult", "Part", "identity_of", "merge", "now", "read", "read_parts",
@@ -90,10 +91,6 @@ class CellResult:
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
 
-MAX_BYTES = 256 << 20
-"""Of one part or merge: about 3 kB a cell."""
-
-
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
@@ -118,7 +115,7 @@ def write_part(folder: Path, command: str, scope: Iterable[str], part: Part) -> 
 def _turn(path: Path) -> int:
     """0 for what no kit of today wrote. Whoever reads it all says what is wrong with it."""
     try:
-        told = json.loads(read_regular(path, MAX_BYTES))
+        told = json.loads(read_regular(path, MOST_BYTES))
         turn = told.get("turn") if isinstance(told, dict) else 0
     except (OSError, ValueError, RecursionError):
         return 0

@@ -111,11 +111,11 @@ def checked(member: tarfile.TarInfo, bounds: Bounds) -> tarfile.TarInfo:
     """The member, where what its header says is sane. Raises RefusedError."""
     shown = repr(member.name[:200])
     if member.issparse():
-        raise RefusedError(f"{shown} is a sparse file, which none of ours is")
+        raise RefusedError(f"{shown} is a sparse file, and no archive that is taken here has one")
     if not 0 <= member.size <= bounds.file_bytes:
         raise RefusedError(f"{shown} has {member.size} bytes, and {bounds.file_bytes} is the most")
     if max(len(member.name), len(member.linkname)) > bounds.name_chars:
-        raise RefusedError(f"{shown} leads out of what a path can hold: {bounds.name_chars} characters")
+        raise RefusedError(f"{shown} has a longer name than the {bounds.name_chars} characters of a path")
     return member
 
 
@@ -127,7 +127,7 @@ def members(tar: tarfile.TarFile, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
         total += max(0, member.size)
         if count > bounds.members or total > bounds.total_bytes:
             raise RefusedError(
-                f"{member.name[:200]!r} is past {bounds.members} members or {bounds.total_bytes} bytes"
+                f"{member.name[:200]!r} goes beyond the limit of {bounds.members} members or {bounds.total_bytes} bytes"
             )
         yield checked(member, bounds)
         # tarfile keeps every header that it has seen.

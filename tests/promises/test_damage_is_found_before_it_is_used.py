@@ -93,7 +93,7 @@ def test_a_zeroed_library_of_an_image_blames_no_artifact(places: Path, store: St
     ran, cell = prove(places, "two")
     assert (ran.status, cell["verdict"], cell["detail"]) == (0, "PASS", None), ran.stdout
     assert f"is damaged: root/{tiny.LIBRARY}: other contents" in ran.stderr
-    assert "is made again" in ran.stderr and "Traceback" not in ran.stderr
+    assert "it is made again now" in ran.stderr and "Traceback" not in ran.stderr
     (aside,) = quarantined(store)
     assert (aside / "out" / "root" / tiny.LIBRARY).read_bytes() == bytes(len(good))
     assert str(aside) in ran.stderr
@@ -214,7 +214,7 @@ def test_a_flipped_byte_of_a_stored_wheel_does_not_fail_the_next_build(
         hide(made.path.parent)
     report = build(Store(tmp_path / "store"), kind, 2)
     assert (report.results["wheel"].path / "app.whl").read_bytes() == b"a wheel"
-    assert "what the store has of wheel is damaged: app.whl: other contents" in caplog.text
+    assert "the stored result of wheel is damaged: app.whl: other contents" in caplog.text
     assert len(quarantined(Store(tmp_path / "store"))) == 1
     caplog.clear()
     build(Store(tmp_path / "store"), kind, 3)

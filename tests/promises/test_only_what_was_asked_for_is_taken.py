@@ -19,7 +19,7 @@ import pytest
 from py_portable.ci import travel
 from py_portable.ci.github import handing
 from py_portable.ci.project import Project
-from py_portable.errors import ConfigError, PortableError
+from py_portable.errors import ConfigError, MachineError, PortableError
 from py_portable.images.names import Names
 from py_portable.store import Store
 from py_portable.store.entry import read_header, write_header
@@ -340,3 +340,34 @@ def test_an_index_of_images_is_a_small_regular_file(handed: Path, there: Store) 
     (handed / handing.INDEX).write_text(json.dumps({"image one": {"image-001.tar": []}}))
     with pytest.raises(ConfigError, match="not named by its key"):
         handing.unpack(handed, there, ASKED)
+
+
+def test_a_dist_outside_of_the_workspace_takes_nothing_and_moves_nothing_of_it(tmp_path: Path) -> None:
+    """Its place beside the workspace has the same path as one in it, seen from where archives are unpacked."""
+    here = tmp_path / "here"
+    (here / "out").mkdir(parents=True)
+    (here / "out" / "mine").write_text("a file of the workspace")
+    archive = tmp_path / "build" / "dist.tar"
+    archive.parent.mkdir()
+    with tarfile.open(archive, "w"):
+        pass
+    with pytest.raises(MachineError, match="only what lies in the repository's folder"):
+        travel.unpack_dist([archive], here, [Project("portable.yaml", here / ".." / "out")])
+    assert (here / "out" / "mine").read_text() == "a file of the workspace"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    archives = []
+    for name in ("one", "two"):
+        source = tmp_path / name / "dist" / "plan.json"
+        source.mkdir(parents=True)
+        (source / "x").write_text(name)
+        archives.append(tmp_path / name / "plan" / "dist.tar")
+        archives[-1].parent.mkdir()
+        with tarfile.open(archives[-1], "w") as tar:
+            tar.add(source.parent, "dist")
+    with pytest.raises(ConfigError):
+        travel.unpack_dist(archives, here, [Project("portable.yaml", here / "dist")])

@@ -4,6 +4,7 @@ that is copied out of the store and nothing of another job's archive is setuid, 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -25,6 +26,7 @@ from py_portable.engines.native import Native
 from py_portable.engines.select import ENGINES
 from py_portable.errors import ConfigError, PortableError
 from py_portable.run.runner import Report, Runner
+from py_portable.steps import output
 from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.steps.graph import Step
 from py_portable.store import Store
@@ -165,6 +167,18 @@ def test_modes_of_ordinary_files_do_not_depend_on_who_wrote_them(tmp_path: Path)
             os.umask(old)
         digests.add(report.results["tree"].digest)
     assert len(digests) == 1
+
+
+def test_a_file_system_without_attributes_has_no_capabilities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_words: object, **_more: object) -> list[str]:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(os, "listxattr", none)
+    (tmp_path / "file").touch(0o600)
+    output.settle(tmp_path, "a step")
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 
 
 def test_what_is_kept_of_a_failure_has_none_either(env: Environment, tmp_path: Path) -> None:

@@ -232,3 +232,14 @@ def test_without_landlock_the_environment_is_kept_from_it_all_the_same(tmp_path:
     assert names == {*apart.environment(own, 1, {}), "ASKED"}
 
 
+def test_no_exit_status_of_foreign_code_takes_landlock_from_it(tmp_path: Path) -> None:
+    """The status that says "this kernel has no Landlock" is one that anybody can end with."""
+    from py_portable import apart
+
+    own = tmp_path / "work"
+    own.mkdir()
+    log = tmp_path / "log"
+    words = ["/bin/sh", "-c", f"echo once >>{own}/ran; exit {apart.NO_LANDLOCK}"]
+    outcome, held = apart.run(words, work=own, read=[], env=apart.environment(own, 1, {}), log=log, timeout=60)
+    assert outcome.status == apart.NO_LANDLOCK and held is landlock()
+    assert (own / "ran").read_text() == "once\n"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable import cli
-from py_portable.benchmark import measure, runner
+from py_portable.benchmark import measure, project, runner
 from py_portable.benchmark.pairs import (
     CONFIDENCE,
     LEAST_PAIRS,
@@ -203,3 +203,21 @@ def test_too_few_pairs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli_benchmark.LEAST_PAIRS == LEAST_PAIRS
     assert cli._run(["benchmark", "--pairs", str(LEAST_PAIRS - 1)]) == 2
     assert "--pairs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "what"),
+    [
+        (None, "does not say which module"),
+        (b"", "does not say which module"),
+        (b"[1]", "does not say which module"),
+        (b"{}", "does not say which module"),
+        (b'{"module": 1}', "1 is no module"),
+        (b'{"module": "a b"}', "'a b' is no module"),
+    ],
+)
+def test_what_an_installation_says_of_its_module_is_foreign(tmp_path: Path, told: bytes | None, what: str) -> None:
+    if told is not None:
+        (tmp_path / "bare.json").write_bytes(told)
+    with pytest.raises(UnmetError, match=what):
+        project.module_of(tmp_path)

@@ -170,10 +170,16 @@ def test_the_canary_is_started_once_for_each_kind(tmp_path: Path) -> None:
 
 def test_a_build_does_not_start_where_a_promise_is_broken(tmp_path: Path) -> None:
     engine = Engine(json.dumps({"build_canary": 1, **GOOD, "NoNewPrivs": "0"}))
+    seen = []
     for _ in range(2):
-        with pytest.raises(MachineError, match="so none is started: it is not so that a setuid program gives it nothing"):
-            builds.hold(engine, build(tmp_path), None)
+        with pytest.raises(MachineError, match=r"so no build is started\. This does not hold: a setuid program gives it nothing"):
+            try:
+                builds.hold(engine, build(tmp_path), None)
+            except MachineError as problem:
+                seen.append(problem)
+                raise
     assert len(engine.ran) == 1 and builds.told() == []
+    assert seen[0] is not seen[1], "the log that one step's error names is not another step's"
 
 
 @pytest.mark.parametrize("said", ["", "{", "[]", '{"build_canary": 2}'])

@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
+from py_portable import verdicts
 from py_portable.config import schema_text
 from py_portable.config.schema import formats
 
@@ -129,7 +130,9 @@ def test_an_image_can_be_expected_to_fail_for_each_reason_that_a_cell_can_fail_f
     accepted = SCHEMA["$defs"]["image"]["else"]["properties"]["expect"]["enum"]
     page = (ROOT / "docs/verdicts.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE)
-    failing = [f"fail:{reason}" for reason, seen in rows if not seen.startswith(("UNPROVEN", "XPASS"))]
+    others = ("UNPROVEN", "XPASS")
+    failing = [f"fail:{reason}" for reason, seen in rows if not seen.startswith(others)]
     assert len(failing) > 5
-    assert set(failing) <= set(accepted)
-    assert not {f"fail:{reason}" for reason, seen in rows if seen.startswith(("UNPROVEN", "XPASS"))} & set(accepted)
+    assert set(failing) <= set(accepted) == set(verdicts.EXPECTATIONS)
+    assert not {f"fail:{reason}" for reason, seen in rows if seen.startswith(others)} & set(accepted)
+    assert {reason for reason, _ in rows} <= {*verdicts.REASONS}

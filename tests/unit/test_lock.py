@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from py_portable.index.model import Offer
 from py_portable.lock.choose import choose, platforms, supported
 from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, load, loads
 
+HERE = Path(__file__).parents[2]
 SHA = "0123456789abcdef" * 4
 TARGET: dict[str, Any] = {"python": "3.13", "max_glibc": "2.31", "arch": "x86_64"}
 
@@ -47,6 +50,16 @@ LOCKS = st.builds(
 def test_a_lock_survives_being_written_and_read(lock: Lock) -> None:
     assert loads(dumps(lock), "portable.lock") == lock
     assert dumps(loads(dumps(lock), "portable.lock")) == dumps(lock)
+
+
+def test_every_lock_is_of_its_schema() -> None:
+    schema = json.loads((HERE / "schemas" / "lock.schema.json").read_text("utf-8"))
+    packed = replace(file(), origin="path:../a")
+    house = LockedHouse(SHA, (LockedPackage(packed, (file(),)),), (file(),), seen=SHA, python="3.13.5")
+    whole = Lock({"image x": f"sha256:{SHA}"}, {"tool": "1"}, {"default/3.13": house}, {"x": f"sha256:{SHA}"})
+    written = [(HERE / name).read_text("utf-8") for name in ("portable.lock", "release/portable.lock")]
+    for text in (dumps(whole), *written):
+        jsonschema.validate(json.loads(text), schema)
 
 
 @given(st.binary(max_size=200))

@@ -94,6 +94,7 @@ def test_prereleases_local_versions_and_addresses_fit() -> None:
 def test_what_nobody_can_read_is_passed_over() -> None:
     assert unmet(app("six (>=1.10)", "???", "six>dev", ""), SIX) == {}
     assert unmet(app("old>=1"), Installed("old", "2004d-final!")) == {}
+    assert unmet(app("x ; platform_version ~= '1'", "x ; os_name ~= 'a' and extra == 'more'")) == {}
 
 
 @given(st.lists(st.text(max_size=30), max_size=4), st.text(max_size=9), st.text(max_size=9))

@@ -178,6 +178,18 @@ def test_an_sdist_that_leaves_its_folder_is_refused(
     assert not (tmp_path / "deep" / "out-of-it").exists()
 
 
+def test_an_encrypted_sdist_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "app-1.0.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("app-1.0/setup.py", "x")
+    data = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + flags] |= 1
+    path.write_bytes(data)
+    with pytest.raises(StepError, match="cannot be unpacked"):
+        sdist.unpack(path, tmp_path / "out")
+
+
 def test_an_sdist_that_grows_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sdist, "SDIST_BOUNDS", Bounds(file_bytes=10))
     with pytest.raises(StepError, match="and 10 is the most"):

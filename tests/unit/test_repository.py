@@ -8,6 +8,7 @@ import io
 import re
 import subprocess
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,3 +213,14 @@ def test_every_promise_has_a_test_and_every_test_a_promise() -> None:
     named = re.findall(r"\(tests/promises/(test_\w+\.py)\)", (HERE / "SECURITY.md").read_text(encoding="utf-8"))
     there = sorted(path.name for path in (HERE / "tests" / "promises").glob("test_*.py"))
     assert sorted(named) == there
+
+
+def test_an_installed_kit_has_every_file_of_its_folder() -> None:
+    needs_git()
+    package = SOURCE / "py_portable"
+    told = tomllib.loads((HERE / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    carried = {path for pattern in told["py_portable"] for path in package.glob(pattern)}
+    # What pins are made from: scripts/refresh-pins reads it in a checkout.
+    carried.add(package / "resources" / "tools.in")
+    modules = {path for path in MODULES if (path.parent / "__init__.py").is_file()}
+    assert [path for path in tracked() if path.is_relative_to(package) and path not in carried | modules] == []

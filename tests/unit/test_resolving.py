@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from py_portable.errors import ConfigError, PortableError
+from py_portable import backends
+from py_portable.errors import ConfigError, PortableError, StepError
 from py_portable.index import files
 from py_portable.index.ask import NOTHING_RUNS, ResolveError, stand_in
 from py_portable.index.constraints import constraints
@@ -187,6 +188,9 @@ def test_a_commit_of_a_repository_is_carried_as_it_is_committed(
         ("x @ git+file:///nowhere", "x cannot be had: git fetch failed", "git ls-remote"),
         ("x @ http://127.0.0.1:9/x-1.0.tar.gz", "x cannot be had", ""),
         ("x @ http://127.0.0.1:9/x-1.0.exe", "expected is a folder, a wheel or an sdist", ""),
+        ("x @ http://127.0.0.1:9/..%2F..%2Fx-1.0-py3-none-any.whl", "expected is a folder, a wheel or an sdist", ""),
+        ("x @ http://[oops/x-1.0.zip", "an address that cannot be read", ""),
+        ("x @ git+http://[oops/x", "an address that cannot be read", ""),
     ],
 )
 def test_what_is_not_carried_is_refused_with_its_line(
@@ -197,6 +201,60 @@ def test_what_is_not_carried_is_refused_with_its_line(
         resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
     assert (caught.value.where or "").startswith("app/pyproject.toml:")
     assert word in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ('{url = "https://example.org/x 1.zip"}', "tool.uv.sources.x.url is not an address"),
+        ('{url = "http://[oops/x-1.0.zip"}', "an address that cannot be read"),
+        ('{git = "https://[oops/x"}', "x cannot be had"),
+        ('{path = "../x", marker = "os_name ~= \'a\'"}', "tool.uv.sources.x.marker"),
+        ('{workspace = true}\n[tool.uv.workspace]\nmembers = ["/x"]', "not a list of relative paths"),
+        ('{workspace = true}\n[tool.uv.workspace]\nmembers = [""]', "not a list of relative paths"),
+        ('{workspace = true}\n[tool.uv.workspace]\nmembers = 3', "has no member x"),
+    ],
+)
+def test_a_table_of_sources_that_is_wrong_is_named_with_its_line(
+    store: Store, asks: dict[str, str], tmp_path: Path, source: str, what: str
+) -> None:
+    project(tmp_path / "app", "app", depends("x") + f"[tool.uv.sources]\nx = {source}\n")
+    with pytest.raises(PortableError, match=what) as caught:
+        resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
+    assert (caught.value.where or "").startswith("app/pyproject.toml:")
+
+
+@pytest.mark.parametrize("line", ['tool = 3', 'project = 3', 'tool.uv = 3'])
+def test_a_file_above_the_source_that_is_no_project_is_passed_over(
+    store: Store, asks: dict[str, str], tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(f"{line}\n")
+    project(tmp_path / "app", "app", depends("x") + "[tool.uv.sources]\nx = {workspace = true}\n")
+    with pytest.raises(ConfigError, match="no folder above is the root of one"):
+        resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
+
+
+def test_what_is_fetched_names_no_path_of_this_machine(store: Store, asks: dict[str, str], tmp_path: Path) -> None:
+    """Else whoever makes a package chooses which of the user's folders are packed into the artifact."""
+    project(tmp_path / "secrets", "secrets")
+    taker = wheel("taker", "1.0", [f"secrets @ file://{tmp_path}/secrets"])
+    name = "taker-1.0-py3-none-any.whl"
+    with serving({name: taker}) as (host, _):
+        project(tmp_path / "app", "app", depends(f"taker @ http://{host}/files/{name}"))
+        with pytest.raises(ConfigError, match=f"secrets is required by {name}, which came from elsewhere"):
+            resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
+        project(tmp_path / "app", "app", depends(f"secrets @ file://{tmp_path}/secrets", f"taker @ http://{host}/files/{name}"))
+        house = resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
+    assert [package.file.name for package in house.packages] == ["secrets", "taker"]
+
+
+def test_a_version_that_leaves_a_folder_is_refused(store: Store, asks: dict[str, str], tmp_path: Path) -> None:
+    text = 'Metadata-Version: 2.2\nName: x\nVersion: 1/../../0\n'
+    (tmp_path / "x-1.0.tar.gz").write_bytes(sdist("x", "1.0", {"PKG-INFO": text}))
+    project(tmp_path / "app", "app", depends(f"x @ file://{tmp_path}/x-1.0.tar.gz"))
+    with pytest.raises(ConfigError, match=r"x says that its version is '1/\.\./\.\./0'") as caught:
+        resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
+    assert (caught.value.where or "").startswith("app/pyproject.toml:")
 
 
 def test_another_project_than_was_asked_for_is_refused(store: Store, asks: dict[str, str], tmp_path: Path) -> None:
@@ -429,9 +487,29 @@ def test_constraints_of_pips_configuration_count(
     assert constraints(told, build=build) == (("bbb<2.1",) if found else ())
 
 
+def test_a_commands_section_wins_over_global_of_a_later_file(environ: dict[str, str], tmp_path: Path) -> None:
+    for name in ("early", "late"):
+        (tmp_path / f"{name}.txt").write_text(f"{name}<2\n")
+    config = tmp_path / "xdg" / "pip"
+    config.mkdir(parents=True)
+    (config / "pip.conf").write_text(f"[install]\nconstraint = {tmp_path}/early.txt\n")
+    (tmp_path / "pip.conf").write_text(f"[global]\nconstraint = {tmp_path}/late.txt\n")
+    told = environ | {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "XDG_CONFIG_HOME": str(tmp_path / "xdg")}
+    assert constraints(told) == ("early<2",)
+
+
+def test_a_user_without_a_home_has_no_constraints_of_his_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert constraints({}) == constraints({}, build=True) == ()
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("https://user:pw@example.org/limits.txt", "only files are read"), ("nowhere.txt", "cannot be read"),
+    [("~nobody-of-that-name/limits.txt", "cannot be read"),
+     ("https://user:pw@example.org/limits.txt", "only files are read"), ("nowhere.txt", "cannot be read"),
      ("limits.txt", "is not a requirement")],
 )  # fmt: skip
 def test_constraints_that_cannot_be_honoured_are_an_error(
@@ -450,3 +528,27 @@ def test_constraint_files_that_name_each_other_end(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("--constraint a.txt\nbbb\n")
     assert constraints({"PIP_CONSTRAINT": str(tmp_path / "a.txt")}) == ("bbb",)
 
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (b"", "cannot be read: it is not JSON"),
+        (b"\xff", "it is not JSON: it is not UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"requires": [], "metadata": "\\ud800"}', "half of a character"),
+        (b"[]", "did not answer with a list of requirements"),
+        (b'{"requires": "wheel", "metadata": null}', "did not answer with a list of requirements"),
+        (b'{"requires": [1], "metadata": null}', "did not answer with a list of requirements"),
+        (b'{"requires": [], "metadata": 1}', "did not answer with metadata as text"),
+        (None, "left no answer"),
+    ],
+)
+def test_an_answer_of_a_build_backend_is_foreign_and_never_a_traceback(
+    tmp_path: Path, answer: bytes | None, what: str
+) -> None:
+    path = tmp_path / "answer.json"
+    if answer is not None:
+        path.write_bytes(answer)
+    with pytest.raises(StepError, match=what):
+        backends.answer_of(backends.read_answer(path, "x"), "x")

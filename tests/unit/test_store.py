@@ -470,8 +470,8 @@ def test_the_module_logs_and_never_prints(
     (entry.path.parent / "entry.json").write_text("{}")
     with caplog.at_level(logging.WARNING):
         store.make(KEY, build)
-    assert "what the store has of step 0123456789ab is damaged: entry.json can't be read. It is kept in" in caplog.text
-    assert "until `py-portable gc` removes it, and is made again" in caplog.text
+    assert "the stored result of step 0123456789ab is damaged: entry.json can't be read (it is kept in" in caplog.text
+    assert "until `py-portable gc` removes it); it is made again now" in caplog.text
     assert capsys.readouterr() == ("", "")
 
 

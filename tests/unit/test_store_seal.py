@@ -217,7 +217,7 @@ def test_a_store_that_was_copied_is_hashed_and_what_was_lost_on_the_way_is_found
     assert Store(tmp_path / "whole").make(KEY, never).digest == made.digest
     assert caplog.text == ""
     assert Store(tmp_path / "lost").get(KEY) is None
-    assert "what the store has of the library is damaged: lib/libm.so: other contents" in caplog.text
+    assert "the stored result of the library is damaged: lib/libm.so: other contents" in caplog.text
 
 
 def test_what_changes_while_it_is_kept_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from py_portable import resources
+from py_portable import resources, shape
 from py_portable.benchmark.runner import Pairing, Place, Subject, keeper
 from py_portable.build import Built
 from py_portable.engines.base import Bind, Job
@@ -134,7 +133,7 @@ def _bare(shop: Workshop, made: Made, args: Collection[str], module: str | None)
     )
     name = f"python{site.parent.name.removeprefix('python')}"
     packages = shop.install(stage, name)
-    chosen = module or _module(packages.source)
+    chosen = module or module_of(packages.source)
     subject = Subject(
         f"{name} -m {chosen}", (f"{PREFIX}/bin/python3", "-m", chosen, *args), (python, packages)
     )
@@ -151,9 +150,14 @@ def _distribution(session: Session, made: Made) -> str:
     return name
 
 
-def _module(folder: Path) -> str:
+def module_of(folder: Path) -> str:
     """What the installation says the console script calls. It is foreign: only a module's name is taken."""
-    told: Mapping[str, str] = json.loads(read_regular(folder / "bare.json", MAX_TOLD, follow=False))
-    if not re.fullmatch(r"\w+(\.\w+)*", told["module"]):
-        raise UnmetError(f"{told['module']!r} is no module", hint="say which one it is: --module")
-    return told["module"]
+    hint = "say which one it is: --module"
+    try:
+        told = shape.parse(read_regular(folder / "bare.json", MAX_TOLD, follow=False))
+        module = told["module"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UnmetError("the installation does not say which module is started", hint=hint) from None
+    if not isinstance(module, str) or not re.fullmatch(r"\w+(\.\w+)*", module):
+        raise UnmetError(f"{module!r} is no module", hint=hint)
+    return module

@@ -47,12 +47,7 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
         inside = [project.dist / name for name in _SMALL] if small else _own(project, here)
         for path in inside:
             if path.exists():
-                if not Path(os.path.normpath(path)).is_relative_to(here):
-                    raise MachineError(
-                        "only what lies in the repository's folder is handed on",
-                        where=str(path),
-                        hint="give a dist below it",
-                    )
+                _below(path, here)
                 names.append(f"./{path.relative_to(here)}")
     to.mkdir(parents=True, exist_ok=True)
     archive = to / DIST
@@ -61,6 +56,14 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
     argv.append("--mode=u-s,g-s,o-w")
     command.check([*argv, "--files-from", os.devnull, "--", *names], what="packing", error=MachineError)
     return archive
+
+
+def _below(path: Path, here: Path) -> None:
+    """Raises MachineError for a place outside: an archive holds none, and unpacked beside it would be another one."""
+    if not Path(os.path.normpath(path)).is_relative_to(here):
+        raise MachineError(
+            "only what lies in the repository's folder is handed on", where=str(path), hint="choose a --dist inside it"
+        )
 
 
 def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) -> int:
@@ -74,6 +77,8 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
     by renames: jobs that share a workspace may do so at the same time. Raises ConfigError.
     """
     own = [_own(project, here) for project in found]
+    for path in (path for paths in own for path in paths):
+        _below(path, here)
     dists, locks = ([PurePosixPath(os.path.relpath(path, here)) for path in paths] for paths in zip(*own, strict=True))
     places = [*dists, *locks]
     plans = [dist / PLAN for dist in dists]
@@ -95,10 +100,10 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
                         admit=lambda path: _place(path, places) is not None,
                         admit_link=lambda path: _may_be_link(path, places),
                     )
+                if planned:
+                    _keep_plans(archive, room, plans)
             except (RefusedError, OSError) as problem:
                 raise ConfigError(f"cannot be unpacked: {problem}", where=where)
-            if planned:
-                _keep_plans(archive, room, plans)
         for number, plan in enumerate(plans):
             if (own_plan := room / f"{number}.{PLAN}").exists():
                 own_plan.replace(room / plan)

@@ -199,7 +199,8 @@ _held: dict[_Kind, Held | MachineError] = {}
 
 def told() -> list[dict[str, Any]]:
     """What was found of all builds of this process so far, for the evidence."""
-    return [held.told() for held in _held.values() if isinstance(held, Held)]
+    # Copied in one go: another thread may start the first build of another kind meanwhile.
+    return [held.told() for held in tuple(_held.values()) if isinstance(held, Held)]
 
 
 def helpers(job: Job, own: Path | None) -> Path:
@@ -235,7 +236,8 @@ def hold(engine: Engine, job: Job, own: Path | None) -> None:
             found = _held[kind]
             break
     if isinstance(found, MachineError):
-        raise found
+        # A new one each time: the store writes into an error which log is its own.
+        raise MachineError(found.what, hint=found.hint)
 
 
 def look(engine: Engine) -> Mapping[str, str]:
@@ -245,7 +247,7 @@ def look(engine: Engine) -> Mapping[str, str]:
         return {}
     root = Path("/") if engine.name == "native" else folder
     hold(engine, Job("build", root, ("true",), helpers=folder), folder)
-    found = (held for held in _held.values() if isinstance(held, Held) and held.engine == engine.name)
+    found = (held for held in tuple(_held.values()) if isinstance(held, Held) and held.engine == engine.name)
     return {aspect: reason for held in found for aspect, reason in held.lacks.items()}
 
 
@@ -253,8 +255,8 @@ def _settled(engine: str, own: Choice, network: bool, observed: Observed) -> Hel
     verdict = judge(observed, engine, own, network=network)
     if verdict.broken:
         return MachineError(
-            f"{engine} does not keep what is promised of builds, so none is started: it is not so that "
-            + "; that ".join(verdict.broken),
+            f"{engine} does not isolate builds as it must, so no build is started. This does not hold: "
+            + "; ".join(verdict.broken),
             hint=_HINT,
         )
     return Held(engine, own.first is not None, network, verdict.lacks)

@@ -30,6 +30,14 @@ def texts(archive: Path, pattern: str) -> dict[str, str]:
         raise ConfigError(f"cannot be read as an archive: {problem}", where=archive.name) from None
 
 
+def metadata_of(wheel: Path) -> str:
+    """The text of a wheel's METADATA. Raises ConfigError where the file is no wheel with metadata."""
+    found = texts(wheel, r"[^/]+\.dist-info/METADATA")
+    if len(found) != 1:
+        raise ConfigError(f"holds {len(found)} METADATA files, a wheel has one", where=wheel.name)
+    return next(iter(found.values()))
+
+
 def _text(stream: IO[bytes]) -> str:
     return stream.read(MAX_TEXT_BYTES).decode("utf-8", "replace")
 

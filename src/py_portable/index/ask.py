@@ -320,5 +320,5 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Iterable[Offer]:
             file = told.get("name") or unquote(PurePosixPath(urlsplit(url).path).name)
             sha256 = told.get("hashes", {}).get("sha256")
             if sha256 is None:
-                raise ConfigError(f"the index tells no sha256 of {file}", where="wheels")
+                raise ConfigError(f"the index gives no sha256 for {file}", where="wheels")
             yield Offer(name, version, file, url, sha256, told.get("size"), direct=bool(direct))

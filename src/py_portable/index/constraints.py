@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from py_portable.download import redact
 from py_portable.errors import ConfigError
+from py_portable.regular import read_regular
 
 MAX_BYTES = 4 << 20
 _SECTIONS = ("global", "install")
@@ -39,8 +40,8 @@ def constraints(environ: Mapping[str, str], *, build: bool = False) -> tuple[str
 
 
 def _configured(key: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The last file that says it wins, and in it the section of a command over [global]."""
-    found = ("", "")
+    """As in pip: the section of a command wins over [global] of any file, and of one section the last file."""
+    found = dict.fromkeys(_SECTIONS, ("", ""))
     for path in _files(environ):
         parser = configparser.RawConfigParser(strict=False)
         try:
@@ -50,37 +51,49 @@ def _configured(key: str, environ: Mapping[str, str]) -> tuple[str, str]:
         for section in _SECTIONS:
             value = parser.get(section, key, fallback="").strip()
             if value:
-                found = (value, str(path))
-    return found
+                found[section] = (value, str(path))
+    return next((one for one in reversed(found.values()) if one[0]), ("", ""))
 
 
 def _files(environ: Mapping[str, str]) -> Iterator[Path]:
     chosen = environ.get("PIP_CONFIG_FILE")
     if chosen == os.devnull:
         return
-    home = Path(environ.get("HOME") or Path.home())
+    home = _home(environ)
     for folder in reversed((environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")):
         yield Path(folder) / "pip" / "pip.conf"
     yield Path("/etc/pip.conf")
-    yield home / ".pip" / "pip.conf"
-    yield Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip" / "pip.conf"
+    if home:
+        yield home / ".pip" / "pip.conf"
+    if config := environ.get("XDG_CONFIG_HOME") or (home and home / ".config"):
+        yield Path(config) / "pip" / "pip.conf"
     yield Path(sys.prefix) / "pip.conf"
     if chosen:
         yield Path(chosen)
+
+
+def _home(environ: Mapping[str, str]) -> Path | None:
+    """None for a user without HOME whom /etc/passwd does not name, as in many a container."""
+    try:
+        return Path(environ.get("HOME") or Path.home())
+    except RuntimeError:
+        return None
 
 
 def _file(name: str, base: Path, where: str, above: tuple[Path, ...]) -> Iterator[str]:
     if "://" in name:
         raise ConfigError(f"names the constraints at {redact(name)}, and only files are read",
                           where=where, hint=INSTEAD)  # fmt: skip
-    path = (base / Path(name).expanduser()).absolute()
-    if path in above:
-        return
+    path = base / name
     try:
-        with path.open("rb") as stream:
-            text = stream.read(MAX_BYTES).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
-        why = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        path = (base / Path(name).expanduser()).absolute()
+        if path in above:
+            return
+        text = read_regular(path, MAX_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError, RuntimeError) as problem:
+        # expanduser knows no other error for a user whom nobody knows.
+        why = problem.strerror if isinstance(problem, OSError) else str(problem)
+        why = "it is not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else why
         raise ConfigError(
             f"names constraints that cannot be read: {path}: {why}", where=where, hint=INSTEAD
         ) from None

@@ -8,13 +8,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from py_portable.download import Failed, Limits
-from py_portable.errors import ConfigError
 from py_portable.index import ask, files
-from py_portable.index.archive import MAX_TEXT_BYTES, texts
+from py_portable.index.archive import MAX_TEXT_BYTES, metadata_of
 from py_portable.index.model import LockedFile
 from py_portable.store import Store
-
-_PATTERN = r"[^/]+\.dist-info/METADATA"
 
 
 def of_wheels(
@@ -30,10 +27,10 @@ def of_wheels(
 
     def look(wheel: LockedFile) -> str | None:
         if place := files.placed(store, wheel):
-            return text_of(place)
+            return metadata_of(place)
         url = addresses.get(wheel.sha256, "")
         if url.startswith("file:"):
-            return text_of(Path(unquote(urlsplit(url).path)))
+            return metadata_of(Path(unquote(urlsplit(url).path)))
         return _beside(url, access, store) if url and access else None
 
     with ThreadPoolExecutor(files.PARALLEL_FETCHES) as pool:
@@ -42,16 +39,8 @@ def of_wheels(
     if rest:
         with store.scratch("metadata") as folder:
             files.gather(store, rest, folder / "wheels", environ=environ, **target)
-            found |= {wheel.sha256: text_of(folder / "wheels" / wheel.file) for wheel in rest}
+            found |= {wheel.sha256: metadata_of(folder / "wheels" / wheel.file) for wheel in rest}
     return {sha256: text for sha256, text in found.items() if text is not None}
-
-
-def text_of(wheel: Path) -> str:
-    """Raises ConfigError where the file is no wheel with metadata."""
-    found = texts(wheel, _PATTERN)
-    if len(found) != 1:
-        raise ConfigError(f"holds {len(found)} METADATA files, a wheel has one", where=wheel.name)
-    return next(iter(found.values()))
 
 
 def _beside(url: str, access: ask.Access, store: Store) -> str | None:

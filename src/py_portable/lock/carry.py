@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -51,12 +51,6 @@ class Owner:
             where = self.place(wanted.name)
             return of_uv(name, by_name[name], self.folder, environment, where)
         found = of_requirement(wanted, self.place(wanted.name))
-        if found and self.foreign and is_local(found):
-            raise ConfigError(
-                f"{name} is required by {self.where}, which came from elsewhere and names what lies on this machine",
-                where=found.where,
-                hint="if you want that: name it in the app's dependencies or in wheels.constraints",
-            )
         if found is None or found.kind != "path" or self.folder is None:
             return found
         return Direct(**{**found.__dict__, "address": _mapped(found.address, self.folder)})
@@ -147,7 +141,8 @@ class Carrier:
                 where=direct.where,
                 hint="name the repository instead: git+https://…#subdirectory=…",
             )
-        if not name.endswith(ARCHIVES) or not name.isprintable():
+        # %2F in an address is a slash by now: the name must not lead out of the folder.
+        if not name.endswith(ARCHIVES) or not name.isprintable() or PurePosixPath(name).name != name:
             raise ConfigError(
                 f"{direct.name} is at {name!r}, and expected is a folder, a wheel or an sdist "
                 f"({', '.join(ARCHIVES)})",

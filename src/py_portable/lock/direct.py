@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.requirements import Requirement
+from packaging.markers import InvalidMarker, Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
 
 from py_portable.errors import ConfigError
 from py_portable.index.git import SCHEMES
@@ -47,7 +48,7 @@ def of_requirement(wanted: Requirement, where: str) -> Direct | None:
     if wanted.url is None:
         return None
     name = canonicalize_name(wanted.name)
-    parts = urlsplit(wanted.url)
+    parts = _split(name, wanted.url, where)
     system, plus, inner = parts.scheme.partition("+")
     if plus:
         if system != "git" or inner not in SCHEMES:
@@ -73,8 +74,15 @@ def of_requirement(wanted: Requirement, where: str) -> Direct | None:
     return Direct(name, "url", url, where, None, said.get("subdirectory", ""), digests)
 
 
+def _split(name: str, url: str, where: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as problem:
+        raise ConfigError(f"{name} is at an address that cannot be read: {problem}", where=where) from None
+
+
 def _git(name: str, url: str, where: str) -> Direct:
-    parts = urlsplit(url)
+    parts = _split(name, url, where)
     said = dict(one.partition("=")[::2] for one in parts.fragment.split("&") if one)
     path, at, ref = parts.path.rpartition("@")
     address = urlunsplit(parts._replace(path=path if at else ref, fragment=""))
@@ -99,7 +107,7 @@ def of_uv(
             ref = text.get("rev") or text.get("tag") or text.get("branch")
             return Direct(name, "git", text["git"].removeprefix("git+"), where, ref, inner)
         if "url" in text:
-            return of_requirement(Requirement(f"{name} @ {text['url']}"), where)
+            return of_requirement(_at(name, text["url"], where), where)
         if "path" in text:
             return Direct(name, "path", str(folder / text["path"]), where, None, inner)
         if entry.get("workspace") is True:
@@ -112,6 +120,14 @@ def of_uv(
     return None
 
 
+def _at(name: str, url: str, where: str) -> Requirement:
+    try:
+        return Requirement(f"{name} @ {url}")
+    except InvalidRequirement as problem:
+        what = f"tool.uv.sources.{name}.url is not an address: {str(problem).splitlines()[0]}"
+        raise ConfigError(what, where=where) from None
+
+
 def _meant(name: str, entry: Mapping[str, Any], environment: Mapping[str, str], where: str) -> bool:
     if "group" in entry:  # groups are for developing the app
         return False
@@ -119,7 +135,7 @@ def _meant(name: str, entry: Mapping[str, Any], environment: Mapping[str, str], 
         return True
     try:
         return Marker(str(entry["marker"])).evaluate({**environment, "extra": ""})
-    except InvalidMarker as problem:
+    except (InvalidMarker, InvalidVersion, UndefinedComparison, UndefinedEnvironmentName) as problem:
         raise ConfigError(
             f"tool.uv.sources.{name}.marker: {str(problem).splitlines()[0]}", where=where
         ) from None
@@ -128,21 +144,35 @@ def _meant(name: str, entry: Mapping[str, Any], environment: Mapping[str, str], 
 def _member(name: str, folder: Path, where: str) -> Path:
     """The folder of a workspace's member, by the globs of the nearest root above."""
     for above in (folder, *list(folder.parents)[:MAX_ABOVE]):
-        workspace = _toml(above / "pyproject.toml").get("tool", {}).get("uv", {}).get("workspace")
+        workspace = _table(_toml(above / "pyproject.toml"), "tool", "uv").get("workspace")
         if not isinstance(workspace, dict):
             continue
-        members = [
-            above,
-            *(path for glob in workspace.get("members", []) for path in sorted(above.glob(str(glob)))),
-        ]
-        for member in members:
-            found = _toml(member / "pyproject.toml").get("project", {}).get("name")
+        for member in (above, *_members(above, workspace.get("members"), where)):
+            found = _table(_toml(member / "pyproject.toml"), "project").get("name")
             if isinstance(found, str) and canonicalize_name(found) == name:
                 return member
         raise ConfigError(f"the workspace at {above} has no member {name}", where=where)
     raise ConfigError(
         f"{name} is said to be of the workspace, and no folder above is the root of one", where=where
     )
+
+
+def _members(root: Path, globs: Any, where: str) -> list[Path]:
+    try:
+        texts = [glob for glob in globs if isinstance(glob, str)] if isinstance(globs, list) else []
+        return [path for glob in texts for path in sorted(root.glob(glob))]
+    except (ValueError, NotImplementedError) as problem:
+        raise ConfigError(
+            f"tool.uv.workspace.members of {root} is not a list of relative paths: {problem}", where=where
+        ) from None
+
+
+def _table(document: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """The table that the names lead to; what is none has no keys."""
+    for name in names:
+        found = document.get(name)
+        document = found if isinstance(found, dict) else {}
+    return document
 
 
 def _toml(path: Path) -> dict[str, Any]:

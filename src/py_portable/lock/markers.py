@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion
 
 from py_portable.errors import ConfigError
 
@@ -62,7 +63,8 @@ def holds(wanted: Requirement, target: Target, extras: Collection[str]) -> bool:
         try:
             if wanted.marker.evaluate({**target.environment, "extra": extra}):
                 return True
-        except (UndefinedComparison, UndefinedEnvironmentName):
+        except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
+            # packaging before 24.2 takes the release of a kernel for a version.
             return False
     return False
 

@@ -111,7 +111,6 @@ def load(path: Path) -> Lock:
         return Lock()
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=path.name, hint=_AGAIN)
-        raise ConfigError(f"cannot be read: {problem}", where=path.name, hint=_AGAIN)
 
 
 def _house(told: Any, key: str) -> LockedHouse:

@@ -67,6 +67,13 @@ class Named:
             if isinstance(direct, str):
                 indexes[canonicalize_name(wanted.name)] = direct
             elif direct is not None and direct.name not in carried:
+                if owner.foreign and is_local(direct):
+                    raise ConfigError(
+                        f"{direct.name} is required by {owner.where}, which came from elsewhere and names what lies on "
+                        "this machine",
+                        where=direct.where,
+                        hint="if you want that: name it in the app's dependencies or in wheels.constraints",
+                    )
                 one = _carry(direct, carrier, ask)
                 carried[direct.name] = one
                 inner = one.owner
@@ -114,6 +121,7 @@ class Named:
         tables = "".join(
             "[[tool.uv.index]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
             for table in self.uv.get("index", [])
+            if isinstance(table, dict)
         )
         return (
             f'[project]\nname = "py-portable-asks"\nversion = "0"\ndependencies = [{", ".join(map(quoted, lines))}]\n'
@@ -149,7 +157,12 @@ def _carry(direct: Direct, carrier: Carrier, ask: Ask) -> Carried:
             )
         version = said.version or ""
         name = file_name(made, direct.name, version)
-        file = LockedFile(direct.name, version, name, sha256, made.stat().st_size, origin)
+        try:
+            file = LockedFile(direct.name, version, name, sha256, made.stat().st_size, origin)
+        except ValueError as problem:
+            raise ConfigError(
+                f"{direct.name} says that its version is {version!r}: {problem}", where=direct.where
+            ) from None
         path = files.keep(store, file, made)
     home = Path(direct.address) / direct.subdirectory
     owner = Owner(name, foreign=not is_local(direct))

@@ -260,7 +260,7 @@ class Resolver:
     # ------------------------------------------------------------------------------------------ the whole of it
 
     def _whole(self, locked: Sequence[LockedFile], named: Named) -> None:
-        """Raises UnmetError where something locked requires what is not."""
+        """Raises ConfigError where something locked requires what is not."""
         target = self.target
         texts = metadata.of_wheels(
             self.store,

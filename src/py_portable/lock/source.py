@@ -16,7 +16,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from py_portable.errors import ConfigError
-from py_portable.index.archive import MAX_TEXT_BYTES, texts
+from py_portable.index.archive import MAX_TEXT_BYTES, metadata_of, texts
 from py_portable.lock.egg import egg_requires
 from py_portable.regular import read_regular
 
@@ -26,7 +26,6 @@ LEGACY_BUILD = ("setuptools>=40.8.0", "wheel")
 LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 
 _OF_SDIST = r"[^/]+/(PKG-INFO|pyproject\.toml|setup\.py|setup\.cfg|([^/]+/)?[^/]+\.egg-info/requires\.txt)"
-_OF_WHEEL = r"[^/]+\.dist-info/METADATA"
 _OF_FOLDER = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
@@ -71,10 +70,7 @@ def _archive(path: Path, _size: int, _mtime: int) -> Said:
             parse_wheel_filename(path.name)
         except InvalidWheelFilename as problem:
             raise ConfigError(f"is not the name of a wheel: {problem}", where=path.name) from None
-        found = {name: text for name, text in texts(path, _OF_WHEEL).items() if name.count("/") == 1}
-        if len(found) != 1:
-            raise ConfigError(f"holds {len(found)} METADATA files, a wheel has one", where=path.name)
-        return _of_metadata(metadata(next(iter(found.values())), path.name), Backend((), "", ()), asks=False)
+        return said_by_metadata(metadata_of(path), path.name)
     found = texts(path, _OF_SDIST)
     by_name = {name.rpartition("/")[2]: text for name, text in found.items()}
     return _project(by_name, path.name)

@@ -19,7 +19,7 @@ from py_portable.store import Store, copying
 from py_portable.store.errors import explain, is_out_of_room
 from py_portable.store.walk import remove
 
-_AGAIN = "run again when nothing changes it any more"
+_AGAIN = "run again while nothing else changes it"
 
 
 class Freezer:

@@ -57,7 +57,7 @@ class _Watch:
                 self.seen.add(key)
                 found = self.bench.store.examine(key)
                 if found.state == "damaged":
-                    _log.warning("%s, and is made again", found.told())
+                    _log.warning("%s; it is made again now", found.told())
                 if found.state in ("damaged", "gone"):
                     self.damaged.add(key)
             if keys & self.damaged:

@@ -109,7 +109,7 @@ class Runner:
         try:
             self._images[node.name] = self._resolved(node)
         except DamagedError as problem:
-            _log.warning("%s, and is made again", problem.what)
+            _log.warning("%s; it is made again now", problem.what)
             self._images[node.name] = self._resolved(node)
         self._say(node.name, "done", time.monotonic() - started)
 
@@ -146,7 +146,7 @@ class Runner:
             found = self.env.store.examine(key) if key else None
             if found and found.state in ("damaged", "gone"):
                 if found.state == "damaged":
-                    _log.warning("%s, and is made again", found.told())
+                    _log.warning("%s; it is made again now", found.told())
                 node = self._nodes[name]
                 if isinstance(node, ImageNode):
                     self._image(node)

@@ -6,6 +6,7 @@ Scripts of a build settle modes while foreign code may still run beside them; wh
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -19,8 +20,8 @@ CAPABILITY = "security.capability"
 """The attribute that gives a program powers as the setuid bit does: capabilities(7)."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HINT = (
-    "find what sets it: the app, a dependency or its build script; a file that needs it is given its mode by "
-    "whoever installs it"
+    "find out what sets it: the app, a dependency or its build script. If a file really needs it, it has to be set "
+    "when the file is installed"
 )
 
 
@@ -70,7 +71,7 @@ def _one(place: Path, state: os.stat_result, path: str, step: str) -> None:
         raise _refused(step, path, "neither a file, a folder nor a link")
     if why := modes.trouble(state.st_mode):
         raise _refused(step, path, why)
-    if kind == stat.S_IFREG and CAPABILITY in os.listxattr(place, follow_symlinks=False):
+    if kind == stat.S_IFREG and CAPABILITY in _attributes(place):
         raise _refused(step, path, "given capabilities of its own")
     mode = modes.settled(state.st_mode, folder=kind == stat.S_IFDIR)
     if mode != stat.S_IMODE(state.st_mode):
@@ -78,6 +79,16 @@ def _one(place: Path, state: os.stat_result, path: str, step: str) -> None:
             place.chmod(mode)
         except OSError as problem:
             raise _refused(step, path, f"of a mode that cannot be changed: {problem.strerror}") from None
+
+
+def _attributes(place: Path) -> list[str]:
+    """Of a file; none on a file system that knows no attributes, such as 9p and some of FUSE."""
+    try:
+        return os.listxattr(place, follow_symlinks=False)
+    except OSError as problem:
+        if problem.errno != errno.ENOTSUP:
+            raise
+        return []
 
 
 def _refused(step: str, path: str, why: str) -> BuildFailed:

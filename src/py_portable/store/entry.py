@@ -132,7 +132,5 @@ class Examined:
 
     def told(self) -> str:
         """Of one that is damaged, for people."""
-        kept = f". It is kept in {self.aside} until `py-portable gc` removes it" if self.aside else ""
-        return (
-            f"what the store has of {self.title or f'step {self.key[:12]}'} is damaged: {self.damage}{kept}"
-        )
+        kept = f" (it is kept in {self.aside} until `py-portable gc` removes it)" if self.aside else ""
+        return f"the stored result of {self.title or f'step {self.key[:12]}'} is damaged: {self.damage}{kept}"

@@ -45,9 +45,11 @@ def _forget_caches(layout: Layout, oldest: float) -> None:
     """A compiler's cache is for one app and one interpreter, so most are never asked again. Renamed first: whoever
     comes now begins a new one."""
     for path in list((layout.root / "cache").iterdir()):
-        if path.is_dir() and not path.is_symlink() and path.stat().st_mtime < oldest:
-            with scratch.folder(layout.tmp, "gc") as room, contextlib.suppress(OSError):
-                path.rename(room / "cache")
+        # Another collector may have been faster.
+        with contextlib.suppress(OSError):
+            if path.is_dir() and not path.is_symlink() and path.stat().st_mtime < oldest:
+                with scratch.folder(layout.tmp, "gc") as room:
+                    path.rename(room / "cache")
 
 
 def _objects(layout: Layout) -> Iterator[Path]:

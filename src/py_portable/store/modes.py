@@ -1,7 +1,7 @@
 """Modes that nothing may have which goes from hand to hand, and the ones that built files get. Pure.
 
 One rule for all doors: outputs of builds (`steps/output.py`), what is copied out of the store (`store/restore.py`), and
-every unpacking of another job's archive (`untar.py`). Root file systems of images are let be: they hold `su` and
+every unpacking of another job's archive (`untar.py`). Root file systems of images keep their modes: they hold `su` and
 `mount` as their distribution made them, lie in the store (mode 0700) only, and cells see them `nosuid`.
 """
 

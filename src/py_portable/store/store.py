@@ -297,7 +297,7 @@ class Store:
         title = title_of(self._layout.object(key))
         aside = audit.move_aside(self._layout, key)
         if aside:
-            _log.warning("%s, and is made again", Examined(key, "damaged", title, why, aside).told())
+            _log.warning("%s; it is made again now", Examined(key, "damaged", title, why, aside).told())
 
 
 def _solid(data: bytes) -> Iterator[str]:

@@ -215,12 +215,7 @@ def _project(ctx: Context) -> Path:
     if origin.is_dir():
         copy_source(origin, project, ctx.locals["named"])
         return project
-    folder = ctx.work / "unpacked"
-    sdists.unpack(origin, folder)
-    inner = [path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()]
-    if len(inner) != 1:
-        raise StepError(f"{origin.name} holds {len(inner)} folders, expected one as in every sdist")
-    inner[0].rename(project)
+    sdists.unpack_as(origin, ctx.work / "unpacked", project)
     return project
 
 

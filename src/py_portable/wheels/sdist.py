@@ -23,3 +23,12 @@ def unpack(sdist: Path, folder: Path) -> None:
             untar.unpack(sdist, folder, bounds=SDIST_BOUNDS, modes="mine")
     except (RefusedError, OSError, *NO_ZIP) as problem:
         raise StepError(f"{sdist.name} cannot be unpacked: {problem}") from None
+
+
+def unpack_as(sdist: Path, room: Path, folder: Path) -> None:
+    """Unpack into the new folder `room`, and move the one folder that every sdist has to `folder`. Raises StepError."""
+    unpack(sdist, room)
+    inner = [path for path in room.iterdir() if path.is_dir() and not path.is_symlink()]
+    if len(inner) != 1:
+        raise StepError(f"{sdist.name} holds {len(inner)} folders, expected one as in every sdist")
+    inner[0].rename(folder)

@@ -1,8 +1,9 @@
 """Start a program that may read and write only what it is told, by Landlock: apart.py SPEC PROGRAM ARGS…
 
 SPEC is JSON: `read` and `write` are lists of paths. The program has no TCP, and neither signals nor watches what
-is not its own, as far as the kernel is new enough. Exit status 117, and the program is not started, where the kernel
-has no Landlock at all. https://docs.kernel.org/userspace-api/landlock.html
+is not its own, as far as the kernel is new enough. Without a PROGRAM nothing is started, and the exit status says
+whether the kernel has Landlock (0) or not (117): of a program, 117 is its own status.
+https://docs.kernel.org/userspace-api/landlock.html
 """
 
 import ctypes
@@ -51,6 +52,8 @@ def main() -> None:
         version = call(CREATE, None, 0, 1)
     except OSError:
         sys.exit(NO_LANDLOCK)
+    if not program:
+        return
     known = rights(version)
     net, scope = (3 if version >= 4 else 0), (3 if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24

@@ -12,12 +12,17 @@ from pathlib import Path
 from typing import Any
 
 try:
-    from packaging.markers import Marker, default_environment
+    from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName, default_environment
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
     from packaging.version import InvalidVersion, Version
 except ImportError:  # in a sandbox, where pip is
-    from pip._vendor.packaging.markers import Marker, default_environment  # type: ignore[assignment]
+    from pip._vendor.packaging.markers import (  # type: ignore[assignment]
+        Marker,
+        UndefinedComparison,
+        UndefinedEnvironmentName,
+        default_environment,
+    )
     from pip._vendor.packaging.requirements import InvalidRequirement, Requirement  # type: ignore[assignment]
     from pip._vendor.packaging.specifiers import InvalidSpecifier, SpecifierSet  # type: ignore[assignment]
     from pip._vendor.packaging.version import InvalidVersion, Version  # type: ignore[assignment]
@@ -93,9 +98,17 @@ def _holds(wanted: "Any", env: "Mapping[str, str]", extra: str) -> bool:
     marker: Marker | None = wanted.marker
     if marker is None:
         return not extra
-    if marker.evaluate({**env, "extra": ""}):
+    if _true(marker, {**env, "extra": ""}):
         return not extra
-    return any(marker.evaluate({**env, "extra": one}) for one in _spellings(extra, marker))
+    return any(_true(marker, {**env, "extra": one}) for one in _spellings(extra, marker))
+
+
+def _true(marker: "Any", env: "Mapping[str, str]") -> bool:
+    """A comparison that nobody can make, such as one of a kernel's release with a version, does not hold."""
+    try:
+        return bool(marker.evaluate(dict(env)))
+    except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
+        return False
 
 
 def _spellings(extra: str, marker: "Any") -> "set[str]":
@@ -128,7 +141,8 @@ def read(site: Path) -> "list[Installed]":
             str(d.metadata["Name"]),
             d.version,
             tuple(d.metadata.get_all("Requires-Dist") or ()),
-            d.metadata["Requires-Python"],
+            # Not by its key: what is missing is an error there from Python 3.15 on.
+            next(iter(d.metadata.get_all("Requires-Python") or ()), None),
         )
         for d in importlib.metadata.distributions(path=[str(site)])
     ]
