@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from py_portable.lock.model import Lock
+from py_portable.plan import assemble
 from py_portable.session import open_session
 from py_portable.store import default_root
 from tests.integration.conftest import Project, Ran
@@ -97,10 +98,13 @@ class Place:
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The image and the interpreter: made before, since the index of these tests has nothing to make them of."""
+    """Image, interpreter and tools: made before, since the index of these tests has nothing to make them of."""
     config = tmp_path_factory.mktemp("ground") / "portable.yaml"
     config.write_text(CONFIG.format(app="requirement: none"))
-    open_session(config).sandbox(Lock(), "default", "3.13")
+    session = open_session(config)
+    session.sandbox(Lock(), "default", "3.13")
+    fetched = assemble.ground(session.config, Lock(), "default", "3.13").fetched
+    session.run(assemble.Plan({fetched.name: fetched}, {}, {}, (), ()), [fetched.name], Lock(), learn=False)
 
 
 @pytest.fixture
