@@ -170,28 +170,29 @@ def project(tmp_path_factory: pytest.TempPathFactory, main_job: MainJob) -> Proj
     return Project(folder)
 
 
-def kill_when(project: Project, reached: str) -> None:
-    """SIGKILL for a build once that file is in its work folder."""
+def kill_when(project: Project, reached: str) -> int:
+    """SIGKILL for a build once that file is in its work folder, whose name has the build's number; that number."""
     tmp = Path(default_root(os.environ), "tmp")
     words = [sys.executable, "-m", "py_portable", "build", "-q"]
     child = subprocess.Popen(words, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + 600
-    pattern = str(Path("*", "work", reached))
+    pattern = str(Path(f"*-{child.pid}-*", "work", reached))
     while not any(tmp.glob(pattern)):
         assert child.poll() is None and time.monotonic() < end
         time.sleep(0.05)
     child.send_signal(signal.SIGKILL)
     child.wait()
+    return child.pid
 
 
 @pytest.fixture(scope="module")
 def made(project: Project) -> Path:
     """The unpacked bundle; its build was killed in its sandbox and while it packed."""
-    kill_when(project, "sandbox/tree/bin/python3.13")
-    kill_when(project, "out/odd.tar.zst")
+    killed = [kill_when(project, reached) for reached in ("sandbox/tree/bin/python3.13", "out/odd.tar.zst")]
     ran = project.run("build")
     assert ran.status == 0, ran.stderr
-    assert not list(Path(default_root(os.environ), "tmp").iterdir())
+    scratch = Path(default_root(os.environ), "tmp")
+    assert not [path for pid in killed for path in scratch.glob(f"*-{pid}-*")]
     return project.folder / "dist" / "tree" / "odd"
 
 

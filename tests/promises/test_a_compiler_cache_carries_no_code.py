@@ -117,6 +117,14 @@ def caches() -> list[Path]:
     return sorted((default_root(os.environ) / "cache").glob("compile*"))
 
 
+def contents(path: Path) -> bytes:
+    """Of a file that is still there: another worker's compilers use these caches too."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except FileNotFoundError:
+        return b""
+
+
 @pytest.mark.integration
 def test_what_a_dependency_left_is_not_in_the_next_build(tmp_path: Path) -> None:
     wheel(tmp_path / "links", "lurk", {"sitecustomize.py": LURK, "lurk.py": ""})
@@ -138,7 +146,7 @@ def test_what_a_dependency_left_is_not_in_the_next_build(tmp_path: Path) -> None
     assert marked == []
     for cache in caches():
         for path in cache.rglob("*"):
-            assert not path.is_file() or MARK not in path.read_bytes(), path
+            assert MARK not in contents(path), path
             assert path.name not in ("ccache.conf", "wrapper"), path
     # And there is a cache, which held what the first build compiled.
     assert any(path.is_file() for cache in caches() for path in cache.rglob("*"))
