@@ -107,7 +107,11 @@ def interpreter(told: Session, name: str) -> tuple[Path, dict[str, Any]]:
 
 
 def failure(told: Session, node: str) -> PortableError:
-    return building.build(told).failures[node]
+    """Of the build, or already of the lock, which asks an interpreter that is not pinned for its version."""
+    try:
+        return building.build(told).failures[node]
+    except PortableError as problem:
+        return problem
 
 
 def strays(prefix: Path) -> list[str]:

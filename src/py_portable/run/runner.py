@@ -20,6 +20,8 @@ from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
 from py_portable.store import DamagedError
 
 _log = logging.getLogger(__name__)
+_MAKING_SECONDS = 0.5
+"""No image is made in less; one that the store has is looked at, which takes a moment on a busy machine."""
 LANES = {"cores": 1, "io": 2}
 
 
@@ -111,7 +113,8 @@ class Runner:
         except DamagedError as problem:
             _log.warning("%s; it is made again now", problem.what)
             self._images[node.name] = self._resolved(node)
-        self._say(node.name, "done", time.monotonic() - started)
+        took = time.monotonic() - started
+        self._say(node.name, "done" if took >= _MAKING_SECONDS else "cached", took)
 
     def _resolved(self, node: ImageNode) -> images.Image:
         return images.resolve(
