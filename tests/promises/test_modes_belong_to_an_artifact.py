@@ -17,7 +17,7 @@ from py_portable.errors import ConfigError
 from py_portable.evidence import CellResult
 from py_portable.refreshing import refresh
 from py_portable.session import open_session
-from py_portable.store import Entry, Store, digest
+from py_portable.store import Entry, Store, digest, file_mode
 from py_portable.talk import Talk
 from tests.integration.conftest import MainJob, Project
 from tests.promises import tiny
@@ -178,3 +178,15 @@ def test_a_built_binary_that_lost_its_mode_gets_it_back(main_job: MainJob, tmp_p
     ran = project.run("portability", "--artifact", "binary", "--image", "debian:12", "--probes", "none")
     assert ran.status == 0, ran.stdout + ran.stderr
     assert binary.stat().st_mode & 0o7777 == 0o755
+
+
+def test_who_else_may_write_is_the_umask_of_a_checkout(tmp_path: Path) -> None:
+    """GitLab's runner checks out under a umask of 0: the file of the build's job is the one of the cell's job."""
+    file = tmp_path / "app"
+    file.touch()
+    seen = set()
+    for mode in (0o755, 0o775, 0o777):
+        file.chmod(mode)
+        seen.add(file_mode(file))
+    file.chmod(0o700)
+    assert seen == {0o755} and file_mode(file) == 0o700

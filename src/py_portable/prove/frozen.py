@@ -17,7 +17,7 @@ from py_portable.errors import UnmetError
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.store import Store, copying
 from py_portable.store.errors import explain, is_out_of_room
-from py_portable.store.walk import remove
+from py_portable.store.walk import remove, started_mode
 
 _AGAIN = "run again while nothing else changes it"
 
@@ -88,7 +88,7 @@ class Freezer:
         seen = copying.digest_of_copy(records)
         if seen != digest:
             changed = f"its digest is {seen[:19]}… now, and was {digest[:19]}…"
-        elif mode is not None and records[0].mode != mode:
+        elif mode is not None and started_mode(records[0].mode) != mode:
             changed = f"its mode is {records[0].mode:04o} now, and was {mode:04o}"
         else:
             return target

@@ -64,7 +64,12 @@ def digest(path: Path) -> str:
 def file_mode(path: Path) -> int | None:
     """The permission bits of a file, also behind a link, which `digest` leaves out; None for a folder."""
     state = path.stat()
-    return None if stat.S_ISDIR(state.st_mode) else stat.S_IMODE(state.st_mode)
+    return None if stat.S_ISDIR(state.st_mode) else started_mode(state.st_mode)
+
+
+def started_mode(mode: int) -> int:
+    """Without who else may write: that is the umask of whoever checked a file out (GitLab has 0), and no start asks."""
+    return stat.S_IMODE(mode) & ~(stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _look(root: int) -> tuple[list[Record], list[_File]]:
