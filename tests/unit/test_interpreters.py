@@ -118,7 +118,7 @@ def test_an_archive_is_unpacked_below_its_folder(tmp_path: Path, compress: Any) 
         (member("python/pipe", type=tarfile.FIFOTYPE), "neither a file"),
         (member("python/bin/python3.13/x", b"again"), "through a file"),
         (link("python/lib", "bin"), "place of a folder"),
-        (member(f"python/{'x' * 2000}", b""), "leads out"),
+        (member(f"python/{'x' * 2000}", b""), "longer name"),
     ],
 )
 def test_a_hostile_member_is_named_and_refused(
@@ -140,7 +140,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 
 def test_what_is_too_much_is_refused(tmp_path: Path) -> None:
     data = gzip.compress(packed(*GOOD))
-    with pytest.raises(StepError, match="past 3 members"):
+    with pytest.raises(StepError, match="beyond the limit of 3 members"):
         unpacked(tmp_path, data, bounds=Bounds(members=3))
     (tmp_path / "out").rename(tmp_path / "first")
     bomb = gzip.compress(packed(member("python/zeros", bytes(1 << 20))))
