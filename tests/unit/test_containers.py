@@ -183,7 +183,7 @@ def test_a_program_that_isolates_nothing_gets_no_build(
     docker: Containers, build: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builds, "hold", HOLD)
-    with pytest.raises(MachineError, match="docker does not keep what is promised of builds, so none is started") as caught:
+    with pytest.raises(MachineError, match="docker does not isolate builds as it must, so no build is started") as caught:
         docker.run(build, timeout=30)
     assert "it does not see the caller's other files" in caught.value.what
     assert not (tmp_path / "out" / "made").exists()
