@@ -26,10 +26,12 @@ from py_portable.fetch import FetchError, fetch
 from py_portable.index import ask, files
 from py_portable.index.model import LockedFile, Offer
 from py_portable.lock import model as lock_model
+from py_portable.lock.markers import Target
 from py_portable.lock.model import Lock
-from py_portable.lock.resolve import Resolver, Target
+from py_portable.lock.resolve import Resolver
 from py_portable.redact import hide, is_plain
 from py_portable.store import Store
+from tests.unit.askers import Answers
 from tests.unit.index_server import wheel
 
 TOKEN = "t0ken-of-this-test"
@@ -109,7 +111,7 @@ def test_a_token_in_a_query_gets_the_file_and_is_kept_nowhere(
         environ["PIP_INDEX_URL"] = f"http://{index[0]}/open/"
     store = Store(tmp_path / "store")
     config = parse(CONFIG.encode(), "portable.yaml", tmp_path)
-    house = Resolver(config, store, Target(**TARGET), environ).resolve()
+    house = Resolver(config, store, Target(**TARGET), environ, Answers()).resolve()
     assert [package.file.file for package in house.packages] == [NAME]
     lock = lock_model.dumps(Lock(houses={"default/3.13": house}))
     got = files.gather(
