@@ -111,11 +111,16 @@ def test_one_reader_for_all_of_them(text: str, tmp_path: Path) -> None:
         assert (caught.value.where or "").startswith(("file.json", str(path)))
 
 
-def test_a_file_that_never_ends_is_read_to_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shape, "MOST_BYTES", 1 << 16)
-    monkeypatch.setattr(shape.parse, "__defaults__", (1 << 16,))
-    with pytest.raises(ConfigError, match="/dev/zero: has more than 65536 bytes"):
+def test_a_file_that_never_ends_is_not_read_and_a_long_one_to_the_bound(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="/dev/zero: cannot be read: is not a regular file"):
         evidence.read(Path("/dev/zero"))
+    monkeypatch.setattr(shape, "MOST_BYTES", 1 << 16)
+    path = tmp_path / "long"
+    path.write_bytes(bytes((1 << 16) + 1))
+    with pytest.raises(ConfigError, match="has more than 65536 bytes"):
+        evidence.read(path)
 
 
 def test_a_newer_kits_keys_pass_and_are_bounded(tmp_path: Path) -> None:
