@@ -108,15 +108,15 @@ def test_a_key_beside_the_one_that_was_asked_for_is_not_taken(handed: Path, ther
 
 
 def other_bytes(room: Path) -> None:
-    (room / "objects/aa" / ONE / "out/root/su").write_text("evil")
+    (room / "objects/aa" / ONE / "out" / "root" / "su").write_text("evil")
 
 
 def other_mode(room: Path) -> None:
-    (room / "objects/aa" / ONE / "out/root/su").chmod(0o755)
+    (room / "objects/aa" / ONE / "out" / "root" / "su").chmod(0o755)
 
 
 def another_file(room: Path) -> None:
-    (room / "objects/aa" / ONE / "out/root/more").touch()
+    (room / "objects/aa" / ONE / "out" / "root" / "more").touch()
 
 
 def another_key(room: Path) -> None:
@@ -217,7 +217,7 @@ def test_the_cache_of_a_store_is_held_against_its_digests(tmp_path: Path) -> Non
     store, mark = Store(tmp_path / "store"), tmp_path / "pwned"
     good = make(store, ONE, "sha256:1")
     bad = make(store, TWO, "sha256:2")
-    (bad / "out/root/su").write_text("evil")
+    (bad / "out" / "root" / "su").write_text("evil")
     started = make(store, EVIL, "sha256:3")
     header = read_header((started / "entry.json").read_bytes())
     (started / "entry.json").write_bytes(
