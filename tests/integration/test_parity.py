@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from py_portable.benchmark.project import Workshop, pairings
 from py_portable.benchmark.runner import Place, Subject
 from py_portable.native.stored import helpers
 from py_portable.prove.conditions import PLAIN
+from py_portable.prove.frozen import Freezer
 from py_portable.prove.start import start
 from py_portable.session import open_session
 from tests.integration import rust
@@ -80,9 +82,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     assert not built.failures, built.failures
     image = built.report.images[f"image {IMAGE}"]
     place = Place(session.engine.chosen[0], image.root, helpers(session.store))
-    with session.store.scratch("parity") as room:
+    with ExitStack() as stack:
+        room = stack.enter_context(session.store.scratch("parity"))
         room.chmod(0o755)
-        made = pairings(Workshop(session, place, image, room), built, ("output",))
+        shop = Workshop(session, place, image, room, Freezer(session.store, stack))
+        made = pairings(shop, built, ("output",))
         pairs = {p.subject.name: p for p in made if not p.same}
         subjects = {name: _bare(p.subject) for name, p in pairs.items()}
         yield House(place, subjects, {name: _bare(p.reference) for name, p in pairs.items()})

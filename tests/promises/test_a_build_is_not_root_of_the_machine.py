@@ -23,7 +23,6 @@ import pytest
 from py_portable import native
 from tests.integration.conftest import Project
 from tests.integration.test_engines import CONTAINERS, ENGINES, Caller, House, as_user, furnish, removal
-from tests.integration.test_engines import USER as ORDINARY
 from tests.integration.users import second_user
 
 pytestmark = pytest.mark.integration
@@ -31,6 +30,7 @@ pytestmark = pytest.mark.integration
 HERE = Path(__file__).parent
 SETTINGS = ("core_pattern", "modprobe", "poweroff_cmd")
 TRIED = 36
+ORDINARY = "py-portable-builds"
 NO_ROOT = "needs root: an ordinary user's build is never root of the machine, and has no engine chroot without a range"
 
 
@@ -93,7 +93,7 @@ def house() -> Iterator[House]:
 @pytest.fixture(scope="module")
 def ordinary(house: House, docker: dict[str, str]) -> Iterator[Caller]:
     with second_user(ORDINARY, home=False):
-        yield replace(as_user(house), containers=docker)
+        yield replace(as_user(house, ORDINARY), containers=docker)
 
 
 def escapes(caller: Caller, engine: str, outside: Outside, **order: Any) -> tuple[dict[str, int], dict[str, Any]]:
