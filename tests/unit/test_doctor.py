@@ -11,7 +11,7 @@ import pytest
 
 from py_portable import doctor
 from py_portable.doctor import engines, machine, needs, rust
-from py_portable.engines.base import EngineInfo, Job
+from py_portable.engines.base import Engine, EngineInfo, Job
 from py_portable.errors import MachineError
 
 PROGRAMS = frozenset({"apt-get", "bwrap", "gcc", "mmdebstrap", "musl-gcc", "newgidmap", "newuidmap", "sudo"})
@@ -237,7 +237,7 @@ def test_a_fix_asks_no_engine_after_the_first_that_is_enough() -> None:
 
 
 def test_engines_that_cannot_be_made_ready_are_lacking() -> None:
-    def registry() -> tuple[engines.Engine, ...]:
+    def registry() -> tuple[Engine, ...]:
         raise MachineError("no compiler for cell-run", hint="apt-get install musl-tools")
 
     last = doctor.examine(registry, ROOT)[-1]
