@@ -26,8 +26,31 @@ MAX_REQUEST = 1 << 20
 # more words from the file FILE where one begins with @FILE.
 NAME = re.compile(r"[\w+][\w.@+~=-]*")
 WRITTEN_BY_SCONS = "@link_input.txt"
-OPTION = re.compile(r"[a-z][a-z0-9_]*")
-VALUE = re.compile(r"[\w./,+=:@~-]*")
+# What Nuitka tells SCons on Linux: names of options, and what may stand there. Compilers of other systems and programs
+# by their path are not among it, and no word of a list begins with - or @, which compilers take for options.
+OPTIONS = [
+    (
+        "(anaconda|apple|arch|debian|fedora|pyenv|uninstalled)_python|self_compiled_python_uninstalled"
+        "|(clang|compiler_version|debug|debugger|dll|exe|gil|module|noelf|onefile|onefile_temp|profile|reproducible"
+        "|standalone|trace|unstripped)_mode"
+        "|python_flag_[a-z_]+|python_sysflag_(?!optimize)[a-z0-9_]+|python_(build_standalone|debug)|no_python_warnings"
+        "|onefile_(compression|splash_screen)|full_(compat|names)|assume_yes_for_downloads|collect_resources|deployment"
+        "|disable_ccache|frame_locals_proxy|low_memory|show_scons",
+        "true|false",
+    ),
+    (
+        "link_(libraries|module_libs)|(debug|devel)_modes|(backend_resource|console|file_reference|pgo)_mode"
+        "|(no_deployment|experimental|frozen_modules|compiled_module_count|main_module_name|progress_bar)"
+        "|python_version(_full_str)?|python_sysflag_optimize|abiflags|(c_)?target_arch|cf_protection",
+        r"((\w[\w.+-]*)(,\w[\w.+-]*)*)?",
+    ),
+    (
+        "(cpp_include|link|adapted_python_header_files)_dirs?|forced_std(out|err)_path|python_include_path|result_exe"
+        "|static_libpython",
+        r"([/\w][\w./+~-]*(,/[\w./+~-]*)*)?",
+    ),
+    ("cpp_defines", r"(\w+(=[\w./+-]*)?(,\w+(=[\w./+-]*)?)*)?"),
+]
 DEFINITION = re.compile(
     r"_NUITKA_[A-Z0-9_]+|NUITKA_(COMPANY_NAME|PRODUCT_NAME|(PRODUCT|FILE)_VERSION|VERSION_COMBINED)"
 )
@@ -35,10 +58,14 @@ ADAPTED = "adapted_python_header_files_dir"
 HEADERS = "adapted"
 CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
-PROGRAMS = ("zig_exe_path",)
-"""Options that name a program to be run."""
-# Of an interpreter that says it is MonolithPy SCons reads compiler flags: from link.json in its prefix.
-INTERPRETER = {"python_prefix": "/opt/python", "monolithpy": "False"}
+# These the kit says, whatever was asked. Of an interpreter that says it is MonolithPy SCons reads compiler flags: from
+# link.json in its prefix.
+FIXED = {
+    "source_dir": ".",
+    "nuitka_src": str(NUITKA / "build"),
+    "python_prefix": "/opt/python",
+    "monolithpy": "False",
+}
 
 
 class Refused(Exception):
@@ -80,17 +107,17 @@ def unpacked(tar: tarfile.TarFile) -> "dict[str, Any]":
 
 
 def options(asked: "dict[str, str]", folder: Path, lto: str) -> "list[str]":
-    """The words for SCons, which runs in `folder`. Raises Refused for one that could be more than a value."""
+    """The words for SCons, which runs in `folder`. Raises Refused for one that Nuitka does not say here."""
+    fixed = {**FIXED, "lto_mode": lto}
     words = {}
     for name, value in asked.items():
-        if not OPTION.fullmatch(name) or name in PROGRAMS or not VALUE.fullmatch(value):
+        if name in fixed:
+            continue
+        if not any(re.fullmatch(one, name) and re.fullmatch(values, value) for one, values in OPTIONS):
             raise Refused(f"the option {name}={value!r} is not passed on")
-        if any(one.startswith(("-", "@")) for one in value.split(",")):
-            raise Refused(f"the option {name}={value!r} could be a compiler's")
         words[name] = value
     if ADAPTED in words:
         words[ADAPTED] = str(folder / HEADERS)
-    fixed = {"source_dir": ".", "nuitka_src": str(NUITKA / "build"), "lto_mode": lto, **INTERPRETER}
     return [f"{name}={value}" for name, value in {**words, **fixed}.items()]
 
 
@@ -104,7 +131,7 @@ def definitions(asked: "dict[str, str]") -> "dict[str, str]":
 
 def main() -> None:
     try:
-        with tarfile.open(ASKED) as tar:
+        with tarfile.open(ASKED, "r:") as tar:
             asked = unpacked(tar)
         folder = PLACE / str(asked["folder"])
         words = options(asked["options"], folder, sys.argv[1])
