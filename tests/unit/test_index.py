@@ -369,3 +369,11 @@ def test_pips_words_for_reaching_an_index_hold_for_our_own_downloads_too() -> No
     assert told.verifies("b", 443) and told.verifies("c", None)
     assert "pw" not in repr(told)
     assert ask.route({}) == Route()
+
+
+@pytest.mark.parametrize("file", ["../aaa-1.0.tar.gz", "a/aaa-1.0.tar.gz", "/aaa-1.0.tar.gz", "..", "aaa\0-1.0.tar.gz"])
+def test_a_file_of_an_index_that_has_no_name_of_a_file_is_refused(file: str, tmp_path: Path) -> None:
+    offer = {"name": file, "url": "https://index.example/x.tar.gz", "hashes": {"sha256": "0" * 64}}
+    document = {"packages": [{"name": "aaa", "version": "1.0", "sdist": offer}]}
+    with pytest.raises(ConfigError, match="no name of a file"):
+        list(ask._parse(document, tmp_path))

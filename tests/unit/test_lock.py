@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 
 from py_portable.errors import ConfigError
 from py_portable.index.model import Offer
 from py_portable.lock.choose import choose, platforms, supported
 from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, load, loads
+from py_portable.lock.named import Named
 
 HERE = Path(__file__).parents[2]
 SHA = "0123456789abcdef" * 4
@@ -276,3 +279,16 @@ def test_the_oldest_names_are_for_the_oldest_architectures_only() -> None:
 
 def test_a_distribution_tag_of_linux_alone_is_not_portable() -> None:
     assert not [tag for tag in supported("3.13", "2.31", "x86_64") if tag.platform.startswith("linux_")]
+
+
+def test_what_an_index_of_uv_is_told_is_handed_on_as_it_was_said() -> None:
+    table = {
+        "name": "own",
+        "url": 'https://index.example/"simple"',
+        "explicit": True,
+        "ignore-error-codes": [401, 403],
+        "cache-control": "max-age=1",
+    }
+    wanted = Named((Requirement("one>=1"),), {}, {"one": "own"}, {"index": [table]}, frozenset())
+    assert wanted.project is not None
+    assert tomllib.loads(wanted.project)["tool"]["uv"]["index"] == [table]

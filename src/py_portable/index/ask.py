@@ -318,6 +318,8 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Iterable[Offer]:
         ):
             url = told.get("url") or (folder / told["path"]).resolve().as_uri()
             file = told.get("name") or unquote(PurePosixPath(urlsplit(url).path).name)
+            if file in ("", "..") or PurePosixPath(file).name != file or "\0" in file:
+                raise ConfigError(f"the index names a file of {name} {file!r}, which is no name of a file")
             sha256 = told.get("hashes", {}).get("sha256")
             if sha256 is None:
                 raise ConfigError(f"the index gives no sha256 for {file}", where="wheels")

@@ -135,7 +135,11 @@ class Named:
 
 
 def _value(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else quoted(str(value))
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    return quoted(str(value))
 
 
 def _carry(direct: Direct, carrier: Carrier, ask: Ask) -> Carried:
