@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from py_portable import resources
+from py_portable import closure, resources
 
 if TYPE_CHECKING:
     from py_portable.steps.context import Context, Environment
@@ -80,7 +80,7 @@ def key(step: Step, digests: Mapping[str, str], *, epoch: int, observed: str | N
     action = step.action
     told = {
         "action": f"{action.__module__}.{action.__qualname__}",
-        "code": [resources.code_sha256(_KIT_ROOMS), _file_digest(inspect.getsourcefile(action) or "")],
+        "code": code(action),
         "scripts": {name: resources.sha256(name) for name in sorted(step.scripts)},
         "params": step.params,
         "inputs": [digests[need] for need in step.all_needs],
@@ -92,8 +92,24 @@ def key(step: Step, digests: Mapping[str, str], *, epoch: int, observed: str | N
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-_KIT_ROOMS = ("elf", "formats", "interpreters", "steps", "wheels")
-"""The rooms whose code decides what a step makes. What runs a step (engines, store) only has to run it."""
+_RUNNING = {
+    *("capture", "children", "closure", "command", "config", "download", "engines", "errors", "fetch"),
+    *("images", "index", "lock", "native", "plain", "redact", "regular", "resources", "store"),
+}
+"""What runs a step, or brings bytes whose digest is known before: it decides nothing of what comes out."""
+
+
+def decides(module: str) -> bool:
+    """Whether the code of this module of the package can be seen in what a step makes."""
+    room = module.split(".")[1:2]
+    return module == "py_portable.store.modes" or not _RUNNING.intersection(room)
+
+
+def code(action: Action) -> str:
+    """One digest over the code that the action imports and that decides what it makes."""
+    if action.__module__.startswith(f"{__package__.partition('.')[0]}."):
+        return closure.sha256(action.__module__, counts=decides)
+    return _file_digest(inspect.getsourcefile(action) or "")
 
 
 @cache

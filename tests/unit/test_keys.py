@@ -1,0 +1,125 @@
+"""Which code enters the key of a step: what its action imports, and no more."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from py_portable import closure
+from py_portable.steps.graph import code, decides
+
+EVERY = {"steps.context", "steps.graph", "steps.output", "store.modes"}
+ELF = {"elf", "elf.floor", "elf.members", "elf.reader", "elf.symbols", "elf.view"}
+READS_ELF = ELF - {"elf"}
+FORMAT = {"formats.base", "formats.entry"}
+PROVIDER = {"interpreters.base"}
+UNPACKS = {"tarball", "untar"}
+WHEELS = {"wheels.given", "wheels.source", "wheels.tracked", "zips", "tarball"}
+CHECKS = {"wheels.check", "wheels.inspect", "wheels.tags"}
+PUBLISHES = {
+    "wheels",
+    "wheels.cibuildwheel",
+    "wheels.daemon",
+    "wheels.publish",
+    "wheels.sdist",
+    "wheels.twine",
+    "untar",
+}
+# A wider set here makes more be built again, for everybody, when that code changes: is it meant?
+ACTIONS = {
+    "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.packed"},
+    "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
+    "formats.pyoxidizer": FORMAT | ELF | {"rust", "wheels.tools"},
+    "formats.wheel": FORMAT | READS_ELF | WHEELS | CHECKS | PUBLISHES | {"formats.installed"},
+    "formats.wheelhouse": FORMAT | WHEELS | {"formats.installed"},
+    "interpreters.manylinux": PROVIDER | ELF | {"interpreters.settle"},
+    "interpreters.source": PROVIDER | {"libraries"},
+    "interpreters.standalone": PROVIDER | ELF | UNPACKS | {"interpreters.settle", "interpreters.unpack"},
+    "interpreters.system": PROVIDER | ELF | {"interpreters.settle"},
+    "libraries": set[str](),
+    "wheels.publish": READS_ELF | WHEELS | CHECKS | PUBLISHES,
+    "wheels.steps": READS_ELF | WHEELS | CHECKS | {"libraries", "wheels.lacking"},
+    "wheels.tools": set[str](),
+}
+
+
+def module(name: str) -> str:
+    return f"py_portable.{name}"
+
+
+def with_actions() -> set[str]:
+    """The modules that make steps."""
+    sources = {path: path.read_text() for path in closure.PACKAGE.rglob("*.py")}
+    found = (path for path, text in sources.items() if re.search(r"\bStep\(\s", text) and "action=" in text)
+    return {
+        path.relative_to(closure.PACKAGE).as_posix().removesuffix(".py").replace("/", ".") for path in found
+    }
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The package, to be changed."""
+    place = tmp_path / "py_portable"
+    shutil.copytree(closure.PACKAGE, place, ignore=shutil.ignore_patterns("__pycache__"))
+    with monkeypatch.context() as patch:
+        patch.setattr(closure, "PACKAGE", place)
+        yield place
+    forget()
+
+
+def forget() -> None:
+    closure.modules.cache_clear()
+    closure.sha256.cache_clear()
+
+
+def codes() -> dict[str, str]:
+    forget()
+    return {name: closure.sha256(module(name), counts=decides) for name in ACTIONS}
+
+
+def test_the_code_of_every_action_is_known() -> None:
+    assert with_actions() == set(ACTIONS)
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_what_enters_the_keys_of_a_module_is_seen_here(name: str) -> None:
+    found = {one.removeprefix("py_portable.") for one in closure.modules(module(name), decides)}
+    assert found == EVERY | ACTIONS[name] | {name}
+
+
+@pytest.mark.parametrize(
+    ("changed", "made_again"),
+    [
+        ("formats/bundle.py", {"formats.bundle"}),
+        ("formats/packed.py", {"formats.bundle"}),
+        ("formats/compilers.py", {"formats.nuitka"}),
+        ("formats/__init__.py", set()),
+        ("interpreters/__init__.py", set()),
+        ("interpreters/standalone.py", {"interpreters.standalone"}),
+        ("wheels/lacking.py", {"wheels.steps"}),
+        ("libraries.py", {"libraries", "interpreters.source", "wheels.steps"}),
+        ("steps/context.py", set(ACTIONS)),
+        ("store/modes.py", set(ACTIONS)),
+        ("store/store.py", set()),
+        ("engines/bubblewrap.py", set()),
+        ("images/resolve.py", set()),
+        ("report/text.py", set()),
+    ],
+)
+def test_a_change_makes_again_what_it_can_be_seen_in(copy: Path, changed: str, made_again: set[str]) -> None:
+    before = codes()
+    with (copy / changed).open("a") as file:
+        file.write("# changed\n")
+    after = codes()
+    assert {name for name in ACTIONS if after[name] != before[name]} == made_again
+
+
+def test_an_action_of_the_kit_has_the_digest_of_its_closure() -> None:
+    from py_portable.interpreters.source import compile_source
+
+    assert code(compile_source) == closure.sha256("py_portable.interpreters.source", counts=decides)
+    assert code(lambda ctx: None) not in ("", code(compile_source))
