@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import carrying, evidence, plain, records
+from py_portable import build_rows, carrying, evidence, records
 from py_portable.config import Artifact
-from py_portable.config.glibc import version_key
-from py_portable.elf.floor import measure
-from py_portable.errors import TAIL_LINES, Blocked, ConfigError, PortableError
+from py_portable.errors import ConfigError, PortableError
 from py_portable.formats import Made
 from py_portable.lock.model import Lock
 from py_portable.plan.assemble import Plan, choose_control
 from py_portable.plan.sharding import lock_sha256
 from py_portable.plan.tiers import RELEASE
-from py_portable.redact import hide
 from py_portable.run.runner import Report
 from py_portable.session import Session
 from py_portable.steps.context import Result
 from py_portable.store import DamagedError, Entry, Part, digest, file_mode
 from py_portable.wheels.publish import NODE as PUBLISHED
-from py_portable.wheels.rows import wheel_rows
 
 EVIDENCE = "evidence"
 PUBLISH = "publish"
 """The folder of dist/ with the wheels (and the sdist) for a package index."""
-
-TAIL_WIDTH = 240
 
 
 @dataclass(frozen=True)
@@ -87,7 +80,7 @@ def build(
                 # It was moved aside while it was copied out: made again, it is whole.
                 report = _again(session, plan, node, lock, report)
                 one = publish(session, artifact, node, report, plan)
-            row = _row(artifact, one, report, node)
+            row = build_rows.artifact_row(artifact, one, report, node)
             carrying.record(session, sha256, one, row, report, carry)
         except PortableError as problem:
             failures[node or f"artifact {name}"] = problem
@@ -96,18 +89,7 @@ def build(
         rows.append(row)
     if carry != "nothing":
         carrying.carry_rest(session, sha256, plan.controls, report)
-    part = {
-        **session.told(),
-        "baselines": _baselines(session, report),
-        "interpreters": _interpreters(report),
-        "wheels": wheel_rows(report.results),
-        "artifacts": rows,
-        "failures": failure_rows(plan, failures),
-        "steps": [
-            {**step, "log": _log(report, str(step["name"])), **_sandbox(report, str(step["name"]))}
-            for step in session.talk.steps
-        ],
-    }
+    part = build_rows.part(session, plan, report, rows, failures)
     evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
     return Built(plan, lock, report, made, tuple(rows), failures)
 
@@ -123,12 +105,6 @@ def _again(session: Session, plan: Plan, node: str | None, lock: Lock, report: R
         report.failures,
         {**report.keys, **fresh.keys},
     )
-
-
-def _sandbox(report: Report, name: str) -> Mapping[str, Any]:
-    """What was seen of the sandbox when the step was made, whenever that was."""
-    result = report.results.get(name)
-    return {"sandbox": result.meta["sandbox"]} if result and "sandbox" in result.meta else {}
 
 
 def _forget(session: Session, plan: Plan) -> None:
@@ -235,83 +211,3 @@ def _claim(session: Session, name: str, place: Path) -> None:
         )
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()
-
-
-def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[dict[str, str]]:
-    """One row for each artifact that was asked for and is not there."""
-    found = {name: failures.get(node or f"artifact {name}") for name, node in plan.artifacts.items()}
-    return [{"name": name, **_why(problem, failures)} for name, problem in found.items() if problem]
-
-
-def _why(problem: PortableError, failures: Mapping[str, PortableError]) -> dict[str, str]:
-    """What it comes from, and what that step said: whoever reads the evidence may have neither terminal nor log."""
-    cause = problem.cause if isinstance(problem, Blocked) and problem.cause in failures else ""
-    problem = failures.get(cause, problem)
-    # Without where it was: that is a folder of this machine.
-    why = hide(problem.what if problem.what.startswith(cause) else f"{cause}: {problem.what}")
-    said = plain.last(hide(problem.tail or ""), TAIL_LINES, TAIL_WIDTH)
-    return {"why": why, "tail": "\n".join(said)} if said else {"why": why}
-
-
-def _row(artifact: Artifact, made: Made, report: Report, node: str | None) -> dict[str, Any]:
-    result = report.results[node] if node else None
-    path = made.stored or made.path
-    floor = made.meta.get("measured_floor") or (
-        _wheels_floor(path) if artifact.format == "wheelhouse" else measure(path).floor
-    )
-    return {
-        "name": artifact.name,
-        "format": artifact.format,
-        "path": str(made.path),
-        "sha256": made.sha256,
-        **({} if made.mode is None else {"mode": f"{made.mode:04o}"}),
-        "bytes": sum(p.lstat().st_size for p in _files(path)),
-        "arch": None if artifact.format == "file" else platform.machine(),
-        "interpreter": artifact.python,
-        "measured_floor": floor,
-        "licences": None,
-        "seconds": round(result.seconds, 3) if result else 0.0,
-        "cached": result.cached if result else False,
-    }
-
-
-def _files(path: Path) -> list[Path]:
-    return [p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()] if path.is_dir() else [path]
-
-
-def _wheels_floor(folder: Path) -> str | None:
-    floors = (measure(wheel).floor for wheel in sorted(folder.glob("*.whl")))
-    return max((floor for floor in floors if floor), key=version_key, default=None)
-
-
-def _baselines(session: Session, report: Report) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name.removeprefix("baseline "),
-            "image": image.name,
-            "identity": image.identity,
-            "source": image.source,
-            "glibc": image.glibc,
-        }
-        for name, image in report.images.items()
-        if name.startswith("baseline ")
-    ]
-
-
-def _interpreters(report: Report) -> list[dict[str, Any]]:
-    return [
-        {
-            "version": result.meta["version"],
-            "provider": result.meta["provider"],
-            "baseline": name.partition("(")[2].rstrip(")"),
-            "sha256": result.digest,
-            **({"libraries": result.meta["libraries"]} if result.meta.get("libraries") else {}),
-        }
-        for name, result in report.results.items()
-        if name.startswith("interpreter ")
-    ]
-
-
-def _log(report: Report, name: str) -> str | None:
-    log = report.results[name].log if name in report.results else None
-    return str(log) if log else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import as_made, evidence, refreshing
+from py_portable import as_made, build_rows, evidence, refreshing
 from py_portable import build as building
 from py_portable.conclude import BAD, Conclusions, conclude
 from py_portable.config.glibc import canonical_image
@@ -96,7 +96,7 @@ def prove(session: Session, wanted: Wanted, tell: Tell, *, allow_unproven: bool 
         "expected": _expected(wanted, results),
         "shards": [{"name": wanted.shard.name, "plan": wanted.plan}] if wanted.shard else [],
         "artifacts": built.rows,
-        "failures": [*building.failure_rows(built.plan, built.failures), *_lost_controls(wanted, built)],
+        "failures": [*build_rows.failure_rows(built.plan, built.failures), *_lost_controls(wanted, built)],
         "cells": [result.told() for result in results],
     }
     evidence.write_part(session.dist / building.EVIDENCE, "portability", _scope(wanted, built), part)

@@ -27,7 +27,8 @@ from py_portable.lock.markers import Target
 from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver
 from py_portable.native.stored import Helpers
-from py_portable.plan.assemble import Plan, assemble, full_version, ground, houses, interpreter_pins, target
+from py_portable.plan.assemble import Plan, assemble, houses
+from py_portable.plan.ground import full_version, ground, interpreter_pins, target
 from py_portable.run.runner import Report, Runner
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
@@ -102,8 +103,8 @@ class Session:
         """The baseline's image and interpreter, made where they are not there. Raises what keeps them from it."""
         told = ground(self.config, lock, baseline, python)
         last = told.interpreter[-1].name
-        report = self.run(Plan(told.nodes, {}, {}, (), ()), [last], lock, learn=False)
-        if problem := report.failures.get(last):
+        report = self.run(Plan(told.nodes, {}, {}, (), ()), [told.image.name, last], lock, learn=False)
+        for problem in filter(None, map(report.failures.get, (told.image.name, last))):
             raise report.failures.get(problem.cause, problem) if isinstance(problem, Blocked) else problem
         names = [name for name in report.results if name.startswith(("interpreter ", "library "))]
         return Sandbox(report.images[told.image.name], {name: report.results[name] for name in names})

@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from py_portable.lock.model import Lock
-from py_portable.plan import assemble
+from py_portable.plan import ground as grounds
+from py_portable.plan.assemble import Plan
 from py_portable.session import open_session
 from py_portable.store import default_root
 from tests.integration.conftest import Project, Ran
@@ -103,8 +104,8 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> None:
     config.write_text(CONFIG.format(app="requirement: none"))
     session = open_session(config)
     session.sandbox(Lock(), "default", "3.13")
-    fetched = assemble.ground(session.config, Lock(), "default", "3.13").fetched
-    session.run(assemble.Plan({fetched.name: fetched}, {}, {}, (), ()), [fetched.name], Lock(), learn=False)
+    fetched = grounds.ground(session.config, Lock(), "default", "3.13").fetched
+    session.run(Plan({fetched.name: fetched}, {}, {}, (), ()), [fetched.name], Lock(), learn=False)
 
 
 @pytest.fixture

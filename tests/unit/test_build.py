@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import build
+from py_portable import build, build_rows
 from py_portable.errors import Blocked, ConfigError, StepError
 from py_portable.plan.assemble import Plan
 from py_portable.session import open_session
@@ -37,8 +37,8 @@ def test_a_folder_of_the_users_is_never_replaced(tmp_path: Path) -> None:
 def test_an_artifact_that_a_step_before_it_cost_is_recorded_with_what_that_step_said() -> None:
     plan = Plan({}, {"tree": "artifact tree", "wheels": "artifact wheels"}, {}, (), ())
     cause = StepError("failed", tail="a.c:13: error: x\nhttps://me:secret@host/simple\n")
-    (row,) = build.failure_rows(plan, {"wheel": cause, "artifact tree": Blocked("artifact tree", "wheel")})
+    (row,) = build_rows.failure_rows(plan, {"wheel": cause, "artifact tree": Blocked("artifact tree", "wheel")})
     assert row["why"] == "wheel: failed"
     assert row["tail"].startswith("a.c:13: error: x\n") and "secret" not in row["tail"]
-    (row,) = build.failure_rows(plan, {"artifact wheels": StepError("failed")})
+    (row,) = build_rows.failure_rows(plan, {"artifact wheels": StepError("failed")})
     assert row == {"name": "wheels", "why": "failed"}

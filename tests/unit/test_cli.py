@@ -19,7 +19,8 @@ from py_portable.index.model import LockedFile
 from py_portable.lock.markers import Target
 from py_portable.lock.model import Lock, LockedHouse, LockedPackage, dumps, loads
 from py_portable.lock.resolve import Resolver
-from py_portable.plan.assemble import assemble, full_version, target
+from py_portable.plan.assemble import assemble
+from py_portable.plan.ground import full_version, target
 from py_portable.steps.graph import ImageNode
 from py_portable.store import Store
 from tests.unit.askers import Answers

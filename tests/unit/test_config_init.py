@@ -8,7 +8,7 @@ import pytest
 
 from py_portable.config import Config, load, render
 from py_portable.errors import ConfigError
-from py_portable.plan.assemble import interpreter_pins
+from py_portable.plan.ground import interpreter_pins
 
 DATA = Path(__file__).parent / "data" / "config-init"
 

@@ -16,7 +16,8 @@ from py_portable.errors import ConfigError
 from py_portable.fetch import DebianPool, Url
 from py_portable.images.packages import system_packages
 from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage
-from py_portable.plan.assemble import Plan, assemble, interpreter_pins
+from py_portable.plan.assemble import Plan, assemble
+from py_portable.plan.ground import interpreter_pins
 from py_portable.steps.graph import Step, key
 
 NAME = "library openssl (default)"

@@ -15,7 +15,8 @@ from py_portable import resources
 from py_portable.config import Config, parse
 from py_portable.errors import ConfigError
 from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
-from py_portable.plan.assemble import Plan, assemble, houses, interpreter_pins, target
+from py_portable.plan.assemble import Plan, assemble, houses
+from py_portable.plan.ground import interpreter_pins, target
 from py_portable.steps.graph import ImageNode, Step, key, ordered
 
 
@@ -139,7 +140,11 @@ def locked(name: str) -> LockedPackage:
 
 
 LOCK = Lock(
-    images={"image debian:11": "sha256:eleven", "baseline default": "sha256:base"},
+    images={
+        "image debian:11": "sha256:eleven",
+        "baseline default": "sha256:base",
+        "baseline default without packages": "sha256:bare",
+    },
     houses={"default/3.13": LockedHouse("x", (locked("a-1.0-py3-none-any.whl"), locked("b-1.0.tar.gz")))},
 )
 
@@ -170,7 +175,7 @@ def test_every_need_is_a_node_and_every_script_is_there(plan: Plan) -> None:
 
 def test_one_wheelhouse_and_one_interpreter_serve_all_artifacts(plan: Plan) -> None:
     kinds = [name.split(" ")[0] for name in plan.nodes]
-    assert (kinds.count("interpreter"), kinds.count("wheelhouse"), kinds.count("baseline")) == (1, 1, 1)
+    assert (kinds.count("interpreter"), kinds.count("wheelhouse"), kinds.count("baseline")) == (1, 1, 2)
 
 
 def test_sdists_and_the_app_are_compiled_in_the_baseline_and_wheels_are_not(plan: Plan) -> None:
@@ -187,8 +192,33 @@ def test_locked_identities_reach_the_images(plan: Plan) -> None:
         "image debian:11": "sha256:eleven",
         "image debian:13": None,
         "baseline default": "sha256:base",
+        "baseline default without packages": "sha256:bare",
         "control baseline debian:13": None,
     }
+
+
+def test_apps_with_other_packages_share_what_is_compiled_for_the_kit(tmp_path: Path) -> None:
+    made = []
+    for packages in ([], ["libpq-dev"], ["libxml2-dev", "libxslt1-dev"]):
+        baseline = {"image": "debian:11", "packages": packages, "libraries": ["openssl"], "before": "true"}
+        plan = assemble(config(tmp_path, baselines={"default": baseline}), LOCK)
+        nodes = {name: plan.nodes[name] for name in plan.nodes if name.startswith(("interpreter", "library", "toolbox"))}
+        assert len(nodes) == 3
+        images = {node.image for node in nodes.values() if isinstance(node, Step)}
+        (image,) = (plan.nodes[name] for name in images if name)
+        assert isinstance(image, ImageNode)
+        made.append((image.image, image.packages, image.before, image.needs))
+    assert made == [("debian:11", (), "true", made[0][3])] * 3
+
+
+def test_a_package_that_the_interpreter_is_compiled_with_stays_where_it_is_made(tmp_path: Path) -> None:
+    baseline = {"image": "debian:11", "packages": ["libpq-dev", "tk-dev"]}
+    plan = assemble(config(tmp_path, baselines={"default": baseline}), LOCK)
+    packages = {n.name: n.packages for n in plan.nodes.values() if isinstance(n, ImageNode) and "baseline d" in n.name}
+    assert packages["baseline default"] == ("libpq-dev", "tk-dev")
+    assert packages["baseline default without packages"] == ("tk-dev",)
+    whole = assemble(config(tmp_path, baselines={"default": baseline | {"packages": ["tk-dev"]}}), LOCK)
+    assert "baseline default without packages" not in whole.nodes
 
 
 def test_where_the_source_lies_is_in_no_key(tmp_path: Path) -> None:
@@ -286,7 +316,7 @@ def test_where_the_provider_has_no_libpython_one_from_source_is_linked(
         assert linked not in needs_of(made, name)
     step = made.nodes[linked]
     assert isinstance(step, Step)
-    assert step.image == "baseline default"
+    assert step.image == ("baseline default" if provider == "system" else "baseline default without packages")
     assert needs_of(made, "baseline default") == ("compilers", *more, "cpython")
     assert interpreter_pins(config(tmp_path, interpreter={"provider": provider})).keys() == {"cpython 3.13"}
 

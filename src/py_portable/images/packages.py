@@ -28,6 +28,12 @@ def optional_packages(manager: str, needs: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({name for need in needs for name in _table()[need].get(f"{manager}-optional", ())}))
 
 
+def of_interpreter(packages: Iterable[str]) -> tuple[str, ...]:
+    """Those of the packages that an interpreter is compiled with where they are there."""
+    known = {name for names in _table()["cpython-more"].values() for name in names}
+    return tuple(name for name in packages if name in known)
+
+
 def programs() -> tuple[str, ...]:
     """All programs that `provided` asks about, sorted."""
     words = (word for told in _table()["programs"].values() for word in told)

@@ -33,6 +33,8 @@ class Provider(Protocol):
     """What it needs in the baseline's image beside what wheels are compiled with, see `images.packages`."""
     libpython: Libpython | None
     """The libpython that its prefix is sure to hold; None: formats that link one get an interpreter from source."""
+    of_packages: bool
+    """Whether packages that the config names can bring it; else it is made without them, once for all apps."""
 
     def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str] | None:
         """(name in the lock, what it stands for) of the Python `python` such as "3.13".

@@ -17,6 +17,7 @@ class Manylinux:
     name = "manylinux"
     needs: tuple[str, ...] = ()
     libpython: Libpython | None = None
+    of_packages = False
 
     def pin(self, choice: InterpreterChoice, python: str) -> None:
         return None

@@ -35,6 +35,7 @@ class Source:
     name = "source"
     needs: tuple[str, ...] = ("cpython",)
     libpython: Libpython | None = "static"
+    of_packages = False
 
     def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str]:
         release = pin(python)

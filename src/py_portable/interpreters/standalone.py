@@ -31,6 +31,7 @@ class Standalone:
     name = "standalone"
     needs: tuple[str, ...] = ()
     libpython: Libpython | None = None
+    of_packages = False
     """Some archives have one, but none that a baseline's compiler is sure to link: see docs/interpreters.md."""
 
     def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ class System:
     name = "system"
     needs: tuple[str, ...] = ("system-python",)
     libpython: Libpython | None = None
+    of_packages = True
 
     def pin(self, choice: InterpreterChoice, python: str) -> None:
         return None

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import platform
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from py_portable import libraries
 from py_portable.config import Artifact, Config
 from py_portable.config.glibc import known_glibc, version_key
-from py_portable.errors import ConfigError
-from py_portable.formats import FORMATS, OWN_TOOLS, House
-from py_portable.interpreters import PROVIDERS, SOURCE, Wanted
-from py_portable.interpreters.source import pin
+from py_portable.formats import FORMATS, House
+from py_portable.interpreters import SOURCE
 from py_portable.lock.model import Lock
 from py_portable.lock.source import distribution_name
+from py_portable.plan.ground import ground, target, to_link
 from py_portable.steps.graph import ImageNode, Node, Step
 from py_portable.wheels import given, tools
 from py_portable.wheels import publish as publishing
@@ -47,18 +43,6 @@ class Plan:
     images: Mapping[str, str]
     controls: tuple[Control, ...]
     left_out: tuple[tuple[str, str], ...]
-
-
-def target(config: Config, baseline: str, python: str) -> dict[str, str]:
-    """What wheels are resolved for. Raises ConfigError where nothing tells the baseline's glibc."""
-    glibc = config.max_glibc(baseline)
-    if glibc is None:
-        raise ConfigError(
-            f"nothing tells the glibc of {config.baselines[baseline].image}",
-            where=config.where(("baselines", baseline)),
-            hint='say it: wheels: {max-glibc: "2.28"}',
-        )
-    return {"python": python, "max_glibc": glibc, "arch": platform.machine()}
 
 
 def houses(config: Config) -> list[tuple[str, str]]:
@@ -107,68 +91,6 @@ def image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
     }
 
 
-@dataclass(frozen=True)
-class Ground:
-    """The image of a baseline and the interpreter that is used in it; what else of a house is made stands on it."""
-
-    image: ImageNode
-    fetched: Step
-    libraries: tuple[str, ...]
-    interpreter: tuple[Step, ...]
-    wanted: Wanted
-    fresh: tuple[Step, ...]
-
-    @property
-    def nodes(self) -> dict[str, Node]:
-        made: list[Node] = [self.image, self.fetched, *self.fresh, *self.interpreter]
-        return {node.name: node for node in made}
-
-
-def ground(config: Config, lock: Lock, baseline_name: str, python: str) -> Ground:
-    baseline = config.baselines[baseline_name]
-    name = f"baseline {baseline.name}"
-    image = ImageNode(
-        name,
-        baseline.image,
-        tuple(sorted(baseline.packages)),
-        baseline.before,
-        locked=lock.images.get(name),
-        origin=lock.origins.get(baseline.image),
-        needs=_needs(config, baseline.name),
-    )
-    fetched = tools.fetch_step(f"{python} ({baseline.name})", target(config, baseline.name, python))
-    own = libraries.nodes(baseline.libraries, baseline.name)
-    wanted = Wanted(config.interpreter, python, baseline.name, image.name, fetched.name, own)
-    fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=image.name)
-    interpreter = PROVIDERS[config.interpreter.provider].steps(wanted)
-    return Ground(image, fetched, own, tuple(interpreter), wanted, tuple(fresh))
-
-
-def full_version(config: Config, python: str) -> str | None:
-    """All of the version of the interpreter that is carried, where it is known before that is made."""
-    choice = config.interpreter
-    if choice.provider == SOURCE.name:
-        try:
-            return pin(python).version
-        except ConfigError as problem:
-            hint = "choose one of these, or interpreter: {provider: manylinux} with a manylinux image that has it"
-            raise ConfigError(problem.what, where=_where_python(config, python), hint=hint) from None
-    archive = choice.archives.get(python) if choice.provider == "standalone" else None
-    if archive is None:
-        return None
-    named = _IN_NAME.search(archive.url or str(archive.path))
-    return named[1] if named and named[1].startswith(f"{python}.") else None
-
-
-def _where_python(config: Config, python: str) -> str:
-    """Where the file says this Python: of an artifact's own, there."""
-    own = next((name for name, a in config.artifacts.items() if a.python == python != config.python), None)
-    return config.where(("artifacts", own, "python") if own else ("python",))
-
-
-_IN_NAME = re.compile(r"cpython-([0-9]+\.[0-9]+\.[0-9]+)(?:\+|%2B)[0-9]")
-
-
 def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House:
     assert artifact.baseline and artifact.python
     baseline = config.baselines[artifact.baseline]
@@ -176,10 +98,10 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
     aim = target(config, baseline.name, artifact.python)
     base = ground(config, lock, baseline.name, artifact.python)
     image, fetched, own, interpreter = base.image, base.fetched, base.libraries, base.interpreter
-    linkable = _to_link(config, artifact)
+    linkable = to_link(config, artifact)
     compiled = SOURCE.steps(base.wanted) if linkable else interpreter
     toolbox = tools.install_step(
-        place, fetched=fetched.name, interpreter=interpreter[-1].name, image=image.name
+        place, fetched=fetched.name, interpreter=interpreter[-1].name, image=base.bare.name
     )
     wheels = wheel_steps.house_steps(
         lock.houses[f"{baseline.name}/{artifact.python}"],
@@ -216,41 +138,6 @@ def _extras(config: Config) -> tuple[str, ...]:
     """Of the app: those that the config lists, and those in its requirement."""
     own = Requirement(config.app.requirement).extras if config.app.requirement else set()
     return tuple(sorted({*config.app.extras, *own}))
-
-
-def _to_link(config: Config, artifact: Artifact) -> bool:
-    """Whether it takes an interpreter from source to link beside the one that its wheels are compiled for."""
-    return FORMATS[artifact.format].needs_libpython and not PROVIDERS[config.interpreter.provider].libpython
-
-
-def _needs(config: Config, baseline: str) -> tuple[str, ...]:
-    """What the kit needs in a baseline: the same whichever of its artifacts are asked for, so one image."""
-    needs = ["compilers", *PROVIDERS[config.interpreter.provider].needs]
-    if any(_to_link(config, a) for a in config.artifacts.values() if a.baseline == baseline):
-        needs += SOURCE.needs
-    needs += libraries.needs(config.baselines[baseline].libraries)
-    return tuple(dict.fromkeys(needs))
-
-
-def interpreter_pins(config: Config) -> dict[str, str]:
-    """What the lock says of interpreters, libraries and tools of one format: name -> version and digest.
-
-    Raises ConfigError where no such interpreter is pinned.
-    """
-    found: dict[str, str] = {}
-    for artifact in config.artifacts.values():
-        if not (artifact.baseline and artifact.python):
-            continue
-        providers = [
-            PROVIDERS[config.interpreter.provider],
-            *([SOURCE] if _to_link(config, artifact) else []),
-        ]
-        for provider in providers:
-            pin = provider.pin(config.interpreter, artifact.python)
-            found |= [pin] if pin else []
-        found |= libraries.locked(config.baselines[artifact.baseline].libraries)
-        found |= OWN_TOOLS.get(artifact.format, dict)()
-    return found
 
 
 def _given(config: Config, baseline: str, python: str) -> given.Given | None:

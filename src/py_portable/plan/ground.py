@@ -1,0 +1,139 @@
+"""What else of a (baseline, Python) stands on: the baseline's image, its libraries and its interpreter."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass, replace
+
+from py_portable import libraries
+from py_portable.config import Artifact, Config
+from py_portable.errors import ConfigError
+from py_portable.formats import FORMATS, OWN_TOOLS
+from py_portable.images.packages import of_interpreter
+from py_portable.interpreters import PROVIDERS, SOURCE, Wanted
+from py_portable.interpreters.source import pin
+from py_portable.lock.model import Lock
+from py_portable.steps.graph import ImageNode, Node, Step
+from py_portable.wheels import tools
+
+
+def target(config: Config, baseline: str, python: str) -> dict[str, str]:
+    """What wheels are resolved for. Raises ConfigError where nothing tells the baseline's glibc."""
+    glibc = config.max_glibc(baseline)
+    if glibc is None:
+        raise ConfigError(
+            f"nothing tells the glibc of {config.baselines[baseline].image}",
+            where=config.where(("baselines", baseline)),
+            hint='say it: wheels: {max-glibc: "2.28"}',
+        )
+    return {"python": python, "max_glibc": glibc, "arch": platform.machine()}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The image of a baseline and the interpreter that is used in it; what else of a house is made stands on it."""
+
+    image: ImageNode
+    bare: ImageNode
+    """The same without the app's own packages, so that apps share the interpreter and libraries compiled in it."""
+    fetched: Step
+    libraries: tuple[str, ...]
+    interpreter: tuple[Step, ...]
+    wanted: Wanted
+    fresh: tuple[Step, ...]
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        made: list[Node] = [self.image, self.bare, self.fetched, *self.fresh, *self.interpreter]
+        return {node.name: node for node in made}
+
+
+def ground(config: Config, lock: Lock, baseline_name: str, python: str) -> Ground:
+    baseline = config.baselines[baseline_name]
+    name = f"baseline {baseline.name}"
+    image = ImageNode(
+        name,
+        baseline.image,
+        tuple(sorted(baseline.packages)),
+        baseline.before,
+        locked=lock.images.get(name),
+        origin=lock.origins.get(baseline.image),
+        needs=_needs(config, baseline.name),
+    )
+    provider = PROVIDERS[config.interpreter.provider]
+    bare = image if provider.of_packages else _without_packages(image, lock)
+    fetched = tools.fetch_step(f"{python} ({baseline.name})", target(config, baseline.name, python))
+    own = libraries.nodes(baseline.libraries, baseline.name)
+    wanted = Wanted(config.interpreter, python, baseline.name, bare.name, fetched.name, own)
+    fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=bare.name)
+    return Ground(image, bare, fetched, own, tuple(provider.steps(wanted)), wanted, tuple(fresh))
+
+
+def _without_packages(image: ImageNode, lock: Lock) -> ImageNode:
+    name, kept = f"{image.name} without packages", of_interpreter(image.packages)
+    if kept == image.packages:
+        return image
+    return replace(image, name=name, packages=kept, locked=lock.images.get(name))
+
+
+def full_version(config: Config, python: str) -> str | None:
+    """All of the version of the interpreter that is carried, where it is known before that is made."""
+    choice = config.interpreter
+    if choice.provider == SOURCE.name:
+        try:
+            return pin(python).version
+        except ConfigError as problem:
+            hint = "choose one of these, or interpreter: {provider: manylinux} with a manylinux image that has it"
+            raise ConfigError(problem.what, where=_where_python(config, python), hint=hint) from None
+    archive = choice.archives.get(python) if choice.provider == "standalone" else None
+    if archive is None:
+        return None
+    named = _IN_NAME.search(archive.url or str(archive.path))
+    return named[1] if named and named[1].startswith(f"{python}.") else None
+
+
+def _where_python(config: Config, python: str) -> str:
+    """Where the file says this Python: of an artifact's own, there."""
+    own = next((name for name, a in config.artifacts.items() if a.python == python != config.python), None)
+    return config.where(("artifacts", own, "python") if own else ("python",))
+
+
+_IN_NAME = re.compile(r"cpython-([0-9]+\.[0-9]+\.[0-9]+)(?:\+|%2B)[0-9]")
+
+
+def to_link(config: Config, artifact: Artifact) -> bool:
+    """Whether it takes an interpreter from source to link beside the one that its wheels are compiled for."""
+    return FORMATS[artifact.format].needs_libpython and not PROVIDERS[config.interpreter.provider].libpython
+
+
+def _needs(config: Config, baseline: str) -> tuple[str, ...]:
+    """What the kit needs in a baseline: the same whichever of its artifacts are asked for, so one image."""
+    needs = ["compilers", *PROVIDERS[config.interpreter.provider].needs]
+    if any(to_link(config, a) for a in config.artifacts.values() if a.baseline == baseline):
+        needs += SOURCE.needs
+    needs += libraries.needs(config.baselines[baseline].libraries)
+    return tuple(dict.fromkeys(needs))
+
+
+def interpreter_pins(config: Config) -> dict[str, str]:
+    """What the lock says of interpreters, libraries and tools of one format: name -> version and digest.
+
+    Raises ConfigError where no such interpreter is pinned.
+    """
+    found: dict[str, str] = {}
+    for artifact in config.artifacts.values():
+        if not (artifact.baseline and artifact.python):
+            continue
+        providers = [
+            PROVIDERS[config.interpreter.provider],
+            *([SOURCE] if to_link(config, artifact) else []),
+        ]
+        for provider in providers:
+            pin = provider.pin(config.interpreter, artifact.python)
+            found |= [pin] if pin else []
+        found |= libraries.locked(config.baselines[artifact.baseline].libraries)
+        found |= OWN_TOOLS.get(artifact.format, dict)()
+    return found
+
+
