@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from py_portable import resources
-from py_portable.config import Config, parse
+from py_portable.config import Artifact, Config, parse
 from py_portable.errors import ConfigError
+from py_portable.formats import FORMATS, House
+from py_portable.formats.nuitka import MODULES, NuitkaStandalone
 from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
 from py_portable.plan.assemble import Plan, assemble, houses
 from py_portable.plan.ground import interpreter_pins, target
@@ -209,6 +211,37 @@ def test_apps_with_other_packages_share_what_is_compiled_for_the_kit(tmp_path: P
         assert isinstance(image, ImageNode)
         made.append((image.image, image.packages, image.before, image.needs))
     assert made == [("debian:11", (), "true", made[0][3])] * 3
+
+
+class OfTwoSteps(NuitkaStandalone):
+    """Its first step runs in the image that the control changes, too."""
+
+    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+        assert house is not None
+        known, last = super().steps(artifact, house)
+        return replace(known, image=house.image), last
+
+
+def test_a_control_has_steps_of_its_own_where_its_image_reaches_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FORMATS, "nuitka-standalone", OfTwoSteps())
+    plan = assemble(config(tmp_path), LOCK)
+    steps = {name: node for name, node in plan.nodes.items() if isinstance(node, Step)}
+    (control,) = plan.controls
+    first = f"{MODULES} 3.13 (default)"
+    assert steps[first].image == "baseline default"
+    assert first in steps["artifact folder"].needs
+    own = f"{first} for {control.node}"
+    assert steps[own].image == "control baseline debian:13"
+    assert own in steps[control.node].needs and first not in steps[control.node].needs
+
+
+def test_a_control_shares_what_its_image_does_not_reach(plan: Plan) -> None:
+    (control,) = plan.controls
+    artifact, wrong = plan.nodes["artifact folder"], plan.nodes[control.node]
+    assert isinstance(artifact, Step) and isinstance(wrong, Step)
+    assert wrong.needs == artifact.needs and wrong.image != artifact.image
 
 
 def test_a_package_that_the_interpreter_is_compiled_with_stays_where_it_is_made(tmp_path: Path) -> None:

@@ -33,10 +33,10 @@ class House:
     script: str | None
     entry_point: str | None
     environment: Mapping[str, str]
+    bare: str
+    """The baseline's image without the app's packages, for what all apps share; a control puts no other in its place."""
     extras: tuple[str, ...] = ()
     """Of the app: what was asked for."""
-    baseline: str | None = None
-    """The image of the baseline itself, also where a control puts another one in `image`."""
     unmet: tuple[str, ...] = ()
     """Projects that may be missing or of another version, whatever metadata asks for."""
 

@@ -43,8 +43,7 @@ class _Nuitka:
             action=read_modules,
             needs=(house.linkable, house.toolbox),
             scripts=("build/nuitka_modules.py",),
-            # Nothing is compiled: a control that changes the image makes it no second time.
-            image=house.baseline or house.image,
+            image=house.bare,
         )
         return (
             known,

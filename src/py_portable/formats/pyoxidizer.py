@@ -56,7 +56,7 @@ class PyOxidizer:
             action=compile_crates,
             needs=inputs,
             scripts=scripts,
-            image=house.image,
+            image=house.bare,
             observes=observed,
         )
         made = Step(

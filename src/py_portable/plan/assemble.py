@@ -128,8 +128,8 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         script=config.app.script,
         entry_point=config.app.entry_point,
         environment=config.build.env,
+        bare=base.bare.name,
         extras=_extras(config),
-        baseline=image.name,
         unmet=config.wheels.unmet,
     )
 
@@ -211,6 +211,12 @@ def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[str
         origin=lock.origins.get(newest),
         needs=("compilers",),
     )
-    (*before, last) = FORMATS[artifact.format].steps(artifact, replace(house, image=image.name))
-    step: Step = replace(last, name=control.node)
-    return [image, *before, step]
+    steps = FORMATS[artifact.format].steps(artifact, replace(house, image=image.name))
+    # What the change of the image reaches is the control's own; the artifact keeps what it is made of.
+    own = {step.name: f"{step.name} for {control.node}" for step in steps if nodes.get(step.name) != step}
+    own[steps[-1].name] = control.node
+    renamed = (
+        replace(step, name=own.get(step.name, step.name), needs=tuple(own.get(need, need) for need in step.needs))
+        for step in steps
+    )
+    return [image, *renamed]
