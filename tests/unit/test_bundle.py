@@ -83,7 +83,7 @@ def test_the_launcher_finds_its_folder_however_it_is_called(program: Path, tmp_p
         assert words[:3] == ["-I", "-B", f"{folder}/lib/start.py"] and words[4:] == ["a b", ""], call
 
 
-HOUSE = House("default/3.13", "image", "interpreter", None, "toolbox", "wheelhouse", "app", "app", None, {})
+HOUSE = House("default/3.13", "image", "interpreter", None, "toolbox", "wheelhouse", "app", "app", None, {}, "bare")
 
 
 def test_both_options_decide_what_is_made() -> None:

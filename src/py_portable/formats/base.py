@@ -34,7 +34,7 @@ class House:
     entry_point: str | None
     environment: Mapping[str, str]
     bare: str
-    """The baseline's image without the app's packages, for what all apps share; a control puts no other in its place."""
+    """The baseline's image without the app's packages, for what all apps share. No control changes it."""
     extras: tuple[str, ...] = ()
     """Of the app: what was asked for."""
     unmet: tuple[str, ...] = ()
