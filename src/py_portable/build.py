@@ -43,27 +43,25 @@ class Built:
 def build(
     session: Session,
     artifacts: Collection[str] = (),
-    extra_nodes: Collection[str] = (),
     *,
+    images: Collection[str] = (),
+    controls: bool = False,
     carry: carrying.Carry = "nothing",
     tier: str = RELEASE,
 ) -> Built:
     """Make the named artifacts (all, where none is named), put them into dist/, write an evidence part.
 
-    `extra_nodes`: prefixes of further nodes of the plan to run in the same go. `carry`: what is put into dist/, too,
-    for `--as-made` on another machine; controls only where the `tier` starts them.
+    `images`, as the config calls them, and the `controls` are made in the same go. `carry`: what is put into dist/,
+    too, for `--as-made` on another machine; controls only where the `tier` starts them.
     """
     lock = session.lock()
     plan = session.plan(lock, artifacts)
     if carry != "nothing":
         # A part of the artifacts has the controls that they have in the whole, for no other is in the plan of shards.
         whole = session.plan(lock) if artifacts else plan
-        controls = tuple(c for c in whole.controls if tier == RELEASE and c.artifact in plan.artifacts)
-        plan = replace(plan, nodes={**whole.nodes, **plan.nodes}, controls=controls)
-    wanted = [node for node in plan.artifacts.values() if node]
-    wanted += [control.node for control in plan.controls if carry != "nothing"]
-    wanted += [name for name in plan.nodes if any(name.startswith(prefix) for prefix in extra_nodes)]
-    report = session.run(plan, wanted, lock)
+        kept = tuple(c for c in whole.controls if tier == RELEASE and c.artifact in plan.artifacts)
+        plan = replace(plan, nodes={**whole.nodes, **plan.nodes}, controls=kept)
+    report = session.run(plan, plan.wanted(images, controls or carry != "nothing"), lock)
     made: dict[str, Made] = {}
     rows = []
     failures = dict(report.failures)

@@ -123,10 +123,8 @@ def _built(session: Session, wanted: Wanted) -> building.Built:
             controls=_with_controls(wanted),
             pinned=wanted.helpers,
         )
-    prefixes = ["image "] if not wanted.images else [f"image {name}" for name in wanted.images]
-    if _with_controls(wanted):
-        prefixes.append("control ")
-    return building.build(session, wanted.artifacts, prefixes)
+    images = wanted.images or [spec.name for spec in session.config.portability.images]
+    return building.build(session, wanted.artifacts, images=images, controls=_with_controls(wanted))
 
 
 def _with_controls(wanted: Wanted) -> bool:

@@ -78,7 +78,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     app = tmp_path_factory.mktemp("parity") / "app"
     shutil.copytree(Path(__file__).parent / "parity_app", app)
     session = open_session(app / "portable.yaml")
-    built = building.build(session, MADE, [f"image {IMAGE}"])
+    built = building.build(session, MADE, images=[IMAGE])
     assert not built.failures, built.failures
     image = built.report.images[f"image {IMAGE}"]
     place = Place(session.engine.chosen[0], image.root, helpers(session.store))

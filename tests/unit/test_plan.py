@@ -237,6 +237,15 @@ def test_a_control_has_steps_of_its_own_where_its_image_reaches_them(
     assert own in steps[control.node].needs and first not in steps[control.node].needs
 
 
+def test_only_the_images_that_are_asked_for_are_made(tmp_path: Path) -> None:
+    images = ["debian:12", "debian:12-slim", "debian:11"]
+    plan = assemble(config(tmp_path, portability={"images": images, "controls": ["built-too-new"]}), LOCK)
+    assert plan.wanted(["debian:12"])[-1] == "image debian:12"
+    assert {n for n in plan.wanted(["debian:12"]) if n.startswith("image ")} == {"image debian:12"}
+    assert plan.wanted(images, controls=True)[-4:] == [*(f"image {i}" for i in images), plan.controls[0].node]
+    assert plan.wanted(["another"]) == plan.wanted() == [node for node in plan.artifacts.values() if node]
+
+
 def test_a_control_shares_what_its_image_does_not_reach(plan: Plan) -> None:
     (control,) = plan.controls
     artifact, wrong = plan.nodes["artifact folder"], plan.nodes[control.node]

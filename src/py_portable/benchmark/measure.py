@@ -123,7 +123,7 @@ def _keys(session: Session, built: building.Built, image: Image) -> set[str | No
 def _built(session: Session, wanted: Wanted, image: str) -> building.Built:
     if wanted.as_made:
         return as_made.take(session, wanted.artifacts, [image], controls=False, compared=True)
-    return building.build(session, wanted.artifacts, [f"image {image}"])
+    return building.build(session, wanted.artifacts, images=[image])
 
 
 def _default_image(session: Session) -> str:

@@ -44,6 +44,12 @@ class Plan:
     controls: tuple[Control, ...]
     left_out: tuple[tuple[str, str], ...]
 
+    def wanted(self, images: Collection[str] = (), controls: bool = False) -> list[str]:
+        """The nodes of all artifacts, of these images by the names of the config, and of the controls."""
+        artifacts = [node for node in self.artifacts.values() if node]
+        started = [self.images[name] for name in images if name in self.images]
+        return [*artifacts, *started, *(control.node for control in self.controls if controls)]
+
 
 def houses(config: Config) -> list[tuple[str, str]]:
     """The (baseline, python) pairs that artifacts ask for."""
