@@ -172,7 +172,9 @@ def _place(session: Session, name: str, record: Record) -> Path:
     own = config.artifacts[name].path
     if row is None or (record.place is None) != (own is not None):
         raise UnmetError(
-            f"the record of {name} is one of something else", where=str(session.dist), hint=_AGAIN
+            f"the record of {name} describes another kind of artifact than the config",
+            where=str(session.dist),
+            hint=_AGAIN,
         )
     if (record.config, row["format"], row["name"]) != (config.sha256, config.artifacts[name].format, name):
         raise UnmetError(

@@ -103,7 +103,7 @@ def as_planned(cells: Iterable[Part], plan: Sharding | None, digests: Mapping[st
         name = f"{row['artifact']} on {row['image']} ({row['condition']})"
         where = f"{shard}: {name}" if shard else name
         if plan and cell is None:
-            wrong.append(f"{name} {' '.join(row['argv'])}: is no cell of the plan".replace(" :", ":"))
+            wrong.append(f"{name} {' '.join(row['argv'])}: is not a cell of the plan".replace(" :", ":"))
             continue
         differ = _differ(row, cell) if cell else None
         built = digests.get(row["artifact"])

@@ -86,7 +86,7 @@ def artifact(dist: Path, name: str) -> Record | None:
 
 
 def control(dist: Path, name: str) -> Record | None:
-    """The same of a control."""
+    """The record of a control; None where there is none. Raises ConfigError for one that cannot be read."""
     return _find(dist / CONTROLS / f"{name}.json")
 
 

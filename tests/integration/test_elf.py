@@ -103,7 +103,7 @@ def test_objdump_shows_the_same_symbols() -> None:
         for line in shown.splitlines():
             # A symbol that is copied into a program counts as defined, and needs its version all the same.
             copied = re.search(r"\.(dyn)?bss|\.data\.rel\.ro", line) and elf.type == "dynamic executable"
-            if ("*UND*" in line or copied) and (match := re.search(r"\(([^)]+)\)\s+(\S+)$", line)):
+            if ("*UND*" in line or copied) and (match := re.search(r"\t[0-9a-f]+ +\(([^)]+)\) +(\S+)$", line)):
                 expected[match[1]].add(match[2])
         for version in versions:
             ours = set(symbols_needing(path, version))

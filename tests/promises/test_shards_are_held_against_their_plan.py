@@ -65,9 +65,9 @@ FORGED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("another format", {"format": "bundle"}, "format is"),
     ("another smoke command", {"smoke": OTHER}, "smoke is"),
     ("of an older kit", {"smoke": None}, "smoke is null"),
-    ("another condition", {"condition": "read-only"}, "is no cell of the plan"),
-    ("another image", {"image": "debian:14"}, "is no cell of the plan"),
-    ("other arguments", {"argv": ["else"]}, "is no cell of the plan"),
+    ("another condition", {"condition": "read-only"}, "is not a cell of the plan"),
+    ("another image", {"image": "debian:14"}, "is not a cell of the plan"),
+    ("other arguments", {"argv": ["else"]}, "is not a cell of the plan"),
     ("unproven for nothing", {"verdict": "UNPROVEN"}, "verdict is UNPROVEN, though reason is None"),
     ("xfail", {"verdict": "XFAIL", "reason": "exit", "exit_status": 1}, "verdict is XFAIL, though expect is pass"),
     ("xpass", {"verdict": "XPASS", "reason": "passed"}, "verdict is XPASS, though expect is pass"),
@@ -87,7 +87,7 @@ def test_what_does_not_agree_is_refused_with_its_shard_and_field(changes: dict[s
         messages.add(caught.value.render())
     (message,) = messages
     assert said in message and "debian:1" in message
-    assert PLAN.shards[0].name in message or "no cell of the plan" in said
+    assert PLAN.shards[0].name in message or "not a cell of the plan" in said
     # Merged in two steps, it is refused in the first.
     with pytest.raises(ConfigError):
         evidence.merge([PLANNED, shard(0, **changes)], shards=True)

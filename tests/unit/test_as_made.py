@@ -289,7 +289,7 @@ LOST: dict[str, tuple[Callable[[Dist], object], str, int]] = {
     "a link itself": (lambda d: linked_dist(d, d.dist / "folder" / "aaa"), "folder lies behind a link", 1),
     "the place of another": (lambda d: d.change("folder", place="wheels"), "names the place of another", 1),
     "all of dist": (lambda d: d.change("folder", place="."), "names the place of another", 1),
-    "no place": (lambda d: d.change("folder", place=None), "is one of something else", 1),
+    "no place": (lambda d: d.change("folder", place=None), "describes another kind of artifact", 1),
     "a record of nothing": (lambda d: d.change("folder", meta={}), "not one that a build wrote: KeyError", 1),
 }
 

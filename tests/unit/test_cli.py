@@ -222,7 +222,7 @@ def test_locked_refuses_what_would_have_to_be_made_and_writes_nothing(house: Hou
 
 
 def test_help_version_and_schema_are_status_0(house: House) -> None:
-    assert "Exit status: 0 all as expected" in house.run("--help").stdout
+    assert "Exit status: 0: everything is as expected." in house.run("--help").stdout
     assert re.fullmatch(r"py-portable, version \S+\n", house.run("--version").stdout)
     assert json.loads(house.run("check", "--print-schema").stdout)["$schema"]
 

@@ -37,8 +37,8 @@ def cli() -> None:
     """Build a Python command-line app in portable formats, and prove on a matrix of distributions that each
     artifact starts.
 
-    Exit status: 0 all as expected; 1 something that was to hold does not; 2 config or command line wrong;
-    3 the machine lacks something; 4 a build step failed; 130 interrupted.
+    Exit status: 0: everything is as expected. 1: something that has to hold does not. 2: the config or the command line
+    is wrong. 3: the machine lacks something. 4: a build step failed. 130: the run was interrupted.
     """
 
 

@@ -32,13 +32,31 @@ class WithArgs(click.Command):
 
 @click.command(cls=WithArgs)
 @click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
-@click.option("--image", help="Where to start them.  [default: one from the middle of the config's]")
-@click.option("--pairs", type=GivenCount(LEAST_PAIRS, 30), default=30, show_default=True, help="How many.")
-@click.option("--module", help="What `python -m` starts.  [default: the module of the console script]")
-@click.option("--seed", type=GivenCount(0, 0), default=0, show_default=True, help="Of the order of the starts.")
-@click.option("--hyperfine", is_flag=True, help="Absolute times of whole cells by hyperfine, too.")
+@click.option("--image", help="The image in which to start them.  [default: the middle one of the config]")
 @click.option(
-    "--as-made", is_flag=True, help="Build nothing: take DIST as `build --carry-all` left it elsewhere."
+    "--pairs",
+    type=GivenCount(LEAST_PAIRS, 30),
+    default=30,
+    show_default=True,
+    help="How many pairs of starts to measure.",
+)
+@click.option(
+    "--module", help="The module that `python -m` starts.  [default: the module of the console script]"
+)
+@click.option(
+    "--seed",
+    type=GivenCount(0, 0),
+    default=0,
+    show_default=True,
+    help="The seed that decides in which order programs start.",
+)
+@click.option(
+    "--hyperfine", is_flag=True, help="Also measure the absolute time of whole cells with hyperfine."
+)
+@click.option(
+    "--as-made",
+    is_flag=True,
+    help="Build nothing. Use the DIST folder that `build --carry-all` made on another machine.",
 )
 @common
 @click.pass_context
@@ -55,7 +73,7 @@ def benchmark(
 ) -> None:
     """Measure how long the artifacts take to start, against `python -m` with the interpreter they were made with.
 
-    ARGS are what the app is started with; --help where none are given.
+    ARGS are passed to the app. The default is --help.
     """
     from py_portable.benchmark import measure
 

@@ -19,13 +19,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
-@click.option("--github", is_flag=True, help="The matrix of a GitHub workflow, as one line of JSON.")
-@click.option("--gitlab", is_flag=True, help="A GitLab child pipeline; with --engine native a job an image.")
-@click.option("--shards", type=GivenCount(1), help="At most so many jobs. [default: as are worth it]")
-@click.option("--costs", type=GivenPath(), help="Evidence to balance by. [default: DIST/evidence.json]")
-@click.option("--job-prefix", default="py-portable", show_default=True, help="What GitLab's jobs begin with.")
+@click.option("--github", is_flag=True, help="Print the matrix of a GitHub workflow as one line of JSON.")
 @click.option(
-    "--job-image", help="What GitLab's jobs run in, but for those inside the images that they prove."
+    "--gitlab",
+    is_flag=True,
+    help="Print a GitLab child pipeline. With --engine native it has one job for each image.",
+)
+@click.option(
+    "--shards", type=GivenCount(1), help="Use at most this many jobs. [default: as many as save time]"
+)
+@click.option(
+    "--costs",
+    type=GivenPath(),
+    help="Evidence of an earlier run, whose times balance the jobs. [default: DIST/evidence.json]",
+)
+@click.option(
+    "--job-prefix", default="py-portable", show_default=True, help="The prefix of the names of GitLab jobs."
+)
+@click.option(
+    "--job-image",
+    help="The image in which GitLab jobs run, except those that run inside the image they prove.",
 )
 @tier
 @common
@@ -40,7 +53,7 @@ def plan(
     tier: str,
     common: dict[str, Any],
 ) -> None:
-    """Show the steps that a build and a proof come to, and what is left out and why.
+    """Show the steps of a build and a proof, and what is left out and why.
 
     With --github or --gitlab: write DIST/plan.json, and print the jobs that share the proof between them.
     """
@@ -91,15 +104,19 @@ def plan(
 @click.command()
 @click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
 @click.option(
-    "--carry", is_flag=True, help="Put into DIST, too, what cells need on a machine that builds nothing."
+    "--carry",
+    is_flag=True,
+    help="Also put into DIST what another machine needs to start the cells without building.",
 )
-@click.option("--carry-all", is_flag=True, help="The same, and what `benchmark` needs there.")
+@click.option(
+    "--carry-all", is_flag=True, help="Like --carry, and also put into DIST what `benchmark` needs."
+)
 @tier
 @common
 def build(
     artifacts: tuple[str, ...], carry: bool, carry_all: bool, tier: str, common: dict[str, Any]
 ) -> None:
-    """Build the artifacts (all, or those that are named) into dist/.
+    """Build all artifacts, or only the named ones, into dist/.
 
     Artifacts are the same in every tier; controls are carried only where it starts them.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--config", "-c", type=GivenPath(CONFIG), default=CONFIG, show_default=True)
-@click.option("--force", is_flag=True, help="Replace a config that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing config.")
 def init(config: Path, force: bool) -> None:
     """Write a commented portable.yaml from what pyproject.toml says."""
     from py_portable import config as configs
@@ -41,7 +41,7 @@ def init(config: Path, force: bool) -> None:
 
 
 @click.command()
-@click.option("--print-schema", is_flag=True, help="Print the JSON schema of portable.yaml and end.")
+@click.option("--print-schema", is_flag=True, help="Print the JSON schema of portable.yaml and exit.")
 @common
 def check(print_schema: bool, common: dict[str, Any]) -> None:
     """Validate the config and its lock."""
@@ -92,9 +92,9 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
 
 @click.command()
 @click.option(
-    "--update", multiple=True, metavar="NAME", help="Ask anew what NAME is, a package or an image; '*': all."
+    "--update", multiple=True, metavar="NAME", help="Look up the package or image NAME again; '*' means all of them."
 )
-@click.option("--images", is_flag=True, help="Make all images now, for jobs that are handed this store's.")
+@click.option("--images", is_flag=True, help="Also make all images now, for jobs that reuse the images of this store.")
 @common
 def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
     """Resolve every name once and write the digests into portable.lock."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Install missing system packages (root on Debian or Ubuntu).")
-@click.option("--store", "stored", is_flag=True, help="Check all that the store holds, and nothing else.")
-@click.option("--quiet", "-q", is_flag=True, help="Say only what is wrong.")
+@click.option("--store", "stored", is_flag=True, help="Check everything in the store, and nothing else.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only what is wrong.")
 @config_option
 def doctor(fix: bool, stored: bool, quiet: bool, config: Path) -> None:
     """Say what this machine lacks, start a canary on each engine, and name cause and cure.
@@ -81,7 +81,7 @@ def _engines() -> Iterable[Engine]:
 
 @click.command()
 @click.option(
-    "--keep-days", default=30.0, show_default=True, help="Keep what was used in the last so many days."
+    "--keep-days", default=30.0, show_default=True, help="Keep entries that were used within this number of days."
 )
 def gc(keep_days: float) -> None:
     """Remove from the store, and from docker and podman, what has not been used for a while."""
@@ -99,9 +99,9 @@ def gc(keep_days: float) -> None:
 @click.command()
 @click.argument("folder", type=GivenPath(must=True))
 @click.option(
-    "--bundle", default="", help="The kit's own bundle: a .tar.zst, its URL, or the folder it unpacks to."
+    "--bundle", default="", help="The bundle of py-portable itself: a .tar.zst file, its URL, or its unpacked folder."
 )
-@click.option("--sha256", default="", help="The archive's digest; needed for a URL.")
+@click.option("--sha256", default="", help="The SHA-256 of the archive. Required for a URL.")
 def bring(folder: Path, bundle: str, sha256: str) -> None:
     """Make FOLDER a kit that starts in an image which has neither Python nor compiler.
 

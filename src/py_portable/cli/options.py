@@ -66,7 +66,7 @@ config_option = click.option(
     default=CONFIG,
     envvar="PY_PORTABLE_CONFIG",
     show_default=True,
-    help="The config.",
+    help="The path of the config.",
 )
 engine_option = click.option(
     "--engine",
@@ -74,11 +74,11 @@ engine_option = click.option(
     envvar="PY_PORTABLE_ENGINE",
     show_default=True,
     callback=lambda _context, _option, value: value or "auto",
-    help="auto, bubblewrap, docker, podman, chroot or native.",
+    help="The engine: auto, bubblewrap, docker, podman, chroot or native.",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Results as JSON on stdout.")
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Results and errors only.")
-verbose_option = click.option("--verbose", "-v", is_flag=True, help="Name cached steps too.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print only results and errors.")
+verbose_option = click.option("--verbose", "-v", is_flag=True, help="Also print steps that were taken from the cache.")
 
 
 def common(function: Command) -> Command:
@@ -105,14 +105,14 @@ def common(function: Command) -> Command:
                 "--dist",
                 type=GivenPath(),
                 envvar="PY_PORTABLE_DIST",
-                help="Where artifacts and evidence go. [default: dist/ beside the config]",
+                help="The folder for artifacts and evidence. [default: dist/ beside the config]",
             ),
             engine_option,
-            click.option("--locked", is_flag=True, help="Fail where the lock would have to change."),
+            click.option("--locked", is_flag=True, help="Fail if the lock would have to change."),
             click.option(
                 "--keep-on-failure",
                 is_flag=True,
-                help="Keep a failed step's folder (below DIST/logs/kept) or container.",
+                help="Keep the folder (below DIST/logs/kept) or the container of a step that fails.",
             ),
             json_option,
             quiet_option,
@@ -151,7 +151,7 @@ tier = click.option(
     default=RELEASE,
     show_default=True,
     envvar="PY_PORTABLE_TIER",
-    help="How much of the matrix: release is all, pr leaves out probes and controls.",
+    help="How much of the matrix to run: `release` runs all of it, `pr` leaves out probes and controls.",
 )
 
 

@@ -15,21 +15,21 @@ from py_portable.plan.tiers import PR
 
 
 @click.command()
-@click.option("--image", "images", multiple=True, help="Only this image (may be given again).")
-@click.option("--artifact", "artifacts", multiple=True, help="Only this artifact (may be given again).")
-@click.option("--probes", help="Instead of the config's: names with commas, or 'none'.")
-@click.option("--controls/--no-controls", default=True, help="Start the controls too.  [default: controls]")
+@click.option("--image", "images", multiple=True, help="Use only this image. Can be repeated.")
+@click.option("--artifact", "artifacts", multiple=True, help="Use only this artifact. Can be repeated.")
+@click.option("--probes", help="Probes to run instead of those of the config: names separated by commas, or 'none'.")
+@click.option("--controls/--no-controls", default=True, help="Also start the controls.  [default: controls]")
 @tier
-@click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
-@click.option("--shard", envvar="PY_PORTABLE_SHARD", help="Only what the plan gives this shard.")
+@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
+@click.option("--shard", envvar="PY_PORTABLE_SHARD", help="Run only the cells that the plan gives to this shard.")
 @click.option(
     "--plan",
     type=GivenPath(),
     envvar="PY_PORTABLE_PLAN",
-    help="The plan that the shard is of. [default: DIST/plan.json]",
+    help="The plan that the shard belongs to. [default: DIST/plan.json]",
 )
 @click.option(
-    "--as-made", is_flag=True, help="Build nothing: take DIST as `build` left it on another machine."
+    "--as-made", is_flag=True, help="Build nothing. Use the DIST folder that `build` made on another machine."
 )
 @common
 def portability(
@@ -81,12 +81,13 @@ def portability(
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--output", "-o", type=GivenPath(), help="Where to. [default: stdout]")
-@click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
+@click.option("--output", "-o", type=GivenPath(), help="The file to write. [default: stdout]")
+@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
 def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) -> None:
-    """Merge evidence of shards into one, and conclude from it.
+    """Merge the evidence of shards into one file, and draw conclusions from it.
 
-    The plan of shards (DIST/plan.json) is one of the FILES: what it names and nobody started is UNPROVEN.
+    Pass the plan of the shards (DIST/plan.json) as one of the FILES: cells that it names and that no shard started are
+    UNPROVEN.
     """
     from py_portable import evidence
     from py_portable.conclude import conclude

@@ -24,21 +24,28 @@ MOST_SECONDS = 86400
 
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("path", type=GivenPath(must=True))
-@click.option("--image", "images", multiple=True, required=True, help="An image (may be given again).")
-@click.option("--probes", default="", help="Names with commas.")
-@click.option("--expect", default="pass", show_default=True, help="pass or fail:REASON.")
-@click.option("--stdout", "stdout", multiple=True, help="A line that stdout must have (may be given again).")
+@click.option(
+    "--image", "images", multiple=True, required=True, help="An image to start it in. Can be repeated."
+)
+@click.option("--probes", default="", help="Probes to run: names separated by commas.")
+@click.option(
+    "--expect",
+    default="pass",
+    show_default=True,
+    help="What must come of the start: `pass` or `fail:REASON`.",
+)
+@click.option("--stdout", "stdout", multiple=True, help="A line that stdout must contain. Can be repeated.")
 @click.option(
     "--exit",
     "exit_status",
     type=click.IntRange(0, 255),
     default=0,
     show_default=True,
-    help="The exit status it must have.",
+    help="The exit status that the program must have.",
 )
-@click.option("--timeout", default=20.0, show_default=True, help="Seconds.")
+@click.option("--timeout", default=20.0, show_default=True, help="The time limit of a start, in seconds.")
 @engine_option
-@click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
+@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
 @json_option
 @quiet_option
 @verbose_option
@@ -58,7 +65,7 @@ def prove(
     verbose: bool,
     args: tuple[str, ...],
 ) -> None:
-    """Start an executable or folder that somebody else built: prove PATH --image debian:11 -- ARGS."""
+    """Start an executable or a folder that was built elsewhere: prove PATH --image debian:11 -- ARGS."""
     from py_portable import verdicts
     from py_portable.config import Smoke
     from py_portable.foreign import Foreign, prove_foreign
@@ -66,7 +73,9 @@ def prove(
 
     if expect not in verdicts.EXPECTATIONS:
         known = ", ".join(verdicts.EXPECTED)
-        raise click.UsageError(f"--expect {expect!r}: expected pass or fail:REASON, where REASON is one of: {known}")
+        raise click.UsageError(
+            f"--expect {expect!r}: expected pass or fail:REASON, where REASON is one of: {known}"
+        )
     # Written so that "nan" fails too.
     if not LEAST_SECONDS <= timeout <= MOST_SECONDS:
         raise click.UsageError(

@@ -12,10 +12,14 @@ from py_portable.cli.show import clean, echo_json, size, table
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Do everything but the upload, and contact no repository.")
-@click.option("--repository", "-r", help="A name of ~/.pypirc or a URL.  [default: what twine takes]")
-@click.option("--skip-existing", is_flag=True, help="Pass over files that the repository has already.")
-@click.option("--allow-unproven", is_flag=True, help="Upload although wheels were not proven.")
+@click.option("--dry-run", is_flag=True, help="Do everything except the upload, and contact no repository.")
+@click.option(
+    "--repository",
+    "-r",
+    help="A repository named in ~/.pypirc, or a URL.  [default: the one that twine uses]",
+)
+@click.option("--skip-existing", is_flag=True, help="Skip files that the repository already has.")
+@click.option("--allow-unproven", is_flag=True, help="Upload even if some wheels were not proven.")
 @common
 def publish(
     dry_run: bool,

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", required=False, type=GivenPath())
-@click.option("--allow-unproven", is_flag=True, help="Exit 0 although cells are UNPROVEN.")
-@click.option("--github", is_flag=True, help="Annotations for GitHub on stdout, too.")
-@click.option("--gitlab", is_flag=True, help="Write DIST/codequality.json for GitLab, too.")
+@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
+@click.option("--github", is_flag=True, help="Also print annotations for GitHub on stdout.")
+@click.option("--gitlab", is_flag=True, help="Also write DIST/codequality.json for GitLab.")
 @common
 def report(
     file: Path | None, allow_unproven: bool, github: bool, gitlab: bool, common: dict[str, Any]
 ) -> None:
     """Write DIST/report.md and DIST/junit.xml from evidence, and print the scorecard.
 
-    FILE is the evidence, as `merge` writes it; DIST/evidence.json where none is given. Nothing is built or started.
-    The config is read only for where it lies, and for its lines and wheels in annotations.
+    FILE is evidence that `merge` wrote. The default is DIST/evidence.json. Nothing is built or started. The config only
+    tells where files are, and gives annotations their line numbers and wheels.
     """
     from py_portable import evidence
     from py_portable.conclude import conclude

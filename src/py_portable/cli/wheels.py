@@ -12,8 +12,8 @@ from py_portable.cli.options import GivenPath
 @click.command()
 @click.argument("directory", type=GivenPath(must=True))
 @click.argument("tags", nargs=-1, required=True)
-@click.option("--exact", is_flag=True, help="Plain set membership: older glibc is not admitted.")
-@click.option("--names-only", is_flag=True, help="Check the file names; look into no wheel.")
+@click.option("--exact", is_flag=True, help="Compare tags exactly: a tag of an older glibc is not accepted.")
+@click.option("--names-only", is_flag=True, help="Check only the file names, without opening any wheel.")
 def tags(directory: Path, tags: tuple[str, ...], exact: bool, names_only: bool) -> None:
     """Check the platform tags of the wheels in DIRECTORY, and that their insides keep the promise."""
     from py_portable.wheels.check import check_folder

@@ -142,7 +142,7 @@ def _shard(told: Mapping[str, Any], key: str) -> Shard:
 
 def _cell(told: Mapping[str, Any], key: str) -> PlannedCell:
     if not isinstance(told, dict):
-        raise ValueError(f"{key} is no cell")
+        raise ValueError(f"{key} is not a cell")
     texts = [told[name] for name in _TEXTS]
     argv, glibc, optional = told["argv"], told["image_glibc"], told["optional"]
     smoke, exit_ = told.get("smoke"), told.get("exit")
