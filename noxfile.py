@@ -90,6 +90,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def nightly(session: nox.Session) -> None:
+    """What takes too long for every change, such as compiling the static helpers anew."""
+    prepare(for_tests=True)
+    run(BIN / "python", "-m", "pytest", "-m", "nightly", *session.posargs, PY_PORTABLE_NIGHTLY="1")
+
+
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Style, types, and what GitHub will read."""
     ensure_venv()

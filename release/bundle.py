@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from py_portable import native
 from py_portable.bringing import PROGRAM, bring
 from py_portable.errors import StepError
 from py_portable.formats.packed import unpack
-from py_portable.native.stored import brought
 
 CONFIG = Path("release/portable.yaml")
 ARTIFACT = "kit"
@@ -34,8 +35,9 @@ def make(root: Path, dist: Path, to: Path, work: Path) -> None:
 
 
 def fits(archive: Path, work: Path) -> None:
-    """Whether `bring` takes it, without a compiler. Raises StepError, ConfigError."""
+    """Whether `bring` takes it, and it holds the helpers. Raises StepError, ConfigError."""
     unpack(archive, work / "unpacked")
-    if not brought(work / "unpacked" / PROGRAM).is_dir():
-        raise StepError("the bundle lacks the compiled helpers of these sources", where=archive.name)
+    name = f"{native.FOLDER.name}/{platform.machine()}.tar.xz"
+    if not list((work / "unpacked").rglob(f"py_portable/{name}")):
+        raise StepError(f"the bundle lacks the compiled helpers ({name})", where=archive.name)
     bring(str(archive), "", work / "brought")

@@ -1,10 +1,8 @@
-"""sdist and wheels of the kit: the same bytes from the same commit, whoever makes them and where."""
+"""sdist and wheel of the kit: the same bytes from the same commit, whoever makes them and where."""
 
 from __future__ import annotations
 
-import base64
 import gzip
-import hashlib
 import io
 import os
 import shutil
@@ -18,11 +16,8 @@ from pathlib import Path
 
 from py_portable import native
 from py_portable.command import check
-from py_portable.errors import MachineError
-from py_portable.native.stored import brought
+from py_portable.errors import ConfigError, MachineError
 
-PLATFORM = "manylinux_2_17"
-"""The tag of the wheel with compiled helpers. They are static and need no glibc; pip takes it from 2.17 on."""
 _SECONDS = 300.0
 
 
@@ -53,10 +48,13 @@ def _git(root: Path, *words: str) -> str:
 
 
 def make(root: Path, out: Path, work: Path, seconds: int) -> list[Path]:
-    """sdist, the wheel for every system, and the one for this machine's, in `out`. `seconds`: the time of all files.
-
-    Raises StepError, MachineError (no compiler for the helpers).
-    """
+    """sdist and wheel in `out`. `seconds`: the time of all files. Raises StepError, ConfigError (stale helpers)."""
+    if native.stale():
+        raise ConfigError(
+            "the compiled helpers were made of other C sources than those beside them",
+            where=str(native.FOLDER / native.TABLE),
+            hint="scripts/make-helpers",
+        )
     source = work / "source"
     _copy(root, source)
     made = work / "made"
@@ -71,10 +69,7 @@ def make(root: Path, out: Path, work: Path, seconds: int) -> list[Path]:
     (sdist,), (wheel,) = made.glob("*.tar.gz"), made.glob("*.whl")
     out.mkdir(parents=True)
     settled_sdist(sdist, out / sdist.name, seconds)
-    members = read(wheel)
-    write(members, out / wheel.name, seconds)
-    name, with_them = with_helpers(wheel.name, members, helpers(work / "helpers"))
-    write(with_them, out / name, seconds)
+    write(read(wheel), out / wheel.name, seconds)
     return sorted(out.iterdir())
 
 
@@ -86,13 +81,6 @@ def _copy(root: Path, into: Path) -> None:
         if path.is_symlink() or path.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, target, follow_symlinks=False)
-
-
-def helpers(work: Path) -> Mapping[str, bytes]:
-    """The compiled helpers, by where `native.stored` looks for them below a prefix."""
-    native.compile(work)
-    folder = brought(Path())
-    return {(folder / name).as_posix(): (work / name).read_bytes() for name in native.NAMES}
 
 
 def settled_sdist(sdist: Path, to: Path, seconds: int) -> None:
@@ -120,33 +108,6 @@ def read(wheel: Path) -> Members:
             for entry in archive.infolist()
             if not entry.is_dir()
         }
-
-
-def with_helpers(name: str, members: Members, files: Mapping[str, bytes]) -> tuple[str, Members]:
-    """Name and content of the wheel that brings the helpers: where it is installed no compiler is needed.
-
-    They lie in the wheel's `data` scheme, which is the prefix that it is installed to (PyPA, binary distribution
-    format).
-    """
-    project, number = name.split("-")[:2]
-    tag = f"py3-none-{PLATFORM}_{os.uname().machine}"
-    info = f"{project}-{number}.dist-info"
-    told = members[f"{info}/WHEEL"][0].decode()
-    told = told.replace("Root-Is-Purelib: true", "Root-Is-Purelib: false")
-    told = told.replace("Tag: py3-none-any", f"Tag: {tag}")
-    data = {f"{project}-{number}.data/data/{path}": (body, True) for path, body in files.items()}
-    whole = {**members, **data, f"{info}/WHEEL": (told.encode(), False)}
-    whole[f"{info}/RECORD"] = (_record(whole, f"{info}/RECORD"), False)
-    return f"{project}-{number}-{tag}.whl", whole
-
-
-def _record(members: Members, own: str) -> bytes:
-    lines = []
-    for name, (body, _) in members.items():
-        if name != own:
-            digest = base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
-            lines.append(f"{name},sha256={digest},{len(body)}")
-    return "\n".join([*sorted(lines), f"{own},,", ""]).encode()
 
 
 def write(members: Members, to: Path, seconds: int) -> None:

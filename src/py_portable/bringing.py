@@ -1,6 +1,7 @@
 """`bring`: the kit as a folder that starts in an image where there is neither Python nor compiler.
 
-It is the bundle of the kit, with the static helpers compiled into it beforehand.
+It is the bundle of the kit, which holds the static helpers. For a machine that the kit has none for they are compiled
+into it beforehand.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def bring(bundle: str, sha256: str, into: Path) -> None:
     """Make `into` the bundle: a folder, a .tar.zst, or the URL of one. `sha256` (hex) is that of the archive; for a URL
     it must be given, for a file it may be "".
 
-    An older one in `into` gives way. Raises ConfigError, MachineError (no compiler), FetchError.
+    An older one in `into` gives way. Raises ConfigError, FetchError, and MachineError where helpers have to be
+    compiled and there is no compiler.
     """
     if into.exists() and not _is_ours(into) and (not into.is_dir() or any(into.iterdir())):
         raise ConfigError(
@@ -42,8 +44,8 @@ def bring(bundle: str, sha256: str, into: Path) -> None:
         fresh = _unpacked(bundle, sha256, Path(work))
         _same_version(fresh)
         folder = brought(fresh)
-        if not folder.exists():
-            native.compile(folder)
+        if not native.compiled() and not folder.exists():
+            native.put(folder)
         if into.exists():
             into.rename(Path(work) / "old")
         fresh.rename(into)
@@ -103,7 +105,7 @@ def _one(out: Path, bundle: str) -> Path:
 
 
 def _same_version(folder: Path) -> None:
-    """Plan and parts of two kits may speak of different cells; and helpers are found by their sources' digest."""
+    """Plan and parts of two kits may speak of different cells, and each has helpers of its own."""
     told = run([folder / PROGRAM, "--version"], timeout=60.0)
     if not told.ok or told.stdout.text.split()[-1:] != [__version__]:
         said = (told.stdout.text + told.stderr.text).strip()[:80]

@@ -120,7 +120,7 @@ def _carry(session: Session, step_key: str, sha256: str) -> None:
 
 
 def _carry_helpers(session: Session) -> str:
-    """An image has no compiler."""
+    """For a machine that the kit has none for and that has no compiler."""
     source = session.helpers()
     sha256 = digest(source)
     path = _room(session) / records.carried(session.dist, sha256).name

@@ -45,7 +45,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     work = tmp_path_factory.mktemp("startup")
     for folder in (work, *list(work.parents)[:2]):
         folder.chmod(0o755)
-    native.compile(work / "helpers")
+    native.put(work / "helpers")
     root = work / "root"
     for name in ("tmp", "opt"):
         (root / name).mkdir(parents=True)

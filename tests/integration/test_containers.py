@@ -189,7 +189,7 @@ def here(docker: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[di
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """cell-run and the canary."""
     folder = tmp_path_factory.mktemp("tools") / "helpers"
-    native.compile(folder)
+    native.put(folder)
     return folder
 
 
@@ -292,7 +292,7 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
     for name, value in apart.items():
         monkeypatch.setenv(name, value)
     tools, place = tmp_path / "tools", tmp_path / "place"
-    native.compile(tools)
+    native.put(tools)
     place.mkdir()
     (place / "in").mkdir()
     (place / "in" / "told").write_text("from the caller")

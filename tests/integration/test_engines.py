@@ -63,7 +63,7 @@ def house() -> Iterator[House]:
     work = Path(tempfile.mkdtemp(prefix="py-portable-engines-test-"))
     try:
         work.chmod(0o755)
-        native.compile(work / "helpers")
+        native.put(work / "helpers")
         (work / "app").mkdir()
         program = work / "app" / "mischief"
         words = [*native.compiler(), "-static", "-Os", "-o", str(program), str(HERE / "engines_mischief.c")]

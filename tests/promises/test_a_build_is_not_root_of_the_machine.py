@@ -76,7 +76,7 @@ def house() -> Iterator[House]:
     work = Path(tempfile.mkdtemp(prefix="py-portable-promises-"))
     try:
         work.chmod(0o755)
-        native.compile(work / "helpers")
+        native.put(work / "helpers")
         (work / "app").mkdir()
         words = [*native.compiler(), "-static", "-Os", "-w", "-o", work / "app" / "escapes", HERE / "escapes.c"]
         subprocess.run(list(map(str, words)), check=True)

@@ -61,7 +61,7 @@ def test_the_kits_own_canary_is_not_started_as_the_artifact(
             monkeypatch.setenv(variable, value)
     tmp_path.chmod(0o755)
     say = compile_say(tmp_path)
-    native.compile(tmp_path / "helpers")
+    native.put(tmp_path / "helpers")
     root = root_with(tmp_path, opt_app="/run/py-portable")
     for number, own in enumerate(("canary", "cell-run")):
         place = tmp_path / str(number)

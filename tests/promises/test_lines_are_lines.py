@@ -45,7 +45,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     folder.chmod(0o755)
     empty_root(folder / "root")
-    native.compile(folder / "helpers")
+    native.put(folder / "helpers")
     compile_say(folder)
     return folder
 

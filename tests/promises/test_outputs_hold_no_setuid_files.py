@@ -77,7 +77,7 @@ def env(tmp_path: Path) -> Environment:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root with nothing in it, helpers, and the program."""
     work = tmp_path_factory.mktemp("house")
-    native.compile(work / "helpers")
+    native.put(work / "helpers")
     for name in ("bin", "etc", "usr", "tmp", "home"):
         (work / "root" / name).mkdir(parents=True)
     (work / "app").mkdir()

@@ -1,5 +1,5 @@
 """What is to be judged brings no judge: static helpers that came along in dist/ start cells only where the plan of the run
-names their digest. The kit's own, compiled here or brought with its bundle, always go first; without any the cells are
+names their digest. The kit's own, which come with it or are compiled here, always go first; without any the cells are
 UNPROVEN (engine), and nothing that came along was started."""
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ PROGRAMS = ("bwrap", "sh", "env", "unshare", "mount", "umount", "setpriv", "newu
 
 
 class Elsewhere:
-    """A machine without a compiler and with an empty store, which gets dist/ from somewhere else."""
+    """A machine without a compiler and with an empty store, which gets dist/ from somewhere else. With `edit` its kit
+    has no helpers either. The kit is the builder's, too."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,6 +51,10 @@ class Elsewhere:
         (folder / "portable.yaml").write_text(json.dumps(config))
         (folder / "tool").write_text("#!/bin/sh\necho hello\n")
         (folder / "tool").chmod(0o755)
+        self.package = folder / "kit" / "py_portable"
+        ours = Path(native.__file__).parents[1]
+        shutil.copytree(ours, self.package, ignore=shutil.ignore_patterns("__pycache__"))
+        self.key = native.key()
         (folder / "programs").mkdir()
         for name in PROGRAMS:
             if found := shutil.which(name):
@@ -57,13 +62,23 @@ class Elsewhere:
 
     def run(self, *words: str, elsewhere: bool = True) -> subprocess.CompletedProcess[str]:
         store = self.folder / ("store" if elsewhere else "builder")
-        environ = {**os.environ, "PY_PORTABLE_STORE": str(store), "PY_PORTABLE_ENGINE": "native"}
+        environ = {**os.environ, "PYTHONPATH": str(self.package.parent)}
+        environ |= {"PY_PORTABLE_STORE": str(store), "PY_PORTABLE_ENGINE": "native"}
         if elsewhere:
             environ["PATH"] = str(self.folder / "programs")
         argv = [sys.executable, "-m", "py_portable", *words]
         done = subprocess.run(argv, cwd=self.folder, env=environ, capture_output=True, text=True)
         assert "Traceback" not in done.stderr, done.stderr
         return done
+
+    def edit(self) -> None:
+        """Its sources are other ones than its helpers were made of."""
+        with (self.package / "native" / "own-ids.c").open("a") as stream:
+            stream.write("/* edited */\n")
+        script = "from py_portable import native; assert native.stale(); print(native.key())"
+        environ = {**os.environ, "PYTHONPATH": str(self.package.parent)}
+        done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+        self.key = done.stdout.strip()
 
     def cells(self, *words: str) -> list[dict[str, Any]]:
         done = self.run("portability", "--as-made", "--json", *words)
@@ -85,7 +100,7 @@ class Elsewhere:
         fresh.rename(records.carried(self.folder / "dist", sha256))
         path = self.folder / "dist" / records.FOLDER / "tool.json"
         told = json.loads(path.read_text())
-        path.write_text(json.dumps({**told, "carried": {**told["carried"], native.key(): sha256}}))
+        path.write_text(json.dumps({**told, "carried": {**told["carried"], self.key: sha256}}))
         return mark
 
 
@@ -95,7 +110,18 @@ def machine(tmp_path: Path) -> Elsewhere:
 
 
 @pytest.mark.integration
+@pytest.mark.skipif(not native.compiled(), reason="no helpers for this machine")
+def test_the_kits_own_need_no_compiler_and_go_first(machine: Elsewhere) -> None:
+    built = machine.run("build", "--carry", elsewhere=False)
+    assert built.returncode == 0, built.stderr
+    mark = machine.forge()
+    (cell,) = machine.cells()
+    assert (cell["verdict"], cell["stdout_tail"]) == ("PASS", "hello\n") and not mark.exists()
+
+
+@pytest.mark.integration
 def test_helpers_of_a_dist_folder_are_not_started_by_its_own_word(machine: Elsewhere) -> None:
+    machine.edit()
     built = machine.run("build", "--carry", elsewhere=False)
     assert built.returncode == 0, built.stderr
     (cell,) = machine.cells()
@@ -111,6 +137,7 @@ def test_helpers_of_a_dist_folder_are_not_started_by_its_own_word(machine: Elsew
 
 @pytest.mark.integration
 def test_helpers_that_the_plan_names_are_and_others_are_not(machine: Elsewhere) -> None:
+    machine.edit()
     for words in (("build", "--carry"), ("plan", "--github"), ("build", "--carry")):
         done = machine.run(*words, elsewhere=False)
         assert done.returncode == 0, done.stderr

@@ -13,9 +13,9 @@ from py_portable.store import Store
 
 @pytest.fixture(scope="session")
 def helpers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the compiled cell-run and canary."""
+    """A folder with the helpers."""
     folder = tmp_path_factory.mktemp("helpers")
-    native.compile(folder)
+    native.put(folder)
     return folder
 
 

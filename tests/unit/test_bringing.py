@@ -15,18 +15,19 @@ from py_portable.native.stored import brought, helpers
 from py_portable.store import Store
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """One that takes no time; returns where it has compiled to."""
+    """Of a machine that the kit has no helpers for; it takes no time. Returns where it has compiled to."""
     asked: list[Path] = []
 
-    def compile(out: Path) -> None:
+    def put(out: Path) -> None:
         asked.append(out)
         out.mkdir(parents=True, exist_ok=True)
         for name in native.NAMES:
             (out / name).write_text("compiled")
 
-    monkeypatch.setattr(native, "compile", compile)
+    monkeypatch.setattr(native, "compiled", lambda: None)
+    monkeypatch.setattr(native, "put", put)
     return asked
 
 
@@ -60,11 +61,19 @@ def test_a_folder_and_an_archive_become_the_same_kit(tmp_path: Path, compiler: l
     assert not (made / "share").exists()
 
 
+def test_where_the_kit_has_helpers_none_are_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native, "compiler", lambda: pytest.fail("a compiler was looked for"))
+    bringing.bring(str(bundle(tmp_path / "made")), "", tmp_path / "kit")
+    assert sorted(p.name for p in (tmp_path / "kit").iterdir()) == ["link", "py-portable"]
+
+
 def test_helpers_that_a_bundle_has_are_not_compiled_and_an_old_kit_gives_way(
     tmp_path: Path, compiler: list[Path]
 ) -> None:
     made = bundle(tmp_path / "made")
-    native.compile(brought(made))
+    native.put(brought(made))
     (tmp_path / "kit").mkdir()
     for _ in range(2):
         bringing.bring(str(made), "", tmp_path / "kit")
@@ -75,7 +84,7 @@ def test_the_kit_takes_the_helpers_that_were_brought_and_else_compiles(
     tmp_path: Path, compiler: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
-    native.compile(brought(tmp_path / "prefix"))
+    native.put(brought(tmp_path / "prefix"))
     assert helpers(Store(tmp_path / "store")) == brought(tmp_path / "prefix")
     # Half of them is none.
     (brought(tmp_path / "prefix") / "canary").unlink()

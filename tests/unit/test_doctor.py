@@ -43,12 +43,23 @@ def test_only_an_ordinary_user_needs_uidmap_and_a_range() -> None:
 
 @pytest.mark.parametrize(
     ("program", "name"),
-    [("bwrap", "bubblewrap"), ("mmdebstrap", "mmdebstrap"), ("musl-gcc", "musl"), ("gcc", "musl")],
+    [("bwrap", "bubblewrap"), ("mmdebstrap", "mmdebstrap")],
 )
 def test_a_missing_program_is_named(program: str, name: str) -> None:
     found = lacking(dataclasses.replace(ROOT, programs=PROGRAMS - {program}))
     assert list(found) == [name]
     assert found[name].cause == f"{program} not found on PATH"
+
+
+@pytest.mark.parametrize("program", ["musl-gcc", "gcc"])
+def test_a_compiler_is_needed_where_the_kit_has_no_helpers_and_for_the_tests(program: str) -> None:
+    without = dataclasses.replace(ROOT, programs=PROGRAMS - {program})
+    assert lacking(without) == {}
+    (cure,) = {
+        lacking(dataclasses.replace(without, **more))["musl"].cure  # type: ignore[arg-type]
+        for more in ({"helpers": False}, {"environment": {"PY_PORTABLE_TESTS": "1"}})
+    }
+    assert cure == "apt-get install --yes --no-install-recommends musl-tools gcc"
 
 
 def test_the_test_suite_needs_more() -> None:
@@ -91,14 +102,12 @@ def test_one_line_installs_everything_on_a_bare_debian() -> None:
     findings = needs.system(bare)
     assert needs.cure(bare, findings) == (
         "apt-get install --yes --no-install-recommends bubblewrap mmdebstrap debian-archive-keyring "
-        "musl-tools gcc ca-certificates"
+        "ca-certificates"
     )
     assert needs.packages(findings) == (
         "bubblewrap",
         "mmdebstrap",
         "debian-archive-keyring",
-        "musl-tools",
-        "gcc",
         "ca-certificates",
     )
 
@@ -238,11 +247,11 @@ def test_a_fix_asks_no_engine_after_the_first_that_is_enough() -> None:
 
 def test_engines_that_cannot_be_made_ready_are_lacking() -> None:
     def registry() -> tuple[Engine, ...]:
-        raise MachineError("no compiler for cell-run", hint="apt-get install musl-tools")
+        raise MachineError("no helpers", hint="install py-portable again")
 
     last = doctor.examine(registry, ROOT)[-1]
-    assert (last.ok, last.required, last.cause) == (False, True, "no compiler for cell-run")
-    assert last.cure == "apt-get install musl-tools"
+    assert (last.ok, last.required, last.cause) == (False, True, "no helpers")
+    assert last.cure == "install py-portable again"
 
 
 @pytest.mark.parametrize(("formats", "required"), [([], False), (["bundle"], False), (["pyoxidizer"], True)])

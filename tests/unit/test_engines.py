@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import native
 from py_portable.engines import ids, stage, trial
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.engines.bubblewrap import Bubblewrap
@@ -246,22 +245,3 @@ def test_an_engine_that_says_nonsense_is_not_believed() -> None:
     assert trial._parse(b"[]") is None
     assert trial._parse(b'{"canary": 2}') is None
     assert trial._parse(b'{"canary": 1}') == {"canary": 1}
-
-
-def test_the_sources_of_the_helpers_have_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = native.sources_digest()
-    assert before.startswith("sha256:") and len(before) == 71 and before == native.sources_digest()
-    monkeypatch.setattr(native, "FLAGS", ("-O0",))
-    assert native.sources_digest() != before
-
-
-def test_without_a_compiler_the_helpers_cannot_be_made(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MachineError) as caught:
-        native.compile(tmp_path)
-    assert "apt-get install musl-tools" in str(caught.value)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    assert native.compiler()[1:5] == ("-m", "ziglang", "cc", "-target")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 import shutil
@@ -17,6 +15,7 @@ import yaml
 
 from py_portable import __version__, native
 from py_portable.ci.gitlab import template as gitlab_template
+from py_portable.errors import ConfigError
 from release import github, version, wheels
 
 HERE = Path(__file__).parents[2]
@@ -151,20 +150,11 @@ def test_a_wheel_has_the_same_bytes_whoever_packs_it(tmp_path: Path) -> None:
         assert {entry.date_time for entry in archive.infolist()} == {(2023, 11, 14, 22, 13, 20)}
 
 
-def test_the_wheel_with_helpers_says_what_it_holds(tmp_path: Path) -> None:
-    place = f"share/py-portable/{native.key()}/cell-run"
-    name, members = wheels.with_helpers("py_portable-1-py3-none-any.whl", MEMBERS, {place: b"ELF"})
-    assert re.fullmatch(r"py_portable-1-py3-none-manylinux_2_17_\w+\.whl", name)
-    assert members[f"py_portable-1.data/data/{place}"] == (b"ELF", True)
-    told = members["py_portable-1.dist-info/WHEEL"][0].decode()
-    assert f"Tag: {name[14:-4]}\n" in told and "Root-Is-Purelib: false\n" in told
-    rows = [line.split(",") for line in members["py_portable-1.dist-info/RECORD"][0].decode().splitlines()]
-    assert {row[0] for row in rows} == set(members)
-    for path, digest, size in rows:
-        body = members[path][0]
-        if digest:
-            assert digest == "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
-            assert int(size) == len(body)
+def test_helpers_of_other_sources_are_never_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "stale", lambda: True)
+    with pytest.raises(ConfigError) as caught:
+        wheels.make(HERE, tmp_path / "out", tmp_path, 0)
+    assert caught.value.hint == "scripts/make-helpers" and not (tmp_path / "out").exists()
 
 
 def test_an_sdist_has_the_same_bytes_whoever_packs_it(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from py_portable import native
+
 PROGRAMS = (
     "apt-get",
     "bwrap",
@@ -60,6 +62,8 @@ class Machine:
     """Those of CA_BUNDLES, HEADERS and KEYRINGS that exist."""
     subordinate_ids: int = 0
     """Length of the user's longest range that /etc/subuid and /etc/subgid both grant."""
+    helpers: bool = True
+    """Whether the kit has compiled helpers for this machine."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The variables the doctor obeys or that decide where CA certificates come from."""
 
@@ -91,6 +95,7 @@ def observe() -> Machine:
         programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=path)),
         files=frozenset(name for name in (*CA_BUNDLES, *HEADERS, *KEYRINGS) if Path(name).is_file()),
         subordinate_ids=min(ranges),
+        helpers=native.compiled() is not None,
         environment={
             name: os.environ[name]
             for name in ("PY_PORTABLE_NO_FIX", "PY_PORTABLE_TESTS", "SSL_CERT_FILE", "SSL_CERT_DIR")

@@ -81,10 +81,11 @@ NEEDS = (
     ),
     Need(
         "musl",
-        "compiles the static helper that starts an app inside an image",
+        "compiles static programs: those of the tests, and the helpers where the kit has none for this machine",
         _programs("musl-gcc", "gcc"),
         # Debian's musl-tools only recommends the gcc that its musl-gcc calls.
         {"apt-get": ("musl-tools", "gcc"), "dnf": ("musl-gcc", "gcc"), "pacman": ("musl", "gcc")},
+        wanted=lambda machine: machine.for_tests or not machine.helpers,
     ),
     Need(
         "ca-certificates",

@@ -76,7 +76,7 @@ def of_program(helpers: Path | None) -> Choice:
     if ids.detect().kind != "real":
         return Choice(Path(PROGRAM), reason=ORDINARY)
     if helpers is None:
-        return Choice(Path(PROGRAM), reason="the static helpers cannot be compiled here")
+        return Choice(Path(PROGRAM), reason="there are no static helpers for this machine")
     program = helpers / PROGRAM
     first = first_free()
     reason = _outside(Path("/proc/self/uid_map").read_text(), first) or _no_namespace(program, first)

@@ -33,7 +33,7 @@ def trial(engine: Engine, helpers: Path | None, diagnose: Diagnose | None = None
     if helpers is None:
         with tempfile.TemporaryDirectory(prefix="py-portable-trial-") as name:
             Path(name).chmod(0o755)  # the ids of a mapped range must be able to look at it
-            native.compile(Path(name))
+            native.put(Path(name))
             return trial(engine, Path(name), diagnose)
     job = Job(
         profile="proof",

@@ -1,4 +1,4 @@
-"""The compiled helpers, kept in the store."""
+"""The helpers of this machine, kept in the store."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from py_portable.store import Store
 
 
 def brought(prefix: Path) -> Path:
-    """Where a Python whose prefix this is has them compiled beforehand, if it has: a bundle of the kit that is brought
-    into an image, where there is no compiler. Its name holds the digest of the sources, so it is never another kit's.
-    """
+    """Where a Python whose prefix this is has them, if `bring` compiled them for a machine that the kit has none for.
+    Its name holds the digest of the sources, so it is never another kit's."""
     return prefix / "share" / "py-portable" / native.key()
 
 
 def helpers(store: Store) -> Path:
-    """The folder with the compiled cell-run and canary. Raises MachineError where no compiler is to be had."""
+    """The folder with those of this machine, each of which can be executed. Raises MachineError where the kit has none
+    for it and there is no compiler."""
     ready = brought(Path(sys.prefix))
     if all((ready / name).is_file() for name in native.NAMES):
         return ready
 
     def build(work: Path) -> Mapping[str, object]:
-        native.compile(work / "out")
+        native.put(work / "out")
         return {}
 
     return store.make(native.key(), build, title="the helpers that start cells").path

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from py_portable import native
-
 HELPER = "py-portable-tests-helper"
 REPOSITORY = Path(__file__).parents[3]
 _NOT_NEEDED = (
@@ -78,8 +76,6 @@ def kit(folder: Path) -> None:
             shutil.copy(library, folder / "lib")
     subprocess.run(["strip", "--strip-debug", *folder.rglob("*.so*")], check=True)
     shutil.copytree(REPOSITORY / "src/py_portable", packages / "py_portable")
-    # As a release has them: what comes along in dist/ is to be judged, and brings no judge.
-    native.compile(folder / "share" / "py-portable" / native.key())
     launcher = folder / "py-portable"
     launcher.write_text(
         '#!/bin/sh\nhere=${0%/*}\nexec env LD_LIBRARY_PATH="$here/lib" "$here/bin/python" -I -B -m py_portable "$@"\n'

@@ -89,7 +89,7 @@ class BootstrapSource:
 
 
 def _helpers(store: Store) -> Path | None:
-    """The compiled helpers; None where no compiler is to be had."""
+    """The static helpers; None where the kit has none for this machine and there is no compiler."""
     try:
         return helpers(store)
     except MachineError:
