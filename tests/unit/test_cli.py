@@ -23,6 +23,7 @@ from py_portable.plan.assemble import assemble
 from py_portable.plan.ground import full_version, target
 from py_portable.steps.graph import ImageNode
 from py_portable.store import Store
+from tests.unit import warm
 from tests.unit.askers import Answers
 
 SECONDS = 60.0
@@ -69,6 +70,13 @@ class House:
         return [sys.executable, "-m", "py_portable", *map(str, words)]
 
     def run(self, *words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+        """In a process that has imported the kit already."""
+        done = warm.run([str(word) for word in words], self.base, self.environ | environ)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def start(self, *words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+        """As a user does it."""
         done = subprocess.run(
             self.argv(*words),
             cwd=self.base,
@@ -108,7 +116,7 @@ def first(text: str) -> str:
 
 def test_no_config_is_status_2_and_says_what_to_do(house: House) -> None:
     for command in ("check", "plan", "build", "portability", "lock"):
-        done = house.run(command)
+        done = house.start(command)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr == "Error: portable.yaml: there is no such file\n  next: run: py-portable init\n"
 
@@ -222,9 +230,9 @@ def test_locked_refuses_what_would_have_to_be_made_and_writes_nothing(house: Hou
 
 
 def test_help_version_and_schema_are_status_0(house: House) -> None:
-    assert "Exit status: 0: everything is as expected." in house.run("--help").stdout
-    assert re.fullmatch(r"py-portable, version \S+\n", house.run("--version").stdout)
-    assert json.loads(house.run("check", "--print-schema").stdout)["$schema"]
+    assert "Exit status: 0: everything is as expected." in house.start("--help").stdout
+    assert re.fullmatch(r"py-portable, version \S+\n", house.start("--version").stdout)
+    assert json.loads(house.start("check", "--print-schema").stdout)["$schema"]
 
 
 def test_init_writes_a_config_that_is_valid_and_replaces_none(house: House) -> None:
@@ -326,7 +334,7 @@ def test_a_reader_that_went_away_is_no_defect(house: House) -> None:
 def test_a_terminal_of_another_encoding_is_no_defect(house: House) -> None:
     house.write(HELD)
     house.lock()
-    done = house.run("lock", PYTHONIOENCODING="latin-1")
+    done = house.start("lock", PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
     assert "1 to compile" in done.stdout
     assert f"baseline default: sha256:{'2' * 64}" in done.stdout
