@@ -194,7 +194,9 @@ def _made(artifact: Artifact, path: Path, part: Part, result: Result, report: Re
 def _claim(session: Session, name: str, place: Path) -> None:
     """Only what this kit has put into dist/ may be replaced there. Raises ConfigError for anything else."""
     mark = session.dist / EVIDENCE / "made" / name
-    if link := next((one for one in (session.dist / EVIDENCE, mark.parent, mark, place) if one.is_symlink()), None):
+    if link := next(
+        (one for one in (session.dist / EVIDENCE, mark.parent, mark, place) if one.is_symlink()), None
+    ):
         # Whoever handed this dist folder on may have planted both the link and the mark.
         raise ConfigError(
             "is a symbolic link, and what lies behind it was not made by py-portable",

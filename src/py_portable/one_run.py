@@ -107,7 +107,13 @@ def as_planned(cells: Iterable[Part], plan: Sharding | None, digests: Mapping[st
             continue
         differ = _differ(row, cell) if cell else None
         built = digests.get(row["artifact"])
-        if not differ and plan and not (cell and cell.control) and built and row["sha256"] not in (built, "none"):
+        if (
+            not differ
+            and plan
+            and not (cell and cell.control)
+            and built
+            and row["sha256"] not in (built, "none")
+        ):
             differ = f"sha256 is {row['sha256']}, the build's is {built}"
         if problem := differ or follows.why_not(row, cell.exit if cell else None):
             wrong.append(f"{where}: {problem}")

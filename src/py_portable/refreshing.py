@@ -43,9 +43,7 @@ def refresh(
     outdated = evidence.merge(old, artifacts=current, identities=identities)
     seen = {json.dumps(evidence.identity_of(cell)) for cell in merged["cells"]}
     marked = [
-        stale.mark(cell)
-        for cell in outdated["cells"]
-        if json.dumps(evidence.identity_of(cell)) not in seen
+        stale.mark(cell) for cell in outdated["cells"] if json.dumps(evidence.identity_of(cell)) not in seen
     ]
     merged["cells"] = sorted([*merged["cells"], *marked], key=lambda c: json.dumps(evidence.identity_of(c)))
     for name, identity in (("cells", evidence.identity_of), ("expected", list)):

@@ -134,9 +134,7 @@ class Session:
         self.write_lock(lock)
         return lock
 
-    def lock_images(
-        self, lock: Lock, *, make_all: bool = False
-    ) -> tuple[Lock, Mapping[str, PortableError]]:
+    def lock_images(self, lock: Lock, *, make_all: bool = False) -> tuple[Lock, Mapping[str, PortableError]]:
         """The lock with the images that it does not have yet, made now, and those that cannot be had here.
 
         `make_all`: those that it has are made, too, where the store has them not.

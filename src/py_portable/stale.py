@@ -38,7 +38,11 @@ def is_stale(cell: Mapping[str, Any], config: Config, now: Questions) -> bool:
         return False
     if str(cell["condition"]).startswith("control:"):
         artifact = config.artifacts.get(cell["artifact"])
-        smoke = next((one for one in artifact.smoke if list(one.args) == cell["argv"]), None) if artifact else None
+        smoke = (
+            next((one for one in artifact.smoke if list(one.args) == cell["argv"]), None)
+            if artifact
+            else None
+        )
         return smoke is not None and cell.get("smoke") != question(config, cell["artifact"], smoke)
     wanted = now.get(json.dumps(evidence.identity_of(cell)))
     return wanted is not None and (cell.get("smoke"), cell["expect"]) != wanted
@@ -52,7 +56,9 @@ def split(parts: Iterable[Part], config: Config, now: Questions) -> tuple[list[P
         stale = [is_stale(cell, config, now) for cell in part.get("cells", ())]
         cells = list(zip(part.get("cells", ()), stale, strict=True))
         answers.append({**part, "cells": [cell for cell, is_old in cells if not is_old]})
-        old.append({"schema": evidence.SCHEMA, **_age(part), "cells": [cell for cell, is_old in cells if is_old]})
+        old.append(
+            {"schema": evidence.SCHEMA, **_age(part), "cells": [cell for cell, is_old in cells if is_old]}
+        )
     return answers, old
 
 

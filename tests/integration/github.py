@@ -8,11 +8,14 @@ import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tests.stock.machine import Machine
 
 HERE = Path(__file__).parents[2]
 STAND_INS = HERE / "tests" / "ci" / "actions"
@@ -46,7 +49,16 @@ def copy_of_the_kit(to: Path) -> Path:
 
 
 def _commit(folder: Path) -> None:
-    me = ("-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "init.defaultBranch=main")
+    me = (
+        "-c",
+        "user.name=test",
+        "-c",
+        "user.email=test@localhost",
+        "-c",
+        "init.defaultBranch=main",
+        "-c",
+        "safe.directory=*",
+    )
     for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "all")):
         subprocess.run(["git", *me, *words], cwd=folder, check=True)
 
@@ -84,16 +96,23 @@ class Server:
     act: Path = ACT
     stand_ins: Path = STAND_INS
     home_files: dict[str, str] = field(default_factory=dict)
+    machine: Machine | None = None
+    """Where it all happens, if it is not this one: `work`, `kit`, `act` and `stand_ins` are then paths of its files as
+    they are seen from here."""
     runs: int = 0
 
     def __post_init__(self) -> None:
         self.repositories = self.work / "repositories"
         shutil.copytree(APP, self.repositories / "own" / "app")
         (self.repositories / "org").mkdir()
-        (self.repositories / KIT).symlink_to(self.kit)
+        (self.repositories / KIT).symlink_to(self.at(self.kit))
         self.cache = self.work / "cache"
         if (self.kit.parent / "packages").exists():
             shutil.copytree(self.kit.parent / "packages", self.cache)
+
+    def at(self, path: Path) -> str:
+        """The path as the machine has it on which act runs."""
+        return self.machine.at(path) if self.machine else str(path)
 
     @property
     def app(self) -> Path:
@@ -114,7 +133,9 @@ class Server:
         if not (self.app / ".git").exists():
             _commit(self.app)
             subprocess.run(
-                ["git", "remote", "add", "origin", "https://github.com/own/app"], cwd=self.app, check=True
+                ["git", "-c", "safe.directory=*", "remote", "add", "origin", "https://github.com/own/app"],
+                cwd=self.app,
+                check=True,
             )
         place = self.work / f"run-{self.runs}"
         for name in ("home", "stores"):
@@ -123,34 +144,40 @@ class Server:
             (place / "home" / name).write_text(contents)
         (place / "event.json").write_text(json.dumps(payload or {"repository": {"full_name": "own/app"}}))
         own = {
-            "PY_PORTABLE_TEST_REPOSITORIES": str(self.repositories),
-            "PY_PORTABLE_TEST_ARTIFACTS": str(place / "artifacts"),
-            "PY_PORTABLE_TEST_CACHE": str(self.cache),
-            "PY_PORTABLE_TEST_STORES": str(place / "stores"),
-            "PY_PORTABLE_ENGINE": "native",
+            "PY_PORTABLE_TEST_REPOSITORIES": self.at(self.repositories),
+            "PY_PORTABLE_TEST_ARTIFACTS": self.at(place / "artifacts"),
+            "PY_PORTABLE_TEST_CACHE": self.at(self.cache),
+            "PY_PORTABLE_TEST_STORES": self.at(place / "stores"),
+            **({} if self.machine else {"PY_PORTABLE_ENGINE": "native"}),
             "GITHUB_RUN_ID": str(1000 + self.runs),
             **self.env,
         }
         argv: list[str | Path] = [
             *self.prefix,
-            self.act,
-            event,
-            "--workflows",
-            folder / "main.yml",
-            "--directory",
-            self.app,
+            *(
+                self.at(self.act),
+                event,
+                "--workflows",
+                self.at(folder / "main.yml"),
+                "--directory",
+                self.at(self.app),
+            ),
         ]
-        argv += ["--eventpath", place / "event.json", "--no-skip-checkout", "--no-cache-server"]
-        argv += ["--action-cache-path", place / "actions", "--use-new-action-cache", "--rm"]
+        argv += ["--eventpath", self.at(place / "event.json"), "--no-skip-checkout", "--no-cache-server"]
+        argv += ["--action-cache-path", self.at(place / "actions"), "--use-new-action-cache", "--rm"]
         argv += ["--platform", "ubuntu-24.04=-self-hosted"]
         for name, value in own.items():
             argv += ["--env", f"{name}={value}"]
         for repository, ref in sorted(used()):
             stand_in = self.kit if repository == KIT else self.stand_ins / repository.partition("/")[2]
             if stand_in.is_dir():
-                argv += ["--local-repository", f"{repository}@{ref}={stand_in}"]
+                argv += ["--local-repository", f"{repository}@{ref}={self.at(stand_in)}"]
         if self.owner is not None:
             subprocess.run(["chown", "-R", str(self.owner), self.work], check=True)
+        if self.machine:
+            ran = self._there(self.machine, argv, place)
+            (place / "log").write_text(ran.log)
+            return ran
         done = subprocess.run(
             argv,
             cwd=self.work,
@@ -167,6 +194,14 @@ class Server:
         )
         (place / "log").write_text(done.stdout)
         return Ran(done.returncode, done.stdout, place / "artifacts")
+
+    def _there(self, machine: Machine, argv: Sequence[str | Path], place: Path) -> Ran:
+        machine.check(["chown", "-R", f"{machine.kind.user}:", self.at(self.work)], user="root", cwd="/")
+        home = self.at(place / "home")
+        ended = machine.run(
+            argv, env={"HOME": home, "XDG_CACHE_HOME": f"{home}/.cache"}, cwd=self.at(self.work), timeout=900
+        )
+        return Ran(ended.status, ended.stdout + ended.stderr, place / "artifacts")
 
 
 def example(name: str) -> str:

@@ -275,7 +275,7 @@ def test_native_leaves_read_only_unproven(caller: Caller) -> None:
 
 def test_one_mapped_id_is_told(ordinary: Caller) -> None:
     spare = {name: Path(name).read_text() for name in ("/etc/subuid", "/etc/subgid")}
-    subprocess.run(["usermod", *removal("subuid"), *removal("subgid"), USER], check=True)
+    subprocess.run(["usermod", *removal("subuid", USER), *removal("subgid", USER), USER], check=True)
     try:
         info = ordinary.ask("bubblewrap", "probe")
         seen = ordinary.ask("bubblewrap", "observe")
@@ -299,10 +299,10 @@ def test_one_mapped_id_is_told(ordinary: Caller) -> None:
     assert b"next: sudo usermod --add-subuids" in refused.stderr
 
 
-def removal(kind: str) -> list[str]:
+def removal(kind: str, user: str) -> list[str]:
     lines = Path(f"/etc/{kind}").read_text().splitlines()
     first, count = next(
-        (int(line.split(":")[1]), int(line.split(":")[2])) for line in lines if line.startswith(f"{USER}:")
+        (int(line.split(":")[1]), int(line.split(":")[2])) for line in lines if line.startswith(f"{user}:")
     )
     return [f"--del-{kind}s", f"{first}-{first + count - 1}"]
 

@@ -169,7 +169,7 @@ def test_nor_for_an_ordinary_user(engine: str, ordinary: Caller, outside: Outsid
 
 def test_nor_for_one_with_a_single_id(ordinary: Caller, outside: Outside) -> None:
     spare = {name: Path(name).read_text() for name in ("/etc/subuid", "/etc/subgid")}
-    subprocess.run(["usermod", *removal("subuid"), *removal("subgid"), ORDINARY], check=True)
+    subprocess.run(["usermod", *removal("subuid", ORDINARY), *removal("subgid", ORDINARY), ORDINARY], check=True)
     try:
         tries, built = escapes(ordinary, "bubblewrap", outside)
     finally:

@@ -122,12 +122,13 @@ def test_inputs_are_read() -> None:
     inputs = read(
         {
             **variables(command="portability build", artifacts="a, b\n c", images="debian:11 debian:13"),
-            **variables(tier="pr", cache="False", allow_unproven="true", artifact_prefix="x.y-1"),
+            **variables(tier="pr", cache="False", fix="no", allow_unproven="true", artifact_prefix="x.y-1"),
         }
     )
     assert inputs.commands == ("build", "portability")
     assert inputs.artifacts == ("a", "b", "c")
     assert inputs.images == ("debian:11", "debian:13")
+    assert read({}).fix and not inputs.fix
     assert (inputs.tier, inputs.cache, inputs.allow_unproven, inputs.artifact_prefix) == (
         "pr",
         False,

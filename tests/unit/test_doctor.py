@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from py_portable import doctor
-from py_portable.doctor import engines, machine, needs, rust
+from py_portable.doctor import consent, engines, findings, machine, managers, needs, rust
 from py_portable.engines.base import Engine, EngineInfo, Job
 from py_portable.errors import MachineError
 
@@ -22,23 +22,23 @@ USER = machine.Machine(
 )
 
 
-def lacking(one: machine.Machine) -> dict[str, needs.Finding]:
-    return {finding.name: finding for finding in needs.lacking(needs.system(one))}
+def lacking(one: machine.Machine, *engines: str) -> dict[str, findings.Finding]:
+    return {finding.name: finding for finding in findings.lacking(needs.system(one, engines))}
 
 
 @pytest.mark.parametrize("one", [ROOT, USER], ids=["root", "user"])
 def test_nothing_is_lacking_where_all_is_there(one: machine.Machine) -> None:
-    findings = needs.system(one)
-    assert findings
-    assert needs.lacking(findings) == ()
-    assert needs.cure(one, findings) == ""
+    found = needs.system(one)
+    assert found
+    assert findings.lacking(found) == ()
+    assert needs.cure(one, found) == ""
 
 
 def test_only_an_ordinary_user_needs_uidmap_and_a_range() -> None:
     names = {finding.name for finding in needs.system(USER)} - {
         finding.name for finding in needs.system(ROOT)
     }
-    assert names == {"uidmap", "id range"}
+    assert names == {"uidmap", "id range", "user namespaces"}
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_without_skopeo_the_kit_works_and_says_what_is_missed() -> None:
     (told,) = (finding for finding in needs.system(ROOT) if finding.name == "skopeo")
     assert (told.ok, told.required) == (False, False)
     assert told.cure == "apt-get install --yes --no-install-recommends skopeo"
-    assert "not here skopeo" in needs.render((told,))
+    assert "not here skopeo" in findings.render((told,))
 
 
 def test_a_missing_keyring_is_found_on_ubuntu() -> None:
@@ -99,12 +99,12 @@ def test_certificates_that_the_caller_names_will_do() -> None:
 
 def test_one_line_installs_everything_on_a_bare_debian() -> None:
     bare = machine.Machine(0, "root", frozenset({"debian"}), programs=frozenset({"apt-get"}))
-    findings = needs.system(bare)
-    assert needs.cure(bare, findings) == (
+    found = needs.system(bare)
+    assert needs.cure(bare, found) == (
         "apt-get install --yes --no-install-recommends bubblewrap mmdebstrap debian-archive-keyring "
         "ca-certificates"
     )
-    assert needs.packages(findings) == (
+    assert findings.packages(found) == (
         "bubblewrap",
         "mmdebstrap",
         "debian-archive-keyring",
@@ -112,40 +112,151 @@ def test_one_line_installs_everything_on_a_bare_debian() -> None:
     )
 
 
-def test_what_no_package_brings_stands_in_lines_of_its_own() -> None:
-    one = dataclasses.replace(USER, programs=PROGRAMS - {"bwrap"}, subordinate_ids=0)
-    assert needs.cure(one, needs.system(one)) == (
-        "sudo apt-get install --yes --no-install-recommends bubblewrap\n"
-        "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ada"
+def test_what_no_package_brings_stands_in_the_same_line() -> None:
+    one = dataclasses.replace(USER, programs=PROGRAMS - {"bwrap"}, subordinate_ids=0, free_ids=165536)
+    found = needs.system(one)
+    assert needs.cure(one, found) == (
+        "sudo apt-get install --yes --no-install-recommends bubblewrap && "
+        "sudo usermod --add-subuids 165536-231071 --add-subgids 165536-231071 ada"
     )
+    assert findings.commands(found) == (
+        ("usermod", "--add-subuids", "165536-231071", "--add-subgids", "165536-231071", "ada"),
+    )
+
+
+def test_without_sudo_the_line_asks_for_roots_password() -> None:
+    one = dataclasses.replace(USER, programs=PROGRAMS - {"bwrap", "sudo"}, subordinate_ids=0)
+    assert needs.cure(one, needs.system(one)) == (
+        "su -c 'apt-get install --yes --no-install-recommends bubblewrap && "
+        "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ada'"
+    )
+
+
+def test_the_line_fetches_lists_of_packages_where_there_are_none() -> None:
+    one = dataclasses.replace(USER, programs=PROGRAMS - {"bwrap"}, package_lists=False)
+    assert needs.cure(one, needs.system(one)) == (
+        "sudo apt-get update && sudo apt-get install --yes --no-install-recommends bubblewrap"
+    )
+
+
+NEARLY_NOTHING = {
+    "ubuntu": ("debian", "apt-get"),
+    "fedora": ("fedora", "dnf"),
+    "opensuse-leap": ("suse", "zypper"),
+    "arch": ("arch", "pacman"),
+}
+LINES = {
+    "ubuntu": "sudo apt-get install --yes --no-install-recommends bubblewrap mmdebstrap debian-archive-keyring "
+    "ca-certificates uidmap",
+    "fedora": "sudo dnf install --assumeyes bubblewrap ca-certificates shadow-utils skopeo",
+    "opensuse-leap": "sudo zypper --non-interactive install bubblewrap ca-certificates shadow skopeo",
+    "arch": "sudo pacman -S --needed --noconfirm bubblewrap ca-certificates shadow skopeo",
+}
+
+
+@pytest.mark.parametrize("system", LINES)
+def test_one_line_to_paste_on_each_distribution(system: str) -> None:
+    family, tool = NEARLY_NOTHING[system]
+    one = machine.Machine(
+        1000,
+        "ada",
+        family=frozenset({system, family}),
+        programs=frozenset({tool, "sudo", "gcc", "musl-gcc"}),
+        sysctls={"kernel.apparmor_restrict_unprivileged_userns": 1} if system == "ubuntu" else {},
+    )
+    lifted = " && sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" if system == "ubuntu" else ""
+    ids = " && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ada"
+    assert needs.cure(one, needs.system(one)) == LINES[system] + ids + lifted
+    # Where a daemon starts commands in images and gets these from registries, nothing of that has to be there.
+    for engine in ("docker", "podman"):
+        assert list(lacking(one, engine)) == ["ca-certificates"]
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman"])
+def test_what_an_engine_makes_needless_is_mentioned_with_what_it_would_bring(engine: str) -> None:
+    one = machine.Machine(
+        1000,
+        "ada",
+        family=frozenset({"ubuntu", "debian"}),
+        programs=frozenset({"apt-get", "sudo", engine, "gcc", "musl-gcc"}),
+        files=FILES - set(machine.KEYRINGS),
+        sysctls={"kernel.apparmor_restrict_unprivileged_userns": 1},
+    )
+    found = needs.system(one, {engine})
+    assert findings.lacking(found) == ()
+    shown = findings.render(found)
+    assert "not here bubblewrap              would start commands in images faster" in shown
+    assert "not here mmdebstrap              would make Debian images through this machine's own apt" in shown
+    assert "not here user namespaces         would let an ordinary user start bubblewrap" in shown
+    assert "cure:  sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" in shown
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "allows"),
+    [
+        ("kernel.apparmor_restrict_unprivileged_userns", 1, 0),
+        ("kernel.unprivileged_userns_clone", 0, 1),
+        ("user.max_user_namespaces", 0, 15000),
+    ],
+)
+def test_a_kernel_that_forbids_user_namespaces_is_named_with_the_line(
+    setting: str, value: int, allows: int
+) -> None:
+    found = lacking(dataclasses.replace(USER, sysctls={setting: value}))
+    assert list(found) == ["user namespaces"]
+    assert found["user namespaces"].cure == f"sudo sysctl -w {setting}={allows}"
+    assert lacking(dataclasses.replace(USER, sysctls={setting: allows})) == {}
+    assert lacking(dataclasses.replace(ROOT, sysctls={setting: value})) == {}
 
 
 def test_an_apt_get_on_fedora_is_not_fedoras_package_manager() -> None:
     one = machine.Machine(
         0, "root", frozenset({"fedora"}), programs=PROGRAMS - {"bwrap"} | {"dnf"}, files=FILES
     )
-    assert needs.cure(one, needs.system(one)) == "dnf install --assumeyes bubblewrap"
-    assert not doctor.may_fix(one)
+    assert needs.cure(one, needs.system(one)) == "dnf install --assumeyes bubblewrap skopeo"
+    tool = managers.manager(one)
+    assert tool and tool.program == "dnf"
 
 
 def test_an_unknown_system_is_told_the_name() -> None:
     one = machine.Machine(0, "root", frozenset({"void"}), files=FILES)
-    assert "install mmdebstrap by hand" in needs.cure(one, needs.system(one))
+    assert "install bubblewrap by hand" in needs.cure(one, needs.system(one))
+
+
+FREE = consent.May(("sudo", "-n"))
+ASKED = consent.May(("sudo", "-n"), ask=True)
+WITH_PASSWORD = consent.May(("sudo",), ask=True, attached=True)
+
+
+def user(terminal: bool = False, **environment: str) -> machine.Machine:
+    return dataclasses.replace(USER, terminal=terminal, environment=environment)
 
 
 @pytest.mark.parametrize(
-    ("one", "allowed"),
+    ("one", "yes", "free", "expected"),
     [
-        (ROOT, True),
-        (dataclasses.replace(ROOT, family=frozenset({"ubuntu", "debian"})), True),
-        (USER, False),
-        (dataclasses.replace(ROOT, environment={"PY_PORTABLE_NO_FIX": "1"}), False),
-        (dataclasses.replace(ROOT, programs=frozenset()), False),
-        (dataclasses.replace(ROOT, family=frozenset({"alpine"})), False),
+        (ROOT, False, False, consent.May()),
+        (dataclasses.replace(ROOT, environment={"PY_PORTABLE_NO_FIX": "1"}), True, True, "PY_PORTABLE_NO_FIX"),
+        (user(), False, True, "on a terminal, in a job of a CI"),
+        (user(), True, True, FREE),
+        (user(), True, False, "sudo asks for a password"),
+        (user(CI="true"), False, True, FREE),
+        (user(CI="true"), False, False, "sudo asks for a password"),
+        (user(CI="false"), False, True, "on a terminal, in a job of a CI"),
+        (user(CI="true", PY_PORTABLE_NO_FIX="1"), True, True, "PY_PORTABLE_NO_FIX"),
+        (user(True), False, True, ASKED),
+        (user(True), False, False, WITH_PASSWORD),
+        (user(True), True, False, consent.May(("sudo",), attached=True)),
+        (user(True), True, True, FREE),
+        (dataclasses.replace(user(True), programs=PROGRAMS - {"sudo"}), True, True, "there is no sudo"),
     ],
 )
-def test_only_root_on_debians_family_may_install(one: machine.Machine, allowed: bool) -> None:
-    assert doctor.may_fix(one) is allowed
+def test_who_may_install(one: machine.Machine, yes: bool, free: bool, expected: consent.May | str) -> None:
+    may = consent.may_fix(one, yes=yes, sudo_is_free=lambda: free)
+    if isinstance(expected, str):
+        assert isinstance(may, consent.MayNot) and expected in may.why
+    else:
+        assert may == expected
 
 
 def test_a_refusal_names_everything_and_the_cure() -> None:
@@ -161,6 +272,7 @@ def test_a_refusal_names_everything_and_the_cure() -> None:
         "Error: this machine lacks bubblewrap, mmdebstrap\n"
         "  | bubblewrap: bwrap not found on PATH\n"
         "  | mmdebstrap: mmdebstrap not found on PATH\n"
+        "  | nothing was installed: PY_PORTABLE_NO_FIX=1 forbids it\n"
         "  next: apt-get install --yes --no-install-recommends bubblewrap mmdebstrap"
     )
     assert said == []
@@ -173,12 +285,12 @@ def test_nothing_is_installed_where_nothing_is_lacking() -> None:
 
 
 def test_the_picture_shows_cause_and_cure_below_what_lacks() -> None:
-    findings = (
-        needs.Finding("a", True, "does this"),
-        needs.Finding("bcd", False, "does that", "it is gone", "one\ntwo"),
-        needs.Finding("e", False, "nice to have", required=False),
+    found = (
+        findings.Finding("a", True, "does this"),
+        findings.Finding("bcd", False, "does that", "it is gone", "one\ntwo"),
+        findings.Finding("e", False, "nice to have", required=False),
     )
-    assert needs.render(findings).splitlines() == [
+    assert findings.render(found).splitlines() == [
         "ok       a    does this",
         "LACKING  bcd  does that",
         "              cause: it is gone",
@@ -235,14 +347,34 @@ BROKEN = Answer(
 
 def test_one_engine_that_isolates_fully_is_enough() -> None:
     broken = Answer("docker", MachineError("no daemon", hint="start it"))
-    findings = engines.examine([broken, FULL])  # type: ignore[list-item]
-    assert needs.lacking(findings) == ()
-    assert [finding.ok for finding in findings] == [False, True, True]
+    found, full = engines.examine([broken, FULL], ROOT)  # type: ignore[list-item]
+    assert findings.lacking(found) == () and full == {"bubblewrap"}
+    assert [finding.ok for finding in found] == [False, True, True]
 
 
 def test_a_fix_asks_no_engine_after_the_first_that_is_enough() -> None:
-    findings = engines.examine([BROKEN, FULL, PARTIAL], until_full=True)  # type: ignore[list-item]
-    assert [finding.name for finding in findings] == ["engine bubblewrap", "engine bubblewrap", "an engine"]
+    asked = [BROKEN, FULL, PARTIAL]
+    found, _ = engines.examine(asked, ROOT, enough=lambda names: "bubblewrap" in names)  # type: ignore[arg-type]
+    assert [finding.name for finding in found] == ["engine bubblewrap", "engine bubblewrap", "an engine"]
+    found, _ = engines.examine(asked, ROOT, enough=lambda names: "docker" in names)  # type: ignore[arg-type]
+    assert [finding.name for finding in found][2:] == ["engine chroot", "an engine"]
+
+
+def test_an_engine_that_is_not_installed_is_installed_by_this_systems_manager() -> None:
+    absent = [
+        Answer(name, MachineError(f"{name} is not installed", hint="apt-get install it")) for name in ("docker", "podman")
+    ]
+    one = machine.Machine(1000, "ada", frozenset({"fedora"}), programs=frozenset({"dnf", "sudo"}))
+    found, full = engines.examine(absent, dataclasses.replace(one, family=frozenset({"fedora"})))  # type: ignore[arg-type]
+    assert [finding.cure for finding in found] == [
+        "sudo dnf install --assumeyes moby-engine",
+        "sudo dnf install --assumeyes podman",
+        "sudo dnf install --assumeyes moby-engine",
+    ]
+    assert full == frozenset()
+    # One line for both: what is lacking, and the engine.
+    whole = (*needs.system(dataclasses.replace(one, subordinate_ids=65536)), *found)
+    assert needs.cure(one, whole).count("\n") == needs.cure(one, needs.system(one)).count("\n")
 
 
 def test_engines_that_cannot_be_made_ready_are_lacking() -> None:
@@ -259,11 +391,11 @@ def test_rust_is_required_where_a_format_takes_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, formats: list[str], required: bool
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    findings = doctor.examine(lambda: (FULL,), ROOT, formats=formats)  # type: ignore[arg-type,return-value]
-    (found,) = (finding for finding in findings if finding.name == "Rust")
+    all_ = doctor.examine(lambda: (FULL,), ROOT, formats=formats)  # type: ignore[arg-type,return-value]
+    (found,) = (finding for finding in all_ if finding.name == "Rust")
     assert (found.ok, found.required) == (False, required)
     assert found.cure and "rustup toolchain install stable" in found.cure
-    assert (found in doctor.lacking(findings)) == required
+    assert (found in doctor.lacking(all_)) == required
 
 
 def test_a_rust_that_fits_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -278,18 +410,18 @@ def test_a_rust_that_fits_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_no_engine_is_lacking_with_cause_and_cure() -> None:
-    last = engines.examine([BROKEN])[-1]  # type: ignore[list-item]
+    last = engines.examine([BROKEN], ROOT)[0][-1]  # type: ignore[list-item]
     assert (last.ok, last.required) == (False, True)
     assert last.cause == "none starts here: engine bubblewrap: no user namespaces"
     assert last.cure == "sysctl kernel.unprivileged_userns_clone=1"
 
 
 def test_an_engine_that_isolates_partly_is_told_but_stops_nothing() -> None:
-    findings = engines.examine([BROKEN, PARTIAL])  # type: ignore[list-item]
-    assert needs.lacking(findings) == ()
-    assert "cannot isolate or limit: network, pids" in findings[1].what
-    assert not findings[-1].ok
-    assert "only chroot" in (findings[-1].cause or "")
+    found, full = engines.examine([BROKEN, PARTIAL], ROOT)  # type: ignore[list-item]
+    assert findings.lacking(found) == () and full == frozenset()
+    assert "cannot isolate or limit: network, pids" in found[1].what
+    assert not found[-1].ok
+    assert "only chroot" in (found[-1].cause or "")
 
 
 def test_it_needs_no_package_that_a_bare_machine_lacks() -> None:
@@ -309,12 +441,24 @@ def test_it_needs_no_package_that_a_bare_machine_lacks() -> None:
 
 def test_builds_that_are_not_started_or_do_without_something_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines.builds, "look", lambda _: {"own-ids": "an old kernel", "pids": "an old kernel"})
-    (told, _) = engines.examine([FULL])  # type: ignore[list-item]
+    (told, _), _ = engines.examine([FULL], ROOT)  # type: ignore[list-item]
     assert told.ok and told.what.endswith("; builds do without: own-ids, pids (an old kernel)")
 
     def refuse(_: object) -> dict[str, str]:
         raise MachineError("none is started", hint="use another engine")
 
     monkeypatch.setattr(engines.builds, "look", refuse)
-    (told, refusal, last) = engines.examine([FULL])  # type: ignore[list-item]
-    assert told.ok and last.ok and (refusal.name, refusal.ok, refusal.cause) == ("builds on bubblewrap", False, "none is started")
+    (told, refusal, last), full = engines.examine([FULL], ROOT)  # type: ignore[list-item]
+    # It starts cells, and cannot be the way by which an app is built here.
+    assert told.ok and not last.ok and full == frozenset() and (refusal.name, refusal.ok, refusal.cause) == ("builds on bubblewrap", False, "none is started")
+
+
+@pytest.mark.parametrize("platform", ["Darwin", "Windows"])
+def test_another_system_is_told_what_is_possible(platform: str) -> None:
+    def registry() -> tuple[Engine, ...]:
+        raise AssertionError("no engine is tried there")
+
+    with pytest.raises(MachineError) as caught:
+        doctor.examine(registry, machine.Machine(-1, "", platform=platform))
+    assert caught.value.what == f"this machine runs {platform}"
+    assert caught.value.hint == doctor.ELSEWHERE

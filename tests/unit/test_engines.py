@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.engines import ids, stage, trial
-from py_portable.engines.base import Bind, Engine, Job
+from py_portable.engines.base import Bind, Engine, EngineInfo, Job, isolation
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
 from py_portable.engines.diagnose import Facts, cure
@@ -135,6 +135,39 @@ def test_the_registry() -> None:
     assert caught.value.hint == "one of: auto, bubblewrap, docker, podman, chroot, native"
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """An engine as far as it is asked what it is."""
+
+    name: str
+    lacks: tuple[str, ...] | None
+
+    def probe(self) -> EngineInfo:
+        if self.lacks is None:
+            raise MachineError(f"{self.name} is not installed")
+        return EngineInfo(self.name, "1", isolation(self.lacks), self.lacks)
+
+
+@pytest.mark.parametrize(
+    ("found", "taken", "why"),
+    [
+        ({"bubblewrap": (), "docker": ()}, "bubblewrap", ""),
+        ({"docker": ()}, "docker", "; not taken: bubblewrap is not installed"),
+        ({"bubblewrap": ("ids",), "docker": ()}, "docker", "; not taken: bubblewrap: it cannot isolate ids"),
+        ({"bubblewrap": ("memory",), "docker": ()}, "bubblewrap", ""),
+        ({"bubblewrap": ("ids",), "chroot": ("ids",)}, "bubblewrap", None),
+    ],
+)
+def test_auto_takes_the_first_that_isolates_fully(
+    found: dict[str, tuple[str, ...]], taken: str, why: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in AUTO:
+        monkeypatch.setitem(ENGINES, name, lambda helpers, name=name: Candidate(name, found.get(name)))
+    _, info, reason = select()
+    assert info.name == taken
+    assert why is None or reason == f"{taken} is the first whose canary passed{why}"
+
+
 @pytest.mark.parametrize(
     ("target", "real"),
     [
@@ -195,7 +228,7 @@ def test_ids_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     for found, prefix, full in (
         (ids.Ids("real"), (), True),
         (RANGE, ("unshare", *ids.RANGE_FLAGS, "--"), True),
-        (SINGLE, ("unshare", *ids.SINGLE_FLAGS, "--"), False),
+        (SINGLE, (), False),
         (ids.Ids("none"), (), False),
     ):
         monkeypatch.setattr(ids, "detect", lambda found=found: found)

@@ -93,6 +93,43 @@ def test_no_ensurepip_and_no_permission_to_fix(project: Path, path: Path) -> Non
     assert not (project / ".venv" / "py-portable.stamp").exists()
 
 
+SUDO = """
+[ "$1" = -n ] && shift
+echo "sudo $*" >>"{calls}"
+[ "{free}" = yes ] || {{ echo "sudo: a password is required" >&2; exit 1; }}
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("ci", "free", "installs"), [("true", "yes", True), ("true", "no", False), ("", "yes", False)]
+)
+def test_an_ordinary_user_of_a_ci_installs_by_sudo(
+    project: Path, path: Path, ci: str, free: str, installs: bool
+) -> None:
+    """Where it asks for no password; nobody else does without being asked, and here is no terminal."""
+    bare, calls = without(path / "bare-python", "ensurepip", "pip"), project / "calls"
+    (path / "id").unlink()
+    program(path / "id", "echo 1000")
+    program(path / "sudo", SUDO.format(calls=calls, free=free))
+    program(path / "true", "exit 0")
+    program(path / "env", f'exec {shutil.which("env")} "$@"')
+    # What it brings in truth makes ensurepip importable.
+    program(path / "apt-get", f'rm "{path}/bare-python-lacks/ensurepip.py"; echo "apt-get $*" >>"{calls}"')
+    result = start(
+        project, path, "--ensure", PY_PORTABLE_PYTHON=str(bare), CI=ci, PIP_NO_INDEX="1"
+    )
+    version = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    line = f"apt-get install --yes --no-install-recommends {version}"
+    said = calls.read_text().splitlines() if calls.exists() else []
+    if installs:
+        assert said == ["sudo true", f"sudo env DEBIAN_FRONTEND=noninteractive {line}", line]
+        assert f"Installing {version}: {line}" in result.stderr
+    else:
+        assert line not in said and result.returncode == 3
+        assert f"next: sudo {line}\n" in result.stderr
+
+
 def test_an_install_that_fails_is_told_and_leaves_no_stamp(project: Path, path: Path) -> None:
     result = start(
         project, os.environ["PATH"], "--ensure", PIP_NO_INDEX="1", PY_PORTABLE_PYTHON=sys.executable

@@ -15,7 +15,7 @@ from py_portable.command import Outcome, require, run
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError, PortableError
 from py_portable.images import ImageUnavailable, Request, SourceUnusable, root
-from py_portable.images.registry import pull
+from py_portable.images.registry import aliases, pull
 from py_portable.images.registry.manifest import Config, here
 from py_portable.images.registry.pull import Content, Wanted
 from py_portable.images.registry.reference import parse
@@ -234,6 +234,26 @@ def test_a_machine_without_mmdebstrap_or_apt_is_one_that_cannot_bootstrap(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceUnusable, match="there is no apt"):
         images.BootstrapSource().get(Request("debian:11"), Store(tmp_path / "store"), ())
+
+
+def test_without_a_range_of_ids_the_next_source_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ids, "available", lambda: False)
+    monkeypatch.setattr(ids, "detect", lambda: ids.Ids("none", "no range", "give one"))
+    with pytest.raises(SourceUnusable, match="cannot be bootstrapped: no range"):
+        images.BootstrapSource().get(Request("debian:11"), Store(tmp_path / "store"), ())
+
+
+def test_debian_has_a_public_address() -> None:
+    for name, address in {
+        "debian:11": "docker.io/library/debian:11",
+        "debian:bookworm": "docker.io/library/debian:12",
+        # It has no number there yet.
+        "debian:14": "docker.io/library/debian:forky",
+        "debian:12-slim": "debian:12-slim",
+        "quay.io/own/debian:12": "quay.io/own/debian:12",
+        f"debian@sha256:{'a' * 64}": f"debian@sha256:{'a' * 64}",
+    }.items():
+        assert str(aliases.expand(parse(name))) == address
 
 
 # --- which tool is used

@@ -13,6 +13,7 @@ from py_portable.ci.project import Project
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError
 from py_portable.images.layers import stack as layers
+from py_portable.images.layers.blobs import PLAIN_TAR
 from py_portable.images.layers.stack import Layer
 from py_portable.placing import lay
 from py_portable.plan.sharding import FILE as PLAN
@@ -24,7 +25,6 @@ from py_portable.store.walk import remove
 from py_portable.tarball import Bounds, RefusedError, opened
 from py_portable.untar import extract
 
-_PLAIN_TAR = "application/vnd.oci.image.layer.v1.tar"
 DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
 _ANSWERS = ("cache/index", "cache/uv")
@@ -62,7 +62,9 @@ def _below(path: Path, here: Path) -> None:
     """Raises MachineError for a place outside: an archive holds none, and unpacked beside it would be another one."""
     if not Path(os.path.normpath(path)).is_relative_to(here):
         raise MachineError(
-            "only what lies in the repository's folder is handed on", where=str(path), hint="choose a --dist inside it"
+            "only what lies in the repository's folder is handed on",
+            where=str(path),
+            hint="choose a --dist inside it",
         )
 
 
@@ -79,7 +81,9 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
     own = [_own(project, here) for project in found]
     for path in (path for paths in own for path in paths):
         _below(path, here)
-    dists, locks = ([PurePosixPath(os.path.relpath(path, here)) for path in paths] for paths in zip(*own, strict=True))
+    dists, locks = (
+        [PurePosixPath(os.path.relpath(path, here)) for path in paths] for paths in zip(*own, strict=True)
+    )
     places = [*dists, *locks]
     plans = [dist / PLAN for dist in dists]
     planned = any(archive.parent.name == PLAN_JOB for archive in archives)
@@ -125,7 +129,9 @@ def _keep_plans(archive: Path, room: Path, plans: Sequence[PurePosixPath]) -> No
 
 def _place(path: PurePosixPath, places: Sequence[PurePosixPath]) -> PurePosixPath | None:
     """The lock or dist folder that the path lies in."""
-    return max((one for one in places if path.is_relative_to(one)), key=lambda one: len(one.parts), default=None)
+    return max(
+        (one for one in places if path.is_relative_to(one)), key=lambda one: len(one.parts), default=None
+    )
 
 
 def _may_be_link(path: PurePosixPath, places: Sequence[PurePosixPath]) -> bool:
@@ -179,6 +185,11 @@ def pack_store(store: Path, to: Path) -> Path | None:
     return archive
 
 
+def _owners() -> layers.Owners:
+    """Without a range of ids all of a store is its owner's (engines/beside.py)."""
+    return "given" if ids.available() else "mine"
+
+
 def unpack_store(folder: Path, store: Path) -> bool:
     """Into a store that is not there yet; one that is (a runner that stays) knows more.
 
@@ -194,14 +205,16 @@ def unpack_store(folder: Path, store: Path) -> bool:
     store.parent.mkdir(parents=True, exist_ok=True)
     try:
         digest = f"sha256:{sha256_of(archives[0])}"
-        layers.unpack([Layer(archives[0], digest, _PLAIN_TAR)], fresh, prefix=prefix)
+        layers.unpack([Layer(archives[0], digest, PLAIN_TAR)], fresh, prefix=prefix, owners=_owners())
         _only_entries(fresh, prefix)
         fresh.chmod(0o700)
         for name in _STORE_FOLDERS:
             (fresh / name).mkdir(parents=True, exist_ok=True)
         fresh.replace(store)
     except OSError as problem:
-        raise MachineError(f"it cannot be unpacked: {problem.strerror}", where=str(problem.filename)) from None
+        raise MachineError(
+            f"it cannot be unpacked: {problem.strerror}", where=str(problem.filename)
+        ) from None
     finally:
         if os.path.lexists(fresh):
             remove_tree(fresh, prefix)

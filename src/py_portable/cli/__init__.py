@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import platform
 import signal
 import sys
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -26,7 +30,6 @@ from py_portable.cli.show import clean, message
 from py_portable.command import end_all
 from py_portable.errors import ConfigError, MachineError, PortableError
 from py_portable.redact import hide
-from py_portable.store.disk import keep_from_everybody
 
 INTERRUPTED = 130
 
@@ -42,8 +45,22 @@ def cli() -> None:
     """
 
 
+def _on_linux(callback: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(callback)
+    def wrapped(*args: Any, **options: Any) -> Any:
+        if platform.system() != "Linux":
+            from py_portable import doctor
+
+            doctor.on_linux(doctor.observe())
+        return callback(*args, **options)
+
+    return wrapped
+
+
 for room in (config, build, portability, prove, benchmark, report, wheels, publish, machine):
     for command in room.COMMANDS:
+        if command.callback:
+            command.callback = _on_linux(command.callback)
         cli.add_command(command)
 
 
@@ -52,7 +69,10 @@ def main(args: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, _terminated)
     streams.open_missing()
     streams.take_every_character()
-    keep_from_everybody()
+    if platform.system() == "Linux":
+        from py_portable.store.disk import keep_from_everybody  # Takes what other systems do not have.
+
+        keep_from_everybody()
     try:
         status = _run(args)
         sys.stdout.flush()

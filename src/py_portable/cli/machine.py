@@ -17,15 +17,20 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Install missing system packages (root on Debian or Ubuntu).")
+@click.option("--fix", is_flag=True, help="Install what is missing: as root, or by sudo after asking.")
+@click.option("--yes", "-y", is_flag=True, help="With --fix: use sudo without asking.")
 @click.option("--store", "stored", is_flag=True, help="Check everything in the store, and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only what is wrong.")
 @config_option
-def doctor(fix: bool, stored: bool, quiet: bool, config: Path) -> None:
+def doctor(fix: bool, yes: bool, stored: bool, quiet: bool, config: Path) -> None:
     """Say what this machine lacks, start a canary on each engine, and name cause and cure.
 
     Exit status 3 where something is lacking that the kit, or a format of the config, cannot do without. Without a
-    config only what all formats need has to be there.
+    config only what all formats need has to be there. Where docker or podman works, nothing else has to be installed.
+
+    --fix installs it through apt, dnf, zypper or pacman, and lists it before. An ordinary user is asked on a
+    terminal before sudo is used; in a job of a CI (CI=true) sudo is used where it asks for no password. Elsewhere the
+    line to paste is printed. PY_PORTABLE_NO_FIX=1 forbids it.
 
     With --store every byte of the store is read instead. What is damaged is moved aside and made again by the next run
     that needs it; exit status 1 says that there was some.
@@ -37,12 +42,25 @@ def doctor(fix: bool, stored: bool, quiet: bool, config: Path) -> None:
             raise click.UsageError("--store needs no --fix: what is damaged is made again by the next run")
         _check_store(quiet)
         return
-    findings = room.ensure(_engines) if fix else room.examine(_engines, formats=_formats(config))
+    if fix:
+        findings = room.ensure(_engines, _say, yes=yes, agreed=_agreed)
+    else:
+        findings = room.examine(_engines, formats=_formats(config))
     lacking = room.lacking(findings)
-    if told := lacking if quiet else findings:
-        click.echo(lines(room.render(told)))
+    if shown := lacking if quiet else findings:
+        click.echo(lines(room.render(shown)))
     if lacking:
+        if line := room.cure(room.observe(), findings):
+            click.echo(lines(f"\nTo paste into a shell, for all that is lacking:\n{line}"))
         raise click.exceptions.Exit(3)
+
+
+def _say(text: str) -> None:
+    click.echo(clean(text), err=True)
+
+
+def _agreed(question: str) -> bool:
+    return click.confirm(question, default=False, err=True)
 
 
 def _check_store(quiet: bool) -> None:
@@ -51,7 +69,7 @@ def _check_store(quiet: bool) -> None:
 
     def say(text: str) -> None:
         if not quiet:
-            click.echo(clean(text), err=True)
+            _say(text)
 
     checked = stored.examine(Store(default_root(os.environ)), say)
     if told := stored.render(checked, quiet=quiet):
@@ -120,19 +138,16 @@ def gitlab(verb: str, job: str, common: dict[str, Any]) -> None:
     """What GitLab's jobs call between two steps: what they hand on, and the cache."""
     from py_portable.ci.gitlab import travel
 
-    def say(text: str) -> None:
-        click.echo(clean(text), err=True)
-
     dist = common["dist"] or common["config"].parent / "dist"
     match verb:
         case "hand-on":
-            travel.hand_on(job, common["config"], dist, say)
+            travel.hand_on(job, common["config"], dist, _say)
         case "take":
-            travel.take(common["config"], dist, say)
+            travel.take(common["config"], dist, _say)
         case "store-in":
-            travel.store_in(os.environ, say)
+            travel.store_in(os.environ, _say)
         case "store-out":
-            travel.store_out(os.environ, say)
+            travel.store_out(os.environ, _say)
 
 
 COMMANDS = (doctor, gc, bring, gitlab)

@@ -1,25 +1,56 @@
-"""The doctor: what this machine lacks, why, and the line that mends it."""
+"""The doctor: what this machine lacks, why, and the line that brings it."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from py_portable.doctor import apt, engines, publishing, rust
+from py_portable.doctor import install, managers
+from py_portable.doctor.consent import MayNot, may_fix
+from py_portable.doctor.findings import Finding, commands, lacking, packages, render
 from py_portable.doctor.machine import Machine, observe
-from py_portable.doctor.needs import Finding, cure, lacking, packages, render, system
-from py_portable.engines.base import Engine
+from py_portable.doctor.needs import cure, system
 from py_portable.errors import MachineError
 
-__all__ = ["Finding", "Machine", "Registry", "ensure", "examine", "fix", "lacking", "observe", "render"]
+if TYPE_CHECKING:
+    from py_portable.engines.base import Engine
 
-Registry = Callable[[], Iterable[Engine]]
+__all__ = [
+    "Finding",
+    "Machine",
+    "Registry",
+    "cure",
+    "ensure",
+    "examine",
+    "fix",
+    "lacking",
+    "observe",
+    "on_linux",
+    "render",
+]
+
+Registry = Callable[[], Iterable["Engine"]]
 """Gives the engines to try. Called late: making them ready may need a compiler that --fix installs first."""
+Say = Callable[[str], None]
+Agreed = Callable[[str], bool]
+"""Asks somebody a question; whether the answer was yes."""
+
+ELSEWHERE = (
+    "py-portable works on Linux only. On macOS and Windows start it inside a Linux virtual machine (WSL 2, Lima), "
+    "or inside a Linux container of Docker Desktop that is started with --privileged; it makes programs for Linux, "
+    "and none for macOS or Windows."
+)
+_TRIES = 2
+"""An engine that was installed just now may show what else it needs."""
 
 
 def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _nobody(question: str) -> bool:
+    return False
 
 
 def examine(
@@ -27,70 +58,107 @@ def examine(
 ) -> tuple[Finding, ...]:
     """Look at the machine and start a canary on every engine of `registry`; changes nothing.
 
-    `formats`: those that are to be built here; what only they need is required then.
+    `formats`: those that are to be built here; what only they need is required then. Raises MachineError on another
+    system than Linux.
     """
+    machine = on_linux(machine or observe())
+    from py_portable.doctor import publishing, rust
+
+    tried, full = _engines(registry, machine)
     return (
-        *system(machine or observe()),
+        *system(machine, full),
         rust.examine(required="pyoxidizer" in formats),
         publishing.examine(),
-        *_engines(registry),
+        *tried,
     )
 
 
-def fix(findings: tuple[Finding, ...], machine: Machine, say: Callable[[str], None] = _tell) -> bool:
-    """Install the packages that are lacking, where that may be done; True if something was installed.
-
-    It may be done by root on a Debian or one of its family, unless PY_PORTABLE_NO_FIX=1. Elsewhere nothing is
-    changed, and what is lacking is raised as MachineError with the line that mends it.
-    """
-    missing = packages(findings)
-    if not missing:
-        return False
-    if not may_fix(machine):
-        refuse(findings, machine)
-    apt.install(missing, say, hint=cure(machine, findings))
-    return True
-
-
-def ensure(registry: Registry, say: Callable[[str], None] = _tell) -> tuple[Finding, ...]:
+def ensure(
+    registry: Registry, say: Say = _tell, *, yes: bool = False, agreed: Agreed = _nobody
+) -> tuple[Finding, ...]:
     """What `doctor --fix` does: examine, install, examine again. MachineError if that was not enough.
 
-    Engines are tried in the registry's order, up to the first that isolates fully.
+    Engines are tried in the registry's order, until one is found with which nothing is lacking. `yes`: sudo may be
+    used without asking; `agreed` asks whoever sits at the terminal.
     """
+    for _ in range(_TRIES):
+        machine = on_linux(observe())
+        found = _look(registry, machine)
+        if not lacking(found):
+            return found
+        fix(found, machine, say, yes=yes, agreed=agreed)
     machine = observe()
-    if fix(system(machine), machine, say):
-        machine = observe()
-    found = system(machine)
-    if not lacking(found):
-        found += _engines(registry, until_full=True)
+    found = _look(registry, machine)
     if lacking(found):
         refuse(found, machine)
     return found
 
 
-def _engines(registry: Registry, *, until_full: bool = False) -> tuple[Finding, ...]:
+def fix(
+    findings: tuple[Finding, ...],
+    machine: Machine,
+    say: Say = _tell,
+    *,
+    yes: bool = False,
+    agreed: Agreed = _nobody,
+    sudo_is_free: Callable[[], bool] = install.sudo_is_free,
+) -> bool:
+    """Install the packages that are lacking and start what else brings what is lacking, where that may be done; True
+    if something was done.
+
+    Where it may not be done, or cannot be, nothing is changed, and what is lacking is raised as MachineError with the
+    line that brings it.
+    """
+    if not lacking(findings):
+        return False
+    tool = managers.manager(machine)
+    work = install.Work(
+        tool, packages(findings), commands(findings), cure(machine, findings), machine.package_lists
+    )
+    if not (work.packages or work.commands):
+        refuse(findings, machine)
+    may = may_fix(machine, yes=yes, sudo_is_free=sudo_is_free)
+    if isinstance(may, MayNot):
+        refuse(findings, machine, may.why)
+    if not install.do(work, may, say, agreed):
+        refuse(findings, machine, "the answer was no")
+    return True
+
+
+def _look(registry: Registry, machine: Machine) -> tuple[Finding, ...]:
+    def enough(names: Collection[str]) -> bool:
+        return not lacking(system(machine, names))
+
+    tried, full = _engines(registry, machine, enough)
+    return (*system(machine, full), *tried)
+
+
+def _engines(
+    registry: Registry, machine: Machine, enough: Callable[[Collection[str]], bool] = lambda names: False
+) -> tuple[tuple[Finding, ...], frozenset[str]]:
+    from py_portable.doctor import engines
+
     try:
         candidates = registry()
     except MachineError as problem:
-        return (Finding("an engine", False, "one to start apps with", problem.what, problem.hint),)
-    return engines.examine(candidates, until_full=until_full)
+        finding = Finding("an engine", False, "one to start apps with", problem.what, problem.hint)
+        return (finding,), frozenset()
+    return engines.examine(candidates, machine, enough=enough)
 
 
-def may_fix(machine: Machine) -> bool:
-    """Whether the doctor itself may install packages here."""
-    return (
-        machine.is_root
-        and "debian" in machine.family
-        and "apt-get" in machine.programs
-        and machine.environment.get("PY_PORTABLE_NO_FIX") != "1"
-    )
+def on_linux(machine: Machine) -> Machine:
+    """The machine, where it is one that the kit works on. Raises MachineError that says what is possible elsewhere."""
+    if machine.platform != "Linux":
+        raise MachineError(f"this machine runs {machine.platform or 'an unknown system'}", hint=ELSEWHERE)
+    return machine
 
 
-def refuse(findings: tuple[Finding, ...], machine: Machine) -> NoReturn:
-    """Raise MachineError naming all that is lacking, with causes and the cure."""
+def refuse(findings: tuple[Finding, ...], machine: Machine, why: str = "") -> NoReturn:
+    """Raise MachineError naming all that is lacking, with causes and the cure; `why` nothing was done about it."""
     bad = lacking(findings)
+    lines = [f"{finding.name}: {finding.cause}" for finding in bad]
     raise MachineError(
         "this machine lacks " + ", ".join(finding.name for finding in bad),
-        tail="\n".join(f"{finding.name}: {finding.cause}" for finding in bad),
+        tail="\n".join([*lines, *([f"nothing was installed: {why}"] if why else [])]),
         hint=cure(machine, findings) or None,
     )

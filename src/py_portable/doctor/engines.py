@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from py_portable.doctor.needs import Finding
+from py_portable.doctor import managers
+from py_portable.doctor.findings import Finding
+from py_portable.doctor.machine import Machine
 from py_portable.engines import builds
 from py_portable.engines.base import Engine, EngineInfo
 from py_portable.errors import MachineError
 
+_PROGRAMS = {"bubblewrap": "bwrap", "docker": "docker", "podman": "podman"}
+_PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "bubblewrap": dict.fromkeys(managers.MANAGERS, ("bubblewrap",)),
+    "docker": {
+        "apt-get": ("docker.io",),
+        "dnf": ("moby-engine",),
+        "zypper": ("docker",),
+        "pacman": ("docker",),
+    },
+    "podman": dict.fromkeys(managers.MANAGERS, ("podman",)),
+}
+"""What brings an engine, by package manager."""
 
-def examine(engines: Iterable[Engine], *, until_full: bool = False) -> tuple[Finding, ...]:
-    """A finding for each engine, in the registry's order, then whether one of them isolates fully.
 
-    One engine that works is enough, so no single one is required; `until_full` stops at the first that
-    isolates fully, to save the time of the others.
+def examine(
+    engines: Iterable[Engine],
+    machine: Machine,
+    *,
+    enough: Callable[[Collection[str]], bool] = lambda names: False,
+) -> tuple[tuple[Finding, ...], frozenset[str]]:
+    """A finding for each engine, in the registry's order, then whether one of them isolates fully; and the names of
+    those that do.
+
+    One engine that works is enough, so no single one is required. The others are left out as soon as `enough` says
+    that the names so far will do, to save their time.
     """
-    found = []
+    found: list[Finding] = []
     infos: list[EngineInfo] = []
+    full: list[str] = []
     for engine in engines:
         try:
             info = engine.probe()
         except MachineError as problem:
-            found.append(
-                Finding(
-                    f"engine {engine.name}",
-                    False,
-                    "does not start",
-                    problem.what,
-                    problem.hint,
-                    required=False,
-                )
-            )
+            found.append(_silent(engine.name, problem, machine))
             continue
         infos.append(info)
         builds_, refusal = _builds(engine)
         lacks = f"; cannot isolate or limit: {', '.join(info.lacks)}" if info.lacks else ""
-        found.append(
-            Finding(
-                f"engine {info.name}",
-                True,
-                f"{info.version}, isolation {info.isolation}{lacks}{builds_}",
-                required=False,
-            )
-        )
+        what = f"{info.version}, isolation {info.isolation}{lacks}{builds_}"
+        found.append(Finding(f"engine {info.name}", True, what, required=False))
         found += refusal
-        if until_full and info.isolation == "full":
-            break
-    return (*found, _some(infos, found))
+        if info.isolation == "full" and not refusal:
+            full.append(info.name)
+            if enough(full):
+                break
+    return (*found, _some(infos, full, found)), frozenset(full)
+
+
+def _silent(name: str, problem: MachineError, machine: Machine) -> Finding:
+    what, cause = "does not start", problem.what
+    tool = managers.manager(machine)
+    if tool and name in _PROGRAMS and _PROGRAMS[name] not in machine.programs:
+        packages = _PACKAGES[name][tool.program]
+        line = managers.line(machine, packages)
+        return Finding(f"engine {name}", False, what, cause, line, required=False, packages=packages)
+    return Finding(f"engine {name}", False, what, cause, problem.hint, required=False)
 
 
 def _builds(engine: Engine) -> tuple[str, list[Finding]]:
@@ -62,16 +81,17 @@ def _builds(engine: Engine) -> tuple[str, list[Finding]]:
     return f"; builds do without: {'; '.join(said)}" if said else "", []
 
 
-def _some(infos: Sequence[EngineInfo], found: Sequence[Finding]) -> Finding:
-    what = "one that keeps an app away from everything else"
-    full = next((info for info in infos if info.isolation == "full"), None)
+def _some(infos: Sequence[EngineInfo], full: Sequence[str], found: Sequence[Finding]) -> Finding:
+    name, what = "an engine", "one that keeps an app away from everything else"
     if full:
-        return Finding("an engine", True, f"{what}: {full.name}")
+        return Finding(name, True, f"{what}: {full[0]}")
     silent = [finding for finding in found if not finding.ok]
     cause = "; ".join(f"{finding.name}: {finding.cause}" for finding in silent)
-    cure = next((finding.cure for finding in silent if finding.cure), None)
+    first = next((finding for finding in silent if finding.cure), None)
+    cure, packages = (first.cure, first.packages) if first else (None, ())
     if not infos:
-        return Finding("an engine", False, what, f"none starts here: {cause}", cure)
+        return Finding(name, False, what, f"none starts here: {cause}", cure, packages=packages)
     names = ", ".join(info.name for info in infos)
     partly = f"only {names}, so some cells stay unproven"
-    return Finding("an engine", False, what, f"{partly}; {cause}" if cause else partly, cure, required=False)
+    cause = f"{partly}; {cause}" if cause else partly
+    return Finding(name, False, what, cause, cure, required=False, packages=packages)

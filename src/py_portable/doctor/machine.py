@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pwd
+import platform
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +32,7 @@ PROGRAMS = (
     "skopeo",
     "strace",
     "sudo",
+    "usermod",
     "zypper",
 )
 CA_BUNDLES = (
@@ -43,6 +46,14 @@ KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 )
 HEADERS = ("/usr/include/stdio.h",)
+SYSCTLS = (
+    "kernel.apparmor_restrict_unprivileged_userns",
+    "kernel.unprivileged_userns_clone",
+    "user.max_user_namespaces",
+)
+LISTS = (("/var/lib/apt/lists", "*_Packages*"), ("/var/lib/pacman/sync", "*.db"))
+"""Where package managers keep lists of packages that they fetch only when they are asked to."""
+OBEYED = ("CI", "PY_PORTABLE_NO_FIX", "PY_PORTABLE_TESTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
 # An ordinary user's PATH often lacks these, and root's in a CI job too.
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 
@@ -62,8 +73,18 @@ class Machine:
     """Those of CA_BUNDLES, HEADERS and KEYRINGS that exist."""
     subordinate_ids: int = 0
     """Length of the user's longest range that /etc/subuid and /etc/subgid both grant."""
+    free_ids: int = 100000
+    """The first id above all ranges that are granted to somebody."""
+    sysctls: Mapping[str, int] = field(default_factory=dict)
+    """Those of SYSCTLS that this kernel has."""
     helpers: bool = True
     """Whether the kit has compiled helpers for this machine."""
+    package_lists: bool = True
+    """Whether the package manager has lists of packages, if it is one that does not fetch them by itself."""
+    terminal: bool = False
+    """Whether somebody can be asked: stdin and stderr are a terminal."""
+    platform: str = "Linux"
+    """The kernel's name, e.g. "Linux", "Darwin" or "Windows"."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The variables the doctor obeys or that decide where CA certificates come from."""
 
@@ -76,17 +97,26 @@ class Machine:
     def is_root(self) -> bool:
         return self.uid == 0
 
+    @property
+    def in_ci(self) -> bool:
+        """Whether a CI says that this is one of its jobs, as GitHub and GitLab do."""
+        return self.environment.get("CI", "").lower() in ("true", "1")
+
 
 def observe() -> Machine:
     """Look at the machine: a few file reads, no process is started."""
+    here = platform.system()
+    environment = {name: os.environ[name] for name in OBEYED if os.environ.get(name)}
+    terminal = bool(sys.stdin and sys.stderr and sys.stdin.isatty() and sys.stderr.isatty())
+    if here != "Linux":
+        return Machine(-1, "", platform=here, terminal=terminal, environment=environment)
+    from py_portable.engines import ids  # Takes what other systems do not have.
+
     uid = os.geteuid()
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
+    user = _user(uid)
     system = os_release(_text(Path("/etc/os-release")) or _text(Path("/usr/lib/os-release")))
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
-    ranges = (longest_range(_text(Path(name)), user, uid) for name in ("/etc/subuid", "/etc/subgid"))
+    granted = [_text(Path(name)) for name in ("/etc/subuid", "/etc/subgid")]
     return Machine(
         uid=uid,
         user=user,
@@ -94,14 +124,27 @@ def observe() -> Machine:
         release=system.get("PRETTY_NAME", "unknown"),
         programs=frozenset(name for name in PROGRAMS if shutil.which(name, path=path)),
         files=frozenset(name for name in (*CA_BUNDLES, *HEADERS, *KEYRINGS) if Path(name).is_file()),
-        subordinate_ids=min(ranges),
+        subordinate_ids=min(longest_range(text, user, uid) for text in granted),
+        free_ids=ids.free_range(*granted),
+        sysctls=_sysctls(),
         helpers=native.compiled() is not None,
-        environment={
-            name: os.environ[name]
-            for name in ("PY_PORTABLE_NO_FIX", "PY_PORTABLE_TESTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
-            if os.environ.get(name)
-        },
+        package_lists=any(next(Path(folder).glob(name), None) for folder, name in LISTS),
+        terminal=terminal,
+        environment=environment,
     )
+
+
+def _user(uid: int) -> str:
+    import pwd  # Windows has none.
+
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return str(uid)
+
+
+def _sysctls() -> dict[str, int]:
+    texts = {name: _text(Path("/proc/sys", *name.split("."))).strip() for name in SYSCTLS}
+    return {name: int(text) for name, text in texts.items() if text.isdigit()}
 
 
 def os_release(text: str) -> dict[str, str]:

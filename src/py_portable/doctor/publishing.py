@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from py_portable.doctor.needs import Finding
+from py_portable.doctor.findings import Finding
 from py_portable.wheels.twine import INSTALL
 
 MODULES = ("cibuildwheel", "twine")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from py_portable.doctor.needs import Finding
+from py_portable.doctor.findings import Finding
 from py_portable.errors import MachineError
 from py_portable.rust import toolchain
 

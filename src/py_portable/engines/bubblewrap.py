@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from py_portable.command import Outcome, run
-from py_portable.engines import builds, ids, own_ids, stage
+from py_portable.engines import builds, diagnose, ids, own_ids, stage
 from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job, isolation
 from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
@@ -71,8 +71,16 @@ class Bubblewrap:
 def _program() -> str:
     found = shutil.which("bwrap")
     if not found:
-        raise MachineError("bubblewrap is not installed", hint=_CURE_INSTALL)
+        # With the rule in force installing it would not be enough.
+        more, cure = (
+            (f", and {diagnose.APPARMOR_RULE}", f"\n{diagnose.APPARMOR_CURE}") if _forbidden() else ("", "")
+        )
+        raise MachineError(f"bubblewrap is not installed{more}", hint=f"{_CURE_INSTALL}{cure}")
     return found
+
+
+def _forbidden() -> bool:
+    return os.geteuid() != 0 and diagnose.apparmor_forbids() and ids.detect().kind == "none"
 
 
 def _setenv(env: Mapping[str, str]) -> tuple[str, ...]:

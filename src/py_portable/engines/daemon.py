@@ -19,7 +19,7 @@ from typing import Any
 
 from py_portable import command
 from py_portable.command import Outcome
-from py_portable.engines import ids, owner
+from py_portable.engines import beside, ids, owner
 from py_portable.engines.base import LIMITS
 from py_portable.errors import MachineError
 from py_portable.redact import hide
@@ -195,21 +195,29 @@ def has(program: str, tag: str) -> bool:
 _known: set[tuple[str, ...]] = set()
 
 
+def _pack(root: Path, archive: Path, program: str) -> None:
+    what, hint = f"packing a root file system for {program}", "check that TMPDIR has room for it"
+    if not ids.available():
+        try:
+            beside.pack(root, archive)
+        except OSError as problem:
+            raise MachineError(f"{what}: {problem}", hint=hint) from problem
+        return
+    words = ("tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--one-file-system")
+    command.check(
+        [*ids.prefix(), *words, "-cf", archive, "-C", root, "."],
+        what=what,
+        error=MachineError,
+        timeout=_IMPORT_SECONDS,
+        hint=hint,
+    )
+
+
 def _import(program: str, root: Path, tag: str, home: Home | None, changes: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory(prefix="py-portable-import-") as folder:
         archive = Path(folder) / "root.tar"
         # By a file, not a pipe: of a pipe's two sides only one would be heard failing.
-        command.check(
-            [
-                *ids.prefix(),
-                *("tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--one-file-system"),
-                *("-cf", archive, "-C", root, "."),
-            ],
-            what=f"packing a root file system for {program}",
-            error=MachineError,
-            timeout=_IMPORT_SECONDS,
-            hint="check that TMPDIR has room for it",
-        )
+        _pack(root, archive, program)
         if home:
             with tarfile.open(archive, "a") as tar:
                 entry = tarfile.TarInfo(f".{home.path}")

@@ -10,6 +10,12 @@ from pathlib import Path
 from py_portable.engines import ids
 
 _UNCONFINED = "--security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+_APPARMOR = "kernel/apparmor_restrict_unprivileged_userns"
+APPARMOR_RULE = (
+    "AppArmor forbids user namespaces to ordinary users "
+    "(kernel.apparmor_restrict_unprivileged_userns=1, as on Ubuntu 23.10 and later)"
+)
+APPARMOR_CURE = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 _NATIVE = "use --engine native with one job an image"
 
 
@@ -39,12 +45,17 @@ class Facts:
             admin=ids.has_capability(ids.CAP_SYS_ADMIN),
             userns_clone=_sysctl("kernel/unprivileged_userns_clone"),
             max_userns=_sysctl("user/max_user_namespaces"),
-            apparmor_userns=_sysctl("kernel/apparmor_restrict_unprivileged_userns"),
+            apparmor_userns=_sysctl(_APPARMOR),
             tools=tuple(name for name in ("setpriv", "unshare", "mount") if shutil.which(name) is None),
             container=any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")),
             kernel=(numbers[0], numbers[1]),
             ids=ids.detect(),
         )
+
+
+def apparmor_forbids() -> bool:
+    """Whether the rule is in force. Kernels without AppArmor do not have the setting."""
+    return _sysctl(_APPARMOR) == 1
 
 
 def _sysctl(name: str) -> int | None:
@@ -68,11 +79,10 @@ def cure(facts: Facts, said: str) -> tuple[str, str]:
             return "user namespaces are switched off", "sudo sysctl -w kernel.unprivileged_userns_clone=1"
         if facts.max_userns == 0:
             return "no user namespace is allowed", "sudo sysctl -w user.max_user_namespaces=15000"
-        if facts.apparmor_userns == 1 and facts.ids.kind == "none":
-            return (
-                "AppArmor forbids user namespaces to ordinary users (Ubuntu 23.10 and later)",
-                "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-            )
+        refused = "permission denied" in said.lower() or "not permitted" in said.lower()
+        # newuidmap may map a range all the same; what is in the namespace then has no rights there.
+        if facts.apparmor_userns == 1 and (facts.ids.kind == "none" or refused):
+            return APPARMOR_RULE, APPARMOR_CURE
         if facts.ids.kind == "none" and facts.container:
             return (
                 "user namespaces are forbidden here, as inside an unprivileged container",

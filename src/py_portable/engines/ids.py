@@ -129,6 +129,5 @@ def available() -> bool:
 
 
 def prefix() -> tuple[str, ...]:
-    """The words before a command that is to see the ids a sandbox sees: () for root, else `unshare …`."""
-    flags = detect().flags
-    return ("unshare", *flags, "--") if flags else ()
+    """The words before a command that is to see the ids a sandbox sees: `unshare …` for a mapped range, else ()."""
+    return ("unshare", *RANGE_FLAGS, "--") if detect().kind == "range" else ()

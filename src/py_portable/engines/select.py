@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from py_portable.engines.base import Engine, EngineInfo, Job
@@ -22,7 +22,8 @@ ENGINES: Mapping[str, Callable[[Path | None], Engine]] = {
     "native": Native,
 }
 AUTO = ("bubblewrap", "docker", "podman", "chroot")
-"""What `auto` tries, in this order. `native` isolates nothing, so it must be asked for."""
+"""What `auto` tries, in this order, for the first that isolates fully, else for the first that works. `native` isolates
+nothing, so it must be asked for."""
 
 
 def every(helpers: Path | None = None) -> tuple[Engine, ...]:
@@ -42,6 +43,7 @@ def select(name: str = "auto", helpers: Path | None = None) -> tuple[Engine, Eng
         engine = ENGINES[name](helpers)
         return engine, engine.probe(), f"{name} was asked for"
     refused: list[MachineError] = []
+    partial: list[tuple[Engine, EngineInfo]] = []
     for candidate in AUTO:
         engine = ENGINES[candidate](helpers)
         try:
@@ -49,13 +51,24 @@ def select(name: str = "auto", helpers: Path | None = None) -> tuple[Engine, Eng
         except MachineError as problem:
             refused.append(problem)
             continue
-        others = "".join(f"; not taken: {problem.what}" for problem in refused)
-        return engine, info, f"{candidate} is the first whose canary passed{others}"
+        if info.isolation == "full":
+            return engine, info, _because(info, refused, [one for _, one in partial])
+        partial.append((engine, info))
+    if partial:
+        engine, info = partial[0]
+        return engine, info, _because(info, refused, [])
     raise MachineError(
         "no engine works on this machine: " + "; ".join(problem.what for problem in refused),
         hint=next((problem.hint for problem in refused if problem.hint), None),
         tail=refused[0].tail,
     )
+
+
+def _because(info: EngineInfo, refused: Iterable[MachineError], partial: Iterable[EngineInfo]) -> str:
+    others = [problem.what for problem in refused]
+    others += [f"{one.name}: it cannot isolate {', '.join(one.lacks)}" for one in partial]
+    what = f"{info.name} is the first whose canary passed"
+    return "; ".join([what, *(f"not taken: {other}" for other in others)])
 
 
 def reproduce(engine: Engine, job: Job) -> str:

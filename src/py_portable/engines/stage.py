@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from py_portable.command import run
-from py_portable.engines import ids
+from py_portable.engines import beside, ids
 from py_portable.engines.base import Bind, Job
 from py_portable.engines.own_ids import Choice
 from py_portable.errors import MachineError
@@ -144,6 +144,7 @@ def resolved(job: Job) -> tuple[Bind, ...]:
 
 def words(job: Job, who: ids.Ids, own: Choice, flags: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The words before the command that uses MERGED as its root; `flags`: more namespaces for `unshare`."""
+    beside.refuse(job.root)
     shown = enumerate(resolved(job)) if own.first is not None else ()
     owner = 0 if who.kind == "single" else job.uid
     return (

@@ -77,7 +77,9 @@ def read_entry(out: Path, *, one_name: bool = False) -> dict[str, str]:
                 hint="give the app's console script a plain name, or say app.script",
             )
     if one_name and entry["script"] != entry["payload"]:
-        raise BuildFailed(f"the build made {entry['payload']!r}, and says that its program is {entry['script']!r}")
+        raise BuildFailed(
+            f"the build made {entry['payload']!r}, and says that its program is {entry['script']!r}"
+        )
     made = out / entry["payload"]
     if made.is_symlink() or (made.is_dir() and (made / entry["script"]).is_symlink()):
         raise BuildFailed(f"{entry['payload']} is a symbolic link, not what was built")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from py_portable.engines import ids
-from py_portable.errors import MachineError, PortableError
+from py_portable.engines import beside, ids
+from py_portable.errors import PortableError
 from py_portable.images import libc
 from py_portable.images.adding.derive import derive
 from py_portable.images.layers.stack import Layer, unpack
@@ -25,7 +25,12 @@ _FORM = 1
 
 def key(identity: str, platform: Platform) -> str:
     """Where the root of an image is kept: names and ways to get it do not enter."""
-    told = {"image": identity, "platform": [platform.architecture, *platform.variants], "form": _FORM}
+    told: dict[str, object] = {
+        "image": identity,
+        "platform": [platform.architecture, *platform.variants],
+        "form": _FORM,
+    }
+    told |= beside.mark()
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -42,16 +47,20 @@ def keep(
     """
 
     def build(work: Path) -> Mapping[str, object]:
-        if not ids.available():
-            told = ids.detect()
-            raise MachineError(f"{name} cannot be unpacked: {told.reason}", hint=told.cure)
         room, root, log = work / "room", work / "out" / "root", work / "log"
         room.mkdir()
         content = fetch(room, log)
         root.mkdir()
         layers = [Layer(piece.path, piece.digest, piece.media_type) for piece in content.layers]
         try:
-            unpack(layers, root, prefix=prefix, log=log, timeout=UNPACK_SECONDS)
+            unpack(
+                layers,
+                root,
+                prefix=prefix,
+                log=log,
+                timeout=UNPACK_SECONDS,
+                owners="given" if ids.available() else "beside",
+            )
         except PortableError as problem:
             problem.what = f"{name}: {problem.what}"
             raise

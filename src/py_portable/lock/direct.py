@@ -40,7 +40,9 @@ class Direct:
 
     def __post_init__(self) -> None:
         if "\0" in f"{self.address}{self.ref}{self.subdirectory}":
-            raise ConfigError(f"the address of {self.name} holds a NUL, which nothing can be called", where=self.where)
+            raise ConfigError(
+                f"the address of {self.name} holds a NUL, which nothing can be called", where=self.where
+            )
 
 
 def of_requirement(wanted: Requirement, where: str) -> Direct | None:

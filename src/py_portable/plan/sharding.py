@@ -101,7 +101,9 @@ def parse(told: Any, where: str) -> Sharding:
         sharding = _sharding(told)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         why = f"it has no {problem}" if isinstance(problem, KeyError) else str(problem)
-        raise ConfigError(f"its plan cannot be used: {plain.short(plain.line(why), 300)}", where=where, hint=_AGAIN)
+        raise ConfigError(
+            f"its plan cannot be used: {plain.short(plain.line(why), 300)}", where=where, hint=_AGAIN
+        )
     names = [shard.name for shard in sharding.shards]
     cells = [cell.key for shard in sharding.shards for cell in shard.cells]
     for what, found in (("shard", names), ("cell", cells)):
@@ -158,7 +160,9 @@ def _cell(told: Mapping[str, Any], key: str) -> PlannedCell:
     ):
         if not good:
             raise ValueError(f"{key}.{name} cannot be {told.get(name)!r}")
-    return PlannedCell(artifact, format_, image, condition, tuple(argv), expect, optional, glibc, smoke, exit_)
+    return PlannedCell(
+        artifact, format_, image, condition, tuple(argv), expect, optional, glibc, smoke, exit_
+    )
 
 
 def _text(pattern: re.Pattern[str], told: Any, key: str) -> str:

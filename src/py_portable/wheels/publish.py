@@ -133,7 +133,11 @@ def made_sdist(folder: Path) -> Path:
     """
     found = sorted(folder.iterdir())
     for path in found:
-        if path.is_symlink() or not path.is_file() or not re.fullmatch(r"[\w.+!-]+\.(tar\.gz|zip)", path.name):
+        if (
+            path.is_symlink()
+            or not path.is_file()
+            or not re.fullmatch(r"[\w.+!-]+\.(tar\.gz|zip)", path.name)
+        ):
             raise StepError(f"{path.name} is no sdist")
     if len(found) != 1:
         raise StepError(f"{len(found)} sdists were made, expected one")

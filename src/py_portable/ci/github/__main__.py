@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from py_portable.ci import travel
-from py_portable.ci.github import action, caching, calls, console, handing
+from py_portable.ci.github import action, caching, calls, console, handing, machine
 from py_portable.ci.github.files import RunnerFiles, code
 from py_portable.ci.github.inputs import read
 from py_portable.ci.github.places import place
+from py_portable.engines import ids
 from py_portable.errors import ConfigError, PortableError
 from py_portable.lock.model import load as load_lock
 from py_portable.store import Store
@@ -22,10 +23,13 @@ from py_portable.store.layout import default_root
 
 
 def set_up(environ: Mapping[str, str]) -> int:
-    """Look at the inputs before anything costs time; name the cache's keys."""
+    """Look at the inputs before anything costs time; name the cache's keys; then look at the machine."""
     inputs = read(environ)
-    machine = f"{platform.machine()}-{'root' if os.geteuid() == 0 else 'user'}"
-    keys = caching.keys(environ, inputs.artifact_prefix, action.job_name(inputs), machine)
+    # A store holds roots as this user can have them: with the ids of others, or with their owners beside.
+    owner = {"real": "root", "range": "user"}.get(ids.detect().kind, "one-id")
+    keys = caching.keys(
+        environ, inputs.artifact_prefix, action.job_name(inputs), f"{platform.machine()}-{owner}"
+    )
     costs = caching.keys(environ, inputs.artifact_prefix, inputs.config, "costs")
     RunnerFiles(environ).outputs(
         {
@@ -42,7 +46,7 @@ def set_up(environ: Mapping[str, str]) -> int:
             "packed": str(place(environ, "packed")),
         }
     )
-    return 0
+    return machine.make_ready(inputs, environ)
 
 
 def store_in(environ: Mapping[str, str]) -> int:

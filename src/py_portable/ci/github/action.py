@@ -187,7 +187,9 @@ def summary(result: Result, several: bool) -> str:
         parts.append(f"py-portable: {code(result.project.config)} is done.")
     if result.fresh:
         lock = code(str(result.fresh))
-        parts.append(f"{lock} is not committed: this run resolved all anew. `py-portable lock` writes one to commit.")
+        parts.append(
+            f"{lock} is not committed: this run resolved all anew. `py-portable lock` writes one to commit."
+        )
     return "\n\n".join(parts)
 
 

@@ -18,6 +18,7 @@ from py_portable import command
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError
 from py_portable.images.layers import stack as layers
+from py_portable.images.layers.blobs import PLAIN_TAR
 from py_portable.images.layers.stack import Layer, LayerError
 from py_portable.images.names import KEY, NAMES
 from py_portable.regular import read_regular, sha256_of
@@ -28,7 +29,6 @@ from py_portable.store.handed import HEADER_BYTES, adopt, checked
 INDEX = "images.json"
 INDEX_BYTES = 16 << 20
 _LOOK = "look at the plan's job, and run it again"
-_PLAIN_TAR = "application/vnd.oci.image.layer.v1.tar"
 _TAR = "image-{:03}.tar"
 _OURS = re.compile(rf"objects/[0-9a-f]{{2}}/{KEY.pattern}|cache/(?:{'|'.join(NAMES)})/{KEY.pattern}")
 
@@ -123,7 +123,10 @@ def _unpack_archive(archive: Path, place: Path) -> None:
     """With owners and attributes, which are part of what an image is, by what unpacks images: nothing in it leads out
     of `place`, and its sizes are bounded."""
     try:
-        layers.unpack([Layer(archive, f"sha256:{sha256_of(archive)}", _PLAIN_TAR)], place, prefix=ids.prefix())
+        layer = Layer(archive, f"sha256:{sha256_of(archive)}", PLAIN_TAR)
+        # Without a range of ids all of a store is its owner's (engines/beside.py).
+        owners: layers.Owners = "given" if ids.available() else "mine"
+        layers.unpack([layer], place, prefix=ids.prefix(), owners=owners)
     except (LayerError, OSError) as problem:
         what = problem.what if isinstance(problem, LayerError) else problem.strerror
         raise ConfigError(f"cannot be unpacked: {what}", where=archive.name, hint=_LOOK) from None
@@ -140,7 +143,9 @@ def _entry(archive: Path, place: Path, paths: Sequence[str]) -> Header:
         return checked(place / first, first.name, ids.prefix())
     except DamageFound as problem:
         raise ConfigError(
-            f"the image {first.name[:12]} is not what was handed on: {problem}", where=archive.name, hint=_LOOK
+            f"the image {first.name[:12]} is not what was handed on: {problem}",
+            where=archive.name,
+            hint=_LOOK,
         ) from None
 
 

@@ -34,6 +34,8 @@ class Inputs:
     tier: str = RELEASE
     dist: str | None = None
     engine: str | None = None
+    fix: bool = True
+    """Whether the doctor may install what the machine lacks."""
     cache: bool = True
     allow_unproven: bool = False
     artifact_prefix: str = DEFAULT_PREFIX
@@ -106,6 +108,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
         tier=one_of("tier", (PR, RELEASE)) or Inputs.tier,
         dist=path("dist") or None,
         engine=one_of("engine", ENGINES) or None,
+        fix=flag("fix", True),
         cache=flag("cache", True),
         allow_unproven=flag("allow-unproven", False),
         artifact_prefix=matching(

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from py_portable import command, resources
 from py_portable.command import Outcome
-from py_portable.engines import ids
+from py_portable.engines import beside
 from py_portable.engines.base import Bind, Engine, Job
 from py_portable.errors import MachineError, PortableError, StepError
 from py_portable.images import network, problems
@@ -75,7 +75,11 @@ def derive(
         )
     asked = Additions(base.identity, request.packages, request.needs, request.before)
     entries = Entries(store, "derived")
-    entry = None if request.locked_identity == base.identity else entries.known(asked.told(), request)
+    entry = (
+        None
+        if request.locked_identity == base.identity
+        else entries.known({**asked.told(), **beside.mark()}, request)
+    )
     if entry is None:
         manager = additions.find_manager(base.root)
         work = _Work(
@@ -97,7 +101,10 @@ def derive(
             if missing.tar and "tar" not in missing.packages and not request.before:
                 raise _no_tar(base.name)
             entry = entries.get(
-                asked.told(), request, lambda place: _make(work, missing.packages, place), prefix=prefix
+                {**asked.told(), **beside.mark()},
+                request,
+                lambda place: _make(work, missing.packages, place),
+                prefix=prefix,
             )
         except PortableError:
             # Before a package is blamed, the image that it was to be added to is looked at.
@@ -161,9 +168,6 @@ def _look(work: _Work, store: Store) -> _Missing:
 
 def _make(work: _Work, packages: tuple[str, ...], place: Path) -> Mapping[str, object]:
     """What the store's entry is made of: `place/out/root`, and what is known about it."""
-    if not ids.available():
-        told = ids.detect()
-        raise MachineError(f"nothing can be added to {work.base.name}: {told.reason}", hint=told.cure)
     out, log = _folder(place / "changed"), place / "log"
     optional = optional_packages(work.manager, work.asked.needs) if packages else ()
     job = _job(work, place, ("add", work.manager, *packages, "--", *optional), out, network_too=True)

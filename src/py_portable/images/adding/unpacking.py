@@ -6,11 +6,15 @@ import os
 from pathlib import Path, PurePosixPath
 
 from py_portable import command
-from py_portable.engines import stage
+from py_portable.engines import beside, ids, stage
 from py_portable.errors import StepError
 from py_portable.images import network
 from py_portable.images.adding.settle import KEPT, Moment, settle
 from py_portable.images.debian.recipe import EPOCH
+from py_portable.images.layers import stack as layers
+from py_portable.images.layers.blobs import PLAIN_TAR
+from py_portable.images.layers.stack import Layer
+from py_portable.regular import sha256_of
 
 _ATTRIBUTES = ("--numeric-owner", "--xattrs", "--xattrs-include=*")
 
@@ -40,8 +44,11 @@ def unpack(
             log=log,
         )
 
-    create = ("--create", f"--file={kept}", "--format=posix", "--no-recursion", "./", "--recursion")
-    tar(base, *create, *names)
+    if ids.available():
+        create = ("--create", f"--file={kept}", "--format=posix", "--no-recursion", "./", "--recursion")
+        tar(base, *create, *names)
+    else:
+        beside.pack(base, kept, [name.removeprefix("./") for name in names], first=(".",))
     settle(
         changed,
         kept,
@@ -51,6 +58,10 @@ def unpack(
         mounted=mounted,
     )
     changed.unlink()
+    if not ids.available():
+        layer = Layer(settled, f"sha256:{sha256_of(settled)}", PLAIN_TAR)
+        layers.unpack([layer], root, log=log, timeout=timeout, owners="beside")
+        return
     root.mkdir()
     extract = ("--extract", f"--file={settled}", "--preserve-permissions", "--delay-directory-restore")
     tar(root, *extract, "--warning=no-unknown-keyword")

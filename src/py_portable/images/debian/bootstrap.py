@@ -126,8 +126,10 @@ def bootstrap(
             ) from problem
         root = into / "root"
         root.mkdir()
-        # The root of a mapped range may make no devices, so the archive holds none; engines bring their own.
-        unpack = f"tar -xpf {shlex.quote(str(place / 'root.tar'))} --numeric-owner && mkdir -m 0755 dev"
+        # The root of a mapped range may make no devices, so the archive holds none; engines bring their own. It has no
+        # folder for them either, or an empty one (mmdebstrap 1.4 and later).
+        archive = shlex.quote(str(place / "root.tar"))
+        unpack = f"tar -xpf {archive} --numeric-owner && rm -rf dev && mkdir -m 0755 dev"
         command.check(
             [*prefix, "sh", "-c", unpack],
             what=f"unpacking {spec.suite}",

@@ -20,6 +20,8 @@ class Release:
     number: str
     suite: str
     glibc: str
+    image: str = ""
+    """Its address in the public registry."""
     valid_until: bool = True
     """False: its Release file expires before mirrors refresh it, so apt must not look at the date."""
 
@@ -30,7 +32,9 @@ def releases() -> Mapping[str, Release]:
     table = tomllib.loads(resources.path("debian.toml").read_text())["release"]
     found: dict[str, Release] = {}
     for number, entry in table.items():
-        release = Release(number, entry["suite"], entry["glibc"], entry.get("valid-until", True))
+        release = Release(
+            number, entry["suite"], entry["glibc"], entry["image"], entry.get("valid-until", True)
+        )
         found[number] = found[release.suite] = release
     return found
 

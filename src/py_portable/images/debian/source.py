@@ -17,6 +17,7 @@ from py_portable.images.debian.releases import find_release, releases
 from py_portable.images.entries import Entries, drift
 from py_portable.images.model import Image, Request
 from py_portable.images.packages import system_packages
+from py_portable.images.problems import SourceUnusable
 from py_portable.native.stored import helpers
 from py_portable.store import Store
 
@@ -49,7 +50,7 @@ class BootstrapSource:
         def build(work: Path) -> Mapping[str, object]:
             if not ids.available():
                 told = ids.detect()
-                raise MachineError(f"{request.name} cannot be bootstrapped: {told.reason}", hint=told.cure)
+                raise SourceUnusable(f"{request.name} cannot be bootstrapped: {told.reason}", hint=told.cure)
             made = self._make(
                 spec,
                 work / "out",

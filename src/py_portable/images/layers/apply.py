@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from py_portable.engines import beside
 from py_portable.images.layers.limits import Limits, Refused, shown
 from py_portable.images.layers.tar import Entry, Reader
 from py_portable.images.layers.tree import NO_FOLDER, Folder, Tree, join
@@ -22,6 +23,7 @@ _META = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
 _FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NOTES = 20
+_CAPABILITY = b"security.capability"
 _NO_XATTR = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL)
 _BAD_XATTR = (errno.E2BIG, errno.ERANGE, errno.ENOSPC)
 
@@ -88,7 +90,7 @@ def finish(tree: Tree, tally: Tally) -> None:
                 if problem.errno == errno.ENOENT or problem.errno in NO_FOLDER:
                     continue
                 raise
-            _dress(fd, path, folder, tally)
+            _dress(tree, fd, path, folder, tally)
         except (OSError, Unowned) as problem:
             raise At(path) from problem
 
@@ -134,7 +136,7 @@ def _entry(tree: Tree, reader: Reader, entry: Entry, limits: Limits, tally: Tall
             fd = tree.put(folder, name, lambda fd: os.open(name, _FILE, 0o600, dir_fd=fd))
             try:
                 _write(fd, entry, reader.data())
-                _dress(fd, join(folder, name), entry, tally)
+                _dress(tree, fd, join(folder, name), entry, tally)
             finally:
                 os.close(fd)
         case "folder":
@@ -146,10 +148,10 @@ def _entry(tree: Tree, reader: Reader, entry: Entry, limits: Limits, tally: Tall
             if not entry.target:
                 raise Refused("it is a symbolic link to nothing")
             tree.put(folder, name, lambda fd: os.symlink(entry.target, name, dir_fd=fd))
-            _dress_name(tree.fd(folder), join(folder, name), entry, tally)
+            _dress_name(tree, tree.fd(folder), join(folder, name), entry, tally)
         case "fifo":
             tree.put(folder, name, lambda fd: os.mkfifo(name, 0o600, dir_fd=fd))
-            _dress_name(tree.fd(folder), join(folder, name), entry, tally)
+            _dress_name(tree, tree.fd(folder), join(folder, name), entry, tally)
 
 
 def _is_marker(tree: Tree, parts: list[bytes], name: bytes) -> bool:
@@ -196,6 +198,8 @@ def _link(tree: Tree, folder: bytes, name: bytes, entry: Entry, limits: Limits) 
             name,
             lambda fd: os.link(last, name, src_dir_fd=tree.fd(inside), dst_dir_fd=fd, follow_symlinks=False),
         )
+        if tree.owners is not None:
+            tree.owners[path] = tree.owners[join(inside, last)]
     except FileNotFoundError:
         # Clearing away what stood in its place may have taken the target along.
         raise gone
@@ -228,42 +232,60 @@ def _folder(entry: Entry, layer: int) -> Folder:
     return Folder(entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, layer)
 
 
-def _dress(fd: int, path: bytes, given: Entry | Folder, tally: Tally) -> None:
+def _dress(tree: Tree, fd: int, path: bytes, given: Entry | Folder, tally: Tally) -> None:
     """Owner, mode, attributes and time of what is open. The owner first: it takes set-uid bits and capabilities."""
-    try:
-        os.fchown(fd, given.uid, given.gid)
-    except OSError as problem:
-        raise _unowned(problem, given) from problem
-    os.fchmod(fd, given.mode)
+    mode = given.mode
+    if tree.owners is not None:
+        _keep(tree.owners, path, given)
+        mode = beside.on_disk(mode, folder=isinstance(given, Folder))
+    elif tree.give:
+        try:
+            os.fchown(fd, given.uid, given.gid)
+        except OSError as problem:
+            raise _unowned(problem, given) from problem
+    os.fchmod(fd, mode)
     if given.xattrs:
-        _xattrs(fd, fd, path, given, tally)
+        _xattrs(fd, fd, path, given, tally, capabilities=tree.owners is None)
     os.utime(fd, ns=(given.mtime_ns, given.mtime_ns))
 
 
-def _dress_name(folder: int, path: bytes, entry: Entry, tally: Tally) -> None:
+def _dress_name(tree: Tree, folder: int, path: bytes, entry: Entry, tally: Tally) -> None:
     """The same for what cannot be opened: a link, a FIFO."""
     name = path.rpartition(b"/")[2]
-    try:
-        os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
-    except OSError as problem:
-        raise _unowned(problem, entry) from problem
+    mode = entry.mode
+    if tree.owners is not None:
+        _keep(tree.owners, path, entry)
+        mode = beside.on_disk(mode, folder=False)
+    elif tree.give:
+        try:
+            os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
+        except OSError as problem:
+            raise _unowned(problem, entry) from problem
     if entry.kind == "fifo":
-        os.chmod(name, entry.mode, dir_fd=folder)
+        os.chmod(name, mode, dir_fd=folder)
     if entry.xattrs:
-        _xattrs(b"/proc/self/fd/%d/%b" % (folder, name), folder, path, entry, tally)
+        where = b"/proc/self/fd/%d/%b" % (folder, name)
+        _xattrs(where, folder, path, entry, tally, capabilities=tree.owners is None)
     os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
+
+
+def _keep(owners: dict[bytes, beside.Owned], path: bytes, given: Entry | Folder) -> None:
+    held = dict(given.xattrs).get(_CAPABILITY, b"")
+    owners[path] = beside.Owned(given.uid, given.gid, given.mode, held.hex())
 
 
 def _unowned(problem: OSError, given: Entry | Folder) -> Exception:
     return Unowned(given.uid, given.gid) if problem.errno in (errno.EPERM, errno.EINVAL) else problem
 
 
-def _xattrs(where: int | bytes, near: int, path: bytes, given: Entry | Folder, tally: Tally) -> None:
+def _xattrs(
+    where: int | bytes, near: int, path: bytes, given: Entry | Folder, tally: Tally, *, capabilities: bool
+) -> None:
     for name, value in given.xattrs:
+        if name == _CAPABILITY and not capabilities:
+            continue
         # Others belong to the host (security.selinux) or would change how an overlay reads the root.
-        if name != b"security.capability" and (
-            not name.startswith(b"user.") or name.startswith(b"user.overlay.")
-        ):
+        if name != _CAPABILITY and (not name.startswith(b"user.") or name.startswith(b"user.overlay.")):
             tally.note(path, f"the attribute {shown(name)}, left out")
             continue
         try:

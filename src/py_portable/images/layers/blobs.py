@@ -18,6 +18,7 @@ _MEDIA_TYPE = re.compile(
     r"application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+gzip|\+zstd)?"
     r"|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar(?:\.gzip|\.zstd)?)"
 )
+PLAIN_TAR = "application/vnd.oci.image.layer.v1.tar"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _RAW = 1 << 16
 """Small: behind each member of a gzip stream the rest of what was read is copied."""

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from py_portable import command
 from py_portable.errors import MachineError
@@ -17,6 +18,9 @@ from py_portable.images.problems import ImageUnavailable
 from py_portable.store.errors import room
 
 DEFAULTS = Limits()
+Owners = Literal["given", "beside", "mine"]
+"""Whose the files become: those of the layers; the caller's, with theirs kept beside the root (`engines/beside.py`); or
+just the caller's."""
 
 
 class LayerError(ImageUnavailable):
@@ -40,10 +44,12 @@ def unpack(
     log: Path | None = None,
     timeout: float = 1800.0,
     limits: Limits = DEFAULTS,
+    owners: Owners = "given",
 ) -> None:
     """Make `root` (a folder that is empty or not there yet) from the layers, the lowest first.
 
-    `prefix` maps ids for an ordinary user (`engines/ids.py`); `timeout` is in seconds. What is left out (device
+    `prefix` maps ids for an ordinary user (`engines/ids.py`); `timeout` is in seconds. `owners` says whose the
+    files are to be. What is left out (device
     nodes, attributes that the kernel refuses) is told in `log`. Raises LayerError, which names layer and path,
     or MachineError; the root is of no use then and belongs to the ids of the prefix.
     """
@@ -63,7 +69,7 @@ def unpack(
             "-P",
             "-m",
             "py_portable.images.layers.unpack",
-            *_task(layers, root, limits),
+            *_task(layers, root, limits, owners),
         ],
         env=_environment(),
         timeout=timeout,
@@ -94,11 +100,11 @@ def _name(layer: Layer, number: int, count: int) -> str:
     return f"layer {number} of {count} ({layer.digest[:19]})"
 
 
-def _task(layers: Sequence[Layer], root: Path, limits: Limits) -> list[str]:
+def _task(layers: Sequence[Layer], root: Path, limits: Limits, owners: Owners) -> list[str]:
     """One word for each layer: the kernel bounds the length of a word much lower than that of all words."""
     named = [(layer, _name(layer, number, len(layers))) for number, layer in enumerate(layers, 1)]
     return [
-        json.dumps({"root": str(root.absolute()), "limits": asdict(limits)}),
+        json.dumps({"root": str(root.absolute()), "limits": asdict(limits), "owners": owners}),
         *(
             json.dumps({"blob": str(layer.blob.absolute()), "digest": layer.digest, "name": name})
             for layer, name in named

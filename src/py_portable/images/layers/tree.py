@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
+from py_portable.engines.beside import Owned
 from py_portable.images.layers.limits import Limits, Refused, shown
 
 T = TypeVar("T")
@@ -48,9 +49,17 @@ def join(folder: bytes, name: bytes) -> bytes:
 
 
 class Tree:
-    """`fresh` holds what the current layer made, and every folder above that: its whiteouts leave those alone."""
+    """`fresh` holds what the current layer made, and every folder above that: its whiteouts leave those alone.
 
-    def __init__(self, root: int, limits: Limits) -> None:
+    `owners`: where the caller cannot give files away, who they belong to is put there instead (engines/beside.py).
+    Without `give` they are not given away either.
+    """
+
+    def __init__(
+        self, root: int, limits: Limits, owners: dict[bytes, Owned] | None = None, *, give: bool = True
+    ) -> None:
+        self.owners = owners
+        self.give = give and owners is None
         self._root = root
         self._limits = limits
         self._fds: dict[bytes, int] = {}

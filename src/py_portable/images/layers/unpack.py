@@ -1,6 +1,7 @@
 """The program that unpacks layers: `python -m py_portable.images.layers.unpack TASK LAYER…`, also under mapped ids.
 
-Both are JSON. TASK has `root` (a folder that is empty or not there yet) and `limits` (of Limits); LAYER, the
+Both are JSON. TASK has `root` (a folder that is empty or not there yet), `limits` (of Limits) and `owners` (of
+`stack.Owners`); LAYER, the
 lowest first, has `blob` (a file), `digest`, and `name` (how messages call it). The last line of stdout is JSON:
 `{"ok": true, …}`, or `{"ok": false, "kind": "layer" | "machine", "what": …, "hint": …}` with exit status 1.
 """
@@ -17,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from py_portable.engines import beside
 from py_portable.errors import MachineError
 from py_portable.images.layers import apply, blobs
 from py_portable.images.layers.limits import Limits, Refused, shown
@@ -54,7 +56,7 @@ class Failure(Exception):
     hint: str | None = None
 
 
-def unpack(layers: Sequence[Blob], root: Path, limits: Limits) -> apply.Tally:
+def unpack(layers: Sequence[Blob], root: Path, limits: Limits, owners: str = "given") -> apply.Tally:
     """Make `root` from the layers. Raises Failure."""
     tally = apply.Tally()
     try:
@@ -63,12 +65,14 @@ def unpack(layers: Sequence[Blob], root: Path, limits: Limits) -> apply.Tally:
             opened = [stack.enter_context(_verified(layer)) for layer in layers]
             fd = _empty_root(root)
             stack.callback(os.close, fd)
-            tree = Tree(fd, limits)
+            tree = Tree(fd, limits, {} if owners == "beside" else None, give=owners == "given")
             stack.callback(tree.forget)
             spent = 0
             for layer, stream in zip(layers, opened, strict=True):
                 spent += _apply(layer, stream, tree, limits, tally, spent)
             _finish(layers, tree, tally)
+            if tree.owners is not None:
+                beside.write(root.parent / beside.NAME, tree.owners)
     except OSError as problem:
         raise _of_the_machine(problem, str(root)) from problem
     except MemoryError as problem:
@@ -168,7 +172,7 @@ def main(argv: Sequence[str]) -> int:
     layers = [Blob(Path(each["blob"]), each["digest"], each["name"]) for each in given]
     told: dict[str, Any]
     try:
-        tally = unpack(layers, Path(task["root"]), Limits(**task["limits"]))
+        tally = unpack(layers, Path(task["root"]), Limits(**task["limits"]), task["owners"])
         told = {"ok": True, **asdict(tally)}
         for note in tally.notes:
             print(note, file=sys.stderr)

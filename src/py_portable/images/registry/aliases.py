@@ -1,4 +1,4 @@
-"""Short names for PyPA's build images, from `resources/images.toml`."""
+"""Short names: PyPA's build images, from `resources/images.toml`, and Debian's releases, from `debian.toml`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from py_portable import resources
+from py_portable.images.debian.releases import find_release
 from py_portable.images.problems import ImageUnavailable
 from py_portable.images.registry.reference import Reference, parse
 
@@ -22,7 +23,7 @@ def table() -> Mapping[str, Mapping[str, str]]:
 
 
 def expand(reference: Reference, machine: str | None = None) -> Reference:
-    """The reference that an alias stands for; any other is given back as it is.
+    """The reference that an alias, or the name of a Debian release, stands for; any other is given back as it is.
 
     `manylinux_2_28` is the image for this machine (`machine`, by default what `uname -m` says) and
     `manylinux_2_28_aarch64` the one for aarch64. A tag or digest behind the alias takes the dated tag's place.
@@ -30,6 +31,8 @@ def expand(reference: Reference, machine: str | None = None) -> Reference:
     """
     if reference.registry:
         return reference
+    if reference.digest is None and (release := find_release(str(reference))):
+        return parse(release.image)
     machine = machine or platform.machine()
     for alias, images in table().items():
         if reference.repository == alias:

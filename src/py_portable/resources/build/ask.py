@@ -57,7 +57,15 @@ def main() -> None:
     python = str(place / "bin" / "python")
     requires = [*spec["requires"], *spec["more"]]
     if requires:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-cache-dir", "--python", python]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "--no-cache-dir",
+            "--python",
+            python,
+        ]
         run(*pip, "install", "--quiet", "--no-index", "--find-links", str(build), *requires, cwd=work)
     run(python, "-c", HOOK, sys.argv[1], str(made), str(answer), cwd=app)
 

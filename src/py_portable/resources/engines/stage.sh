@@ -39,4 +39,7 @@ layers=lowerdir=lower,upperdir=upper,workdir=work
 if [ -z "$options" ] || ! mount -t overlay -o "nosuid,nodev,$layers,$options" overlay merged 2>/dev/null; then
     mount -t overlay -o "nosuid,nodev,$layers" overlay merged
 fi
+# bubblewrap 0.12 looks for its child there by a number of this process namespace. Where parts of /proc are hidden, as in
+# some containers, none can be mounted.
+mount -t proc -o nosuid,nodev,noexec proc /proc 2>/dev/null || :
 exec "$@"
