@@ -9,7 +9,6 @@ from typing import Any
 
 from py_portable import plain
 from py_portable.config import Artifact
-from py_portable.config.glibc import version_key
 from py_portable.elf.floor import measure
 from py_portable.errors import TAIL_LINES, Blocked, PortableError
 from py_portable.formats import Made
@@ -65,9 +64,7 @@ def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | Non
     """What is told of an artifact that was made; `node` is None for one that was made elsewhere."""
     result = report.results[node] if node else None
     path = made.stored or made.path
-    floor = made.meta.get("measured_floor") or (
-        _wheels_floor(path) if artifact.format == "wheelhouse" else measure(path).floor
-    )
+    floor = made.meta["measured_floor"] if "measured_floor" in made.meta else measure(path).floor
     return {
         "name": artifact.name,
         "format": artifact.format,
@@ -86,11 +83,6 @@ def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | Non
 
 def _files(path: Path) -> list[Path]:
     return [p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()] if path.is_dir() else [path]
-
-
-def _wheels_floor(folder: Path) -> str | None:
-    floors = (measure(wheel).floor for wheel in sorted(folder.glob("*.whl")))
-    return max((floor for floor in floors if floor), key=version_key, default=None)
 
 
 def _baselines(session: Session, report: Report) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,10 @@ def test_every_wheel_has_a_row_with_where_it_came_from(tmp_path: Path) -> None:
             "f-1.0-cp313-cp313-manylinux2010_x86_64.whl",
         ),
     }
+    house = results[f"wheelhouse {place}"]
+    floors: dict[str, str | None] = {wheel.name: None for wheel in house.path.glob("*.whl")}
+    floors["c-1.0-cp313-cp313-manylinux_2_28_x86_64.whl"] = "2.17"
+    results[f"wheelhouse {place}"] = replace(house, meta={"floors": floors})
     rows = wheel_rows(results)
     assert [(row["file"].split("-")[0], row["origin"], row["claimed_floor"]) for row in rows] == [
         ("a", "index", None),
@@ -119,7 +124,7 @@ def test_every_wheel_has_a_row_with_where_it_came_from(tmp_path: Path) -> None:
     assert {row["place"] for row in rows} == {place}
     assert rows[0]["sha256"] == sha256((tmp_path / "h" / "a-1.0-py3-none-any.whl").read_bytes())
     assert rows[3]["tags"] == ["manylinux2014_x86_64", "manylinux_2_17_x86_64"]
-    assert [row["measured_floor"] for row in rows] == [None] * 5
+    assert [row["measured_floor"] for row in rows] == [None, None, "2.17", None, None]
 
 
 def test_a_run_without_wheels_has_no_rows() -> None:

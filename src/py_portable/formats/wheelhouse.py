@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from py_portable.config import Artifact
+from py_portable.config.glibc import version_key
 from py_portable.formats.base import House, Made, Start
 from py_portable.formats.installed import installed
 from py_portable.steps.context import Context
@@ -49,4 +50,5 @@ def collect(ctx: Context) -> Mapping[str, Any]:
         "script": ctx.params["script"],
         "entry_point": ctx.params["entry_point"],
         "extras": ctx.params["extras"],
+        "measured_floor": max(filter(None, wheels.meta["floors"].values()), key=version_key, default=None),
     }

@@ -20,7 +20,8 @@ def wheel_rows(results: Mapping[str, Result]) -> list[dict[str, Any]]:
     rows = []
     for name, result in results.items():
         if name == PUBLISHED:
-            rows += [_row(wheel, "publish", "published") for wheel in sorted(result.path.glob("*.whl"))]
+            wheels = sorted(result.path.glob("*.whl"))
+            rows += [_row(wheel, "publish", "published", wheel_floor(wheel).floor) for wheel in wheels]
         if not name.startswith("wheelhouse "):
             continue
         place = name.removeprefix("wheelhouse ")
@@ -30,11 +31,11 @@ def wheel_rows(results: Mapping[str, Result]) -> list[dict[str, Any]]:
         }
         for wheel in sorted(result.path.glob("*.whl")):
             origin = "index" if wheel.name in index else "built" if wheel.name in built else "repaired"
-            rows.append(_row(wheel, place, origin))
+            rows.append(_row(wheel, place, origin, result.meta["floors"][wheel.name]))
     return rows
 
 
-def _row(wheel: Path, place: str, origin: str) -> dict[str, Any]:
+def _row(wheel: Path, place: str, origin: str, floor: str | None) -> dict[str, Any]:
     tags = sorted({tag.platform for tag in parse_wheel_filename(wheel.name)[3]})
     levels = [known.version for tag in tags if (known := platform(tag)).libc == "glibc"]
     return {
@@ -44,7 +45,7 @@ def _row(wheel: Path, place: str, origin: str) -> dict[str, Any]:
         "tags": tags,
         "origin": origin,
         "claimed_floor": ".".join(map(str, min(levels))) if levels else None,
-        "measured_floor": wheel_floor(wheel).floor,
+        "measured_floor": floor,
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable import command
+from py_portable.elf.floor import wheel_floor
 from py_portable.elf.members import elf_members
 from py_portable.engines.base import Bind
 from py_portable.errors import UnmetError
@@ -175,7 +176,8 @@ def repair(ctx: Context) -> Mapping[str, Any]:
             log=ctx.log,
         )
     app = next((r for n, r in ctx.inputs.items() if n.startswith("wheel of the app")), None)
-    return {"app_wheel": next(app.path.glob("*.whl")).name if app else None}
+    floors = {wheel.name: wheel_floor(wheel).floor for wheel in sorted(ctx.out.glob("*.whl"))}
+    return {"app_wheel": next(app.path.glob("*.whl")).name if app else None, "floors": floors}
 
 
 def _compile_wheel(ctx: Context, source: Path) -> None:
