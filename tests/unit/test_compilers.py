@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -112,3 +113,17 @@ def test_a_link_as_a_request_ends_both_sides(tmp_path: Path) -> None:
     assert "secret" not in "".join(
         p.read_text() for p in (tmp_path / "work").rglob("*") if p.is_file() and not p.is_symlink()
     )
+
+
+def test_an_answer_on_another_file_system_comes_in_one_go(tmp_path: Path) -> None:
+    """As in a container whose store is a volume: there the places of a build are on the container's own root."""
+    own = tmp_path / "own"
+    (own / "objects").mkdir(parents=True)
+    (own / "objects/one.o").write_text("x")
+    (own / "link").symlink_to("objects")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        assert Path(name).stat().st_dev != tmp_path.stat().st_dev
+        compilers.hand_over(own, Path(name, "1"))
+        assert Path(name, "1/objects/one.o").read_text() == "x" and Path(name, "1/link").is_symlink()
+        assert [path.name for path in Path(name).iterdir()] == ["1"]
+    assert not own.exists()

@@ -173,7 +173,8 @@ class Held:
     def told(self) -> dict[str, Any]:
         """For the evidence."""
         lacks = [{"aspect": aspect, "reason": reason} for aspect, reason in sorted(self.lacks.items())]
-        return {"engine": self.engine, "own_ids": self.own_ids, "network": self.network, "lacks": lacks}
+        told = {"engine": self.engine, "own_ids": self.own_ids, "network": self.network, "lacks": lacks}
+        return {**told, "isolation": "partial"} if self.engine == "native" else told
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.engines.base import Ended, Engine, EngineInfo, Job
-from py_portable.engines.select import select
+from py_portable.engines.select import BUILD_ENGINES, ENGINES, select
 
 
 class LazyEngine:
     """The engine that `choice` comes to, probed at the first job: a run that finds all made needs none."""
 
-    def __init__(self, choice: str, helpers: Callable[[], Path]) -> None:
+    def __init__(self, choice: str, helpers: Callable[[], Path], *, builds_only: bool = False) -> None:
+        """`builds_only`: it runs build steps and no cells, for which `native` is another engine."""
         self._choice = choice
         self._helpers = helpers
+        self._engines = BUILD_ENGINES if builds_only else ENGINES
         self._lock = threading.Lock()
         self._chosen: tuple[Engine, EngineInfo, str] | None = None
 
@@ -25,7 +27,7 @@ class LazyEngine:
         # Steps that run side by side ask at the same time; one probe is enough.
         with self._lock:
             if self._chosen is None:
-                self._chosen = select(self._choice, self._helpers())
+                self._chosen = select(self._choice, self._helpers(), self._engines)
             return self._chosen
 
     @property

@@ -51,7 +51,7 @@ class Native:
         if job.root.absolute() != ROOT:
             raise MachineError(
                 f"the engine native cannot run a command in {job.root}",
-                hint="use --engine bubblewrap, or run inside the image",
+                hint="use --engine bubblewrap, or build in this container itself: --build-engine native",
             )
         builds.hold(self, job, self.helpers)
 

@@ -10,6 +10,7 @@ from py_portable.engines.base import Engine, EngineInfo, Job
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
 from py_portable.engines.containers import docker, podman
+from py_portable.engines.inside import Inside
 from py_portable.engines.native import Native
 from py_portable.engines.stage import LinkLoop
 from py_portable.errors import ConfigError, MachineError
@@ -21,6 +22,8 @@ ENGINES: Mapping[str, Callable[[Path | None], Engine]] = {
     "chroot": Chroot,
     "native": Native,
 }
+BUILD_ENGINES: Mapping[str, Callable[[Path | None], Engine]] = {**ENGINES, "native": Inside}
+"""Who runs build steps: `native` does so in the container of this process."""
 AUTO = ("bubblewrap", "docker", "podman", "chroot")
 """What `auto` tries, in this order, for the first that isolates fully, else for the first that works. `native` isolates
 nothing, so it must be asked for."""
@@ -31,21 +34,25 @@ def every(helpers: Path | None = None) -> tuple[Engine, ...]:
     return tuple(make(helpers) for make in ENGINES.values())
 
 
-def select(name: str = "auto", helpers: Path | None = None) -> tuple[Engine, EngineInfo, str]:
+def select(
+    name: str = "auto",
+    helpers: Path | None = None,
+    engines: Mapping[str, Callable[[Path | None], Engine]] = ENGINES,
+) -> tuple[Engine, EngineInfo, str]:
     """The engine, what its probe saw, and in one sentence why it and not another.
 
     `helpers`: a folder with the compiled cell-run and canary; None: they are compiled for the probe. Raises
     ConfigError for an unknown name, MachineError where the engine (for `auto`: none of them) works.
     """
     if name and name != "auto":
-        if name not in ENGINES:
-            raise ConfigError(f"there is no engine named {name}", hint=f"one of: auto, {', '.join(ENGINES)}")
-        engine = ENGINES[name](helpers)
+        if name not in engines:
+            raise ConfigError(f"there is no engine named {name}", hint=f"one of: auto, {', '.join(engines)}")
+        engine = engines[name](helpers)
         return engine, engine.probe(), f"{name} was asked for"
     refused: list[MachineError] = []
     partial: list[tuple[Engine, EngineInfo]] = []
     for candidate in AUTO:
-        engine = ENGINES[candidate](helpers)
+        engine = engines[candidate](helpers)
         try:
             info = engine.probe()
         except MachineError as problem:

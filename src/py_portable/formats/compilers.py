@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -49,7 +51,7 @@ def beside(
                     compile_(own, room / "asked.tar")
                 finally:
                     _keep(own.log, ctx.log)
-                own.out.rename(answered / str(number))
+                hand_over(own.out, answered / str(number))
         except PortableError as failed:
             problem = failed
         finally:
@@ -61,6 +63,20 @@ def beside(
         problem.log = ctx.log
         raise problem
     writing.result()
+
+
+def hand_over(folder: Path, place: Path) -> None:
+    """Move the folder there in one go: whoever waits for it finds all of it. The place may be on another file system,
+    where the sandbox that waits has no mount of the work folder (engines/places.py)."""
+    try:
+        folder.rename(place)
+    except OSError as problem:
+        if problem.errno != errno.EXDEV:
+            raise
+        beside = place.with_name(f".{place.name}")
+        shutil.copytree(folder, beside, symlinks=True)
+        beside.rename(place)
+        shutil.rmtree(folder)
 
 
 def _next(archive: Path, into: Path, writing: Future[None]) -> bool:
