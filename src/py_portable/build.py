@@ -9,9 +9,11 @@ from typing import Any
 
 from py_portable import build_rows, carrying, evidence, records
 from py_portable.config import Artifact
+from py_portable.engines import throwaway
 from py_portable.errors import ConfigError, PortableError
 from py_portable.formats import Made
 from py_portable.lock.model import Lock
+from py_portable.plan import baselines
 from py_portable.plan.assemble import Plan, choose_control
 from py_portable.plan.sharding import lock_sha256
 from py_portable.plan.tiers import RELEASE
@@ -54,6 +56,11 @@ def build(
     `images`, as the config calls them, and the `controls` are made in the same go. `carry`: what is put into dist/,
     too, for `--as-made` on another machine; controls only where the `tier` starts them.
     """
+    if session.in_container:
+        # Before anything is fetched for it.
+        if images:
+            keep_apart(session)
+        throwaway.require()
     lock = session.lock()
     plan = session.plan(lock, artifacts)
     if carry != "nothing":
@@ -90,6 +97,18 @@ def build(
     part = build_rows.part(session, plan, report, rows, failures)
     evidence.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
     return Built(plan, lock, report, made, tuple(rows), failures)
+
+
+def keep_apart(session: Session) -> None:
+    """Raises ConfigError where cells would start in the container that builds change."""
+    if session.in_container and session.engine.on_host and baselines.jobs(session.config):
+        raise ConfigError(
+            "apps would be started in the container that they are built in, where they find what was installed for "
+            "building them",
+            where="--engine native --build-engine native",
+            hint="build in one job and start in another: build --build-engine native --carry, then portability "
+            "--as-made --engine native",
+        )
 
 
 def _again(session: Session, plan: Plan, node: str | None, lock: Lock, report: Report) -> Report:

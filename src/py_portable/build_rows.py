@@ -12,6 +12,7 @@ from py_portable.config import Artifact
 from py_portable.elf.floor import measure
 from py_portable.errors import TAIL_LINES, Blocked, PortableError
 from py_portable.formats import Made
+from py_portable.images import Image
 from py_portable.plan.assemble import Plan
 from py_portable.redact import hide
 from py_portable.run.runner import Report
@@ -93,10 +94,19 @@ def _baselines(session: Session, report: Report) -> list[dict[str, Any]]:
             "identity": image.identity,
             "source": image.source,
             "glibc": image.glibc,
+            **_known(image),
         }
         for name in session.config.baselines
         if (image := report.images.get(f"baseline {name}"))
     ]
+
+
+def _known(image: Image) -> dict[str, Any]:
+    """What was compared of a container with the image that it is to be, and what could not be, with the reason."""
+    if image.found is None:
+        return {}
+    unknown = [{"aspect": name, "reason": reason} for name, reason in sorted(image.found.unknown.items())]
+    return {"checked": list(image.found.checked), "unknown": unknown}
 
 
 def _interpreters(plan: Plan, report: Report) -> list[dict[str, Any]]:

@@ -22,13 +22,14 @@ from py_portable.engines import builds
 from py_portable.engines.lazy import LazyEngine
 from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.images import Image
+from py_portable.lock import containers
 from py_portable.lock import model as lock_model
 from py_portable.lock.markers import Target
 from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver
 from py_portable.native.stored import Helpers
 from py_portable.plan.assemble import Plan, assemble, houses
-from py_portable.plan.ground import full_version, ground, interpreter_pins, target
+from py_portable.plan.ground import full_version, ground, interpreter_pins, one_root, target
 from py_portable.run.runner import Report, Runner
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
@@ -53,6 +54,13 @@ class Session:
     locked: bool
     keep_on_failure: bool = False
     epoch: int = DEFAULT_EPOCH
+    builder: LazyEngine | None = None
+    """What runs build steps, where it is another one than `engine`."""
+
+    @property
+    def in_container(self) -> bool:
+        """Whether build steps run in the container of this process, whose image is the baseline."""
+        return self.builder is not None and self.builder.on_host
 
     @property
     def lock_path(self) -> Path:
@@ -193,10 +201,11 @@ class Session:
         names = self.config.build.pass_env
         return Environment(
             store=self.store,
-            engine=self.engine,
+            engine=self.builder or self.engine,
             epoch=self.epoch,
             jobs=len(os.sched_getaffinity(0)),
             on_host=self.engine.on_host,
+            in_container=self.in_container,
             keep=self.dist / "logs" / "kept" if self.keep_on_failure else None,
             pass_env={name: os.environ[name] for name in names if name in os.environ},
         )
@@ -206,8 +215,16 @@ class Session:
 
         Raises ConfigError under --locked where an image is not locked, or not the locked one any more.
         """
-        report = Runner(self.environment(), self.talk.step).run(plan.nodes, wanted)
-        seen = {name: image for name, image in report.images.items() if image.source != "host"}
+        nodes = one_root(plan.nodes) if self.in_container else plan.nodes
+        report = Runner(self.environment(), self.talk.step).run(nodes, wanted)
+        not_made = ("host", "container")
+        seen = {name: image for name, image in report.images.items() if image.source not in not_made}
+        found = {image.name: image.found.identity for image in report.images.values() if image.found}
+        if found:
+            locked_in = self.lock_path.name if self.locked else ""
+            lock = containers.learn(lock, found, self.talk.say, locked_in=locked_in)
+            if learn:
+                self.write_lock(lock)
         for name, image in seen.items():
             old, identity = lock.images.get(name), image.identity
             if self.locked and old is None:
@@ -259,8 +276,12 @@ def open_session(
     talk: Talk | None = None,
     locked: bool = False,
     keep_on_failure: bool = False,
+    build_engine: str = "",
 ) -> Session:
-    """Raises ConfigError for a config or a SOURCE_DATE_EPOCH that is wrong."""
+    """`build_engine`: what runs build steps; empty: `engine` does.
+
+    Raises ConfigError for a config or a SOURCE_DATE_EPOCH that is wrong.
+    """
     epoch = source_date_epoch(os.environ)
     loaded = load_config(config)
     store = Store(default_root(os.environ))
@@ -275,6 +296,7 @@ def open_session(
         locked=locked,
         keep_on_failure=keep_on_failure,
         epoch=epoch,
+        builder=LazyEngine(build_engine, own, builds_only=True) if build_engine else None,
     )
 
 

@@ -64,7 +64,9 @@ def plan(
     if (shards or costs) and not (github or gitlab):
         raise click.UsageError("--shards and --costs are for --github and --gitlab")
     artifacts = given(artifacts, "artifact")
-    session = open_session(common)
+    builds = gitlab and common["build_engine"] == "native"
+    # Other jobs build: this one is in no baseline's image, and needs none.
+    session = open_session({**common, "build_engine": ""} if builds else common)
     lock = session.lock()
     made = session.plan(lock, artifacts)
     if github or gitlab:
@@ -77,6 +79,7 @@ def plan(
             prefix=job_prefix or "py-portable",
             job_image=job_image or None,
             tier=tier,
+            builds=builds,
         )
         told = sharded.write(session, lock, made, jobs, costs, whole=not artifacts)
         click.echo(told, nl=not told.endswith("\n"))
@@ -111,10 +114,21 @@ def plan(
 @click.option(
     "--carry-all", is_flag=True, help="Like --carry, and also put into DIST what `benchmark` needs."
 )
+@click.option(
+    "--baseline",
+    default="",
+    envvar="PY_PORTABLE_BASELINE",
+    help="Only build what is built in this baseline, named as in the config or by its image.",
+)
 @tier
 @common
 def build(
-    artifacts: tuple[str, ...], carry: bool, carry_all: bool, tier: str, common: dict[str, Any]
+    artifacts: tuple[str, ...],
+    carry: bool,
+    carry_all: bool,
+    baseline: str,
+    tier: str,
+    common: dict[str, Any],
 ) -> None:
     """Build all artifacts, or only the named ones, into dist/.
 
@@ -125,6 +139,10 @@ def build(
 
     artifacts = given(artifacts, "artifact")
     session = open_session(common)
+    if baseline:
+        from py_portable.plan.baselines import of_baseline
+
+        artifacts = of_baseline(session.config, baseline, artifacts)
     what: Carry = "all" if carry_all else "cells" if carry else "nothing"
     built = building.build(session, artifacts, carry=what, tier=tier)
     known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}

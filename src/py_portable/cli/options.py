@@ -76,9 +76,17 @@ engine_option = click.option(
     callback=lambda _context, _option, value: value or "auto",
     help="The engine: auto, bubblewrap, docker, podman, chroot or native.",
 )
+build_engine_option = click.option(
+    "--build-engine",
+    default="",
+    envvar="PY_PORTABLE_BUILD_ENGINE",
+    help="The engine for build steps; native: this container, whose image is the baseline. [default: --engine]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print only results and errors.")
-verbose_option = click.option("--verbose", "-v", is_flag=True, help="Also print steps that were taken from the cache.")
+verbose_option = click.option(
+    "--verbose", "-v", is_flag=True, help="Also print steps that were taken from the cache."
+)
 
 
 def common(function: Command) -> Command:
@@ -86,7 +94,17 @@ def common(function: Command) -> Command:
 
     @functools.wraps(function)
     def wrapped(*args: Any, **options: Any) -> Any:
-        names = ("config", "dist", "engine", "locked", "keep_on_failure", "as_json", "quiet", "verbose")
+        names = (
+            "config",
+            "dist",
+            "engine",
+            "build_engine",
+            "locked",
+            "keep_on_failure",
+            "as_json",
+            "quiet",
+            "verbose",
+        )
         mapping = {name: options.pop(name) for name in names}
         try:
             return function(*args, common=mapping, **options)
@@ -108,6 +126,7 @@ def common(function: Command) -> Command:
                 help="The folder for artifacts and evidence. [default: dist/ beside the config]",
             ),
             engine_option,
+            build_engine_option,
             click.option("--locked", is_flag=True, help="Fail if the lock would have to change."),
             click.option(
                 "--keep-on-failure",
@@ -133,6 +152,7 @@ def open_session(common: dict[str, Any]) -> Session:
         talk=Talk(common["quiet"], common["verbose"]),
         locked=common["locked"],
         keep_on_failure=common["keep_on_failure"],
+        build_engine=common["build_engine"],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from py_portable.images.model import Image
 from py_portable.images.problems import ImageUnavailable
 
 DPKG_STATUS = Path("/var/lib/dpkg/status")
+NOTE = Path("/.py-portable-baseline")
+"""What builds leave in the container that they run in (images/container.py)."""
 
 
 def host(name: str) -> Image:
@@ -27,6 +30,11 @@ def host(name: str) -> Image:
         raise ImageUnavailable(
             f"{name}: the engine native starts apps on this machine only, which is {here}",
             hint="run inside that image, or use --engine bubblewrap",
+        )
+    if os.path.lexists(NOTE):
+        raise ImageUnavailable(
+            f"{name}: a build has installed packages in this container, which an app would find there",
+            hint="start cells in a job of their own",
         )
     status = DPKG_STATUS.read_bytes() if DPKG_STATUS.exists() else b""
     seen = [told, platform.machine(), hashlib.sha256(status).hexdigest()]

@@ -13,6 +13,17 @@ from py_portable.store import Store
 
 
 @dataclass(frozen=True)
+class Found:
+    """The container as it was before anything was added to it. `identity`: `sha256:…` over system, glibc and packages,
+    and over the image's digest where that is known. `checked`: what was compared and is the same. `unknown`: what could
+    not be compared, and why."""
+
+    identity: str
+    checked: tuple[str, ...]
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Image:
     """A root file system and where it came from."""
 
@@ -20,7 +31,7 @@ class Image:
     root: Path
     identity: str
     """`sha256:…`: of a registry image the digest that its name stood for, else over what it was made of."""
-    source: Literal["bootstrap", "registry", "archive", "host"]
+    source: Literal["bootstrap", "registry", "archive", "host", "container"]
     glibc: str | None
     suite: str | None
     packages: tuple[Package, ...] = ()
@@ -33,6 +44,8 @@ class Image:
     """What the image's own config sets (a manylinux image puts its compiler on PATH): seen by build steps only."""
     origin: str | None = None
     """The digest that its name stands for in the registry, for the lock; None where it came from no registry."""
+    found: Found | None = None
+    """The container that is used as it (source "container"): what is known of it and what is not."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,8 @@ class Request:
     """The digest that the lock gives the name, whatever is added to the image."""
     engine: Engine | None = None
     """Runs the package manager of an image that packages are added to."""
+    locked_container: str | None = None
+    """The identity that the lock gives to the container of a job in this image."""
 
     @property
     def plain(self) -> bool:

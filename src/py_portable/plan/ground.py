@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from py_portable import libraries
@@ -13,6 +14,7 @@ from py_portable.formats import FORMATS, OWN_TOOLS
 from py_portable.images.packages import of_interpreter
 from py_portable.interpreters import PROVIDERS, SOURCE, Wanted
 from py_portable.interpreters.source import pin
+from py_portable.lock.containers import node
 from py_portable.lock.model import Lock
 from py_portable.steps.graph import ImageNode, Node, Step
 from py_portable.wheels import tools
@@ -60,6 +62,7 @@ def ground(config: Config, lock: Lock, baseline_name: str, python: str) -> Groun
         locked=lock.images.get(name),
         origin=lock.origins.get(baseline.image),
         needs=_needs(config, baseline.name),
+        container=lock.images.get(node(baseline.image)),
     )
     provider = PROVIDERS[config.interpreter.provider]
     bare = image if provider.of_packages else _without_packages(image, lock)
@@ -70,11 +73,25 @@ def ground(config: Config, lock: Lock, baseline_name: str, python: str) -> Groun
     return Ground(image, bare, fetched, own, tuple(provider.steps(wanted)), wanted, tuple(fresh))
 
 
+WITHOUT_PACKAGES = " without packages"
+"""The end of the name of an image that has not the app's own packages."""
+
+
 def _without_packages(image: ImageNode, lock: Lock) -> ImageNode:
-    name, kept = f"{image.name} without packages", of_interpreter(image.packages)
+    name, kept = f"{image.name}{WITHOUT_PACKAGES}", of_interpreter(image.packages)
     if kept == image.packages:
         return image
     return replace(image, name=name, packages=kept, locked=lock.images.get(name))
+
+
+def one_root(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """The nodes for a run whose steps share the container they are in: what is installed there is there for all."""
+    made = dict(nodes)
+    for name, one in nodes.items():
+        whole = nodes.get(name.removesuffix(WITHOUT_PACKAGES))
+        if isinstance(one, ImageNode) and isinstance(whole, ImageNode) and whole is not one:
+            made[name] = replace(whole, name=name)
+    return made
 
 
 def full_version(config: Config, python: str) -> str | None:
@@ -135,5 +152,3 @@ def interpreter_pins(config: Config) -> dict[str, str]:
         found |= libraries.locked(config.baselines[artifact.baseline].libraries)
         found |= OWN_TOOLS.get(artifact.format, dict)()
     return found
-
-

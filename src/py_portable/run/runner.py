@@ -14,6 +14,7 @@ from pathlib import Path
 from py_portable import images
 from py_portable.engines import builds
 from py_portable.errors import Blocked, ConfigError, PortableError
+from py_portable.images.container import baseline
 from py_portable.steps import output
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
@@ -61,6 +62,9 @@ class Runner:
         waiting = ordered(nodes, wanted)
         running: dict[Future[None], str] = {}
         lanes = {name: ThreadPoolExecutor(width) for name, width in LANES.items()}
+        if self.env.in_container:
+            # One root for all: what runs beside a step would be taken for what the step left.
+            lanes = dict.fromkeys(LANES, ThreadPoolExecutor(1))
         try:
             while waiting or running:
                 ready = [n for n in waiting if all(self._ended(need) for need in n.all_needs)]
@@ -105,7 +109,7 @@ class Runner:
 
     def _image(self, node: ImageNode) -> None:
         started = time.monotonic()
-        if self.env.on_host and not (node.packages or node.needs or node.before):
+        if self.env.on_host and not node.added_to:
             self._images[node.name] = images.host(node.image)
             return
         try:
@@ -117,6 +121,16 @@ class Runner:
         self._say(node.name, "done" if took >= _MAKING_SECONDS else "cached", took)
 
     def _resolved(self, node: ImageNode) -> images.Image:
+        if self.env.in_container and node.added_to:
+            request = images.Request(
+                node.image,
+                node.packages,
+                node.before,
+                needs=node.needs,
+                locked_origin=node.origin,
+                locked_container=node.container,
+            )
+            return baseline(request, self.env.store, self.env.engine)
         return images.resolve(
             node.image,
             packages=node.packages,

@@ -45,6 +45,8 @@ class Environment:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     on_host: bool = False
     """Whether the engine has no roots but this machine's own: the images that cells start on are it."""
+    in_container: bool = False
+    """Whether build steps run in the container of this process, whose image is the baseline (engines/inside.py)."""
     keep: Path | None = None
     """Where the work folder of a step that fails is copied to; None: it is thrown away."""
     pass_env: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -63,6 +63,13 @@ class ImageNode:
     """The digest that the lock gives the image's name, whatever is added to it."""
     needs: tuple[str, ...] = ()
     """What the kit itself needs in it, see `images.packages`."""
+    container: str | None = None
+    """The identity that the lock gives to the container of a job in this image."""
+
+    @property
+    def added_to(self) -> bool:
+        """Whether anything is added to the image: a baseline, and not what cells start on."""
+        return bool(self.packages or self.needs or self.before)
 
     lane: Lane = "io"
     all_needs: tuple[str, ...] = ()

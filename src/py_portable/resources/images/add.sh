@@ -5,6 +5,8 @@
 #   add.sh add MANAGER PACKAGE... -- OPTIONAL...
 #     installs them, runs /kit/before where there is one, lists what is installed in /out/packages, and packs the
 #     changed root into /out/root.tar. /out/phase tells how far it came.
+#   add.sh stay MANAGER PACKAGE... -- OPTIONAL...
+#     the same in a root that is used as it is then: nothing is packed
 #
 # MANAGER: apt, dnf (also yum and microdnf), zypper, apk or none. /kit may hold sources.list (the machine's mirrors,
 # in place of the image's), ca.crt (what servers are checked with) and before. Needs sh; cleaning up is done outside,
@@ -53,6 +55,7 @@ prepare() {
         for name in /etc/dnf/dnf.conf /etc/yum.conf; do
             # In the file, so that what `before` calls knows it too; the image's own file comes back afterwards.
             if [ -e /kit/ca.crt ] && [ -f "$name" ] && [ ! -L "$name" ]; then
+                if [ "$action" = stay ]; then cp -p "$name" "$name.py-portable"; fi
                 printf '\nsslcacert=/kit/ca.crt\n' >>"$name"
             fi
         done
@@ -192,5 +195,11 @@ fi
 echo list >/out/phase
 packages >/out/packages
 echo pack >/out/phase
-pack
+if [ "$action" = stay ]; then
+    for name in /etc/dnf/dnf.conf /etc/yum.conf; do
+        if [ -e "$name.py-portable" ]; then mv -f "$name.py-portable" "$name"; fi
+    done
+else
+    pack
+fi
 echo packed >/out/phase

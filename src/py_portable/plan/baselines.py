@@ -1,0 +1,58 @@
+"""Which artifacts are built in which baseline: where each is a job of its own. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from py_portable.config import Config
+from py_portable.config.glibc import canonical_image
+from py_portable.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class BaselineJob:
+    """`name`: the baseline's in the config. `image`: its image, as the config names it."""
+
+    name: str
+    image: str
+    artifacts: tuple[str, ...]
+
+
+def jobs(config: Config, artifacts: Collection[str] = ()) -> tuple[BaselineJob, ...]:
+    """One for each baseline that one of the named artifacts (all, where none is named) is built in.
+
+    What is built in none, such as a file that was made elsewhere, belongs to the first of them: somebody has to record
+    it. Where there is no baseline at all there is no job.
+    """
+    wanted = [a for name, a in config.artifacts.items() if not artifacts or name in artifacts]
+    names = list(dict.fromkeys(a.baseline for a in wanted if a.baseline))
+    return tuple(
+        BaselineJob(
+            name,
+            config.baselines[name].image,
+            tuple(a.name for a in wanted if a.baseline == name or (a.baseline is None and name == names[0])),
+        )
+        for name in names
+    )
+
+
+def of_baseline(config: Config, baseline: str, artifacts: Collection[str] = ()) -> tuple[str, ...]:
+    """The artifacts that are built in the baseline of that name, or of that image, where only one has it.
+
+    Raises ConfigError where there is no such baseline, or nothing is built in it.
+    """
+    found = jobs(config, artifacts)
+    for job in found:
+        if job.name == baseline:
+            return job.artifacts
+    named = [job for job in found if canonical_image(job.image) == canonical_image(baseline)]
+    if len(named) == 1:
+        return named[0].artifacts
+    known = ", ".join(f"{job.name} ({job.image})" for job in found) or "none"
+    why = (
+        f"the baselines {', '.join(job.name for job in named)} have the image {baseline}"
+        if named
+        else f"nothing is built in a baseline {baseline}"
+    )
+    raise ConfigError(why, where="--baseline", hint=f"artifacts are built in: {known}")
