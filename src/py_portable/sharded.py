@@ -11,7 +11,9 @@ from py_portable import carrying, evidence
 from py_portable.as_made import lock_sha256 as made_with
 from py_portable.ci.github import matrix as github
 from py_portable.ci.gitlab import pipeline as gitlab
+from py_portable.images.matching import job_image
 from py_portable.lock.model import Lock
+from py_portable.plan import baselines
 from py_portable.plan import costs as costing
 from py_portable.plan import shards as sharding
 from py_portable.plan.assemble import Plan
@@ -34,6 +36,8 @@ class Jobs:
     prefix: str = "py-portable"
     job_image: str | None = None
     tier: str = RELEASE
+    builds: bool = False
+    """Whether jobs of the same pipeline build, each in the image of a baseline."""
 
 
 def write(
@@ -55,7 +59,13 @@ def write(
         limit = gitlab.SHARDS if jobs.service == "gitlab" else github.SHARDS
         shards = sharding.partition(cells, known, limit=limit, wanted=jobs.shards)
     if jobs.service == "gitlab":
-        text = gitlab.pipeline(shards, prefix=jobs.prefix, inside=jobs.inside, job_image=jobs.job_image)
+        text = gitlab.pipeline(
+            shards,
+            prefix=jobs.prefix,
+            inside=jobs.inside,
+            job_image=jobs.job_image,
+            builds=_builds(session, lock, plan) if jobs.builds else (),
+        )
     else:
         text = github.matrix(shards, known)
     made = Sharding(
@@ -76,6 +86,14 @@ def write(
     evidence.write(session.dist / FILE, part)
     session.talk.say(f"cells: {len(cells)}, shards: {len(shards)}, the plan: {session.dist / FILE}")
     return text
+
+
+def _builds(session: Session, lock: Lock, plan: Plan) -> tuple[gitlab.Build, ...]:
+    """By digest, where the lock knows what the name of the image stands for."""
+    return tuple(
+        gitlab.Build(job.name, job_image(job.image, lock.origins.get(job.image)))
+        for job in baselines.jobs(session.config, plan.artifacts)
+    )
 
 
 def read(session: Session, path: Path | None, *, as_made: bool = False) -> Sharding:

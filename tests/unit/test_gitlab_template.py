@@ -10,7 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import yaml
 from py_portable.ci.gitlab import jobs as gitlab_jobs
 from py_portable.ci.gitlab import pipeline as gitlab
 from py_portable.ci.gitlab import template as gitlab_template
+from py_portable.errors import ConfigError
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.shards import by_image
 from tests.unit.gitlab_expander import INPUT, Refused, expand, header
@@ -83,9 +84,16 @@ def scripts_of(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 yield f"{name}: {key}", line
 
 
-def child(inside: bool) -> dict[str, Any]:
+BUILDS = (
+    gitlab.Build("default", "quay.io/pypa/manylinux_2_28_x86_64@sha256:" + "1" * 64),
+    gitlab.Build("old", "debian:11"),
+)
+
+
+def child(inside: bool, builds: Sequence[gitlab.Build] = ()) -> dict[str, Any]:
     shards = by_image([PlannedCell("a", "file", "debian:12", "plain", (), "pass")], limit=9)
-    told: dict[str, Any] = yaml.safe_load(gitlab.pipeline(shards, inside=inside, job_image="python:3.13"))
+    text = gitlab.pipeline(shards, inside=inside, job_image="python:3.13", builds=builds)
+    told: dict[str, Any] = yaml.safe_load(text)
     return told
 
 
@@ -133,9 +141,42 @@ def test_the_server_s_schema_holds_for_the_jobs(kind: str) -> None:
     jsonschema.validate(expand(TEXT, {"pipeline": kind, "images": ["debian:11", "debian:12"]}), schema())
 
 
+@pytest.mark.parametrize("builds", [(), BUILDS], ids=["built before", "builds in images"])
 @pytest.mark.parametrize("inside", [False, True])
-def test_the_server_s_schema_holds_for_the_child(inside: bool) -> None:
-    jsonschema.validate(child(inside), schema())
+def test_the_server_s_schema_holds_for_the_child(inside: bool, builds: Sequence[gitlab.Build]) -> None:
+    jsonschema.validate(child(inside, builds), schema())
+
+
+def test_several_baselines_are_several_build_jobs_in_their_images() -> None:
+    told = child(True, BUILDS)
+    assert told["stages"][0] == "build"
+    folders = set()
+    for build in BUILDS:
+        job = told[f"py-portable build {build.name}"]
+        assert job["image"] == {"name": build.image, "entrypoint": [""]}
+        assert job["variables"]["PY_PORTABLE_BASELINE"] == build.name
+        assert [need["job"] for need in job["needs"]] == ["py-portable plan"]
+        folders |= {job["artifacts"]["paths"][0], job["cache"][0]["key"]}
+    assert len(folders) == 4
+    names = [f"py-portable build {build.name}" for build in BUILDS]
+    for job in (told[".py-portable shard"], told["py-portable carry"], told["py-portable benchmark"]):
+        # Not those of the parent's job, which has built nothing then.
+        assert [need["job"] for need in job["needs"]] == ["py-portable plan", *names]
+    for job in (told[".py-portable shard"], told["py-portable carry"], told["py-portable report"]):
+        assert job["when"] == "always"
+    assert "when" not in child(True)[".py-portable shard"]
+
+
+def test_flat_builds_in_the_images_that_are_listed() -> None:
+    told = expand(TEXT, {"pipeline": "flat", "baselines": ["debian:11", "manylinux_2_28"]})
+    job = told["py-portable build in image"]
+    assert job["parallel"] == {"matrix": [{"PY_PORTABLE_BASELINE": ["debian:11", "manylinux_2_28"]}]}
+    assert job["image"]["name"] == "$PY_PORTABLE_BASELINE"
+
+
+def test_a_baseline_that_no_runner_can_start_is_refused() -> None:
+    with pytest.raises(ConfigError, match="of the baseline a"):
+        child(True, (gitlab.Build("a", "docker-archive:/x y.tar"),))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -184,7 +225,9 @@ def runs(job: Mapping[str, Any]) -> bool:
     return any("if" not in rule or all(map(holds, rule["if"].split(" && "))) for rule in job["rules"])
 
 
-CHILD, FLAT = ["plan", "build", "portability"], ["plan", "build", "in image", "report"]
+CHILD = ["plan", "build", "portability"]
+FLAT = ["plan", "build", "build in image", "in image", "report"]
+NAMED = ["plan", "build", "in image", "report"]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +237,12 @@ CHILD, FLAT = ["plan", "build", "portability"], ["plan", "build", "in image", "r
         ({"pipeline": ""}, CHILD),
         ({"benchmark": True}, CHILD),
         ({"pipeline": "flat"}, FLAT),
-        ({"pipeline": "flat", "benchmark": True}, ["plan", "build", "in image", "benchmark", "report"]),
+        ({"pipeline": "flat", "benchmark": True}, [*FLAT[:-1], "benchmark", "report"]),
+        ({"pipeline": "flat", "build-engine": ""}, FLAT),
+        ({"pipeline": "flat", "build-engine": "native"}, FLAT),
+        ({"pipeline": "flat", "build-engine": "docker"}, NAMED),
+        ({"pipeline": "flat", "build-engine": "bubblewrap"}, NAMED),
+        ({"build-engine": "native"}, CHILD),
     ],
 )
 def test_which_jobs_there_are(given: dict[str, Any], names: list[str]) -> None:
@@ -203,7 +251,8 @@ def test_which_jobs_there_are(given: dict[str, Any], names: list[str]) -> None:
     assert list(there) == names
     for job in there.values():
         for needed in job.get("needs", ()):
-            assert runs(told[needed])
+            optional = isinstance(needed, dict) and needed["optional"]
+            assert optional or runs(told[needed])
 
 
 def test_what_was_built_is_proven_and_reported_though_a_job_failed() -> None:
@@ -218,6 +267,7 @@ def test_the_lock_travels_and_so_does_what_was_built_in_tar() -> None:
     handed = gitlab_jobs.HANDED
     assert f"{handed}/" in told["py-portable plan"]["artifacts"]["paths"]
     assert f"{handed}/build/" in told["py-portable build"]["artifacts"]["paths"]
+    assert f"{handed}/build-*/" in told["py-portable build in image"]["artifacts"]["paths"]
     for job in (told["py-portable build"], told["py-portable in image"], child(False)[".py-portable shard"]):
         assert "gitlab take\n" in job["script"][0].replace("kit gitlab", "gitlab")
 
@@ -229,7 +279,7 @@ def test_a_merge_request_s_cache_is_its_own() -> None:
             for cache in job.get("cache", ()):
                 assert cache["paths"] == [f"{gitlab_jobs.CACHE}/"], name
                 # Only what builds or gets images keeps them.
-                assert ("policy" in cache) == (name.partition(" ")[2] not in ("plan", "build")), name
+                assert ("policy" in cache) == (name.split(" ")[1] not in ("plan", "build")), name
                 scopes.append(cache["key"].partition("mr")[2] or cache["key"].rpartition("-")[2])
     assert set(scopes) == {"$CI_MERGE_REQUEST_IID-$CI_COMMIT_REF_SLUG", f"${gitlab_jobs.SCOPE}"}
     trigger = jobs_of(expand(TEXT))["py-portable portability"]["variables"]
@@ -302,7 +352,7 @@ def test_every_input_is_used_and_no_command_holds_one() -> None:
 
 
 ALL_SCRIPTS = sorted(
-    {line for told in (expand(TEXT), child(True), child(False)) for _, line in scripts_of(told)}
+    {line for told in (expand(TEXT), child(True), child(False), child(True, BUILDS)) for _, line in scripts_of(told)}
 )
 
 
@@ -341,6 +391,7 @@ def test_shellcheck_has_nothing_to_say(script: str) -> None:
 STUB = """#!/bin/sh
 printf '%s\\0' "$@" >>"$ARGUMENTS"
 printf '\\n' >>"$ARGUMENTS"
+if [ "$2" = look ]; then echo native; fi
 if [ "$1" = merge ]; then mkdir -p dist; echo {} >dist/merged.json; fi
 """
 
@@ -353,24 +404,26 @@ def test_what_hostile_values_do_in_a_real_shell(tmp_path: Path, text: str) -> No
     stub.chmod(0o755)
     jobs = [
         job
-        for told in (expand(TEXT), expand(TEXT, {"pipeline": "flat"}), child(True), child(False))
+        for told in (expand(TEXT), expand(TEXT, {"pipeline": "flat"}), child(True), child(False), child(True, BUILDS))
         for job in jobs_of(told).values()
         if "script" in job
     ]
     different = {"\n".join([*job.get("before_script", ()), *job["script"]]): job for job in jobs}
     assert len(different) >= 6
-    for number, (script, job) in enumerate(different.items()):
+    several = [(*one, builder) for one in different.items() for builder in ("native", "auto")]
+    for number, (script, job, builder) in enumerate(several):
         folder = tmp_path / str(number)
         (folder / "dist").mkdir(parents=True)
         (folder / "dist/plan.json").write_text("{}")
         kit = folder / ".py-portable/kit/py-portable"
         kit.parent.mkdir(parents=True)
+        (folder / gitlab_jobs.BUILDER).write_text(f"{builder}\n")
         arguments = folder / "arguments"
         # In an image the environment is cleared: the stub there knows its file by itself.
         kit.write_text(STUB.replace('"$ARGUMENTS"', shlex.quote(str(arguments))))
         kit.chmod(0o755)
         given = {variable: text for variable in variables(job) if variable != "PY_PORTABLE_COMMAND"}
-        given |= {f"PY_PORTABLE_{word}": text for word in ("IMAGE", "SHARD", "CONFIG", "ALLOW_UNPROVEN")}
+        given |= {f"PY_PORTABLE_{word}": text for word in ("IMAGE", "SHARD", "CONFIG", "ALLOW_UNPROVEN", "BASELINE")}
         done = subprocess.run(
             ["sh", "-e", "-c", script],
             cwd=folder,
@@ -395,6 +448,10 @@ def test_what_hostile_values_do_in_a_real_shell(tmp_path: Path, text: str) -> No
 COMMANDS = {"", "bring", "plan", "build", "portability", "benchmark", "merge", "report", "gitlab", "lock"}
 FIXED = {
     "hand-on",
+    "--bundle",
+    "--sha256",
+    gitlab_jobs.KIT,
+    "look",
     "take",
     "store-in",
     "--images",

@@ -99,7 +99,10 @@ def _engines() -> Iterable[Engine]:
 
 @click.command()
 @click.option(
-    "--keep-days", default=30.0, show_default=True, help="Keep entries that were used within this number of days."
+    "--keep-days",
+    default=30.0,
+    show_default=True,
+    help="Keep entries that were used within this number of days.",
 )
 def gc(keep_days: float) -> None:
     """Remove from the store, and from docker and podman, what has not been used for a while."""
@@ -117,7 +120,9 @@ def gc(keep_days: float) -> None:
 @click.command()
 @click.argument("folder", type=GivenPath(must=True))
 @click.option(
-    "--bundle", default="", help="The bundle of py-portable itself: a .tar.zst file, its URL, or its unpacked folder."
+    "--bundle",
+    default="",
+    help="The bundle of py-portable itself: a .tar.zst file, its URL, or its unpacked folder.",
 )
 @click.option("--sha256", default="", help="The SHA-256 of the archive. Required for a URL.")
 def bring(folder: Path, bundle: str, sha256: str) -> None:
@@ -131,7 +136,7 @@ def bring(folder: Path, bundle: str, sha256: str) -> None:
 
 
 @click.command(hidden=True)
-@click.argument("verb", type=click.Choice(["hand-on", "take", "store-in", "store-out"]))
+@click.argument("verb", type=click.Choice(["hand-on", "take", "store-in", "store-out", "look"]))
 @click.argument("job", type=click.Choice(["plan", "build"]), default="build")
 @common
 def gitlab(verb: str, job: str, common: dict[str, Any]) -> None:
@@ -141,13 +146,18 @@ def gitlab(verb: str, job: str, common: dict[str, Any]) -> None:
     dist = common["dist"] or common["config"].parent / "dist"
     match verb:
         case "hand-on":
-            travel.hand_on(job, common["config"], dist, _say)
+            baseline = os.environ.get("PY_PORTABLE_BASELINE", "")
+            travel.hand_on(job, common["config"], dist, _say, baseline=baseline)
         case "take":
             travel.take(common["config"], dist, _say)
         case "store-in":
             travel.store_in(os.environ, _say)
         case "store-out":
             travel.store_out(os.environ, _say)
+        case "look":
+            from py_portable.ci.gitlab.look import choose
+
+            click.echo(choose(common["config"], common["build_engine"], _say))
 
 
 COMMANDS = (doctor, gc, bring, gitlab)

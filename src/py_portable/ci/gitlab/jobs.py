@@ -11,6 +11,8 @@ FOLDER = ".py-portable"
 KIT = f"{FOLDER}/kit"
 """The kit's own bundle, brought along into images."""
 PIPELINE = f"{FOLDER}/pipeline.yml"
+BUILDER = f"{FOLDER}/build-engine"
+"""What builds: a line that the plan's job writes after a look at its runner."""
 HANDED = f"{FOLDER}/handed"
 """What a job hands on, in tar, in a folder named after the job."""
 CACHE = f"{FOLDER}/cache"
@@ -38,15 +40,21 @@ PY_PORTABLE_COMMAND=${PY_PORTABLE_COMMAND:-py-portable}
 """Leaves the program's name in PY_PORTABLE_COMMAND: the caller's, one installed from the caller's requirement, or
 the one on PATH."""
 
+_CHOSEN = f"""\
+IFS= read -r PY_PORTABLE_BUILD_ENGINE <{BUILDER}
+export PY_PORTABLE_BUILD_ENGINE
+"""
+
 PLAN = f"""\
 mkdir -p {FOLDER}
 PY_PORTABLE_ENGINE=${{PY_PORTABLE_ENGINE:-native}}
 if [ "$PY_PORTABLE_PIPELINE" = flat ]; then PY_PORTABLE_ENGINE=native; fi
 export PY_PORTABLE_ENGINE
-if [ "$PY_PORTABLE_ENGINE" = native ]; then
+"$PY_PORTABLE_COMMAND" gitlab store-in
+"$PY_PORTABLE_COMMAND" gitlab look >{BUILDER}
+{_CHOSEN}if [ "$PY_PORTABLE_ENGINE" = native ] || [ "$PY_PORTABLE_BUILD_ENGINE" = native ]; then
   "$PY_PORTABLE_COMMAND" bring --bundle "$PY_PORTABLE_BUNDLE" --sha256 "$PY_PORTABLE_BUNDLE_SHA256" {KIT}
 fi
-"$PY_PORTABLE_COMMAND" gitlab store-in
 if [ "$PY_PORTABLE_ENGINE" != native ]; then "$PY_PORTABLE_COMMAND" lock --images; fi
 "$PY_PORTABLE_COMMAND" plan --gitlab --job-prefix "$PY_PORTABLE_JOB_PREFIX" --job-image "$PY_PORTABLE_JOB_IMAGE" \
 --shards "$PY_PORTABLE_SHARDS" >{PIPELINE}
@@ -54,18 +62,41 @@ if [ "$PY_PORTABLE_ENGINE" != native ]; then "$PY_PORTABLE_COMMAND" lock --image
 "$PY_PORTABLE_COMMAND" gitlab store-out
 """
 
-BUILD = """\
-export PY_PORTABLE_ENGINE="${PY_PORTABLE_BUILD_ENGINE:-}"
-"$PY_PORTABLE_COMMAND" gitlab take
-"$PY_PORTABLE_COMMAND" gitlab store-in
+_CARRY = """\
 case "${PY_PORTABLE_BENCHMARK:-}" in true | 'is true') set -- --carry-all ;; *) set -- --carry ;; esac
 PY_PORTABLE_STATUS=0
-"$PY_PORTABLE_COMMAND" build "$@" || PY_PORTABLE_STATUS=$?
+"""
+
+BUILD = f"""\
+{_CHOSEN}if [ "$PY_PORTABLE_BUILD_ENGINE" = native ]; then
+  echo 'No engine is used on this runner: jobs in the images of the baselines build the artifacts.'
+  exit 0
+fi
+export PY_PORTABLE_ENGINE="$PY_PORTABLE_BUILD_ENGINE"
+"$PY_PORTABLE_COMMAND" gitlab take
+"$PY_PORTABLE_COMMAND" gitlab store-in
+{_CARRY}"$PY_PORTABLE_COMMAND" build "$@" || PY_PORTABLE_STATUS=$?
 "$PY_PORTABLE_COMMAND" gitlab hand-on build
 "$PY_PORTABLE_COMMAND" gitlab store-out
 exit "$PY_PORTABLE_STATUS"
 """
 """What was built is handed on though something else could not be: its cells are started all the same."""
+
+BUILD_INSIDE = f"""\
+{_CHOSEN}if [ "$PY_PORTABLE_BUILD_ENGINE" != native ]; then
+  echo 'An engine starts on this runner: the artifacts are built already.'
+  exit 0
+fi
+export PY_PORTABLE_ENGINE=native
+{KIT}/py-portable gitlab take
+{KIT}/py-portable gitlab store-in
+{_CARRY}{KIT}/py-portable build "$@" || PY_PORTABLE_STATUS=$?
+{KIT}/py-portable gitlab hand-on build
+{KIT}/py-portable gitlab store-out
+exit "$PY_PORTABLE_STATUS"
+"""
+"""In the image of a baseline, which PY_PORTABLE_BASELINE names. What fetches needs the job's environment; a build step
+gets one made from nothing, and cannot read that of the processes above it, which have more capabilities."""
 
 SHARD = f"""\
 {_ALLOW}"$PY_PORTABLE_COMMAND" gitlab take
@@ -73,8 +104,8 @@ SHARD = f"""\
 "$PY_PORTABLE_COMMAND" portability --as-made "$@"
 """
 
-BENCHMARK = """\
-export PY_PORTABLE_ENGINE="${PY_PORTABLE_BUILD_ENGINE:-}"
+BENCHMARK = f"""\
+{_CHOSEN}export PY_PORTABLE_ENGINE="$PY_PORTABLE_BUILD_ENGINE"
 "$PY_PORTABLE_COMMAND" gitlab take
 "$PY_PORTABLE_COMMAND" gitlab store-in
 "$PY_PORTABLE_COMMAND" benchmark --as-made

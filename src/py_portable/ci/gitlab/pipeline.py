@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from py_portable.ci.gitlab import jobs
+from py_portable.ci.gitlab.travel import handed_name
 from py_portable.errors import ConfigError
 from py_portable.plan.shards import Shard
 
@@ -39,9 +41,11 @@ def pipeline(
     prefix: str = "py-portable",
     inside: bool = False,
     job_image: str | None = None,
+    builds: Sequence[Build] = (),
 ) -> str:
     """The YAML. `inside`: every shard has one image, and its job runs in it. `job_image`: what the other jobs run in,
-    None for what the runner takes by itself.
+    None for what the runner takes by itself. `builds`: jobs of this pipeline that build, in the images of baselines;
+    without them the parent's job builds.
 
     Raises ConfigError for a prefix that is no part of a job's name, and for an image no runner can start.
     """
@@ -55,13 +59,22 @@ def pipeline(
         raise ConfigError(f"{job_image!r} is no image that a runner can start a job in", where="--job-image")
     in_kit: dict[str, Any] = {"image": {"name": job_image}} if job_image else {}
     with_kit = {**in_kit, "before_script": [jobs.SET_UP]}
+    building = {f"{prefix} build {build.name}": _build(prefix, build) for build in builds}
+    # What was built is proven, though another job failed.
+    needs = [
+        _parent(prefix, "plan"),
+        *([{"job": name} for name in building] or [_parent(prefix, "build")]),
+    ]
+    anyway = {"when": "always"} if building else {}
     told: dict[str, Any] = {
         "workflow": {"rules": [{"when": "always"}]},
-        "stages": list(_STAGES),
+        "stages": [*(["build"] if building else []), *_STAGES],
+        **building,
         f".{prefix} shard": {
             "stage": "portability",
             **({} if inside else {**with_kit, "cache": [_cache(prefix, "plan")]}),
-            "needs": [_parent(prefix, "plan"), _parent(prefix, "build")],
+            "needs": needs,
+            **anyway,
             "variables": {"PY_PORTABLE_PLAN": "dist/plan.json", "PY_PORTABLE_DIST": "dist"},
             "script": [jobs.INSIDE if inside else jobs.SHARD],
             "artifacts": jobs.SHARD_ARTIFACTS,
@@ -69,7 +82,8 @@ def pipeline(
         f"{prefix} carry": {
             "stage": "plan",
             **in_kit,
-            "needs": [_parent(prefix, "plan"), _parent(prefix, "build")],
+            "needs": needs,
+            **anyway,
             "variables": {"GIT_STRATEGY": "none"},
             "script": ["test -s dist/plan.json"],
             "artifacts": {"paths": ["dist/plan.json", "dist/evidence/parts/"]},
@@ -84,7 +98,7 @@ def pipeline(
         "stage": "portability",
         **with_kit,
         "rules": [{"if": '$PY_PORTABLE_BENCHMARK == "is true"'}],
-        "needs": [_parent(prefix, "plan"), _parent(prefix, "build")],
+        "needs": needs,
         "variables": {"PY_PORTABLE_DIST": "dist"},
         "cache": [_cache(prefix, "build")],
         "script": [jobs.BENCHMARK],
@@ -101,6 +115,38 @@ def pipeline(
     return yaml.dump(
         told, Dumper=_Plain, default_style='"', sort_keys=False, allow_unicode=False, width=1 << 20
     )
+
+
+@dataclass(frozen=True)
+class Build:
+    """A job that builds in a baseline's image. `name`: the baseline's in the config. `image`: as a runner pulls it."""
+
+    name: str
+    image: str
+
+
+def _build(prefix: str, build: Build) -> dict[str, Any]:
+    if not _IMAGE.fullmatch(build.image):
+        raise ConfigError(
+            f"{build.image}, of the baseline {build.name}, is no image that a runner can start a job in",
+            hint="name it as a registry does, or build on an engine: --build-engine docker",
+        )
+    handed = f"{jobs.HANDED}/{handed_name(build.name)}/"
+    return {
+        "stage": "build",
+        "image": {"name": build.image, "entrypoint": [""]},
+        "needs": [_parent(prefix, "plan")],
+        "variables": {"PY_PORTABLE_BASELINE": build.name, "PY_PORTABLE_DIST": "dist"},
+        "cache": [
+            {
+                "key": f"{prefix}-{handed_name(build.name)}-${jobs.SCOPE}",
+                "paths": [f"{jobs.CACHE}/"],
+                "when": "always",
+            }
+        ],
+        "script": [jobs.BUILD_INSIDE],
+        "artifacts": {"when": "always", "paths": [handed, "dist/evidence/", "dist/logs/"]},
+    }
 
 
 class _Plain(yaml.SafeDumper):

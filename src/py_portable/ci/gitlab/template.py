@@ -69,7 +69,14 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "build-engine": {
         "default": "auto",
         "options": ["", "native", "auto", "bubblewrap", "docker", "podman", "chroot"],
-        "description": "What builds artifacts.",
+        "description": "What builds artifacts. native: a job in the image of each baseline. auto: an engine where one "
+        "starts on the runner, else native; the plan's job looks.",
+    },
+    "baselines": {
+        "type": "array",
+        "default": ["debian:11"],
+        "description": "With `pipeline: flat` and builds in the images of baselines: these images, named as in the "
+        "config.",
     },
     "image": {
         "default": "python:3.13",
@@ -133,7 +140,8 @@ def template() -> str:
     """The file's text: the same for both places."""
     prefix = _input("job-prefix")
     kit = f".{prefix} kit"
-    plan, build = f"{prefix} plan", f"{prefix} build"
+    plan, build, built = f"{prefix} plan", f"{prefix} build", f"{prefix} build in image"
+    in_baseline = {"job": built, "optional": True}
     handed = f"{jobs.HANDED}/"
     told = {
         kit: {
@@ -151,7 +159,7 @@ def template() -> str:
             "script": [jobs.PLAN],
             "artifacts": {
                 "expire_in": _input("expire-in"),
-                "paths": ["dist/plan.json", jobs.PIPELINE, f"{jobs.KIT}/", handed],
+                "paths": ["dist/plan.json", jobs.PIPELINE, jobs.BUILDER, f"{jobs.KIT}/", handed],
             },
         },
         build: {
@@ -165,6 +173,22 @@ def template() -> str:
                 "when": "always",
                 "expire_in": _input("expire-in"),
                 "paths": [f"{handed}build/", "dist/evidence/", "dist/logs/"],
+            },
+        },
+        built: {
+            "stage": _input("build-stage"),
+            "image": {"name": "$PY_PORTABLE_BASELINE", "entrypoint": [""]},
+            "inherit": {"default": _CALLERS},
+            "needs": [plan],
+            "rules": _rules_of_builds(),
+            "variables": _variables("CONFIG", "ARTIFACTS", "TIER", "BENCHMARK", "CACHE"),
+            "parallel": {"matrix": [{"PY_PORTABLE_BASELINE": _input("baselines")}]},
+            "cache": [cache("build-$CI_NODE_INDEX")],
+            "script": [jobs.BUILD_INSIDE],
+            "artifacts": {
+                "when": "always",
+                "expire_in": _input("expire-in"),
+                "paths": [f"{handed}build-*/", "dist/evidence/", "dist/logs/"],
             },
         },
         f"{prefix} portability": {
@@ -183,7 +207,7 @@ def template() -> str:
             "stage": _input("test-stage"),
             "image": {"name": "$PY_PORTABLE_IMAGE", "entrypoint": [""]},
             "inherit": {"default": _CALLERS},
-            "needs": [plan, build],
+            "needs": [plan, build, in_baseline],
             "rules": _rules("flat"),
             "variables": _variables("CONFIG", "ALLOW_UNPROVEN"),
             "parallel": {"matrix": [{"PY_PORTABLE_IMAGE": _input("images")}]},
@@ -193,7 +217,7 @@ def template() -> str:
         f"{prefix} benchmark": {
             "extends": kit,
             "stage": _input("test-stage"),
-            "needs": [plan, build],
+            "needs": [plan, build, in_baseline],
             "rules": _rules("flat", "benchmark"),
             "cache": [{**cache("build"), "policy": "pull"}],
             "script": [jobs.BENCHMARK],
@@ -202,7 +226,7 @@ def template() -> str:
         f"{prefix} report": {
             "extends": kit,
             "stage": _input("report-stage"),
-            "dependencies": [plan, build, f"{prefix} in image", f"{prefix} benchmark"],
+            "dependencies": [plan, build, built, f"{prefix} in image", f"{prefix} benchmark"],
             "rules": _rules("flat"),
             "script": [jobs.REPORT],
             "artifacts": {**jobs.REPORT_ARTIFACTS, "expire_in": _input("expire-in")},
@@ -272,6 +296,13 @@ def _rules(kind: str, asked: str | None = None) -> list[dict[str, str]]:
     if asked is None:
         return [{"if": rule, "when": "always"}]
     return [{"if": f'{rule} && "{_input(asked)}" == "true"'}]
+
+
+def _rules_of_builds() -> list[dict[str, str]]:
+    """Where the pipeline is flat, and no engine was asked for by its name: then the plan's job may choose native."""
+    named = [name for name in INPUTS["build-engine"]["options"] if name not in ("", "auto", "native")]
+    unnamed = " && ".join(f'"{_input("build-engine")}" != "{name}"' for name in named)
+    return [{"if": f'"{_input("pipeline")}" == "flat" && {unnamed}'}]
 
 
 class _Dumper(yaml.SafeDumper):

@@ -13,6 +13,7 @@ from py_portable.ci import travel
 from py_portable.ci.gitlab.jobs import CACHE, HANDED
 from py_portable.ci.project import Project
 from py_portable.errors import ConfigError, PortableError
+from py_portable.plan.shards import image_shard
 from py_portable.store.layout import default_root
 
 JOBS = ("plan", "build")
@@ -21,17 +22,24 @@ _OWN = "own"
 Say = Callable[[str], None]
 
 
-def hand_on(job: str, config: Path, dist: Path, say: Say) -> None:
-    """Lock and dist, for the jobs after this one. Raises MachineError."""
+def handed_name(baseline: str) -> str:
+    """What the job that builds in this baseline hands on under: there may be several of them."""
+    return f"build-{image_shard(baseline)}"
+
+
+def hand_on(job: str, config: Path, dist: Path, say: Say, *, baseline: str = "") -> None:
+    """Lock and dist, for the jobs after this one. `baseline`: the one that the job is for. Raises MachineError."""
     here = Path.cwd()
-    archive = travel.pack_dist([_project(config, dist)], here, here / HANDED / job)
+    name = handed_name(baseline) if baseline and job == "build" else job
+    archive = travel.pack_dist([_project(config, dist)], here, here / HANDED / name)
     say(f"handed on: {archive.stat().st_size / 1e6:.1f} MB")
 
 
 def take(config: Path, dist: Path, say: Say) -> None:
     """What the jobs before this one handed on; the later one's word counts. Raises ConfigError."""
     here = Path.cwd()
-    archives = [path for job in JOBS if (path := here / HANDED / job / travel.DIST).is_file()]
+    names = [*JOBS, *sorted(path.name for path in (here / HANDED).glob("build-*"))]
+    archives = [path for name in names if (path := here / HANDED / name / travel.DIST).is_file()]
     if not archives:
         raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
     travel.unpack_dist(archives, here, [_project(config, dist)])

@@ -1,0 +1,49 @@
+"""The first look of a pipeline at its runner: what can build there, before a job fails for want of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from py_portable.config import load
+from py_portable.engines.select import select
+from py_portable.engines.throwaway import Facts, Verdict, judge
+from py_portable.errors import MachineError
+from py_portable.native.stored import helpers
+from py_portable.plan import baselines
+from py_portable.store import Store, default_root
+
+Say = Callable[[str], None]
+AUTO, NATIVE = "auto", "native"
+
+
+def choose(config: Path, asked: str, say: Say) -> str:
+    """What builds: the engine that was asked for by its name; else `auto` where an engine starts here, and `native`
+    where none does and jobs are containers that are thrown away. Raises ConfigError for a config that is wrong."""
+    if asked not in ("", AUTO):
+        return asked
+    needed = bool(baselines.jobs(load(config)))
+    return decide(needed, _engine() if needed else None, judge(Facts.gather()), say)
+
+
+def decide(needed: bool, trouble: str | None, container: Verdict, say: Say) -> str:
+    """`needed`: whether anything is built at all. `trouble`: why no engine starts, None where one does. Pure but for
+    what it says."""
+    if not needed or trouble is None:
+        return AUTO
+    if container.thrown_away:
+        say(
+            f"builds run in jobs in the images of the baselines (build-engine: native), without a sandbox: {trouble}"
+        )
+        return NATIVE
+    say(f"{trouble}; and jobs of this runner are no containers that are thrown away: {container.missing[0]}")
+    return AUTO
+
+
+def _engine() -> str | None:
+    try:
+        select(AUTO, helpers(Store(default_root(os.environ))))
+    except MachineError as problem:
+        return problem.what
+    return None
