@@ -32,6 +32,7 @@ ONE_AT_A_TIME = {
         "tests/integration/test_engines.py",
         "tests/integration/test_github_action.py",
         "tests/integration/test_gitlab.py",
+        "tests/integration/test_gitlab_native.py",
         "tests/integration/test_layers.py",
         "tests/integration/test_ordinary_user.py",
         "tests/integration/test_publish.py",

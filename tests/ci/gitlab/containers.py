@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 HELPER = "py-portable-tests-helper"
 REPOSITORY = Path(__file__).parents[3]
+_BUILDING = ("pip", "uv")
 _NOT_NEEDED = (
     *("test", "idlelib", "lib2to3", "tkinter", "ensurepip", "site-packages", "__pycache__", "config-*"),
     *("pydoc_data", "turtledemo", "_tkinter*", "_sqlite3*", "_test*"),
@@ -54,8 +55,9 @@ def libraries(*programs: Path) -> set[Path]:
     return {Path(found) for found in re.findall(r"=> (/\S+)", told)}
 
 
-def kit(folder: Path) -> None:
-    """As `runner.kit`, but with all that it takes in it: the interpreter of these tests and what the kit requires."""
+def kit(folder: Path, *, builds: bool = False) -> None:
+    """As `runner.kit`, but with all that it takes in it: the interpreter of these tests and what the kit requires.
+    `builds`: with what it takes to build, too."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     packages = folder / "lib" / version
     shutil.copytree(
@@ -64,12 +66,15 @@ def kit(folder: Path) -> None:
     python = folder / "bin" / "python"
     python.parent.mkdir()
     shutil.copy(os.path.realpath(sys.executable), python)
-    for name in requirements():
+    for name in (*requirements(), *(_BUILDING if builds else ())):
         distribution = importlib.metadata.distribution(name)
         for file in distribution.files or ():
             if ".." not in file.parts and "__pycache__" not in file.parts:
                 target = packages / file
                 target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(distribution.locate_file(file), target)
+            elif builds and file.parts[-2:-1] == ("bin",):
+                target = folder / "bin" / file.name
                 shutil.copy(distribution.locate_file(file), target)
     for library in libraries(python, *packages.rglob("*.so")):
         if not GLIBC.match(library.name):

@@ -108,7 +108,7 @@ class Caller:
     runner: Path
     prefix: tuple[str, ...] = ()
 
-    def run(self, *words: str, env: Mapping[str, str] | None = None, containers: bool = False) -> Ran:
+    def run(self, *words: str, env: Mapping[str, str] | None = None, containers: bool = False, seconds: int = 300) -> Ran:
         """`containers`: jobs with an image run in it."""
         words = words if containers else ("--force-shell-executor", *words)
         done = subprocess.run(
@@ -118,7 +118,7 @@ class Caller:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=seconds,
         )
         return Ran(done.returncode, done.stdout + done.stderr)
 
@@ -134,9 +134,11 @@ def make(
     branch: str = "main",
     kit: Callable[[Path], None] = kit,
     shell: bool = False,
+    files: Mapping[str, str] | None = None,
 ) -> Caller:
     """`artifacts`: name -> shell script; without one it cannot be built. `inputs`: more than the example gives; without
-    them it stays as it is. `shell`: jobs that prove nothing name no image."""
+    them it stays as it is. `shell`: jobs that prove nothing name no image. `files`: text by path, in place of what would
+    be there."""
     folder.mkdir()
     for name, script in artifacts.items():
         path = folder / "tools" / name
@@ -145,6 +147,9 @@ def make(
             path.write_text(f"#!/bin/sh\n{script}\n")
             path.chmod(0o755)
     (folder / "portable.yaml").write_text(yaml.safe_dump(config(artifacts, probes)))
+    for name, text in (files or {}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
     (folder / ".gitignore").write_text("/dist/\n/.py-portable/\n/.gitlab-ci-local/\n")
     kit(folder / "vendor/py-portable")
     target = folder / TEMPLATE
