@@ -4,6 +4,7 @@ said there where something is refused."""
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -130,6 +131,23 @@ def refused(ran: Ran, cause: str, cure: str) -> None:
     assert cause in text and cure in text, text
     assert "::error title=py-portable::" in text
     assert "Traceback" not in text
+
+
+def test_the_set_up_is_short_and_leaves_nothing_running(machine: Machine, kit: Path) -> None:
+    """Bounds of processor time: what else this machine does is not the kit's. docker's part is not in it."""
+    taken = []
+    for temp in ("cold", "warm"):
+        if temp == "warm":
+            machine.check(["mkdir", "-p", f"{HOME}/warm/py-portable"])
+            machine.check(["cp", "-r", f"{HOME}/cold/py-portable/wheels", f"{HOME}/warm/py-portable"])
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ran = set_up(machine, kit, temp=temp)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert ran.status == 0, ran.said
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert taken[0] <= 30 and taken[1] <= 5, taken
+    # unshare may leave a child behind where the kernel refuses the namespace.
+    assert machine.run(["pgrep", "--exact", "unshare"]).status == 1
 
 
 @pytest.fixture
