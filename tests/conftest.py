@@ -10,9 +10,10 @@ and a worker that wants the same waits for it there. So the longest builds come 
 from __future__ import annotations
 
 import fnmatch
+import os
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,24 @@ class Skips:
                 terminalreporter.line(f"{seconds:8.1f}  {name}")
         for node, reason in unlisted(self.seen, self.listed):
             terminalreporter.line(f"Error: skipped, and not in {SKIPS.name}: {node}: {reason}", red=True)
+
+
+@pytest.fixture(autouse=True)
+def the_environment_stays_as_it_was() -> Iterator[None]:
+    """What a test leaves in it, such as a store of its own, every later test of the same worker would get."""
+    before = _environment()
+    yield
+    after = _environment()
+    for name in before.keys() | after.keys():
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
+    assert after == before
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 def place(file: str) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -63,9 +64,9 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
 
 
 def swap(path: Path, other: Path) -> None:
-    """Another program under the same name, as long, and with the same times."""
+    """Another program under the same name, as long, and with the same times. Conditions are observed side by side."""
     before = path.stat()
-    fresh = path.with_name("fresh")
+    fresh = path.with_name(f"fresh-{uuid.uuid4().hex}")
     fresh.write_bytes(other.read_bytes())
     fresh.chmod(0o755)
     os.utime(fresh, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -121,12 +122,11 @@ def test_a_swap_after_the_copy_was_made_is_not_started(
         finally:
             swap(path, places / "good")
 
-    monkeypatch.setattr(proving, "start", late)
-    cell = prove(places, path, "it is good")
+    with monkeypatch.context() as patch:
+        patch.setattr(proving, "start", late)
+        cell = prove(places, path, "it is good")
     assert (cell.verdict, cell.sha256) == ("PASS", digest(path))
     # What the user is given to repeat names what the user knows.
-    monkeypatch.undo()
-    os.environ["PY_PORTABLE_STORE"] = str(tmp_path / "store")
     cell = prove(places, path, "something else")
     assert str(path) in str(cell.reproduce) and "/frozen-" not in str(cell.reproduce)
 

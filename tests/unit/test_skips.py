@@ -1,12 +1,29 @@
-"""A skip that is not on the list fails the run; tried with a pytest of its own."""
+"""A skip that is not on the list fails the run, and so does what is left in the environment; tried with a pytest of its own."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+LEAVING = """
+import os
+import re
+
+def test_leaves_something():
+    os.environ["LEFT_BY_A_TEST"] = "x"
+
+def test_undoes(monkeypatch):
+    monkeypatch.setenv("SET_BY_A_TEST", "x")
+
+def test_takes_away():
+    del os.environ["HOME"]
+
+def test_finds_all_as_it_was():
+    assert "LEFT_BY_A_TEST" not in os.environ and os.environ["HOME"]
+"""
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 SKIPPING = """
 import pytest
@@ -75,3 +92,10 @@ def test_a_module_that_skips_itself_counts(tmp_path: Path) -> None:
 
 def test_a_failing_run_stays_failing(tmp_path: Path) -> None:
     assert run(tmp_path, "", "def test_it():\n    raise KeyError\n").returncode == 1
+
+
+def test_what_a_test_leaves_in_the_environment_is_its_failure_and_nobody_elses(tmp_path: Path) -> None:
+    result = run(tmp_path, "", LEAVING)
+    assert result.returncode == 1
+    failed = re.findall(r"^ERROR test_it.py::(\w+)", result.stdout, re.MULTILINE)
+    assert failed == ["test_leaves_something", "test_takes_away"], result.stdout
