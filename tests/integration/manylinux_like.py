@@ -102,7 +102,7 @@ def parts(folder: Path) -> Parts:
     session = open_session(folder / "portable.yaml")
     lock = Lock(houses={f"default/{python}": LockedHouse("0" * 64, ()) for python in PYTHONS})
     names = {python: f"interpreter {python} (default)" for python in PYTHONS}
-    report = session.run(session.plan(lock), names.values(), lock)
+    report = session.run(session.plan(lock), ["baseline default", *names.values()], lock)
     assert not report.failures, [problem.render() for problem in report.failures.values()]
     return Parts(
         base=report.images["baseline default"],
