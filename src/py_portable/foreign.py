@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from py_portable.circumstances import DEFAULT_EPOCH, cpu_flags
 from py_portable.config import Smoke
 from py_portable.elf import measure
 from py_portable.engines.lazy import LazyEngine
@@ -20,7 +21,6 @@ from py_portable.plan import asked
 from py_portable.prove import spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.run.runner import Runner
-from py_portable.session import DEFAULT_EPOCH, cpu_flags
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
 from py_portable.store import Store, default_root, digest, file_mode

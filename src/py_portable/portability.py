@@ -12,6 +12,7 @@ from typing import Any
 
 from py_portable import as_made, build_rows, evidence, refreshing
 from py_portable import build as building
+from py_portable.circumstances import cpu_flags
 from py_portable.conclude import BAD, Conclusions, conclude
 from py_portable.config.glibc import canonical_image
 from py_portable.errors import ConfigError, PortableError
@@ -27,7 +28,7 @@ from py_portable.plan.shards import Shard
 from py_portable.prove import cells as proving
 from py_portable.prove import spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
-from py_portable.session import Session, cpu_flags
+from py_portable.session import Session
 from py_portable.store import digest, file_mode
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
 from py_portable import __version__, images, resources
 from py_portable.backends import Backends, Sandbox
+from py_portable.circumstances import DEFAULT_EPOCH, cpu_flags, source_date_epoch
 from py_portable.config import Config
 from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
@@ -27,6 +24,7 @@ from py_portable.lock import model as lock_model
 from py_portable.lock.markers import Target
 from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver
+from py_portable.lock.update import check_names
 from py_portable.native.stored import Helpers
 from py_portable.plan.assemble import Plan, assemble, houses
 from py_portable.plan.ground import full_version, ground, interpreter_pins, one_root, target
@@ -37,12 +35,6 @@ from py_portable.store import Store, default_root
 from py_portable.talk import Talk
 
 LOCK_NAME = "portable.lock"
-DEFAULT_EPOCH = 1735689600
-"""2025-01-01: what SOURCE_DATE_EPOCH is where the caller sets none."""
-LAST_EPOCH = 253402300799
-"""The end of the year 9999."""
-
-
 @dataclass(frozen=True)
 class Session:
     config: Config
@@ -73,7 +65,7 @@ class Session:
         """
         lock = lock_model.load(self.lock_path)
         wanted = {f"{baseline}/{python}": (baseline, python) for baseline, python in houses(self.config)}
-        _check_names(update, lock, self._images())
+        check_names(update, lock, self._images())
         for name, (baseline, python) in wanted.items():
             resolver = self.resolver(lock, baseline, python)
             old = lock.houses.get(name)
@@ -298,41 +290,6 @@ def open_session(
         epoch=epoch,
         builder=LazyEngine(build_engine, own, builds_only=True) if build_engine else None,
     )
-
-
-def source_date_epoch(environ: Mapping[str, str]) -> int:
-    """SOURCE_DATE_EPOCH in seconds, DEFAULT_EPOCH where it is unset or empty. Raises ConfigError."""
-    told = environ.get("SOURCE_DATE_EPOCH", "")
-    if not told:
-        return DEFAULT_EPOCH
-    # A year of five digits is in no archive; str.isdigit would admit digits that int does not.
-    if not re.fullmatch(r"[0-9]{1,20}", told) or int(told) > LAST_EPOCH:
-        raise ConfigError(
-            f"{told!r} is not a number of seconds from 0 to {LAST_EPOCH}",
-            where="the environment variable SOURCE_DATE_EPOCH",
-            hint="unset it, or: export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)",
-        )
-    return int(told)
-
-
-@functools.cache
-def cpu_flags() -> str:
-    """The CPU's flags, sorted, as the kernel tells them."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(("flags", "Features")):
-            return " ".join(sorted(line.partition(":")[2].split()))
-    return ""
-
-
-def _check_names(update: Collection[str], lock: Lock, images: Collection[str]) -> None:
-    known = {package.file.name for house in lock.houses.values() for package in house.packages}
-    for name in update:
-        if name != "*" and canonicalize_name(name) not in known and canonical_image(name) not in images:
-            raise ConfigError(
-                f"no package or image named {name} is locked",
-                where="--update",
-                hint=f"there are: {', '.join(sorted(known)) or 'none yet'}; '*' means all",
-            )
 
 
 def _with_images(lock: Lock, plan: Plan, seen: Mapping[str, Image]) -> Lock:

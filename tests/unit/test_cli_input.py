@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 
 from py_portable import foreign
 from py_portable import session as sessions
+from py_portable.circumstances import DEFAULT_EPOCH
 from py_portable.cli import cli
 from py_portable.errors import ConfigError
-from py_portable.session import DEFAULT_EPOCH
 from tests.unit.test_cli import ELSEWHERE, HELD, SECONDS, House, first
 
 FORGED = "debian:11\nSuccess: app passed on debian:11"
