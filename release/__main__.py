@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from py_portable.bringing import PROGRAM
+from py_portable.commands.bring import PROGRAM
 from py_portable.errors import ConfigError, PortableError
 from py_portable.wheels.twine import strict_check
 from release import bundle, github, version, wheels

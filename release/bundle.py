@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from py_portable import native
-from py_portable.bringing import PROGRAM, bring
+from py_portable.commands.bring import PROGRAM, bring
+from py_portable.engines import static_helpers
 from py_portable.errors import StepError
-from py_portable.formats.packed import unpack
+from py_portable.formats.folder_archive import unpack
 
 CONFIG = Path("release/portable.yaml")
 ARTIFACT = "kit"
@@ -37,7 +37,7 @@ def make(root: Path, dist: Path, to: Path, work: Path) -> None:
 def fits(archive: Path, work: Path) -> None:
     """Whether `bring` takes it, and it holds the helpers. Raises StepError, ConfigError."""
     unpack(archive, work / "unpacked")
-    name = f"{native.FOLDER.name}/{platform.machine()}.tar.xz"
+    name = f"{static_helpers.FOLDER.name}/{platform.machine()}.tar.xz"
     if not list((work / "unpacked").rglob(f"py_portable/{name}")):
         raise StepError(f"the bundle lacks the compiled helpers ({name})", where=archive.name)
     bring(str(archive), "", work / "brought")

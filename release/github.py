@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from py_portable.command import check, run
+from py_portable.base.process import check, run
 from py_portable.errors import StepError
 from release.version import key
 

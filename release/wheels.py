@@ -14,8 +14,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from py_portable import native
-from py_portable.command import check
+from py_portable.base.process import check
+from py_portable.engines import static_helpers
 from py_portable.errors import ConfigError, MachineError
 
 _SECONDS = 300.0
@@ -49,10 +49,10 @@ def _git(root: Path, *words: str) -> str:
 
 def make(root: Path, out: Path, work: Path, seconds: int) -> list[Path]:
     """sdist and wheel in `out`. `seconds`: the time of all files. Raises StepError, ConfigError (stale helpers)."""
-    if native.stale():
+    if static_helpers.stale():
         raise ConfigError(
             "the compiled helpers were made of other C sources than those beside them",
-            where=str(native.FOLDER / native.TABLE),
+            where=str(static_helpers.FOLDER / static_helpers.TABLE),
             hint="scripts/make-helpers",
         )
     source = work / "source"

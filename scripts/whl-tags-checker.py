@@ -88,7 +88,7 @@ class MachineError(PortableError):
     exit_code = 3
 
 
-# --- py_portable.plain
+# --- py_portable.base.printable
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
 # What GitHub's runner reads as a command: "::name" where a line begins (blanks do not count), and "##[name]"
@@ -108,7 +108,7 @@ def lines(text: str) -> list[str]:
     return [line(one) for one in _COLOUR.sub("", text).expandtabs().split("\n")]
 
 
-# --- py_portable.elf.view
+# --- py_portable.inspect.elf.view
 
 Buffer = bytes | mmap.mmap
 Source = bytes | mmap.mmap | str | Path
@@ -251,7 +251,7 @@ def printable(text: str) -> str:
     )
 
 
-# --- py_portable.elf.reader
+# --- py_portable.inspect.elf.reader
 
 ElfType = Literal["static", "static-pie", "dynamic executable", "shared", "relocatable", "core", "other"]
 
@@ -474,7 +474,7 @@ def needed_versions(view: View) -> list[tuple[int, int, bool, int]]:
         need += following
 
 
-# --- py_portable.elf.symbols
+# --- py_portable.inspect.elf.symbols
 
 DT_HASH, DT_SYMTAB, DT_RELA, DT_RELASZ, DT_REL, DT_RELSZ, DT_JMPREL, DT_PLTRELSZ, DT_PLTREL = (
     4, 6, 7, 8, 17, 18, 23, 2, 20)  # fmt: skip
@@ -585,7 +585,7 @@ def _count_relocated(view: View) -> int:
     return highest + 1
 
 
-# --- py_portable.elf.members
+# --- py_portable.inspect.elf.members
 
 MAX_MEMBERS = 200_000
 MAX_MEMBER = 4 << 30
@@ -683,7 +683,7 @@ def reason(problem: BaseException) -> str:
     return printable(" ".join(text.split()) or type(problem).__name__)
 
 
-# --- py_portable.elf.floor
+# --- py_portable.inspect.elf.floor
 
 Version = tuple[int, ...]
 
@@ -886,7 +886,7 @@ def summarise(readings: Iterable[tuple[str, Elf | ElfError]]) -> FloorReport:
     )
 
 
-# --- py_portable.wheels.tags
+# --- py_portable.inspect.wheel_tags
 
 LEGACY = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 
@@ -950,7 +950,7 @@ def supported(tags: Iterable[str], allowed: Iterable[str], *, exact: bool = Fals
     return any(tag in wanted if exact else any(admits(one, tag) for one in wanted) for tag in tags)
 
 
-# --- py_portable.wheels.inspect
+# --- py_portable.inspect.wheel
 
 MAX_WHEEL_FILE = 1 << 16
 MAX_TAGS = 512
@@ -1099,7 +1099,7 @@ def _listed(promises: Sequence[Platform]) -> str:
     return ", ".join(one.tag for one in promises)
 
 
-# --- py_portable.wheels.check
+# --- py_portable.inspect.wheel_check
 
 @dataclass(frozen=True)
 class Finding:

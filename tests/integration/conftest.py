@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from py_portable.engines.bubblewrap import Bubblewrap
-from py_portable.native.stored import helpers
+from py_portable.engines.static_helpers.stored import helpers
 from py_portable.store import Store, default_root
 from tests.integration import docker_daemon, manylinux_like
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.engines import builds, own_ids
-from py_portable.engines.base import Bind, Job
+from py_portable.engines.engine import Bind, Job
 from py_portable.engines.select import ENGINES, select
 from py_portable.prove.canary import observe
 from py_portable.prove.conditions import CONDITIONS

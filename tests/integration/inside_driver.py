@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 
 from py_portable.engines import builds
-from py_portable.engines.base import Bind, Job
+from py_portable.engines.engine import Bind, Job
 from py_portable.engines.inside import Inside
+from py_portable.engines.static_helpers.stored import helpers
 from py_portable.errors import PortableError
-from py_portable.native.stored import helpers
 from py_portable.store import Store, default_root
 
 WORK = Path("/store/cache/work")

@@ -24,8 +24,8 @@ from typing import Any
 
 from py_portable.engines import ids
 from py_portable.images import Image
-from py_portable.lock.model import Lock, LockedHouse
-from py_portable.session import open_session
+from py_portable.lock.lockfile import Lock, LockedHouse
+from py_portable.project.session import open_session
 from py_portable.steps.context import Result
 
 REPOSITORY = Path(__file__).parents[2]

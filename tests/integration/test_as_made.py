@@ -18,7 +18,7 @@ import pytest
 from py_portable import images
 from py_portable.benchmark.pairs import LEAST_PAIRS
 from py_portable.engines.select import select
-from py_portable.native import key
+from py_portable.engines.static_helpers import key
 from py_portable.store import Store, default_root
 from tests.integration.conftest import MainJob, Project, Ran
 from tests.integration.registry import Layout, root_layer

@@ -11,10 +11,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from py_portable import native
 from py_portable.benchmark.pairs import LEAST_PAIRS
-from py_portable.benchmark.runner import Pairing, Place, Subject, compare, keeper, once, starter
-from py_portable.engines.base import Bind
+from py_portable.benchmark.turns import Pairing, Place, Subject, compare, keeper, once, starter
+from py_portable.engines import static_helpers
+from py_portable.engines.engine import Bind
 from py_portable.engines.select import select
 from py_portable.errors import UnmetError
 from tests.integration.conftest import REPOSITORY, MainJob
@@ -45,13 +45,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     work = tmp_path_factory.mktemp("startup")
     for folder in (work, *list(work.parents)[:2]):
         folder.chmod(0o755)
-    native.put(work / "helpers")
+    static_helpers.put(work / "helpers")
     root = work / "root"
     for name in ("tmp", "opt"):
         (root / name).mkdir(parents=True)
     (root / "tmp").chmod(0o1777)
     (work / "noter.c").write_text(NOTER)
-    subprocess.run([*native.compiler(), "-static", "-o", work / "noter", work / "noter.c"], check=True)
+    subprocess.run([*static_helpers.compiler(), "-static", "-o", work / "noter", work / "noter.c"], check=True)
     yield Place(select("auto", work / "helpers")[0], root, work / "helpers")
 
 

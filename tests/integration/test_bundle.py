@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.formats.packed import unpack
+from py_portable.formats.folder_archive import unpack
 from py_portable.store import digest
 from tests.integration.conftest import MainJob
 

@@ -16,12 +16,11 @@ from typing import Any
 
 import pytest
 
-from py_portable import native
-from py_portable.engines import daemon, owner
-from py_portable.engines.base import Bind, Job
+from py_portable.engines import daemon, owner, static_helpers
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.containers import Containers
-from py_portable.images import Request, resolve
+from py_portable.engines.engine import Bind, Job
+from py_portable.images import Request, find
 from py_portable.images.adding.derive import derive
 from py_portable.prove.canary import observe
 from py_portable.prove.conditions import CONDITIONS
@@ -58,7 +57,7 @@ class Pulled:
 @pytest.fixture(scope="module")
 def pulled(tmp_path_factory: pytest.TempPathFactory, manylinux_layout: Layout) -> Iterator[Pulled]:
     folder = tmp_path_factory.mktemp("pulled")
-    debian = resolve("debian:12", store=Store(default_root(os.environ)))
+    debian = find("debian:12", store=Store(default_root(os.environ)))
     with Registry(folder / "registry") as registry:
         trusted = folder / "ca.pem"
         assert registry.authority
@@ -189,13 +188,13 @@ def here(docker: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[di
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """cell-run and the canary."""
     folder = tmp_path_factory.mktemp("tools") / "helpers"
-    native.put(folder)
+    static_helpers.put(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def root() -> Path:
-    return resolve("debian:12", store=Store(default_root(os.environ))).root
+    return find("debian:12", store=Store(default_root(os.environ))).root
 
 
 def wait_for(true: Any, seconds: float = 20) -> None:
@@ -226,7 +225,7 @@ def test_a_container_of_a_dead_owner_is_swept_and_others_are_not(here: dict[str,
 DRIVER = """
 import json, sys
 from pathlib import Path
-from py_portable.engines.base import Job
+from py_portable.engines.engine import Job
 from py_portable.engines.containers import Containers
 root, tools, profile = sys.argv[1:]
 job = Job(profile, Path(root), ("/bin/sh", "-c", "trap '' TERM INT HUP; sleep 1000 & sleep 1000"), uid=10001)
@@ -292,12 +291,12 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
     for name, value in apart.items():
         monkeypatch.setenv(name, value)
     tools, place = tmp_path / "tools", tmp_path / "place"
-    native.put(tools)
+    static_helpers.put(tools)
     place.mkdir()
     (place / "in").mkdir()
     (place / "in" / "told").write_text("from the caller")
     (place / "out").mkdir()
-    root = resolve("debian:12", store=Store(default_root(os.environ))).root
+    root = find("debian:12", store=Store(default_root(os.environ))).root
     engine = Containers("docker", tools)
     assert engine.probe().isolation == "full"
     for name, condition in CONDITIONS.items():
@@ -331,7 +330,7 @@ def test_a_daemon_that_is_not_there(main_job: MainJob, tmp_path: Path) -> None:
 
 def test_packages_are_added_to_an_image_in_docker(here: dict[str, str], tools: Path, tmp_path: Path) -> None:
     """What docker itself puts into a container is in no image that is made there."""
-    bootstrapped = resolve("debian:12", store=Store(default_root(os.environ)))
+    bootstrapped = find("debian:12", store=Store(default_root(os.environ)))
     base = replace(bootstrapped, name="x/debian:12", source="registry", origin="sha256:" + "1" * 64)
     made = {}
     for engine in (Containers("docker", tools), Bubblewrap(tools)):

@@ -22,9 +22,9 @@ from pathlib import Path
 import pytest
 
 from py_portable.engines import ids
-from py_portable.engines.base import Job
+from py_portable.engines.engine import Job
 from py_portable.errors import StepError
-from py_portable.images import Image, ImageUnavailable, Request, releases, resolve
+from py_portable.images import Image, ImageUnavailable, Request, find, releases
 from py_portable.images.adding.derive import derive
 from py_portable.images.debian import apt
 from py_portable.images.debian.recipe import EPOCH
@@ -39,7 +39,7 @@ NO_SUCH_IDENTITY = "sha256:" + "0" * 64
 
 
 def registry_image(name: str, **more: object) -> Image:
-    made = resolve(name, store=Store(default_root(os.environ)))
+    made = find(name, store=Store(default_root(os.environ)))
     told = {"source": "registry", "origin": ORIGIN, "key": None, "packages": (), "suite": None, **more}
     return dataclasses.replace(made, **told)  # type: ignore[arg-type]
 
@@ -263,7 +263,7 @@ from pathlib import Path
 from py_portable.engines import ids
 from py_portable.images import Request, resolve
 from py_portable.images.adding.derive import derive
-from py_portable.native.stored import helpers
+from py_portable.engines.static_helpers.stored import helpers
 from py_portable.store import Store
 from py_portable.engines.bubblewrap import Bubblewrap
 os.umask(0o077)

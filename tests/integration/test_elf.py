@@ -18,8 +18,8 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
 
-from py_portable.elf import is_elf, read, symbols_needing, tree_floor
-from py_portable.wheels.check import check
+from py_portable.inspect.elf import is_elf, read, symbols_needing, tree_floor
+from py_portable.inspect.wheel_check import check
 from tests.unit.elf_builder import build_wheel
 
 pytestmark = pytest.mark.integration

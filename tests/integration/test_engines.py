@@ -24,8 +24,8 @@ from typing import Any
 import pytest
 
 import py_portable
-from py_portable import native
-from py_portable.engines.base import LIMITS
+from py_portable.engines import static_helpers
+from py_portable.engines.engine import LIMITS
 from py_portable.prove.conditions import PLAIN
 from tests.integration.users import second_user
 
@@ -63,10 +63,10 @@ def house() -> Iterator[House]:
     work = Path(tempfile.mkdtemp(prefix="py-portable-engines-test-"))
     try:
         work.chmod(0o755)
-        native.put(work / "helpers")
+        static_helpers.put(work / "helpers")
         (work / "app").mkdir()
         program = work / "app" / "mischief"
-        words = [*native.compiler(), "-static", "-Os", "-o", str(program), str(HERE / "engines_mischief.c")]
+        words = [*static_helpers.compiler(), "-static", "-Os", "-o", str(program), str(HERE / "engines_mischief.c")]
         subprocess.run(words, check=True)
         shutil.copytree(Path(py_portable.__file__).parent, work / "src" / "py_portable")
         shutil.copy(HERE / "engines_driver.py", work / "driver.py")

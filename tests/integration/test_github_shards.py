@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from py_portable import native
+from py_portable.engines import static_helpers
 from py_portable.store import default_root
 from tests.integration.conftest import MainJob, portable
 from tests.integration.github import Server, copy_of_the_kit, example, sharded
@@ -32,7 +32,7 @@ def write_app(folder: Path, images: Path) -> None:
         source = folder / f"{name}.c"
         source.write_text(PROGRAM)
         words = [
-            *native.compiler(),
+            *static_helpers.compiler(),
             "-static",
             "-Os",
             f"-DSTATUS={status}",

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from py_portable import native
 from py_portable.config import Smoke
-from py_portable.engines.base import Bind, Job
+from py_portable.engines import static_helpers
+from py_portable.engines.engine import Bind, Job
 from py_portable.engines.guard import HELPERS
 from py_portable.engines.trial import TMP_BYTES, UID, trial
 from tests.integration.conftest import REPOSITORY
@@ -56,8 +56,8 @@ def behaviour(folder: Path, helpers: Path) -> Mapping[str, Any]:
 
 @needs("musl-gcc")
 def test_another_compiler_has_no_complaint_and_makes_helpers_that_do_the_same(tmp_path: Path) -> None:
-    native.compile(tmp_path / "musl", ("musl-gcc", "-Wextra", "-Werror"))
-    native.put(tmp_path / "kit")
+    static_helpers.compile(tmp_path / "musl", ("musl-gcc", "-Wextra", "-Werror"))
+    static_helpers.put(tmp_path / "kit")
     kit, musl = (behaviour(tmp_path / f"of-{name}", tmp_path / name) for name in ("kit", "musl"))
     assert kit == musl
     assert kit["build"] == (7, b"built\n")

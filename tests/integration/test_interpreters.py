@@ -24,14 +24,15 @@ from typing import Any
 import pytest
 import zstandard
 
-from py_portable import build as building
-from py_portable import images, portability
+from py_portable import images
+from py_portable.base.talk import Talk
+from py_portable.commands import portability as portability_command
 from py_portable.engines import ids
 from py_portable.errors import PortableError
 from py_portable.images import Image, Request, packages
-from py_portable.session import Session, open_session
+from py_portable.project import building
+from py_portable.project.session import Session, open_session
 from py_portable.store import Store
-from py_portable.talk import Talk
 from tests.integration.manylinux_like import GLIBC, Layout, Parts
 
 pytestmark = pytest.mark.integration
@@ -89,7 +90,7 @@ def session(folder: Path, *, pure: bool = False, **config: Any) -> Session:
 
 def verdicts(told: Session) -> dict[str, str]:
     """Image -> verdict, with what went wrong."""
-    proved = portability.prove(told, portability.Wanted(), lambda result: None)
+    proved = portability_command.prove(told, portability_command.Wanted(), lambda result: None)
     assert not proved.failures, [problem.render() for problem in proved.failures.values()]
     return {
         cell.image: cell.verdict

@@ -20,7 +20,7 @@ import pytest
 import py_portable
 from py_portable.engines import ids
 from py_portable.errors import MachineError
-from py_portable.images.layers.limits import Limits
+from py_portable.images.layers.bounds import Limits
 from py_portable.images.layers.stack import Layer, LayerError, unpack
 from tests.unit.layer_builder import archive, file, folder, link, member, put, seen, symlink
 

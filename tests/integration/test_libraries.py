@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import build as building
-from py_portable import portability
+from py_portable.base.talk import Talk
+from py_portable.commands import portability as portability_command
 from py_portable.config.glibc import version_key
-from py_portable.elf import measure
-from py_portable.libraries import known
-from py_portable.session import open_session
-from py_portable.talk import Talk
+from py_portable.inspect.elf import measure
+from py_portable.interpreters.libraries import known
+from py_portable.project import building
+from py_portable.project.session import open_session
 
 pytestmark = pytest.mark.integration
 
@@ -143,7 +143,7 @@ def test_the_interpreter_has_a_fresh_openssl_beside_the_wheels_old_one(tmp_path:
     }
     (tmp_path / "portable.yaml").write_text(json.dumps(told))
     session = open_session(tmp_path / "portable.yaml", engine="bubblewrap", talk=Talk())
-    proved = portability.prove(session, portability.Wanted(), lambda result: None)
+    proved = portability_command.prove(session, portability_command.Wanted(), lambda result: None)
     assert not proved.failures, [problem.render() for problem in proved.failures.values()]
     seen = {
         c.image: c.verdict + (f" {c.detail} {c.stderr_tail}" if c.verdict != "PASS" else "")

@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from py_portable.elf.floor import measure
+from py_portable.inspect.elf.floor import measure
 from py_portable.store import Store, default_root
 from tests.integration.conftest import REPOSITORY, MainJob, Project, portable, sample
 

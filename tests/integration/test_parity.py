@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import build as building
-from py_portable.benchmark.project import Workshop, pairings
-from py_portable.benchmark.runner import Place, Subject
-from py_portable.native.stored import helpers
+from py_portable.benchmark.subjects import Workshop, pairings
+from py_portable.benchmark.turns import Place, Subject
+from py_portable.engines.static_helpers.stored import helpers
+from py_portable.project import building
+from py_portable.project.session import open_session
 from py_portable.prove.conditions import PLAIN
 from py_portable.prove.frozen import Freezer
 from py_portable.prove.start import start
-from py_portable.session import open_session
 from tests.integration import rust
 from tests.integration.rust import needs_rust
 

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import __version__, bringing, images, native
+from py_portable import __version__, images
+from py_portable.commands import bring as bring_command
+from py_portable.engines import static_helpers
 from py_portable.store import Store, default_root
 from tests.integration.conftest import REPOSITORY
 from tests.integration.github import APP, copy_of_the_kit
@@ -182,7 +184,7 @@ def test_the_wheel_works_in_an_environment_of_its_own(release: Release, tmp_path
     ran("build")
     assert "Success: tool passed on debian:11" in ran("portability")
     # Nor were they in the store already.
-    script = "import sys; from py_portable import native; from pathlib import Path; native.put(Path(sys.argv[1]))"
+    script = "import sys; from py_portable.engines import static_helpers; from pathlib import Path; static_helpers.put(Path(sys.argv[1]))"
     environ = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     subprocess.run([venv / "bin/python", "-P", "-c", script, tmp_path / "helpers"], env=environ, check=True)
     assert {p.stat().st_mode & 0o777 for p in (tmp_path / "helpers").iterdir()} == {0o755}
@@ -196,9 +198,9 @@ def test_the_bundle_is_brought_into_an_old_image_and_proves_there(
     def compile(*words: object) -> None:
         raise AssertionError(words)
 
-    monkeypatch.setattr(native, "compile", compile)
+    monkeypatch.setattr(static_helpers, "compile", compile)
     digest = hashlib.sha256(release.bundle.read_bytes()).hexdigest()
-    bringing.bring(str(release.bundle), digest, tmp_path / "kit")
+    bring_command.bring(str(release.bundle), digest, tmp_path / "kit")
     project = tool(tmp_path / "app", "debian:11")
     words = [sys.executable, "-m", "py_portable", "build", "--engine", "native"]
     subprocess.run(words, cwd=project, check=True, capture_output=True)
@@ -227,6 +229,6 @@ def test_the_bundle_is_brought_into_an_old_image_and_proves_there(
         assert inside("/srv/kit/py-portable", "--version") == f"py-portable, version {__version__}\n"
         told = inside("/srv/kit/py-portable", "portability", "--as-made")
         assert "Success: tool passed on debian:11" in told
-        assert {path.name for path in Path(store).rglob("native-*") if path.is_dir()} == {native.key()}
+        assert {path.name for path in Path(store).rglob("native-*") if path.is_dir()} == {static_helpers.key()}
     (made,) = json.loads((project / "dist/evidence.json").read_text())["cells"]
     assert (made["verdict"], made["isolation"], made["image"]) == ("PASS", "partial", "debian:11")

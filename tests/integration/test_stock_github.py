@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.images.resolve import resolve
+from py_portable.images.find import resolve
 from py_portable.store import Store, default_root
 from tests.integration import registry
 from tests.integration.github import ACT, APP, STAND_INS, Server, copy_of_the_kit, example, sharded

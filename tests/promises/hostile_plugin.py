@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import native
+from py_portable.engines import static_helpers
 from tests.integration import test_engines as engines
 from tests.integration.test_engines import Caller, House
 from tests.integration.users import second_user
@@ -41,7 +41,7 @@ def program(house: House) -> Path:
     """Compiled into the folder that every cell has as /app."""
     made = house.app / Path(PROGRAM).name
     source = Path(__file__).with_name("keys_and_limits.c")
-    subprocess.run([*native.compiler(), "-std=c11", "-static", "-Os", "-o", made, source], check=True)
+    subprocess.run([*static_helpers.compiler(), "-std=c11", "-static", "-Os", "-o", made, source], check=True)
     made.chmod(0o755)
     return made
 

@@ -7,14 +7,14 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from py_portable import native
 from py_portable.config import Smoke
-from py_portable.engines.base import Bind, Engine
+from py_portable.engines import static_helpers
+from py_portable.engines.engine import Bind, Engine
 from py_portable.engines.select import select
-from py_portable.evidence import CellResult
+from py_portable.evidence.merge import CellResult
 from py_portable.formats import Start
 from py_portable.images import Image
-from py_portable.prove import cells as proving
+from py_portable.prove import cell_runs
 from py_portable.prove.bench import Bench, Cell
 from py_portable.store import Store
 
@@ -41,7 +41,7 @@ int main(int argc, char **argv) {
 def compile_say(folder: Path) -> Path:
     """A static program that prints what lies beside it in NAME.out and NAME.err, and ends with its first argument."""
     (folder / "say.c").write_text(SAY)
-    subprocess.run([*native.compiler(), "-static", "-Os", "-o", folder / "say", folder / "say.c"], check=True)
+    subprocess.run([*static_helpers.compiler(), "-static", "-Os", "-o", folder / "say", folder / "say.c"], check=True)
     return folder / "say"
 
 
@@ -83,4 +83,4 @@ def prove(
         )
         for start, smoke in starts
     ]  # fmt: skip
-    return proving.run(cells, bench, lambda _result: None)
+    return cell_runs.run(cells, bench, lambda _result: None)

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from py_portable import native
+from py_portable.engines import static_helpers
 from tests.integration.conftest import Project
 from tests.integration.test_engines import CONTAINERS, ENGINES, Caller, House, as_user, furnish, removal
 from tests.integration.users import second_user
@@ -76,9 +76,9 @@ def house() -> Iterator[House]:
     work = Path(tempfile.mkdtemp(prefix="py-portable-promises-"))
     try:
         work.chmod(0o755)
-        native.put(work / "helpers")
+        static_helpers.put(work / "helpers")
         (work / "app").mkdir()
-        words = [*native.compiler(), "-static", "-Os", "-w", "-o", work / "app" / "escapes", HERE / "escapes.c"]
+        words = [*static_helpers.compiler(), "-static", "-Os", "-w", "-o", work / "app" / "escapes", HERE / "escapes.c"]
         subprocess.run(list(map(str, words)), check=True)
         shutil.copytree(HERE.parents[1] / "src" / "py_portable", work / "src" / "py_portable")
         shutil.copy(HERE.parent / "integration" / "engines_driver.py", work / "driver.py")

@@ -15,11 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import closure, config, evidence, publishing, stale
+from py_portable import config
+from py_portable.commands import publish as publish_command
 from py_portable.config import Smoke
 from py_portable.errors import ConfigError
+from py_portable.evidence import merge
 from py_portable.plan.asked import question
+from py_portable.project import stale
 from py_portable.prove.memory import BESIDE, JUDGE
+from py_portable.steps import closure
 from tests.integration.conftest import Project
 from tests.unit.test_evidence import CELLS, HASHES, NAMES, ROWS, cell, text
 
@@ -124,8 +128,8 @@ def test_all_that_a_start_is_asked_is_its_question(tmp_path: Path, changes: dict
     now = stale.questions(other)
     assert stale.is_stale(old, other, now) and not stale.is_stale(old, one, stale.questions(one))
     ready = stale.marked({"cells": [old]}, other)["cells"]
-    objected = publishing.objections(ready, {"tool": old["sha256"]}, [["tool", "debian:11", "plain", []]])
-    assert objected[1] and not publishing.objections([old], {"tool": old["sha256"]}, [])[1]
+    objected = publish_command.objections(ready, {"tool": old["sha256"]}, [["tool", "debian:11", "plain", []]])
+    assert objected[1] and not publish_command.objections([old], {"tool": old["sha256"]}, [])[1]
 
 
 @pytest.mark.parametrize(
@@ -181,14 +185,14 @@ DATED = st.builds(
 def test_with_turns_any_order_gives_the_same_bytes_and_a_merge_of_a_merge_is_the_same(
     pair: tuple[list[Any], list[Any]],
 ) -> None:
-    once = evidence.merge(pair[0])
+    once = merge.merge(pair[0])
     assert text(pair[0]) == text(pair[1]) == text([once]) == text([once, once]) == text([*pair[0], *pair[1]])
 
 
 @given(st.lists(DATED, min_size=1, max_size=5), st.integers(0, 5))
 def test_whatever_is_merged_first_the_cells_are_the_same(parts: list[Any], cut: int) -> None:
-    groups = [evidence.merge(group) for group in (parts[:cut], parts[cut:]) if group]
-    assert evidence.merge(groups)["cells"] == evidence.merge(parts)["cells"]
+    groups = [merge.merge(group) for group in (parts[:cut], parts[cut:]) if group]
+    assert merge.merge(groups)["cells"] == merge.merge(parts)["cells"]
 
 
 @given(st.lists(st.tuples(TURNS, HASHES, NAMES), min_size=1, max_size=5))
@@ -198,21 +202,21 @@ def test_the_last_turn_holds_whatever_the_clock_said(turns: Sequence[tuple[int, 
         {"turn": turn, "when": f"203{9 - turn}", "cells": [cell(when=f"203{9 - turn}", detail=f"{turn}")]}
         for turn, _, _ in turns
     ]
-    (kept,) = evidence.merge(parts)["cells"]
+    (kept,) = merge.merge(parts)["cells"]
     assert kept["detail"] == str(max(turn for turn, _, _ in turns)) and kept["turn"] == max(t for t, _, _ in turns)
 
 
 def test_each_part_comes_after_all_that_lie_there(tmp_path: Path) -> None:
-    paths = [evidence.write_part(tmp_path, "build", [scope], {}) for scope in "abc"]
-    assert [evidence.read(path)["turn"] for path in paths] == [1, 2, 3]
-    again = evidence.write_part(tmp_path, "build", ["a"], {"turn": 1})
-    assert evidence.read(again)["turn"] == 4
+    paths = [merge.write_part(tmp_path, "build", [scope], {}) for scope in "abc"]
+    assert [merge.read(path)["turn"] for path in paths] == [1, 2, 3]
+    again = merge.write_part(tmp_path, "build", ["a"], {"turn": 1})
+    assert merge.read(again)["turn"] == 4
     for spoilt in (b"{", b"[]", b'{"turn": true}', b'{"turn": "9"}', b'{"turn": -1}', b"[" * 100_000):
         paths[1].write_bytes(spoilt)
-        assert evidence.read(evidence.write_part(tmp_path, "build", ["a"], {}))["turn"] in (5, 6, 7, 8, 9, 10)
-    paths[1].write_text(json.dumps({"schema": 1, "turn": evidence.MOST_TURNS}))
+        assert merge.read(merge.write_part(tmp_path, "build", ["a"], {}))["turn"] in (5, 6, 7, 8, 9, 10)
+    paths[1].write_text(json.dumps({"schema": 1, "turn": merge.MOST_TURNS}))
     with pytest.raises(ConfigError, match="no part can come after"):
-        evidence.write_part(tmp_path, "build", ["a"], {})
+        merge.write_part(tmp_path, "build", ["a"], {})
 
 
 # ---------------------------------------------------------------------------------------------------- remembered PASSes
@@ -220,11 +224,11 @@ def test_each_part_comes_after_all_that_lie_there(tmp_path: Path) -> None:
 
 def test_a_remembered_pass_hangs_on_all_the_code_that_judges() -> None:
     own = set(closure.modules(JUDGE))
-    judging = ("prove.judge", "prove.borne", "prove.record", "prove.canary", "prove.memory", "capture", "command")
-    others = ("config.model", "elf.reader", "engines.bubblewrap", "engines.guard", "engines.stage", "formats.bundle")
-    assert {f"py_portable.{name}" for name in (*judging, *others, "evidence", "verdicts", "store.walk")} <= own
+    judging = ("prove.judge", "prove.borne", "prove.record", "prove.canary", "prove.memory", "base.capture", "base.process")
+    others = ("config.model", "inspect.elf.reader", "engines.bubblewrap", "engines.guard", "engines.stage", "formats.bundle")
+    assert {f"py_portable.{name}" for name in (*judging, *others, "evidence.merge", "plan.verdicts", "store.walk")} <= own
     # What only shows results, or hands them on, judges nothing.
-    for name in ("cli.prove", "report.text", "ci.github.action", "benchmark.pairs", "publishing", "portability"):
+    for name in ("cli.prove", "report.text", "ci.github.action", "benchmark.pairs", "commands.publish", "commands.portability"):
         assert f"py_portable.{name}" not in own, name
 
 
@@ -239,7 +243,7 @@ def test_every_file_that_judges_changes_what_it_hangs_on(tmp_path: Path, monkeyp
         return closure.sha256(JUDGE, BESIDE)
 
     before = digest()
-    for name in ("capture.py", "config/model.py", "elf/view.py", "resources/engines/stage.sh", "native/cell-run.c"):
+    for name in ("base/capture.py", "config/model.py", "inspect/elf/view.py", "resources/engines/stage.sh", "engines/static_helpers/cell-run.c"):
         path = copy / name
         kept = path.read_bytes()
         path.write_bytes(kept + b"\n")
@@ -248,7 +252,7 @@ def test_every_file_that_judges_changes_what_it_hangs_on(tmp_path: Path, monkeyp
     (copy / "report" / "text.py").write_text("")
     assert digest() == before
     # An import anywhere counts, in whatever form.
-    (copy / "capture.py").write_text("if x:\n    from py_portable.report import (\n        text,  # why\n    )\n")
+    (copy / "base/capture.py").write_text("if x:\n    from py_portable.report import (\n        text,  # why\n    )\n")
     closure.modules.cache_clear()
     assert "py_portable.report.text" in closure.modules(JUDGE)
     monkeypatch.undo()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import native
 from py_portable.config import Smoke
-from py_portable.engines.base import Bind, Job
+from py_portable.engines import static_helpers
+from py_portable.engines.engine import Bind, Job
 from py_portable.engines.stage import Overlap, apart
 from tests.promises.starts import app, compile_say, empty_root, prove
 
@@ -61,7 +61,7 @@ def test_the_kits_own_canary_is_not_started_as_the_artifact(
             monkeypatch.setenv(variable, value)
     tmp_path.chmod(0o755)
     say = compile_say(tmp_path)
-    native.put(tmp_path / "helpers")
+    static_helpers.put(tmp_path / "helpers")
     root = root_with(tmp_path, opt_app="/run/py-portable")
     for number, own in enumerate(("canary", "cell-run")):
         place = tmp_path / str(number)

@@ -27,18 +27,19 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable import bringing, capture, command, untar
-from py_portable.capture import BoundedLog
+from py_portable.base import capture, process, untar
+from py_portable.base.capture import BoundedLog
+from py_portable.base.regular import NotRegularError, TooLargeError, open_regular, read_regular
+from py_portable.base.tarball import Bounds, RefusedError, members, opened
+from py_portable.base.zips import checked
 from py_portable.ci import travel
-from py_portable.ci.project import Project
+from py_portable.ci.job_config import Project
+from py_portable.commands import bring as bring_command
 from py_portable.errors import ConfigError, StepError
-from py_portable.index import files as index_files
-from py_portable.regular import NotRegularError, TooLargeError, open_regular, read_regular
+from py_portable.lock.index import files
 from py_portable.store import digest
-from py_portable.tarball import Bounds, RefusedError, members, opened
+from py_portable.wheels.app_source import built_wheels
 from py_portable.wheels.given import bounded
-from py_portable.wheels.source import built_wheels
-from py_portable.zips import checked
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,
@@ -94,7 +95,7 @@ def free(folder: Path) -> int:
 
 def test_a_bomb_is_not_unpacked(small_bomb: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="too much for its size"):
-        bringing.bring(str(small_bomb), "", tmp_path / "kit")
+        bring_command.bring(str(small_bomb), "", tmp_path / "kit")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RefusedError, match="too much for its size"):
         untar.unpack(small_bomb, tmp_path)
@@ -236,20 +237,20 @@ def test_a_wheel_that_is_a_bomb_is_taken_nowhere(bad_wheel: Path, tmp_path: Path
     with pytest.raises(StepError, match="zip bomb"):
         built_wheels(bad_wheel.parent)
     with pytest.raises(StepError, match="zip bomb"):
-        index_files._bounded(bad_wheel)
+        files._bounded(bad_wheel)
 
 
 def test_an_sdist_that_is_a_bomb_is_not_taken_from_the_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert index_files.SDIST_BOUNDS.ratio_floor <= 256 << 20 and index_files.SDIST_BOUNDS.ratio <= 200
-    monkeypatch.setattr(index_files, "SDIST_BOUNDS", replace(index_files.SDIST_BOUNDS, ratio_floor=1 << 20))
+    assert files.SDIST_BOUNDS.ratio_floor <= 256 << 20 and files.SDIST_BOUNDS.ratio <= 200
+    monkeypatch.setattr(files, "SDIST_BOUNDS", replace(files.SDIST_BOUNDS, ratio_floor=1 << 20))
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w:gz", compresslevel=6) as tar:
         tar.addfile(member("app-1.0/zeros", size=60 << 20), io.BufferedReader(Zeros(60 << 20), 1 << 20))
     (tmp_path / "app-1.0.tar.gz").write_bytes(data.getvalue())
     with pytest.raises(StepError, match="too much for its size"):
-        index_files._bounded(tmp_path / "app-1.0.tar.gz")
+        files._bounded(tmp_path / "app-1.0.tar.gz")
 
 
 def test_wheels_as_they_are_pass(tmp_path: Path) -> None:
@@ -275,10 +276,10 @@ def test_a_damaged_wheel_is_refused_or_a_wheel(tmp_path: Path, at: int, new: byt
 def test_a_log_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log"
     monkeypatch.setattr(
-        command, "BoundedLog", lambda path: BoundedLog(path, head=64 << 10, tail=64 << 10)
+        process, "BoundedLog", lambda path: BoundedLog(path, head=64 << 10, tail=64 << 10)
     )
     for word in ("one", "two"):
-        command.run(["sh", "-c", f"echo first-{word}; yes {word} | head -c 3000000; echo last-{word}"], log=log)
+        process.run(["sh", "-c", f"echo first-{word}; yes {word} | head -c 3000000; echo last-{word}"], log=log)
         text = log.read_text()
         assert f"first-{word}" in text and text.endswith(f"last-{word}\n")
         assert "bytes left out" in text
@@ -308,7 +309,7 @@ def test_what_a_bounded_log_keeps(tmp_path: Path, chunks: list[bytes], before: b
 
 
 def test_honest_logs_are_whole(tmp_path: Path) -> None:
-    command.run(["sh", "-c", "yes | head -c 20000000"], log=tmp_path / "log")
+    process.run(["sh", "-c", "yes | head -c 20000000"], log=tmp_path / "log")
     assert capture.LOG_HEAD_BYTES + capture.LOG_TAIL_BYTES >= 32 << 20
     assert (tmp_path / "log").stat().st_size > 20_000_000
 
@@ -420,7 +421,7 @@ UNPACK = """
 import sys
 from pathlib import Path
 from py_portable.ci import travel
-from py_portable.ci.project import Project
+from py_portable.ci.job_config import Project
 here = Path(sys.argv[1])
 archives = [Path(word) for word in sys.argv[2:]]
 print("ready", flush=True)

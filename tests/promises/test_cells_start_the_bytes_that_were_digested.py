@@ -15,19 +15,19 @@ from typing import Any
 
 import pytest
 
-from py_portable import portability
-from py_portable.benchmark.project import Workshop, pairings
-from py_portable.build import Built
+from py_portable.base.talk import Talk
+from py_portable.benchmark.subjects import Workshop, pairings
+from py_portable.commands import portability as portability_command
+from py_portable.commands.prove import Foreign, prove_foreign
 from py_portable.config import Smoke
 from py_portable.errors import UnmetError
-from py_portable.evidence import CellResult
-from py_portable.foreign import Foreign, prove_foreign
+from py_portable.evidence.merge import CellResult
 from py_portable.formats import Made
-from py_portable.prove import cells as proving
+from py_portable.project.building import Built
+from py_portable.project.session import open_session
+from py_portable.prove import cell_runs
 from py_portable.prove.frozen import Freezer
-from py_portable.session import open_session
 from py_portable.store import Store, digest, file_mode
-from py_portable.talk import Talk
 from tests.promises import tiny
 
 Change = Callable[[], object]
@@ -51,14 +51,14 @@ def store(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch:
 @pytest.fixture
 def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Change], None]:
     """Do something after an artifact was digested, and before it is started: when the canaries are."""
-    observe = proving.observe
+    observe = cell_runs.observe
 
     def set_up(change: Change) -> None:
         def observed(*words: Any, **more: Any) -> Any:
             change()
             return observe(*words, **more)
 
-        monkeypatch.setattr(proving, "observe", observed)
+        monkeypatch.setattr(cell_runs, "observe", observed)
 
     return set_up
 
@@ -113,7 +113,7 @@ def test_a_swap_after_the_copy_was_made_is_not_started(
 ) -> None:
     """The last moment: the file is another one when the engine is called, and back again afterwards."""
     path = tool(places, tmp_path)
-    start = proving.start
+    start = cell_runs.start
 
     def late(*words: Any, **more: Any) -> Any:
         swap(path, places / "evil")
@@ -123,7 +123,7 @@ def test_a_swap_after_the_copy_was_made_is_not_started(
             swap(path, places / "good")
 
     with monkeypatch.context() as patch:
-        patch.setattr(proving, "start", late)
+        patch.setattr(cell_runs, "start", late)
         cell = prove(places, path, "it is good")
     assert (cell.verdict, cell.sha256) == ("PASS", digest(path))
     # What the user is given to repeat names what the user knows.
@@ -148,10 +148,10 @@ def test_the_artifact_of_a_config_is_held_too(
     path = tool(places, tmp_path)
     (tmp_path / "portable.yaml").write_text(CONFIG.format(image=places / "image.tar"))
     session = open_session(tmp_path / "portable.yaml", talk=Talk(quiet=True))
-    portability.building.build(session)
-    wanted = portability.Wanted(as_made=as_made)
+    portability_command.building.build(session)
+    wanted = portability_command.Wanted(as_made=as_made)
     between(lambda: swap(path, places / "evil"))
-    proved = portability.prove(session, wanted, lambda cell: None)
+    proved = portability_command.prove(session, wanted, lambda cell: None)
     assert {(cell.verdict, cell.reason) for cell in proved.cells} == {("UNPROVEN", "artifact")}
     assert len(proved.cells) == 2 and proved.conclusions.problems
 

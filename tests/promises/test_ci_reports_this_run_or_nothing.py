@@ -15,14 +15,15 @@ from typing import Any
 
 import pytest
 
-from py_portable import cli, evidence
+from py_portable import cli
 from py_portable.ci.github import action, follow
 from py_portable.ci.github.inputs import PREFIX
 from py_portable.ci.gitlab import jobs
-from py_portable.plan.sharding import parse
+from py_portable.evidence import merge
+from py_portable.plan.shards import parse
 from tests.unit.test_sharding import OTHER, PARTS, PLANNED
 
-STALE_EVIDENCE: dict[str, Any] = evidence.merge([PLANNED, *PARTS], shards=True)
+STALE_EVIDENCE: dict[str, Any] = merge.merge([PLANNED, *PARTS], shards=True)
 STALE_EVIDENCE |= {"conclusions": {"verdict": "PASS", "problems": [], "counts": {}, "controls": []}}
 CONFIG = {
     "version": 1,
@@ -208,7 +209,7 @@ def test_each_plan_is_a_run_of_its_own(dist: Path, tmp_path: Path, capsys: pytes
     plans = []
     for _ in range(2):
         assert cli._run(["plan", "--github"]) == 0
-        plans.append(evidence.read(dist / "plan.json"))
+        plans.append(merge.read(dist / "plan.json"))
     one, other = (parse(plan["plan"], "x") for plan in plans)
     assert one.shards == other.shards and one.run != other.run and len(one.run) == 32
     # A shard of the first run, which the second one lost: nothing of it fills the hole.

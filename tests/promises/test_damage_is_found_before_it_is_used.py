@@ -16,18 +16,18 @@ from typing import Any
 
 import pytest
 
+from py_portable.base.talk import Talk
+from py_portable.commands.prove import Foreign, prove_foreign
 from py_portable.config import Smoke
 from py_portable.engines.native import Native
 from py_portable.errors import StepError
-from py_portable.foreign import Foreign, prove_foreign
-from py_portable.images.problems import ImageUnavailable
+from py_portable.images.failures import ImageUnavailable
 from py_portable.images.registry import saved
-from py_portable.run.runner import Report, Runner
 from py_portable.steps.context import Context, Environment
 from py_portable.steps.graph import Step
+from py_portable.steps.runner import Report, Runner
 from py_portable.store import Entry, Store, seal
 from py_portable.store.whole import SEAL
-from py_portable.talk import Talk
 from tests.integration.conftest import Ran, portable
 from tests.promises import tiny
 

@@ -17,11 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable import cli, evidence, records, shape
+from py_portable import cli
+from py_portable.base import shape
 from py_portable.errors import ConfigError, PortableError
-from py_portable.lock import model as locks
-from py_portable.plan import sharding
-from py_portable.reading import NEEDED
+from py_portable.evidence import merge
+from py_portable.evidence.reading import NEEDED
+from py_portable.lock import lockfile
+from py_portable.plan import shards
+from py_portable.project import records
 from tests.integration.conftest import REPOSITORY
 from tests.unit.test_sharding import PARTS, PLAN, PLANNED
 
@@ -105,7 +108,7 @@ def test_what_cannot_be_is_refused_with_file_and_key(
 def test_one_reader_for_all_of_them(text: str, tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_text(text)
-    for read in (evidence.read, records.read, locks.load):
+    for read in (merge.read, records.read, lockfile.load):
         with pytest.raises(ConfigError) as caught:
             read(path)
         assert (caught.value.where or "").startswith(("file.json", str(path)))
@@ -115,25 +118,25 @@ def test_a_file_that_never_ends_is_not_read_and_a_long_one_to_the_bound(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="/dev/zero: cannot be read: is not a regular file"):
-        evidence.read(Path("/dev/zero"))
+        merge.read(Path("/dev/zero"))
     monkeypatch.setattr(shape, "MOST_BYTES", 1 << 16)
     path = tmp_path / "long"
     path.write_bytes(bytes((1 << 16) + 1))
     with pytest.raises(ConfigError, match="has more than 65536 bytes"):
-        evidence.read(path)
+        merge.read(path)
 
 
 def test_a_newer_kits_keys_pass_and_are_bounded(tmp_path: Path) -> None:
     told = {**PARTS[0], "new": {"deep": [{"x": 1}]}, "cells": [{**PARTS[0]["cells"][0], "new": [1]}]}
     path = tmp_path / "part.json"
     path.write_text(json.dumps(told))
-    assert evidence.read(path)["cells"][0]["new"] == [1]
+    assert merge.read(path)["cells"][0]["new"] == [1]
     deep: Any = 1
     for _ in range(shape.MOST_DEPTH + 1):
         deep = [deep]
     path.write_text(json.dumps({**told, "new": deep}))
     with pytest.raises(ConfigError, match=r"new.*is nested too deeply"):
-        evidence.read(path)
+        merge.read(path)
 
 
 def test_a_path_may_hold_bytes_that_are_no_characters(tmp_path: Path) -> None:
@@ -141,11 +144,11 @@ def test_a_path_may_hold_bytes_that_are_no_characters(tmp_path: Path) -> None:
     told["artifacts"][0]["path"] = told["cells"][0]["reproduce"] = "caf\udce9"
     path = tmp_path / "part.json"
     path.write_text(json.dumps(told))
-    assert evidence.read(path)["artifacts"][0]["path"] == "caf\udce9"
+    assert merge.read(path)["artifacts"][0]["path"] == "caf\udce9"
     for name, text in (("path", "\ud800"), ("name", "caf\udce9")):
         path.write_text(json.dumps({**told, "artifacts": [{**told["artifacts"][0], name: text}]}))
         with pytest.raises(ConfigError, match=rf"artifacts\[0\].{name} has half of a character"):
-            evidence.read(path)
+            merge.read(path)
 
 
 def test_an_older_kits_evidence_is_still_read(tmp_path: Path) -> None:
@@ -153,11 +156,11 @@ def test_an_older_kits_evidence_is_still_read(tmp_path: Path) -> None:
     row = dict.fromkeys(NEEDED["cells"], "x") | {"sha256": "none", "verdict": "PASS", "expect": "pass", "argv": []}
     path = tmp_path / "part.json"
     path.write_text(json.dumps({"schema": 1, "cells": [row]}))
-    assert evidence.read(path)["cells"] == [row]
+    assert merge.read(path)["cells"] == [row]
     for name in row:
         path.write_text(json.dumps({"schema": 1, "cells": [{key: row[key] for key in row if key != name}]}))
         with pytest.raises(ConfigError, match=rf"cells\[0\] has no '{name}'"):
-            evidence.read(path)
+            merge.read(path)
 
 
 JSON = st.recursive(
@@ -183,7 +186,7 @@ def test_any_value_in_any_place_is_read_or_refused(tmp_path: Path, path: list[in
         holder.append(value)
     (tmp_path / "any.json").write_text(json.dumps(told))
     try:
-        evidence.merge([evidence.read(tmp_path / "any.json")], shards=True)
+        merge.merge([merge.read(tmp_path / "any.json")], shards=True)
     except PortableError as problem:
         problem.render().encode()
 
@@ -198,7 +201,7 @@ def test_a_plan_with_a_cell_twice_is_refused_in_no_time() -> None:
     told["shards"][0]["cells"].append({**first, "argv": ["19999"]})
     began = time.process_time()
     with pytest.raises(ConfigError, match=r"its plan has the cell .*19999.* twice"):
-        sharding.parse(told, "plan.json")
+        shards.parse(told, "plan.json")
     # Some tenths of a second; counting each in all of them took minutes.
     assert time.process_time() - began < 10
 
@@ -220,7 +223,7 @@ def test_a_plans_error_names_its_key(spoil: Callable[[Any], Any], said: str, tmp
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(told))
     with pytest.raises(ConfigError) as caught:
-        evidence.read(path)
+        merge.read(path)
     assert (caught.value.where, said in caught.value.what) == (str(path), True), caught.value.what
 
 
@@ -241,5 +244,5 @@ def test_a_locks_error_names_its_key(
     told = json.loads(sample.data)
     spoil(told)
     with pytest.raises(ConfigError) as caught:
-        locks.loads(json.dumps(told), "portable.lock")
+        lockfile.loads(json.dumps(told), "portable.lock")
     assert (caught.value.where, said in caught.value.what) == ("portable.lock", True), caught.value.what

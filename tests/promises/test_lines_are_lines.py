@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import native
-from py_portable.capture import Captured, Lines, Window
+from py_portable.base.capture import Captured, Lines, Window
 from py_portable.config import Smoke
-from py_portable.engines.base import Bind
+from py_portable.engines import static_helpers
+from py_portable.engines.engine import Bind
 from py_portable.engines.guard import split_record
 from py_portable.formats import Start
 from py_portable.prove.borne import asked_for
-from py_portable.prove.cells import CAPTURE_BYTES
+from py_portable.prove.cell_runs import CAPTURE_BYTES
 from tests.promises.starts import app, compile_say, empty_root, prove
 
 HALF = CAPTURE_BYTES // 2
@@ -45,7 +45,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     folder.chmod(0o755)
     empty_root(folder / "root")
-    native.put(folder / "helpers")
+    static_helpers.put(folder / "helpers")
     compile_say(folder)
     return folder
 
@@ -118,7 +118,7 @@ def test_a_loader_is_heard_where_an_extension_asks_for_it(tmp_path: Path) -> Non
     folder = tmp_path / "app"
     folder.mkdir()
     (folder / "tool").write_text("#!/bin/sh\n")
-    build = [*native.compiler(), "-shared", "-fPIC", "-nostdlib", "-Wl,--no-as-needed", "-o"]
+    build = [*static_helpers.compiler(), "-shared", "-fPIC", "-nostdlib", "-Wl,--no-as-needed", "-o"]
     subprocess.run([*build, tmp_path / "libneeded.so.7", "-Wl,-soname,libneeded.so.7", source], check=True)
     subprocess.run([*build, folder / "x.so", source, tmp_path / "libneeded.so.7"], check=True)
     start = Start("/opt/app/tool", (Bind(folder, "/opt/app"),))

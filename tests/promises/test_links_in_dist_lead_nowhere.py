@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from py_portable.build import EVIDENCE, _claim
 from py_portable.errors import ConfigError, StepError
-from py_portable.formats.entry import read_entry
+from py_portable.formats.app_entry import read_entry
+from py_portable.project.building import EVIDENCE, _claim
 from py_portable.steps.context import BuildFailed
-from py_portable.wheels.publish import _project, made_sdist
+from py_portable.wheels.published import _project, made_sdist
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from py_portable import portability, records
+from py_portable.base.talk import Talk
+from py_portable.commands import portability as portability_command
 from py_portable.errors import ConfigError
-from py_portable.evidence import CellResult
-from py_portable.refreshing import refresh
-from py_portable.session import open_session
+from py_portable.evidence.merge import CellResult
+from py_portable.project import records
+from py_portable.project.refreshing import refresh
+from py_portable.project.session import open_session
 from py_portable.store import Entry, Store, digest, file_mode
-from py_portable.talk import Talk
 from tests.integration.conftest import MainJob, Project
 from tests.promises import tiny
 
@@ -109,7 +110,7 @@ def project(
 
 def told(project: Project) -> CellResult:
     session = open_session(project.folder / "portable.yaml", talk=Talk(quiet=True))
-    (cell,) = portability.prove(session, portability.Wanted(), lambda cell: None).cells
+    (cell,) = portability_command.prove(session, portability_command.Wanted(), lambda cell: None).cells
     return cell
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from py_portable.ci import travel
 from py_portable.ci.github import handing
-from py_portable.ci.project import Project
+from py_portable.ci.job_config import Project
 from py_portable.errors import ConfigError, MachineError, PortableError
 from py_portable.images.names import Names
 from py_portable.store import Store

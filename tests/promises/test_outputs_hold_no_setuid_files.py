@@ -18,20 +18,20 @@ from typing import Any
 
 import pytest
 
-from py_portable import native
+from py_portable.base.untar import RefusedError, extract
 from py_portable.ci import travel
-from py_portable.ci.project import Project
-from py_portable.engines.base import Bind, Job
+from py_portable.ci.job_config import Project
+from py_portable.engines import static_helpers
+from py_portable.engines.engine import Bind, Job
 from py_portable.engines.native import Native
 from py_portable.engines.select import ENGINES
 from py_portable.errors import ConfigError, PortableError
-from py_portable.run.runner import Report, Runner
 from py_portable.steps import output
 from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.steps.graph import Step
+from py_portable.steps.runner import Report, Runner
 from py_portable.store import Store
-from py_portable.store.errors import StoreError
-from py_portable.untar import RefusedError, extract
+from py_portable.store.faults import StoreError
 
 BAD = (0o4755, 0o2755, 0o6711, 0o666, 0o777, 0o1777)
 
@@ -77,12 +77,12 @@ def env(tmp_path: Path) -> Environment:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root with nothing in it, helpers, and the program."""
     work = tmp_path_factory.mktemp("house")
-    native.put(work / "helpers")
+    static_helpers.put(work / "helpers")
     for name in ("bin", "etc", "usr", "tmp", "home"):
         (work / "root" / name).mkdir(parents=True)
     (work / "app").mkdir()
     (work / "late.c").write_text(LATE)
-    words = [*native.compiler(), "-static", "-Os", "-o", str(work / "app/late"), str(work / "late.c")]
+    words = [*static_helpers.compiler(), "-static", "-Os", "-o", str(work / "app/late"), str(work / "late.c")]
     subprocess.run(words, check=True)
     yield work
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.lock.model import Lock
+from py_portable.lock.lockfile import Lock
 from py_portable.plan import ground as grounds
 from py_portable.plan.assemble import Plan
-from py_portable.session import open_session
+from py_portable.project.session import open_session
 from py_portable.store import default_root
 from tests.integration.conftest import Project, Ran
 from tests.promises.hostile_sources import SETUPTOOLS, by_setup, code, in_tree, write
@@ -220,7 +220,7 @@ def test_without_an_engine_the_apps_code_is_kept_from_the_users_environment_and_
 
 def test_without_landlock_the_environment_is_kept_from_it_all_the_same(tmp_path: Path) -> None:
     """What an old kernel leaves: the allow-list, and a line that says so."""
-    from py_portable import apart
+    from py_portable.engines import apart
 
     own = tmp_path / "work"
     own.mkdir()
@@ -239,7 +239,7 @@ def test_without_landlock_the_environment_is_kept_from_it_all_the_same(tmp_path:
 
 def test_no_exit_status_of_foreign_code_takes_landlock_from_it(tmp_path: Path) -> None:
     """The status that says "this kernel has no Landlock" is one that anybody can end with."""
-    from py_portable import apart
+    from py_portable.engines import apart
 
     own = tmp_path / "work"
     own.mkdir()

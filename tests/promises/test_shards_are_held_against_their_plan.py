@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import evidence, verdicts
-from py_portable.conclude import conclude
 from py_portable.errors import ConfigError
-from py_portable.follows import why_not
+from py_portable.evidence import merge
+from py_portable.evidence.conclude import conclude
+from py_portable.evidence.follows import why_not
+from py_portable.plan import verdicts
 from py_portable.plan.cell import PlannedCell
-from py_portable.plan.sharding import Sharding
-from py_portable.plan.shards import by_image
+from py_portable.plan.partition import by_image
+from py_portable.plan.shards import Sharding
 from py_portable.prove.judge import Finding, judge
 from tests.unit.test_sharding import CELLS, SHA, artifact, part, row
 
@@ -46,7 +47,7 @@ def shard(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def test_what_the_kit_itself_writes_is_merged() -> None:
-    merged = evidence.merge([PLANNED, *map(shard, range(3))], shards=True)
+    merged = merge.merge([PLANNED, *map(shard, range(3))], shards=True)
     assert conclude(merged).problems == () and len(merged["cells"]) == len(CELLS) + 2
 
 
@@ -83,14 +84,14 @@ def test_what_does_not_agree_is_refused_with_its_shard_and_field(changes: dict[s
     messages = set()
     for order in (parts, parts[::-1]):
         with pytest.raises(ConfigError) as caught:
-            evidence.merge(order, shards=True)
+            merge.merge(order, shards=True)
         messages.add(caught.value.render())
     (message,) = messages
     assert said in message and "debian:1" in message
     assert PLAN.shards[0].name in message or "not a cell of the plan" in said
     # Merged in two steps, it is refused in the first.
     with pytest.raises(ConfigError):
-        evidence.merge([PLANNED, shard(0, **changes)], shards=True)
+        merge.merge([PLANNED, shard(0, **changes)], shards=True)
 
 
 @pytest.mark.parametrize("field", ["verdict", "expect", "reason"])
@@ -99,36 +100,36 @@ def test_a_control_is_held_to_its_plan_as_any_other_cell(field: str) -> None:
     whole = shard(0)
     whole["cells"] = [{**c, **forged} if c["condition"] == "control:x" else c for c in whole["cells"]]
     with pytest.raises(ConfigError):
-        evidence.merge([PLANNED, whole, shard(1), shard(2)], shards=True)
+        merge.merge([PLANNED, whole, shard(1), shard(2)], shards=True)
 
 
 def test_many_faults_are_one_error() -> None:
     parts = [PLANNED, *(shard(number, exit_status=1) for number in range(3))]
     with pytest.raises(ConfigError, match="and 2 more"):
-        evidence.merge(parts, shards=True)
+        merge.merge(parts, shards=True)
 
 
 def test_without_a_plan_a_verdict_still_has_to_follow_from_its_record() -> None:
     forged = {**shard(0, exit_status=-11), "shards": []}
     with pytest.raises(ConfigError, match=r"a on debian:11 .* though exit_status is -11"):
-        evidence.merge([forged], shards=True)
+        merge.merge([forged], shards=True)
 
 
 def test_a_plan_of_an_older_kit_is_held_to_what_it_says() -> None:
     old = Sharding("c" * 64, "d" * 64, by_image(CELLS, limit=3))
     assert "run" not in old.told() and "smoke" not in json.dumps(old.told())
     parts = [{**part(number), "shards": [{"name": old.shards[number].name, "plan": old.digest}]} for number in range(3)]
-    merged = evidence.merge([{**PLANNED, "plan": old.told()}, *parts], shards=True)
+    merged = merge.merge([{**PLANNED, "plan": old.told()}, *parts], shards=True)
     assert conclude(merged).problems == ()
     parts[0]["cells"][0] = {**parts[0]["cells"][0], "optional": True}
     with pytest.raises(ConfigError, match="optional is true, the plan says false"):
-        evidence.merge([{**PLANNED, "plan": old.told()}, *parts], shards=True)
+        merge.merge([{**PLANNED, "plan": old.told()}, *parts], shards=True)
 
 
 def test_what_is_of_another_run_of_the_same_plan_is_refused() -> None:
     again = replace(PLAN, run="cd" * 16)
     with pytest.raises(ConfigError, match="of two plans"):
-        evidence.merge([{**PLANNED, "plan": again.told()}, shard(0)], shards=True)
+        merge.merge([{**PLANNED, "plan": again.told()}, shard(0)], shards=True)
 
 
 # ------------------------------------------------------------------------------------------ the rules are the judge's
@@ -181,4 +182,4 @@ Spoil = Callable[[dict[str, Any]], Any]
 def test_an_artifact_is_that_of_the_build(name: str) -> None:
     build = {"schema": 1, "command": "build", "when": "2026-01-01", "artifacts": [artifact(name, sha256=OTHER)]}
     with pytest.raises(ConfigError, match=f"{name} has two digests|sha256 is {SHA}"):
-        evidence.merge([PLANNED, build, *map(shard, range(3))], shards=True)
+        merge.merge([PLANNED, build, *map(shard, range(3))], shards=True)

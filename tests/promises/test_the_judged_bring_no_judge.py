@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from py_portable import as_made, native, records
 from py_portable.ci import travel
-from py_portable.ci.project import Project
+from py_portable.ci.job_config import Project
+from py_portable.engines import static_helpers
+from py_portable.engines.static_helpers.stored import Helpers
 from py_portable.errors import MachineError
-from py_portable.native.stored import Helpers
+from py_portable.project import as_made, records
 from py_portable.store import Store, digest
 from tests.unit.test_as_made import Dist, there
 
@@ -52,9 +53,9 @@ class Elsewhere:
         (folder / "tool").write_text("#!/bin/sh\necho hello\n")
         (folder / "tool").chmod(0o755)
         self.package = folder / "kit" / "py_portable"
-        ours = Path(native.__file__).parents[1]
+        ours = Path(static_helpers.__file__).parents[1]
         shutil.copytree(ours, self.package, ignore=shutil.ignore_patterns("__pycache__"))
-        self.key = native.key()
+        self.key = static_helpers.key()
         (folder / "programs").mkdir()
         for name in PROGRAMS:
             if found := shutil.which(name):
@@ -75,7 +76,7 @@ class Elsewhere:
         """Its sources are other ones than its helpers were made of."""
         with (self.package / "native" / "own-ids.c").open("a") as stream:
             stream.write("/* edited */\n")
-        script = "from py_portable import native; assert native.stale(); print(native.key())"
+        script = "from py_portable.engines import static_helpers; assert static_helpers.stale(); print(static_helpers.key())"
         environ = {**os.environ, "PYTHONPATH": str(self.package.parent)}
         done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
         self.key = done.stdout.strip()
@@ -93,8 +94,8 @@ class Elsewhere:
         (self.folder / "spy.c").write_text(SPY % mark)
         fresh = self.folder / "dist" / records.CARRIED / "fresh"
         fresh.mkdir()
-        for name in native.NAMES:
-            argv = [*native.compiler(), "-static", "-o", fresh / name, self.folder / "spy.c"]
+        for name in static_helpers.NAMES:
+            argv = [*static_helpers.compiler(), "-static", "-o", fresh / name, self.folder / "spy.c"]
             subprocess.run(argv, check=True)
         sha256 = digest(fresh)
         fresh.rename(records.carried(self.folder / "dist", sha256))
@@ -110,7 +111,7 @@ def machine(tmp_path: Path) -> Elsewhere:
 
 
 @pytest.mark.integration
-@pytest.mark.skipif(not native.compiled(), reason="no helpers for this machine")
+@pytest.mark.skipif(not static_helpers.compiled(), reason="no helpers for this machine")
 def test_the_kits_own_need_no_compiler_and_go_first(machine: Elsewhere) -> None:
     built = machine.run("build", "--carry", elsewhere=False)
     assert built.returncode == 0, built.stderr
@@ -146,7 +147,7 @@ def test_helpers_that_the_plan_names_are_and_others_are_not(machine: Elsewhere) 
     (shard,) = plan["shards"]
     # A build that comes after the plan leaves them alone, though no record need name them.
     lent = records.carried(machine.folder / "dist", pinned)
-    assert digest(lent) == pinned and sorted(path.name for path in lent.iterdir()) == sorted(native.NAMES)
+    assert digest(lent) == pinned and sorted(path.name for path in lent.iterdir()) == sorted(static_helpers.NAMES)
     mark = machine.forge()
     (cell,) = machine.cells("--shard", shard["name"])
     assert (cell["verdict"], cell["stdout_tail"]) == ("PASS", "hello\n") and not mark.exists()
@@ -158,7 +159,7 @@ def test_helpers_that_the_plan_names_are_and_others_are_not(machine: Elsewhere) 
 
 def test_ones_own_helpers_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Helpers(Store(tmp_path / "store"), tmp_path / "lent")
-    monkeypatch.setattr("py_portable.native.stored.helpers", lambda store: tmp_path / "mine")
+    monkeypatch.setattr("py_portable.engines.static_helpers.stored.helpers", lambda store: tmp_path / "mine")
     assert own() == tmp_path / "mine"
 
 
@@ -168,11 +169,11 @@ def test_every_cell_says_so_and_none_is_started(there: Dist, words: tuple[str, .
         raise MachineError("no compiler", hint="install one")
 
     started: list[object] = []
-    monkeypatch.setattr("py_portable.native.stored.helpers", none)
-    monkeypatch.setattr("py_portable.prove.cells.run", lambda cells, *_more: started.append(cells) or [])
+    monkeypatch.setattr("py_portable.engines.static_helpers.stored.helpers", none)
+    monkeypatch.setattr("py_portable.prove.cell_runs.run", lambda cells, *_more: started.append(cells) or [])
     # Nothing came along at all: the machine lacks something.
     assert there.run(*words).status == 3
-    there.change("made", carried={native.key(): f"sha256:{'0' * 64}"})
+    there.change("made", carried={static_helpers.key(): f"sha256:{'0' * 64}"})
     assert there.run(*words).status == 1
     told = there.part()
     assert {(cell["verdict"], cell["reason"]) for cell in told["cells"]} == {("UNPROVEN", "engine")}
@@ -180,7 +181,7 @@ def test_every_cell_says_so_and_none_is_started(there: Dist, words: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    "pinned", [{}, {"native-other-" + "0" * 64: f"sha256:{'1' * 64}"}, {native.key(): f"sha256:{'1' * 64}"}]
+    "pinned", [{}, {"native-other-" + "0" * 64: f"sha256:{'1' * 64}"}, {static_helpers.key(): f"sha256:{'1' * 64}"}]
 )
 def test_what_is_not_pinned_is_not_there(there: Dist, pinned: Mapping[str, str]) -> None:
     session = there.session()
@@ -196,7 +197,7 @@ def test_a_link_to_pinned_helpers_is_none_of_them(there: Dist, tmp_path: Path) -
     (tmp_path / "outside" / "cell-run").write_text("x")
     sha256 = digest(tmp_path / "outside")
     records.carried(session.dist, sha256).symlink_to(tmp_path / "outside")
-    assert as_made._helpers(session, {native.key(): sha256}) is None
+    assert as_made._helpers(session, {static_helpers.key(): sha256}) is None
 
 
 @pytest.mark.parametrize("order", [("plan", "build", "portability"), ("portability", "build", "plan")])

@@ -18,18 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from py_portable.base.download import Failed, Limits, Url, redact
+from py_portable.base.fetch import FetchError, fetch
+from py_portable.base.redact import hide, is_plain
 from py_portable.ci import travel
 from py_portable.config import parse
-from py_portable.download import Failed, Limits, Url, redact
 from py_portable.errors import PortableError
-from py_portable.fetch import FetchError, fetch
-from py_portable.index import ask, files
-from py_portable.index.model import LockedFile, Offer
-from py_portable.lock import model as lock_model
+from py_portable.lock import lockfile
+from py_portable.lock.index import ask, files
+from py_portable.lock.index.offers import LockedFile, Offer
+from py_portable.lock.lockfile import Lock
 from py_portable.lock.markers import Target
-from py_portable.lock.model import Lock
 from py_portable.lock.resolve import Resolver
-from py_portable.redact import hide, is_plain
 from py_portable.store import Store
 from tests.unit.askers import Answers
 from tests.unit.index_server import wheel
@@ -113,7 +113,7 @@ def test_a_token_in_a_query_gets_the_file_and_is_kept_nowhere(
     config = parse(CONFIG.encode(), "portable.yaml", tmp_path)
     house = Resolver(config, store, Target(**TARGET), environ, Answers()).resolve()
     assert [package.file.file for package in house.packages] == [NAME]
-    lock = lock_model.dumps(Lock(houses={"default/3.13": house}))
+    lock = lockfile.dumps(Lock(houses={"default/3.13": house}))
     got = files.gather(
         store, [package.file for package in house.packages], tmp_path / "got", environ=environ, **TARGET
     )

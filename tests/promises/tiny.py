@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import native
-from py_portable.images.registry.manifest import here
-from py_portable.native.stored import helpers
+from py_portable.engines import static_helpers
+from py_portable.engines.static_helpers.stored import helpers
+from py_portable.images.registry.image_manifest import here
 from py_portable.store import Store
 
 LIBRARY = "usr/lib/libm.so.6"
@@ -75,7 +75,7 @@ def program(path: Path, source: str) -> Path:
     """A static program that starts on any image of this architecture."""
     code = path.with_name(f"{path.name}.c")
     code.write_text(source)
-    subprocess.run([*native.compiler(), "-O1", "-static", "-o", path, code], check=True)
+    subprocess.run([*static_helpers.compiler(), "-O1", "-static", "-o", path, code], check=True)
     code.unlink()
     return path
 

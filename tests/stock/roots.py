@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from py_portable.images.resolve import resolve
+from py_portable.images.find import resolve
 from py_portable.store import Store, default_root
 from tests.stock.booting import booted
 from tests.stock.inside import Machine

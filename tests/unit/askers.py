@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from py_portable.lock.backend import Answer, Question
-from py_portable.wheels.source import copy_source, source_digest
+from py_portable.wheels.app_source import copy_source, source_digest
 
 
 @dataclass

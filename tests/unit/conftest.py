@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import native
+from py_portable.engines import static_helpers
 from py_portable.store import Store
 
 
@@ -15,7 +15,7 @@ from py_portable.store import Store
 def helpers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the helpers."""
     folder = tmp_path_factory.mktemp("helpers")
-    native.put(folder)
+    static_helpers.put(folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from py_portable.images.layers.apply import Tally
-from py_portable.images.layers.limits import Limits
+from py_portable.images.layers.bounds import Limits
 from py_portable.images.layers.unpack import Blob, unpack
 
 Member = tuple[tarfile.TarInfo, bytes]

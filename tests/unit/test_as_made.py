@@ -17,22 +17,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable import as_made, carrying, cli, config, evidence, native, portability, records
-from py_portable import build as building
+from py_portable import cli, config
 from py_portable.ci.github import calls
 from py_portable.ci.github.inputs import Inputs, read
-from py_portable.ci.project import Project
+from py_portable.ci.job_config import Project
 from py_portable.ci.travel import DIST, pack_dist, unpack_dist
+from py_portable.commands import portability as portability_command
+from py_portable.engines import static_helpers
+from py_portable.engines.static_helpers import stored
+from py_portable.engines.static_helpers.stored import Helpers
 from py_portable.errors import ConfigError, MachineError, PortableError, UnmetError
-from py_portable.evidence import CellResult
+from py_portable.evidence import merge
+from py_portable.evidence.merge import CellResult
 from py_portable.formats import Made
 from py_portable.images import Image
-from py_portable.native import stored
-from py_portable.native.stored import Helpers
+from py_portable.project import as_made, building, handover, records
+from py_portable.project.records import Record
+from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell
-from py_portable.records import Record
-from py_portable.run.runner import Report
-from py_portable.session import Session, open_session
+from py_portable.steps.runner import Report
 from py_portable.store import Store, digest
 from tests.unit.test_cli import HELD, House
 
@@ -89,9 +92,9 @@ class Dist:
         assert done.status != 70 and "Traceback" not in done.stderr, done.stderr
         return done
 
-    def part(self) -> evidence.Part:
+    def part(self) -> merge.Part:
         (path,) = (self.dist / "evidence" / "parts").glob("portability-*.json")
-        return evidence.read(path)
+        return merge.read(path)
 
 
 def row(name: str, format_: str, path: Path, **changes: Any) -> dict[str, Any]:
@@ -163,8 +166,8 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.setattr(Session, "run", run)
     monkeypatch.setattr(Session, "lock", lambda *_words, **_more: pytest.fail("a lock was asked for"))
     monkeypatch.setattr(Session, "host", lambda session: {})
-    monkeypatch.setattr("py_portable.prove.cells.run", start)
-    monkeypatch.setattr(portability, "bench_of", lambda session: None)
+    monkeypatch.setattr("py_portable.prove.cell_runs.run", start)
+    monkeypatch.setattr(portability_command, "bench_of", lambda session: None)
 
     def call(*words: str) -> Done:
         capsys.readouterr()
@@ -229,7 +232,7 @@ def test_one_artifact_after_the_other_is_all_of_them(there: Dist) -> None:
     assert len(merged["cells"]) == CELLS
     # The control is a variant of one of them, and started with no other.
     conditions = [
-        {cell["condition"] for cell in part["cells"]} for part in evidence.read_parts(there.dist / "evidence")
+        {cell["condition"] for cell in part["cells"]} for part in merge.read_parts(there.dist / "evidence")
     ]
     assert sum("control:built-too-new" in found for found in conditions) == 1
 
@@ -252,7 +255,7 @@ def linked_dist(there: Dist, path: Path) -> None:
 def failed_build(there: Dist) -> None:
     there.record("folder").unlink()
     why = "nuitka failed with exit status 1"
-    evidence.write_part(
+    merge.write_part(
         there.dist / "evidence", "build", ["x"], {"failures": [{"name": "folder", "why": why}]}
     )
 
@@ -557,38 +560,38 @@ def test_whatever_a_record_holds_it_is_read_or_refused_and_never_leads_out(
 # ------------------------------------------------------------------------------------------------ shards
 
 
-def sharded(there: Dist, tier: str = "release") -> evidence.Part:
+def sharded(there: Dist, tier: str = "release") -> merge.Part:
     """The plan as a machine with a lock makes it."""
-    from py_portable import sharded as sharding
-    from py_portable.lock.model import Lock
+    from py_portable.commands import plan as plan_command
+    from py_portable.lock.lockfile import Lock
     from py_portable.plan.assemble import Plan, choose_control
 
     session = there.session()
     control, _ = choose_control("built-too-new", session.config, session.config.artifacts)
     assert control
     plan = Plan({}, dict.fromkeys(session.config.artifacts), {}, (control,), ())
-    sharding.write(session, Lock(), plan, sharding.Jobs("github", 2, tier=tier), None)
+    plan_command.write(session, Lock(), plan, plan_command.Jobs("github", 2, tier=tier), None)
     told = json.loads((there.dist / "plan.json").read_text())
     for name, is_control in (("wheels", False), ("folder", False), ("made", False), ("built-too-new", True)):
         there.change(name, control=is_control, lock=told["plan"]["lock"])
-    return evidence.read(there.dist / "plan.json")
+    return merge.read(there.dist / "plan.json")
 
 
-def parts_of(there: Dist, planned: evidence.Part, *words: str) -> tuple[list[evidence.Part], list[int]]:
+def parts_of(there: Dist, planned: merge.Part, *words: str) -> tuple[list[merge.Part], list[int]]:
     statuses = []
     for shard in planned["plan"]["shards"]:
         statuses.append(there.run("--shard", shard["name"], *words).status)
-    return evidence.read_parts(there.dist / "evidence"), statuses
+    return merge.read_parts(there.dist / "evidence"), statuses
 
 
 def test_shards_of_what_another_machine_made_are_the_whole_run(there: Dist) -> None:
     planned = sharded(there)
     parts, statuses = parts_of(there, planned)
     assert len(parts) == 2 and statuses == [0, 0]
-    merged = evidence.merge([planned, *parts], shards=True)
+    merged = merge.merge([planned, *parts], shards=True)
     assert len(merged["cells"]) == CELLS and {c["verdict"] for c in merged["cells"]} == {"PASS", "XFAIL"}
     there.run()
-    whole = evidence.merge([p for p in evidence.read_parts(there.dist / "evidence") if not p["shards"]])
+    whole = merge.merge([p for p in merge.read_parts(there.dist / "evidence") if not p["shards"]])
     assert merged["cells"] == [
         {key: value for key, value in cell.items() if key != "turn"} for cell in whole["cells"]
     ]
@@ -599,7 +602,7 @@ def test_a_shard_tells_of_every_cell_whose_artifact_is_gone(there: Dist) -> None
     shutil.rmtree(there.dist / "folder")
     parts, statuses = parts_of(there, planned)
     assert 1 in statuses
-    merged = evidence.merge([planned, *parts], shards=True)
+    merged = merge.merge([planned, *parts], shards=True)
     lost = [
         c for c in merged["cells"] if c["artifact"] == "folder" and not c["condition"].startswith("control")
     ]
@@ -624,7 +627,7 @@ def test_where_every_build_failed_each_artifact_is_named_and_no_lock_is_missed(t
     parts, statuses = parts_of(there, planned)
     assert set(statuses) == {1}
     assert {c["condition"] for part in parts for c in part["cells"]} == {"control:built-too-new"}
-    merged = evidence.merge([planned, *parts], shards=True)
+    merged = merge.merge([planned, *parts], shards=True)
     assert {c["verdict"] for c in merged["cells"]} == {"UNPROVEN"} and len(merged["cells"]) == CELLS
 
 
@@ -643,7 +646,7 @@ def test_of_a_pull_request_neither_probes_nor_controls_are_started(there: Dist) 
     assert there.run("--tier", "pr").status == 0
     assert {c["condition"] for c in there.part()["cells"]} == {"plain"}
     assert there.run("--tier", "pr", "--probes", "no-home").status == 0
-    newest = max(evidence.read_parts(there.dist / "evidence"), key=lambda part: str(part["when"]))
+    newest = max(merge.read_parts(there.dist / "evidence"), key=lambda part: str(part["when"]))
     assert {c["condition"] for c in newest["cells"]} == {"plain", "no-home"}
 
 
@@ -681,7 +684,7 @@ def test_of_a_shard_the_tier_of_its_plan_counts(
     parts, statuses = parts_of(there, plan, "--tier", asked)
     assert set(statuses) == {0}
     assert sum(len(part["cells"]) for part in parts) == len(cells)
-    merged = evidence.merge([plan, *parts], shards=True)
+    merged = merge.merge([plan, *parts], shards=True)
     assert len(merged["cells"]) == len(cells) and not merged["failures"]
 
 
@@ -738,8 +741,8 @@ def test_what_two_jobs_built_is_put_into_one_dist(checkout: Callable[[str], Path
     # Both brought the helpers: one folder.
     (carried,) = (session.dist / records.CARRIED).iterdir()
     assert as_made._helpers(session, {}) is None
-    assert as_made._helpers(session, {native.key(): digest(carried)}) == carried
-    assert sorted(p.name for p in carried.iterdir()) == sorted(native.NAMES)
+    assert as_made._helpers(session, {static_helpers.key(): digest(carried)}) == carried
+    assert sorted(p.name for p in carried.iterdir()) == sorted(static_helpers.NAMES)
 
 
 def test_what_is_built_anew_without_carrying_keeps_its_record_true(checkout: Callable[[str], Path]) -> None:
@@ -781,7 +784,7 @@ def test_a_link_in_the_place_of_what_is_carried_is_refused(
     session.dist.mkdir()
     (session.dist / records.CARRIED).symlink_to(tmp_path / "mine")
     with pytest.raises(ConfigError, match="is not a folder"):
-        carrying.carry_rest(session, LOCK, (), Report())
+        handover.carry_rest(session, LOCK, (), Report())
     built = building.build(session, ["one"])
     assert built.made and mine.exists()
 
@@ -873,7 +876,7 @@ def test_whatever_a_part_in_dist_holds_is_no_traceback(there: Dist, data: st.Dat
         ).told()  # fmt: skip
         known = {"schema": 1, "command": "build", "when": "2026-01-01", "kit": {"version": "1"}, "shards": []}
         known |= {"config": {"file": "portable.yaml", "sha256": "c" * 64}, "host": {"os": "x"}}
-        known |= {"artifacts": [told], "cells": [cell], "expected": [evidence.identity_of(cell)]}
+        known |= {"artifacts": [told], "cells": [cell], "expected": [merge.identity_of(cell)]}
         known |= {"failures": [{"name": "gone", "why": "x"}], "steps": [{"name": "x", "cached": True}]}
         known |= {
             "benchmark": [{"artifact": "folder", "image": "debian:11", "start": "later", "sha256": "x"}]

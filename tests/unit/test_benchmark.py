@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable import cli
-from py_portable.benchmark import measure, project, runner
+from py_portable.benchmark import measure, subjects, turns
 from py_portable.benchmark.pairs import (
     CONFIDENCE,
     LEAST_PAIRS,
@@ -28,8 +28,8 @@ from py_portable.benchmark.pairs import (
     schedule,
     sentence,
 )
-from py_portable.benchmark.runner import Compared, Pairing, Place, Subject, Took, compare
-from py_portable.cli import benchmark as cli_benchmark
+from py_portable.benchmark.turns import Compared, Pairing, Place, Subject, Took, compare
+from py_portable.cli import benchmark
 from py_portable.engines.native import Native
 from py_portable.errors import UnmetError
 
@@ -152,7 +152,7 @@ def test_drift_of_the_machine_cancels_out(monkeypatch: pytest.MonkeyPatch) -> No
         took = {"bare": 40.0, "slow": 80.0}[subject.name] * (1 + clock / 30) * warm
         return Took(took, took / 2)
 
-    monkeypatch.setattr(runner, "once", drifting)
+    monkeypatch.setattr(turns, "once", drifting)
     bare, slow = Subject("bare", ("/bare",), ()), Subject("slow", ("/slow",), ())
     place = Place(Native(), Path("/"), Path("/"))
     same, other = compare(place, [Pairing(bare, bare), Pairing(slow, bare)], 30)
@@ -171,7 +171,7 @@ def test_rows_fit_the_schema_and_say_how_noisy_their_reference_was() -> None:
     wanted = measure.Wanted(args=("--version",), seed=3)
     (row,) = measure._rows([found], noises, {"folder": "sha256:1"}, "debian:12", wanted)
     assert (row["noisy"], row["same"]["median"], row["args"]) == ("without 1", 1.2, ["--version"])
-    schema = json.loads((Path(runner.__file__).parents[1] / "schemas" / "evidence.schema.json").read_text())
+    schema = json.loads((Path(turns.__file__).parents[1] / "schemas" / "evidence.schema.json").read_text())
     jsonschema.validate({"schema": 1, "benchmark": [row]}, schema)
 
 
@@ -194,13 +194,13 @@ def test_what_stands_after_two_dashes_is_the_apps(
         raise UnmetError("stopped")
 
     monkeypatch.setattr(measure, "measure", stop)
-    monkeypatch.setattr(cli_benchmark, "open_session", lambda _common: None)
+    monkeypatch.setattr(benchmark, "open_session", lambda _common: None)
     assert cli._run(["benchmark", *words]) == 1
     assert (seen[0].artifacts, seen[0].args) == (artifacts, args)
 
 
 def test_too_few_pairs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli_benchmark.LEAST_PAIRS == LEAST_PAIRS
+    assert benchmark.LEAST_PAIRS == LEAST_PAIRS
     assert cli._run(["benchmark", "--pairs", str(LEAST_PAIRS - 1)]) == 2
     assert "--pairs" in capsys.readouterr().err
 
@@ -220,4 +220,4 @@ def test_what_an_installation_says_of_its_module_is_foreign(tmp_path: Path, told
     if told is not None:
         (tmp_path / "bare.json").write_bytes(told)
     with pytest.raises(UnmetError, match=what):
-        project.module_of(tmp_path)
+        subjects.module_of(tmp_path)

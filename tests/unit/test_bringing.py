@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import __version__, bringing, native
+from py_portable import __version__
+from py_portable.commands import bring as bring_command
+from py_portable.engines import static_helpers
+from py_portable.engines.static_helpers.stored import brought, helpers
 from py_portable.errors import ConfigError
-from py_portable.formats.packed import pack
-from py_portable.native.stored import brought, helpers
+from py_portable.formats.folder_archive import pack
 from py_portable.store import Store
 
 
@@ -23,11 +25,11 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     def put(out: Path) -> None:
         asked.append(out)
         out.mkdir(parents=True, exist_ok=True)
-        for name in native.NAMES:
+        for name in static_helpers.NAMES:
             (out / name).write_text("compiled")
 
-    monkeypatch.setattr(native, "compiled", lambda: None)
-    monkeypatch.setattr(native, "put", put)
+    monkeypatch.setattr(static_helpers, "compiled", lambda: None)
+    monkeypatch.setattr(static_helpers, "put", put)
     return asked
 
 
@@ -51,7 +53,7 @@ def test_a_folder_and_an_archive_become_the_same_kit(tmp_path: Path, compiler: l
     packed, sha256 = archive(tmp_path, made)
     for number, (what, digest) in enumerate(((str(made), ""), (packed, ""), (packed, sha256))):
         kit = tmp_path / str(number) / "kit"
-        bringing.bring(what, digest, kit)
+        bring_command.bring(what, digest, kit)
         assert sorted(p.name for p in kit.iterdir()) == ["link", "py-portable", "share"]
         assert (kit / "link").readlink() == Path("py-portable")
         assert (kit / "py-portable").stat().st_mode & 0o777 == 0o755
@@ -64,8 +66,8 @@ def test_a_folder_and_an_archive_become_the_same_kit(tmp_path: Path, compiler: l
 def test_where_the_kit_has_helpers_none_are_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "compiler", lambda: pytest.fail("a compiler was looked for"))
-    bringing.bring(str(bundle(tmp_path / "made")), "", tmp_path / "kit")
+    monkeypatch.setattr(static_helpers, "compiler", lambda: pytest.fail("a compiler was looked for"))
+    bring_command.bring(str(bundle(tmp_path / "made")), "", tmp_path / "kit")
     assert sorted(p.name for p in (tmp_path / "kit").iterdir()) == ["link", "py-portable"]
 
 
@@ -73,10 +75,10 @@ def test_helpers_that_a_bundle_has_are_not_compiled_and_an_old_kit_gives_way(
     tmp_path: Path, compiler: list[Path]
 ) -> None:
     made = bundle(tmp_path / "made")
-    native.put(brought(made))
+    static_helpers.put(brought(made))
     (tmp_path / "kit").mkdir()
     for _ in range(2):
-        bringing.bring(str(made), "", tmp_path / "kit")
+        bring_command.bring(str(made), "", tmp_path / "kit")
     assert len(compiler) == 1
 
 
@@ -84,7 +86,7 @@ def test_the_kit_takes_the_helpers_that_were_brought_and_else_compiles(
     tmp_path: Path, compiler: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "prefix"))
-    native.put(brought(tmp_path / "prefix"))
+    static_helpers.put(brought(tmp_path / "prefix"))
     assert helpers(Store(tmp_path / "store")) == brought(tmp_path / "prefix")
     # Half of them is none.
     (brought(tmp_path / "prefix") / "canary").unlink()
@@ -93,7 +95,7 @@ def test_the_kit_takes_the_helpers_that_were_brought_and_else_compiles(
 
 def refused(what: str, sha256: str, into: Path) -> str:
     with pytest.raises(ConfigError) as raised:
-        bringing.bring(what, sha256, into)
+        bring_command.bring(what, sha256, into)
     return raised.value.render()
 
 

@@ -11,29 +11,29 @@ from typing import Any
 
 import pytest
 
-from py_portable import sharded
-from py_portable.build import keep_apart
-from py_portable.ci.gitlab import travel
+from py_portable.ci.gitlab import job_files
 from py_portable.ci.gitlab.look import choose, decide
 from py_portable.cli import main
+from py_portable.commands import plan as plan_command
 from py_portable.config import Config, parse
 from py_portable.engines import select
-from py_portable.engines.base import Job
+from py_portable.engines.engine import Job
 from py_portable.engines.inside import Inside
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.native import Native
 from py_portable.engines.throwaway import Verdict
 from py_portable.errors import ConfigError, MachineError
 from py_portable.images import ImageUnavailable, host
-from py_portable.lock.containers import learn
-from py_portable.lock.model import Lock
+from py_portable.lock.container_baselines import learn
+from py_portable.lock.lockfile import Lock
 from py_portable.plan.assemble import Plan
 from py_portable.plan.baselines import jobs, of_baseline
 from py_portable.plan.ground import WITHOUT_PACKAGES, one_root
-from py_portable.run.runner import Runner
-from py_portable.session import open_session
+from py_portable.project.building import keep_apart
+from py_portable.project.session import open_session
 from py_portable.steps.context import Context, Environment
 from py_portable.steps.graph import ImageNode, Step
+from py_portable.steps.runner import Runner
 from py_portable.store import Store
 
 CONFIG: dict[str, Any] = {
@@ -204,7 +204,7 @@ def test_jobs_of_a_child_name_images_by_digest_where_the_lock_knows_it(tmp_path:
     session = open_session(tmp_path / "portable.yaml")
     plan = Plan({}, dict.fromkeys(CONFIG["artifacts"]), {}, (), ())
     lock = Lock(origins={"manylinux_2_28": digest})
-    told = {build.name: build.image for build in sharded._builds(session, lock, plan)}
+    told = {build.name: build.image for build in plan_command._builds(session, lock, plan)}
     assert (told["default"], told["new"]) == ("debian:11", "debian:12")
     assert told["many"].startswith("quay.io/pypa/manylinux_2_28_") and told["many"].endswith(f"@{digest}")
 
@@ -217,11 +217,11 @@ def test_what_several_build_jobs_hand_on_is_taken_together(
     for baseline in ("default", "new"):
         (dist / baseline).mkdir(parents=True)
         (dist / baseline / "made").write_text(baseline)
-        travel.hand_on("build", Path("portable.yaml"), dist, lambda text: None, baseline=baseline)
+        job_files.hand_on("build", Path("portable.yaml"), dist, lambda text: None, baseline=baseline)
         shutil.rmtree(dist)
     assert len(list((tmp_path / ".py-portable/handed").iterdir())) == 2
     said: list[str] = []
-    travel.take(Path("portable.yaml"), dist, said.append)
+    job_files.take(Path("portable.yaml"), dist, said.append)
     assert {path.parent.name for path in dist.rglob("made")} == {"default", "new"}
     assert said[0].count("build-") == 2
 

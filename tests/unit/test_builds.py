@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.capture import Captured
+from py_portable.base.capture import Captured
 from py_portable.engines import builds, ids, own_ids
-from py_portable.engines.base import Bind, Ended, EngineInfo, Job
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
+from py_portable.engines.engine import Bind, Ended, EngineInfo, Job
 from py_portable.engines.own_ids import Choice
+from py_portable.engines.static_helpers import lent, stored
 from py_portable.errors import MachineError
-from py_portable.native import lent, stored
 from py_portable.store import Store
 
 OWN = Choice(Path("/helpers/own-ids"), own_ids.LOWEST)

@@ -12,7 +12,7 @@ import pytest
 from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.formats import FORMATS, House
-from py_portable.formats.packed import pack, unpack
+from py_portable.formats.folder_archive import pack, unpack
 from tests.unit.build_scripts import script
 
 NAMES = ("with blank", "ü", "new\nline", "-dash", "quote'\"$x")

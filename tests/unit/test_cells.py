@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from py_portable.config import Smoke
-from py_portable.engines.base import EngineInfo
+from py_portable.engines.engine import EngineInfo
 from py_portable.engines.native import Native
-from py_portable.evidence import CellResult
+from py_portable.evidence.merge import CellResult
 from py_portable.formats import Made, Start
 from py_portable.images import Image
-from py_portable.prove import cells as proving
+from py_portable.prove import cell_runs
 from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.canary import Observation
 from py_portable.prove.install import finding_of_install
@@ -61,7 +61,7 @@ def passed(of: Cell) -> CellResult:
 def test_an_image_that_cannot_be_had_is_unproven_with_its_reason_and_told_once(bench: Bench) -> None:
     told: list[CellResult] = []
     cells = [cell(image=None, unavailable="nobody knows it", condition=name) for name in ("plain", "no-home")]
-    results = proving.run(cells, bench, told.append)
+    results = cell_runs.run(cells, bench, told.append)
     assert [(r.verdict, r.reason, r.detail) for r in results] == [
         ("UNPROVEN", "image", "nobody knows it")
     ] * 2
@@ -70,11 +70,11 @@ def test_an_image_that_cannot_be_had_is_unproven_with_its_reason_and_told_once(b
 
 
 def test_no_cells_are_no_results(bench: Bench) -> None:
-    assert proving.run([], bench, lambda cell: None) == []
+    assert cell_runs.run([], bench, lambda cell: None) == []
 
 
 def test_a_pass_is_remembered_and_shown_as_cached(bench: Bench) -> None:
-    memory = proving._remembered(cell(), bench, SEEN)
+    memory = cell_runs._remembered(cell(), bench, SEEN)
     fresh = replace(passed(cell()), verdict="UNPROVEN", when="now")
     assert memory.recall(fresh) is None
     memory.keep(passed(cell()))
@@ -85,7 +85,7 @@ def test_a_pass_is_remembered_and_shown_as_cached(bench: Bench) -> None:
 
 @pytest.mark.parametrize("verdict", ["FAIL", "XFAIL", "XPASS", "UNPROVEN"])
 def test_nothing_but_a_pass_is_remembered(bench: Bench, verdict: str) -> None:
-    memory = proving._remembered(cell(), bench, SEEN)
+    memory = cell_runs._remembered(cell(), bench, SEEN)
     memory.keep(replace(passed(cell()), verdict=verdict))
     assert memory.recall(passed(cell())) is None
 
@@ -94,7 +94,7 @@ def test_nothing_but_a_pass_is_remembered(bench: Bench, verdict: str) -> None:
     "data", [b"", b"\xff", b"[]", b"null", b'{"verdict": "FAIL"}', b'{"verdict": "PASS"}']
 )
 def test_a_damaged_memory_is_no_pass(bench: Bench, data: bytes) -> None:
-    memory = proving._remembered(cell(), bench, SEEN)
+    memory = cell_runs._remembered(cell(), bench, SEEN)
     memory.keep(passed(cell()))
     (file,) = bench.store.cache("passes").iterdir()
     file.write_bytes(data)
@@ -119,9 +119,9 @@ def test_a_damaged_memory_is_no_pass(bench: Bench, data: bytes) -> None:
 def test_a_pass_under_other_circumstances_is_not_recalled(
     bench: Bench, changes: dict[str, Any], seen: Observation
 ) -> None:
-    proving._remembered(cell(), bench, SEEN).keep(passed(cell()))
+    cell_runs._remembered(cell(), bench, SEEN).keep(passed(cell()))
     other = cell(**changes)
-    assert proving._remembered(other, bench, seen).recall(passed(other)) is None
+    assert cell_runs._remembered(other, bench, seen).recall(passed(other)) is None
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_a_pass_under_other_circumstances_is_not_recalled(
     ],
 )
 def test_a_pass_on_another_machine_or_engine_is_not_recalled(bench: Bench, changes: dict[str, Any]) -> None:
-    proving._remembered(cell(), bench, SEEN).keep(passed(cell()))
-    assert proving._remembered(cell(), replace(bench, **changes), SEEN).recall(passed(cell())) is None
+    cell_runs._remembered(cell(), bench, SEEN).keep(passed(cell()))
+    assert cell_runs._remembered(cell(), replace(bench, **changes), SEEN).recall(passed(cell())) is None
 
 
 def test_names_do_not_matter_to_a_remembered_pass(bench: Bench) -> None:
-    proving._remembered(cell(), bench, SEEN).keep(passed(cell()))
-    assert proving._remembered(cell(artifact="renamed"), bench, SEEN).recall(passed(cell())) is not None
+    cell_runs._remembered(cell(), bench, SEEN).keep(passed(cell()))
+    assert cell_runs._remembered(cell(artifact="renamed"), bench, SEEN).recall(passed(cell())) is not None
 
 
 def test_a_control_has_a_condition_of_its_own() -> None:
@@ -155,10 +155,10 @@ def test_a_failed_installation_fails_for_that_reason() -> None:
 
 def test_only_engines_that_are_known_to_isolate_partly_are_excused(bench: Bench) -> None:
     lacking = replace(bench.info, lacks=("network",))
-    assert proving._excused(replace(bench, info=lacking)) == ("network",)  # the engine native
-    assert proving._excused(replace(bench, info=replace(lacking, name="bubblewrap"))) == ()
+    assert cell_runs._excused(replace(bench, info=lacking)) == ("network",)  # the engine native
+    assert cell_runs._excused(replace(bench, info=replace(lacking, name="bubblewrap"))) == ()
 
 
 def test_any_engine_is_excused_for_limits_that_its_machine_does_not_give(bench: Bench) -> None:
     lacking = replace(bench.info, name="docker", lacks=("memory", "network", "processes", "seccomp"))
-    assert proving._excused(replace(bench, info=lacking)) == ("memory", "processes")
+    assert cell_runs._excused(replace(bench, info=lacking)) == ("memory", "processes")

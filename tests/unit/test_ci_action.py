@@ -16,13 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.ci import travel
-from py_portable.ci.github import __main__ as program
-from py_portable.ci.github import action, caching, calls, console, costs
+from py_portable.ci.github import __main__, action, caching, calls, console, cost_cache
 from py_portable.ci.github.calls import Call
-from py_portable.ci.github.files import RunnerFiles, code, cut, output
 from py_portable.ci.github.follow import Ended, environment
 from py_portable.ci.github.inputs import PREFIX, Inputs, read
-from py_portable.ci.project import Project
+from py_portable.ci.github.runner_files import RunnerFiles, code, cut, output
+from py_portable.ci.job_config import Project
 from py_portable.config import load
 from py_portable.errors import ConfigError, MachineError
 from py_portable.store import Store
@@ -258,12 +257,12 @@ def test_what_the_report_tells_is_not_told_before_it(tmp_path: Path) -> None:
 
 
 def test_shards_are_balanced_by_what_cells_took_the_last_time(tmp_path: Path) -> None:
-    assert costs.known(tmp_path) is None
+    assert cost_cache.known(tmp_path) is None
     found = tmp_path / "dist" / "evidence.json"
     found.parent.mkdir()
     found.write_text('{"schema": 1}')
-    costs.keep(found, tmp_path / "costs")
-    known = costs.known(tmp_path / "costs")
+    cost_cache.keep(found, tmp_path / "costs")
+    known = cost_cache.known(tmp_path / "costs")
     assert known
     (plan,) = calls.calls(read(variables(command="plan")), Project("portable.yaml", tmp_path), None, known)
     assert plan.argv[plan.argv.index("--costs") + 1] == str(known)
@@ -273,8 +272,8 @@ def test_shards_are_balanced_by_what_cells_took_the_last_time(tmp_path: Path) ->
 
 def test_what_is_no_evidence_is_told_and_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text in ("", "[]", '{"schema": 1, "cells": [{}]}'):
-        (tmp_path / costs.FILE).write_text(text)
-        assert costs.known(tmp_path) is None
+        (tmp_path / cost_cache.FILE).write_text(text)
+        assert cost_cache.known(tmp_path) is None
         assert capsys.readouterr().out.startswith("::warning title=py-portable::what cells took")
 
 
@@ -286,7 +285,7 @@ def test_a_config_that_is_not_there_is_told_once_with_those_that_are(
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "summary"
     env = {**variables(config="app/portable.yaml"), "GITHUB_STEP_SUMMARY": str(place), "RUNNER_TEMP": str(tmp_path)}
-    assert [program.main([verb], env) for verb in ("run", "pack")] == [2, 2]
+    assert [__main__.main([verb], env) for verb in ("run", "pack")] == [2, 2]
     assert place.read_text().count("could not begin") == 1
     assert "next: there is: 'tools/portable.yaml'" in place.read_text()
     assert capsys.readouterr().out.count("::error ") == 1

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from py_portable import config as configs
-from py_portable.index.model import LockedFile
+from py_portable.lock.index.offers import LockedFile
+from py_portable.lock.lockfile import Lock, LockedHouse, LockedPackage, dumps, loads
 from py_portable.lock.markers import Target
-from py_portable.lock.model import Lock, LockedHouse, LockedPackage, dumps, loads
 from py_portable.lock.resolve import Resolver
 from py_portable.plan.assemble import assemble
 from py_portable.plan.ground import full_version, target

@@ -13,11 +13,11 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from py_portable import foreign
-from py_portable import session as sessions
-from py_portable.circumstances import DEFAULT_EPOCH
 from py_portable.cli import cli
+from py_portable.commands import prove as prove_command
 from py_portable.errors import ConfigError
+from py_portable.project import session as sessions
+from py_portable.project.circumstances import DEFAULT_EPOCH
 from tests.unit.test_cli import ELSEWHERE, HELD, SECONDS, House, first
 
 FORGED = "debian:11\nSuccess: app passed on debian:11"
@@ -29,15 +29,15 @@ def house(tmp_path: Path) -> House:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[foreign.Foreign, str, bool]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[prove_command.Foreign, str, bool]]:
     """What `prove` asked for; nothing is started."""
-    asked: list[tuple[foreign.Foreign, str, bool]] = []
+    asked: list[tuple[prove_command.Foreign, str, bool]] = []
 
-    def take(wanted: foreign.Foreign, engine: str, _tell: object, talk: Any) -> list[Any]:
+    def take(wanted: prove_command.Foreign, engine: str, _tell: object, talk: Any) -> list[Any]:
         asked.append((wanted, engine, talk.verbose))
         return []
 
-    monkeypatch.setattr(foreign, "prove_foreign", take)
+    monkeypatch.setattr(prove_command, "prove_foreign", take)
     return asked
 
 
@@ -127,7 +127,7 @@ def test_what_is_empty_is_unset(house: House) -> None:
 
 def test_artifacts_are_named_by_a_variable_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they are no part of a command line, an option among them is none."""
-    from py_portable import build as building
+    from py_portable.project import building
 
     asked: list[tuple[str, ...]] = []
 
@@ -144,15 +144,15 @@ def test_artifacts_are_named_by_a_variable_too(house: House, monkeypatch: pytest
 
 
 def test_empty_choices_of_the_matrix_are_unset(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    from py_portable import portability as proving
+    from py_portable.commands import portability as portability_command
 
-    asked: list[proving.Wanted] = []
+    asked: list[portability_command.Wanted] = []
 
-    def take(_session: object, wanted: proving.Wanted, *_more: object, **_options: object) -> object:
+    def take(_session: object, wanted: portability_command.Wanted, *_more: object, **_options: object) -> object:
         asked.append(wanted)
         raise ConfigError("seen")
 
-    monkeypatch.setattr(proving, "prove", take)
+    monkeypatch.setattr(portability_command, "prove", take)
     house.write(HELD)
     config = str(house.base / "portable.yaml")
     for words in (
@@ -163,10 +163,10 @@ def test_empty_choices_of_the_matrix_are_unset(house: House, monkeypatch: pytest
     ):
         assert isinstance(call("portability", "-c", config, *words).exception, ConfigError)
     assert asked == [
-        proving.Wanted((), (), None, True),
-        proving.Wanted(("folder",), ("debian:11",), None, True),
-        proving.Wanted((), (), ("read-only", "no-home"), True),
-        proving.Wanted((), (), (), True),
+        portability_command.Wanted((), (), None, True),
+        portability_command.Wanted(("folder",), ("debian:11",), None, True),
+        portability_command.Wanted((), (), ("read-only", "no-home"), True),
+        portability_command.Wanted((), (), (), True),
     ]
     refused = call("portability", "-c", config, "--probes", "none,no-home")
     assert isinstance(refused.exception, click.UsageError)
@@ -175,7 +175,7 @@ def test_empty_choices_of_the_matrix_are_unset(house: House, monkeypatch: pytest
 # -------------------------------------------------------------------------------------------------- prove
 
 
-def test_prove_takes_an_image_and_a_probe_once(started: list[tuple[foreign.Foreign, str, bool]]) -> None:
+def test_prove_takes_an_image_and_a_probe_once(started: list[tuple[prove_command.Foreign, str, bool]]) -> None:
     images = ["debian:bullseye", "debian:11", "debian:12", "", "debian:12", "ubuntu:20.04"]
     words = [word for image in images for word in ("--image", image)]
     done = call("prove", "x", *words, "--probes", "no-home,no-home", "--engine", "", "-v", "--exit", "255")
@@ -203,14 +203,14 @@ def test_prove_takes_an_image_and_a_probe_once(started: list[tuple[foreign.Forei
         (["--image", "debian:11", "--timeout", "inf"], "at most 86400"),
     ],
 )
-def test_prove_refuses(started: list[tuple[foreign.Foreign, str, bool]], words: list[str], said: str) -> None:
+def test_prove_refuses(started: list[tuple[prove_command.Foreign, str, bool]], words: list[str], said: str) -> None:
     done = call("prove", "x", *words)
     assert isinstance(done.exception, click.UsageError)
     assert said in done.exception.format_message()
     assert started == []
 
 
-def test_prove_refuses_an_empty_path(started: list[tuple[foreign.Foreign, str, bool]]) -> None:
+def test_prove_refuses_an_empty_path(started: list[tuple[prove_command.Foreign, str, bool]]) -> None:
     assert isinstance(call("prove", "", "--image", "debian:11").exception, click.UsageError)
     assert started == []
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import command
-from py_portable.capture import Captured, Window
-from py_portable.command import check, require, run
+from py_portable.base import process
+from py_portable.base.capture import Captured, Window
+from py_portable.base.process import check, require, run
 from py_portable.errors import MachineError, StepError, UnmetError
 
 
-def sh(script: str, **options: object) -> command.Outcome:
+def sh(script: str, **options: object) -> process.Outcome:
     return run(["sh", "-c", script], **options)  # type: ignore[arg-type]
 
 
@@ -89,7 +89,7 @@ def test_the_time_limit_ends_what_ignores_signals_and_its_children() -> None:
     started = time.monotonic()
     outcome = sh("trap '' TERM INT HUP; sh -c \"trap '' TERM; sleep 60\" & echo $!; sleep 60", timeout=0.5)
     assert outcome.timed_out and not outcome.ok
-    assert time.monotonic() - started < command.KILL_GRACE_SECONDS
+    assert time.monotonic() - started < process.KILL_GRACE_SECONDS
     wait_for(lambda: not alive(int(outcome.stdout.text)))
 
 
@@ -103,7 +103,7 @@ def test_an_orphan_that_holds_the_pipes_is_not_waited_for_long() -> None:
     outcome = sh("setsid sleep 60 & echo $!")
     try:
         assert outcome.ok and not outcome.timed_out
-        assert outcome.seconds < command.KILL_GRACE_SECONDS + 2
+        assert outcome.seconds < process.KILL_GRACE_SECONDS + 2
     finally:
         os.kill(int(outcome.stdout.text), signal.SIGKILL)
 
@@ -133,14 +133,14 @@ def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
 def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
     words = ["setpriv", "--pdeathsig", "KILL", "--", "sleep", "60"]
     found: list[subprocess.Popen[bytes]] = []
-    thread = threading.Thread(target=lambda: found.append(command._spawner.popen(words)))
+    thread = threading.Thread(target=lambda: found.append(process._spawner.popen(words)))
     thread.start()
     thread.join()
     try:
         time.sleep(0.2)
         assert found[0].poll() is None
     finally:
-        command.kill(found[0])
+        process.kill(found[0])
         assert found[0].wait() == -signal.SIGKILL
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.engines.base import Bind
+from py_portable.engines.engine import Bind
 from py_portable.engines.native import Native
 from py_portable.formats import compilers
 from py_portable.steps.context import BuildFailed, Context, Environment

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from py_portable.conclude import Conclusions, Proven, conclude, proven_floor
+from py_portable.evidence.conclude import Conclusions, Proven, conclude, proven_floor
 
 GLIBC = {"debian:11": "2.31", "debian:12": "2.36", "debian:13": "2.41", "other:9": "2.9", "twin:12": "2.36"}
 

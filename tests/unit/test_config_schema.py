@@ -14,9 +14,9 @@ import jsonschema
 import pytest
 import yaml
 
-from py_portable import verdicts
 from py_portable.config import schema_text
 from py_portable.config.schema import formats
+from py_portable.plan import verdicts
 
 ROOT = Path(__file__).parents[2]
 SCHEMA: dict[str, Any] = json.loads(schema_text())

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.command import require
-from py_portable.engines import builds, carry, daemon
-from py_portable.engines.base import Bind, Job
+from py_portable.base.process import require
+from py_portable.engines import builds, daemon, transfer
 from py_portable.engines.containers import Containers
 from py_portable.engines.daemon import KEPT_PREFIX
+from py_portable.engines.engine import Bind, Job
 from py_portable.engines.guard import CONFINE, HELPERS
 from py_portable.engines.select import reproduce
 from py_portable.errors import MachineError, StepError
@@ -94,7 +94,7 @@ ODD = st.text(st.characters(codec="utf-8", exclude_characters="\0/") | st.sample
 
 @given(ODD, ODD, st.booleans())
 def test_any_path_can_be_shown(source: str, target: str, writable: bool) -> None:
-    value = carry.mount(Bind(Path(f"/x{source}"), f"/y{target}", writable))
+    value = transfer.mount(Bind(Path(f"/x{source}"), f"/y{target}", writable))
     (row,) = csv.reader([value], strict=True)
     assert row == ["type=bind", f"source=/x{source}", f"target=/y{target}", *(() if writable else ("readonly",))]
     # What Go's encoding/csv needs (the engines' reader): quotes only around whole fields, and a line break within.
@@ -104,7 +104,7 @@ def test_any_path_can_be_shown(source: str, target: str, writable: bool) -> None
 
 def test_a_plain_path_has_no_quotes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert carry.mount(Bind(Path("a b"), "/c:d", True)) == f"type=bind,source={tmp_path}/a b,target=/c:d"
+    assert transfer.mount(Bind(Path("a b"), "/c:d", True)) == f"type=bind,source={tmp_path}/a b,target=/c:d"
 
 
 @given(st.dictionaries(st.sampled_from("ABC"), st.text(st.characters(codec="utf-8", exclude_characters="\0"))))
@@ -326,10 +326,10 @@ def test_a_daemon_that_does_not_start_the_callers_file_does_not_see_it(
     helpers: Path, stub: Stub, status: int, tmp_path: Path
 ) -> None:
     image = daemon.bring("docker", helpers)
-    assert carry.sees("docker", image, helpers) and carry.sees("docker", image, helpers)
+    assert transfer.sees("docker", image, helpers) and transfer.sees("docker", image, helpers)
     assert len(stub.commands("run")) == 1, "asked once a process"
     stub.says("run", status, "", "crun: setrlimit: Operation not permitted: OCI permission denied\n")
-    assert not carry.sees("docker", f"{image}-{status}", helpers)
+    assert not transfer.sees("docker", f"{image}-{status}", helpers)
 
 
 @pytest.mark.parametrize("command", ["create", "cp", "commit"])

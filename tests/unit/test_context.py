@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from py_portable import resources
-from py_portable.capture import Captured
-from py_portable.engines.base import Bind, Ended, EngineInfo, Job
+from py_portable.base.capture import Captured
+from py_portable.engines.engine import Bind, Ended, EngineInfo, Job
 from py_portable.images import Image
 from py_portable.steps.context import BUILD_PATH, BuildFailed, Context, Environment, build_path
 from py_portable.store import Store

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.capture import Captured
-from py_portable.command import Outcome
+from py_portable.base.capture import Captured
+from py_portable.base.process import Outcome
 from py_portable.engines import daemon, owner
 from py_portable.errors import MachineError
 from tests.unit.stub_docker import Stub

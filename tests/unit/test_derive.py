@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from py_portable import resources
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError
-from py_portable.images import Image, ImageUnavailable, Request, network, problems, releases
+from py_portable.images import Image, ImageUnavailable, Request, failures, network, releases
 from py_portable.images.adding import aptfiles
 from py_portable.images.adding.additions import (
     Additions,
@@ -23,7 +23,7 @@ from py_portable.images.adding.additions import (
     read_bounded,
 )
 from py_portable.images.adding.derive import derive
-from py_portable.images.adding.settle import FIXED
+from py_portable.images.adding.normalise import FIXED
 from py_portable.images.debian import apt
 from py_portable.images.packages import optional_packages, programs, provided, system_packages
 from py_portable.store import Store
@@ -283,6 +283,6 @@ def test_the_fixed_files_are_those_of_a_bootstrapped_root() -> None:
     ],
 )  # fmt: skip
 def test_causes(log: str, kind: type[PortableError], said: str) -> None:
-    found = problems.explain(log, suite="x:1", doing="adding packages to x:1", names_first=False)
+    found = failures.explain(log, suite="x:1", doing="adding packages to x:1", names_first=False)
     assert found.error is kind and said in found.what
     assert "a:b@" not in found.what

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.elf import Elf, ElfError, NeededVersion, is_elf, printable, read, symbols_needing
+from py_portable.inspect.elf import Elf, ElfError, NeededVersion, is_elf, printable, read, symbols_needing
 from tests.unit.elf_builder import BASE, CLASSES, build_elf, needing
 
 GCC = shutil.which("gcc")

@@ -8,8 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.elf import Defect, ElfError, Setter, glibc_floor, measure, read, tree_floor, wheel_floor
-from py_portable.elf.floor import version_floor
+from py_portable.inspect.elf import (
+    Defect,
+    ElfError,
+    Setter,
+    glibc_floor,
+    measure,
+    read,
+    tree_floor,
+    wheel_floor,
+)
+from py_portable.inspect.elf.floor import version_floor
 from tests.unit.elf_builder import build_elf, build_wheel, needing
 
 MUSL = build_elf(interpreter="/lib/ld-musl-x86_64.so.1", needed=["libc.musl-x86_64.so.1"])
@@ -178,7 +187,7 @@ def test_wheel_with_members_that_cannot_be_unpacked(tmp_path: Path) -> None:
 def test_a_large_member_is_read_from_a_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("py_portable.elf.members.MAX_IN_MEMORY", 100)
+    monkeypatch.setattr("py_portable.inspect.elf.members.MAX_IN_MEMORY", 100)
     wheel = build_wheel(tmp_path, "foo-1.0-py3-none-any.whl", {"foo/a.so": needing("GLIBC_2.28", "f")})
     assert wheel_floor(wheel).floor == "2.28"
 
@@ -189,7 +198,7 @@ def test_a_large_member_is_read_from_a_temporary_file(
 def test_members_beyond_the_limits_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
 ) -> None:
-    monkeypatch.setattr(f"py_portable.elf.members.{limit}", 100)
+    monkeypatch.setattr(f"py_portable.inspect.elf.members.{limit}", 100)
     wheel = build_wheel(tmp_path, "foo-1.0-py3-none-any.whl", {"foo/a.so": needing("GLIBC_2.28", "f")})
     (defect,) = wheel_floor(wheel).defects
     assert isinstance(defect, Defect)

@@ -8,9 +8,9 @@ import tracemalloc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from py_portable.elf import ElfError, read, symbols_needing
-from py_portable.elf.floor import glibc_defects, glibc_floor
-from py_portable.elf.reader import Elf
+from py_portable.inspect.elf import ElfError, read, symbols_needing
+from py_portable.inspect.elf.floor import glibc_defects, glibc_floor
+from py_portable.inspect.elf.reader import Elf
 from tests.unit.elf_builder import CLASSES, build_elf, needing
 
 SEEDS = [

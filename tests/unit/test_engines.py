@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.engines import ids, stage, trial
-from py_portable.engines.base import Bind, Engine, EngineInfo, Job, isolation
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
 from py_portable.engines.diagnose import Facts, cure
+from py_portable.engines.engine import Bind, Engine, EngineInfo, Job, isolation
 from py_portable.engines.native import Native
 from py_portable.engines.select import AUTO, ENGINES, every, reproduce, select
 from py_portable.errors import ConfigError, MachineError

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from py_portable.base.redact import hide
+from py_portable.base.talk import Talk
 from py_portable.cli.show import cell_line, clean, lines, size, table
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError, UnmetError
-from py_portable.evidence import CellResult
-from py_portable.redact import hide
-from py_portable.talk import Talk
+from py_portable.evidence.merge import CellResult
 
 
 @pytest.mark.parametrize(

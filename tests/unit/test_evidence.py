@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import evidence
-from py_portable.conclude import conclude
 from py_portable.errors import ConfigError
+from py_portable.evidence import merge
+from py_portable.evidence.conclude import conclude
 
 WHENS = st.sampled_from(["2026-01-01", "2026-01-02", "2026-01-03"])
 NAMES = st.sampled_from(["a", "b"])
@@ -61,8 +61,8 @@ PARTS = st.builds(
 )
 
 
-def text(parts: Sequence[evidence.Part], **options: Any) -> str:
-    return json.dumps(evidence.merge(parts, **options), sort_keys=True)
+def text(parts: Sequence[merge.Part], **options: Any) -> str:
+    return json.dumps(merge.merge(parts, **options), sort_keys=True)
 
 
 @given(st.lists(PARTS, max_size=4).flatmap(lambda parts: st.tuples(st.just(parts), st.permutations(parts))))
@@ -72,7 +72,7 @@ def test_any_order_gives_the_same_bytes(pair: tuple[list[Any], list[Any]]) -> No
 
 @given(st.lists(PARTS, max_size=4))
 def test_a_merge_merged_again_is_the_same(parts: list[Any]) -> None:
-    once = evidence.merge(parts)
+    once = merge.merge(parts)
     assert text([once]) == text([once, once]) == text(parts)
     assert text([*parts, *parts]) == text(parts)
 
@@ -80,13 +80,13 @@ def test_a_merge_merged_again_is_the_same(parts: list[Any]) -> None:
 @given(st.lists(CELLS, max_size=8), st.integers(0, 8))
 def test_merging_shards_first_changes_no_cell(cells: list[Any], cut: int) -> None:
     shards = [{"schema": 1, "when": f"2026-02-0{n + 1}", "cells": [c]} for n, c in enumerate(cells)]
-    halves = [evidence.merge(half) for half in (shards[:cut], shards[cut:]) if half]
-    assert evidence.merge(halves)["cells"] == evidence.merge(shards)["cells"]
+    halves = [merge.merge(half) for half in (shards[:cut], shards[cut:]) if half]
+    assert merge.merge(halves)["cells"] == merge.merge(shards)["cells"]
 
 
 @given(st.lists(PARTS, max_size=4), st.dictionaries(NAMES, HASHES))
 def test_rows_of_artifacts_that_are_gone_are_dropped(parts: list[Any], artifacts: dict[str, str]) -> None:
-    merged = evidence.merge(parts, artifacts=artifacts)
+    merged = merge.merge(parts, artifacts=artifacts)
     assert all(artifacts.get(row["name"]) == row["sha256"] for row in merged["artifacts"])
     for row in merged["cells"]:
         assert row["artifact"] in artifacts
@@ -97,7 +97,7 @@ def test_rows_of_artifacts_that_are_gone_are_dropped(parts: list[Any], artifacts
 def test_the_later_of_two_rows_about_one_thing_holds() -> None:
     old = {"when": "2026-01-01", "artifacts": [{"name": "a", "sha256": "old"}], "expected": [["a", "i", "plain", []]]}
     new = {"when": "2026-01-02", "artifacts": [{"name": "a", "sha256": "new"}], "expected": [["a", "j", "plain", []]]}
-    merged = evidence.merge([new, old])
+    merged = merge.merge([new, old])
     assert merged["artifacts"] == [{"name": "a", "sha256": "new"}]
     assert (merged["expected_cells"], merged["when"]) == (2, "2026-01-02")
 
@@ -105,35 +105,35 @@ def test_the_later_of_two_rows_about_one_thing_holds() -> None:
 def test_shards_that_know_one_artifact_by_two_digests_contradict_each_other() -> None:
     parts = [{"artifacts": [{"name": "a", "sha256": sha}], "cells": []} for sha in ("one", "two")]
     with pytest.raises(ConfigError, match="a has two digests in this evidence: one and two"):
-        evidence.merge(parts, shards=True)
+        merge.merge(parts, shards=True)
 
 
 def test_cells_about_another_digest_than_the_artifacts_do_not_count_in_shards() -> None:
     part = {"artifacts": [{"name": "a", "sha256": "new"}], "cells": [cell(artifact="a", sha256="old")]}
-    assert evidence.merge([part], shards=True)["cells"] == []
+    assert merge.merge([part], shards=True)["cells"] == []
 
 
 def test_a_failure_is_forgotten_when_the_artifact_is_there() -> None:
     failed = {"when": "2026-01-01", "failures": [{"name": "a", "why": "it broke"}]}
     mended = {"when": "2026-01-02", "artifacts": [{"name": "a", "sha256": "new"}]}
-    assert evidence.merge([failed, mended])["failures"] == []
-    assert evidence.merge([failed | {"when": "2026-01-03"}, mended])["failures"] == failed["failures"]
+    assert merge.merge([failed, mended])["failures"] == []
+    assert merge.merge([failed | {"when": "2026-01-03"}, mended])["failures"] == failed["failures"]
 
 
 def test_what_an_earlier_build_left_is_not_told_of_once_a_build_has_failed() -> None:
     built = {"when": "2026-01-02", "artifacts": [{"name": name, "sha256": "x"} for name in ("a", "b")]}
     for when, left in (("2026-01-03", ["b"]), ("2026-01-01", ["a", "b"])):
         failed = {"when": when, "failures": [{"name": "a", "why": "it broke"}]}
-        assert [row["name"] for row in evidence.merge([failed, built])["artifacts"]] == left
+        assert [row["name"] for row in merge.merge([failed, built])["artifacts"]] == left
 
 
 def test_a_cell_is_told_apart_by_artifact_image_condition_and_arguments() -> None:
     cells = [cell(), cell(artifact="b"), cell(image="debian:12"), cell(condition="x"), cell(argv=["other"])]
-    assert len(evidence.merge([{"cells": [*cells, *cells]}])["cells"]) == 5
+    assert len(merge.merge([{"cells": [*cells, *cells]}])["cells"]) == 5
 
 
 def test_a_renamed_artifact_of_the_same_bytes_takes_no_cells_along() -> None:
-    merged = evidence.merge([{"cells": [cell(artifact="old")]}], artifacts={"new": "sha256:1"})
+    merged = merge.merge([{"cells": [cell(artifact="old")]}], artifacts={"new": "sha256:1"})
     assert merged["cells"] == []
 
 
@@ -146,7 +146,7 @@ def test_cells_of_an_older_image_and_of_images_that_are_gone_are_dropped() -> No
         cell(image="debian:12", image_identity=None, verdict="UNPROVEN", condition="no-home"),
     ]
     known = {"debian:11": "sha256:now", "debian:12": "sha256:now", "unknown:1": None}
-    merged = evidence.merge([{"cells": cells}], identities=known)
+    merged = merge.merge([{"cells": cells}], identities=known)
     assert [(c["image"], c["condition"]) for c in merged["cells"]] == [
         ("debian:12", "no-home"),
         ("debian:12", "plain"),
@@ -161,17 +161,17 @@ def test_one_image_with_two_identities_is_refused_and_named() -> None:
     with pytest.raises(
         ConfigError, match=r"debian:11 has two identities.*sha256:a and sha256:b|sha256:b and sha256:a"
     ):
-        evidence.merge(parts)
+        merge.merge(parts)
 
 
 def test_a_part_replaces_the_one_of_the_same_command_and_scope(tmp_path: Path) -> None:
-    first = evidence.write_part(tmp_path, "build", ["b", "a"], {"steps": []})
-    again = evidence.write_part(tmp_path, "build", ["a", "b"], {"steps": [{"name": "x"}]})
-    evidence.write_part(tmp_path, "build", ["a"], {})
-    evidence.write_part(tmp_path, "portability", ["a"], {})
+    first = merge.write_part(tmp_path, "build", ["b", "a"], {"steps": []})
+    again = merge.write_part(tmp_path, "build", ["a", "b"], {"steps": [{"name": "x"}]})
+    merge.write_part(tmp_path, "build", ["a"], {})
+    merge.write_part(tmp_path, "portability", ["a"], {})
     assert first == again
-    assert len(evidence.read_parts(tmp_path)) == 3
-    assert evidence.read(first)["steps"] == [{"name": "x"}]
+    assert len(merge.read_parts(tmp_path)) == 3
+    assert merge.read(first)["steps"] == [{"name": "x"}]
     assert sorted(p.name for p in (tmp_path / "parts").iterdir() if p.name.startswith(".")) == []
 
 
@@ -202,13 +202,13 @@ def test_what_is_no_evidence_is_a_config_error(tmp_path: Path, data: bytes) -> N
     path = tmp_path / "e.json"
     path.write_bytes(data)
     with pytest.raises(ConfigError) as caught:
-        evidence.read(path)
+        merge.read(path)
     assert (caught.value.where or "").removesuffix(":1:1") == str(path)
 
 
 def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        evidence.read(tmp_path / "none.json")
+        merge.read(tmp_path / "none.json")
 
 
 JSON = st.recursive(
@@ -249,7 +249,7 @@ def test_whatever_can_be_read_can_be_merged_and_concluded(
     path = tmp_path_factory.getbasetemp() / "wild.json"
     path.write_text(json.dumps(told))
     try:
-        merged = evidence.merge([evidence.read(path)])
+        merged = merge.merge([merge.read(path)])
     except ConfigError:
         return
     json.dumps(conclude(merged).told())

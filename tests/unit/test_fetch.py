@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import fetch as module
-from py_portable.fetch import DebianPool, FetchError, Limits, Source, Url, fetch, pins
+from py_portable.base import fetch as module
+from py_portable.base.fetch import DebianPool, FetchError, Limits, Source, Url, fetch, pins
 
 DATA = b"the pristine tarball " * 5000
 SHA = hashlib.sha256(DATA).hexdigest()

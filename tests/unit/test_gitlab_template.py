@@ -19,15 +19,14 @@ import pytest
 import yaml
 
 from py_portable.ci.gitlab import jobs as gitlab_jobs
-from py_portable.ci.gitlab import pipeline as gitlab
-from py_portable.ci.gitlab import template as gitlab_template
+from py_portable.ci.gitlab import pipeline, template
 from py_portable.errors import ConfigError
 from py_portable.plan.cell import PlannedCell
-from py_portable.plan.shards import by_image
+from py_portable.plan.partition import by_image
 from tests.unit.gitlab_expander import INPUT, Refused, expand, header
 
 HERE = Path(__file__).parents[2]
-TEXT = gitlab_template.template()
+TEXT = template.template()
 EXAMPLES = sorted((HERE / "ci-templates/gitlab/examples").glob("*.yml"))
 KINDS = ("child", "flat")
 HOSTILE = [
@@ -85,14 +84,14 @@ def scripts_of(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 BUILDS = (
-    gitlab.Build("default", "quay.io/pypa/manylinux_2_28_x86_64@sha256:" + "1" * 64),
-    gitlab.Build("old", "debian:11"),
+    pipeline.Build("default", "quay.io/pypa/manylinux_2_28_x86_64@sha256:" + "1" * 64),
+    pipeline.Build("old", "debian:11"),
 )
 
 
-def child(inside: bool, builds: Sequence[gitlab.Build] = ()) -> dict[str, Any]:
+def child(inside: bool, builds: Sequence[pipeline.Build] = ()) -> dict[str, Any]:
     shards = by_image([PlannedCell("a", "file", "debian:12", "plain", (), "pass")], limit=9)
-    text = gitlab.pipeline(shards, inside=inside, job_image="python:3.13", builds=builds)
+    text = pipeline.pipeline(shards, inside=inside, job_image="python:3.13", builds=builds)
     told: dict[str, Any] = yaml.safe_load(text)
     return told
 
@@ -114,15 +113,15 @@ def variables(job: Mapping[str, Any]) -> dict[str, str]:
 
 
 def test_both_files_are_what_the_one_source_says() -> None:
-    assert gitlab_template.FILES == ("templates/py-portable.yml", "ci-templates/gitlab/py-portable.yml")
-    for name in gitlab_template.FILES:
+    assert template.FILES == ("templates/py-portable.yml", "ci-templates/gitlab/py-portable.yml")
+    for name in template.FILES:
         assert (HERE / name).read_text("utf-8") == TEXT, f"{name}: run scripts/make-gitlab-templates"
 
 
 def test_the_docs_name_every_input_and_no_other() -> None:
     page = (HERE / "docs/gitlab.md").read_text("utf-8").partition("## Inputs")[2].partition("\n## ")[0]
     told = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
-    assert told == list(gitlab_template.INPUTS)
+    assert told == list(template.INPUTS)
 
 
 # -------------------------------------------------------------------------------------- what a server takes
@@ -143,7 +142,7 @@ def test_the_server_s_schema_holds_for_the_jobs(kind: str) -> None:
 
 @pytest.mark.parametrize("builds", [(), BUILDS], ids=["built before", "builds in images"])
 @pytest.mark.parametrize("inside", [False, True])
-def test_the_server_s_schema_holds_for_the_child(inside: bool, builds: Sequence[gitlab.Build]) -> None:
+def test_the_server_s_schema_holds_for_the_child(inside: bool, builds: Sequence[pipeline.Build]) -> None:
     jsonschema.validate(child(inside, builds), schema())
 
 
@@ -176,7 +175,7 @@ def test_flat_builds_in_the_images_that_are_listed() -> None:
 
 def test_a_baseline_that_no_runner_can_start_is_refused() -> None:
     with pytest.raises(ConfigError, match="of the baseline a"):
-        child(True, (gitlab.Build("a", "docker-archive:/x y.tar"),))
+        child(True, (pipeline.Build("a", "docker-archive:/x y.tar"),))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -212,7 +211,7 @@ def test_there_are_jobs_only_and_all_bear_the_prefix() -> None:
 def test_a_prefix_that_is_no_part_of_a_name_is_refused_by_the_server_too(prefix: str) -> None:
     with pytest.raises(Refused):
         expand(TEXT, {"job-prefix": prefix})
-    assert not gitlab.PREFIX.fullmatch(prefix)
+    assert not pipeline.PREFIX.fullmatch(prefix)
 
 
 def runs(job: Mapping[str, Any]) -> bool:

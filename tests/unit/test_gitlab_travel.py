@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from py_portable.ci import travel
-from py_portable.ci.gitlab import jobs as gitlab_jobs
-from py_portable.ci.gitlab import travel as gitlab_travel
+from py_portable.ci.gitlab import job_files, jobs
 from py_portable.errors import ConfigError
 from py_portable.store import Store, digest
 
@@ -37,18 +36,18 @@ def test_what_is_taken_has_the_digest_of_what_was_handed_on(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = digest(here / "dist/app")
-    gitlab_travel.hand_on("build", Path("portable.yaml"), here / "dist", silent)
+    job_files.hand_on("build", Path("portable.yaml"), here / "dist", silent)
     there = tmp_path / "there"
-    (there / gitlab_jobs.FOLDER).mkdir(parents=True)
-    (here / gitlab_jobs.HANDED).rename(there / gitlab_jobs.HANDED)
+    (there / jobs.FOLDER).mkdir(parents=True)
+    (here / jobs.HANDED).rename(there / jobs.HANDED)
     # What lay there gives way, and nothing is written through it.
     (there / "portable.lock").symlink_to("precious")
     (there / "precious").write_text("precious")
     monkeypatch.chdir(there)
     old = os.umask(0o077)
     try:
-        gitlab_travel.take(Path("portable.yaml"), Path("dist"), silent)
-        gitlab_travel.take(Path("portable.yaml"), Path("dist"), silent)
+        job_files.take(Path("portable.yaml"), Path("dist"), silent)
+        job_files.take(Path("portable.yaml"), Path("dist"), silent)
     finally:
         os.umask(old)
     assert digest(there / "dist/app") == before
@@ -57,17 +56,17 @@ def test_what_is_taken_has_the_digest_of_what_was_handed_on(
 
 
 def test_the_build_s_word_counts_before_the_plan_s(here: Path) -> None:
-    for job in gitlab_travel.JOBS:
+    for job in job_files.JOBS:
         (here / "portable.lock").write_text(job)
-        gitlab_travel.hand_on(job, Path("portable.yaml"), here / "dist", silent)
+        job_files.hand_on(job, Path("portable.yaml"), here / "dist", silent)
     (here / "portable.lock").write_text("older")
-    gitlab_travel.take(Path("portable.yaml"), Path("dist"), silent)
+    job_files.take(Path("portable.yaml"), Path("dist"), silent)
     assert (here / "portable.lock").read_text() == "build"
 
 
 def test_where_nothing_was_handed_on_the_error_says_so(here: Path) -> None:
     with pytest.raises(ConfigError, match="no job handed anything on"):
-        gitlab_travel.take(Path("portable.yaml"), Path("dist"), silent)
+        job_files.take(Path("portable.yaml"), Path("dist"), silent)
 
 
 @pytest.mark.parametrize("value", ["true", "is true"])
@@ -75,7 +74,7 @@ def test_the_store_comes_back_from_the_cache_whole(here: Path, value: str) -> No
     told: list[str] = []
     store = here.parent / "store"
     environ = {"PY_PORTABLE_CACHE": value, "PY_PORTABLE_STORE": str(store)}
-    gitlab_travel.store_in(environ, told.append)
+    job_files.store_in(environ, told.append)
     key = "a" * 64
 
     def build(work: Path) -> Mapping[str, object]:
@@ -83,13 +82,13 @@ def test_the_store_comes_back_from_the_cache_whole(here: Path, value: str) -> No
         return {}
 
     Store(store).make(key, build)
-    gitlab_travel.store_out(environ, told.append)
+    job_files.store_out(environ, told.append)
     store.rename(here.parent / "gone")
-    gitlab_travel.store_in(environ, told.append)
+    job_files.store_in(environ, told.append)
     entry = Store(store).get(key)
     assert entry and (entry.path / "x").read_text() == "x"
     assert [line for line in told if "MB" not in line] == ["cache: miss", "cache: hit"]
-    assert not (here / gitlab_jobs.CACHE / travel.STORE).exists()
+    assert not (here / jobs.CACHE / travel.STORE).exists()
 
 
 def test_a_runner_s_own_store_does_not_travel(here: Path) -> None:
@@ -97,26 +96,26 @@ def test_a_runner_s_own_store_does_not_travel(here: Path) -> None:
     store = here.parent / "store"
     (store / "objects").mkdir(parents=True)
     environ = {"PY_PORTABLE_CACHE": "true", "PY_PORTABLE_STORE": str(store)}
-    gitlab_travel.store_in(environ, told.append)
-    gitlab_travel.store_out(environ, told.append)
+    job_files.store_in(environ, told.append)
+    job_files.store_out(environ, told.append)
     assert told == ["cache: none is needed, this runner keeps its store"]
-    assert not (here / gitlab_jobs.CACHE / travel.STORE).exists()
+    assert not (here / jobs.CACHE / travel.STORE).exists()
 
 
 @pytest.mark.parametrize("value", ["", "false", "is false", "$(true)"])
 def test_without_the_input_nothing_is_kept(here: Path, value: str) -> None:
     store = here.parent / "store"
     environ = {"PY_PORTABLE_CACHE": value, "PY_PORTABLE_STORE": str(store)}
-    gitlab_travel.store_in(environ, silent)
+    job_files.store_in(environ, silent)
     (store / "objects").mkdir(parents=True)
-    gitlab_travel.store_out(environ, silent)
-    assert not (here / gitlab_jobs.CACHE).exists()
+    job_files.store_out(environ, silent)
+    assert not (here / jobs.CACHE).exists()
 
 
 def test_a_broken_cache_is_told_and_no_more(here: Path) -> None:
     told: list[str] = []
-    (here / gitlab_jobs.CACHE).mkdir(parents=True)
-    (here / gitlab_jobs.CACHE / travel.STORE).write_text("no tar")
+    (here / jobs.CACHE).mkdir(parents=True)
+    (here / jobs.CACHE / travel.STORE).write_text("no tar")
     environ = {"PY_PORTABLE_CACHE": "true", "PY_PORTABLE_STORE": str(here.parent / "store")}
-    gitlab_travel.store_in(environ, told.append)
+    job_files.store_in(environ, told.append)
     assert [line.partition(":")[0] for line in told] == ["the cache could not be used", "cache"]

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable.capture import Captured, Window
-from py_portable.command import Outcome, run
+from py_portable.base.capture import Captured, Window
+from py_portable.base.process import Outcome, run
 from py_portable.engines import guard
-from py_portable.engines.base import Ended, Job
+from py_portable.engines.engine import Ended, Job
 from py_portable.engines.guard import BACKSTOP_SECONDS, HELPERS, split_record, spoken
 from py_portable.errors import MachineError
 from py_portable.prove.record import parse

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import elf, native
+from py_portable.engines import static_helpers
+from py_portable.engines.static_helpers.stored import helpers
 from py_portable.errors import MachineError
-from py_portable.native.stored import helpers
+from py_portable.inspect import elf
 from py_portable.store import Store
 
 HERE = Path(__file__).parents[2]
@@ -27,8 +28,8 @@ needs_them = pytest.mark.skipif(platform.machine() not in MACHINES, reason="no h
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of helpers of another kit, which a test may change."""
     folder = tmp_path / "kit"
-    shutil.copytree(native.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(native, "FOLDER", folder)
+    shutil.copytree(static_helpers.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(static_helpers, "FOLDER", folder)
     return folder
 
 
@@ -60,8 +61,8 @@ def changed(archive: Path, name: str, body: bytes | None) -> None:
 
 def test_they_were_made_of_todays_sources_by_the_pinned_compiler() -> None:
     """Where this fails: scripts/make-helpers."""
-    told = native.table()
-    assert told["sources"] == native.sources_digest()
+    told = static_helpers.table()
+    assert told["sources"] == static_helpers.sources_digest()
     (pin,) = re.findall(r"^ziglang==\S+", (HERE / "requirements" / "helpers.txt").read_text(), re.MULTILINE)
     assert told["compiler"] == pin
     assert set(told["sha256"]) == set(MACHINES)  # type: ignore[call-overload]
@@ -69,10 +70,10 @@ def test_they_were_made_of_todays_sources_by_the_pinned_compiler() -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_they_are_static_programs_for_their_machine(machine: str, tmp_path: Path) -> None:
-    ready = native.compiled(machine)
-    assert ready and set(ready.sha256) == set(native.NAMES)
+    ready = static_helpers.compiled(machine)
+    assert ready and set(ready.sha256) == set(static_helpers.NAMES)
     ready.unpack(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(native.NAMES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(static_helpers.NAMES)
     for path in tmp_path.iterdir():
         assert path.stat().st_mode & 0o7777 == 0o755
         found = elf.read(path.read_bytes())
@@ -82,7 +83,7 @@ def test_they_are_static_programs_for_their_machine(machine: str, tmp_path: Path
 def test_the_archives_are_binary_for_git() -> None:
     if not (HERE / ".git").exists():
         pytest.skip("not a git work tree")
-    words = ["git", "check-attr", "text", "diff", "--", "src/py_portable/native/x86_64.tar.xz"]
+    words = ["git", "check-attr", "text", "diff", "--", "src/py_portable/engines/static_helpers/x86_64.tar.xz"]
     told = subprocess.run(words, cwd=HERE, check=True, capture_output=True, text=True).stdout
     assert [line.rpartition(" ")[2] for line in told.splitlines()] == ["unset", "unset"]
 
@@ -94,23 +95,23 @@ def test_no_compiler_is_looked_for(tmp_path: Path, no_compiler: None, caplog: py
     assert tmp_path / "store" in folder.parents and helpers(store) == folder and not caplog.text
     subprocess.run([folder / "canary"], check=True, capture_output=True)
     # Nobody else's store entry is taken for them: their name is of their bytes.
-    ready = native.compiled()
-    assert ready and native.key() == f"native-{platform.machine()}-{ready.digest}"
+    ready = static_helpers.compiled()
+    assert ready and static_helpers.key() == f"native-{platform.machine()}-{ready.digest}"
 
 
 def test_an_edited_source_is_said_and_compiled(
     package: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = native.key()
+    before = static_helpers.key()
     edit(package)
-    assert native.stale() and native.compiled() is None and native.key() != before
-    native.put(tmp_path / "out")
+    assert static_helpers.stale() and static_helpers.compiled() is None and static_helpers.key() != before
+    static_helpers.put(tmp_path / "out")
     assert "the compiled helpers were made of other C sources" in caplog.text
     subprocess.run([tmp_path / "out" / "canary"], check=True, capture_output=True)
     # Other flags are as good as another source.
-    key = native.key()
-    monkeypatch.setattr(native, "FLAGS", (*native.FLAGS, "-O0"))
-    assert native.key() != key
+    key = static_helpers.key()
+    monkeypatch.setattr(static_helpers, "FLAGS", (*static_helpers.FLAGS, "-O0"))
+    assert static_helpers.key() != key
 
 
 def test_an_edited_source_without_a_compiler_is_an_error_with_its_cure(
@@ -118,21 +119,21 @@ def test_an_edited_source_without_a_compiler_is_an_error_with_its_cure(
 ) -> None:
     edit(package)
     with pytest.raises(MachineError) as caught:
-        native.put(tmp_path / "out")
+        static_helpers.put(tmp_path / "out")
     told = caught.value.render()
     assert "made of other C sources" in told and "no compiler" in told
     assert "apt-get install musl-tools" in told and "scripts/make-helpers" in told
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    assert native.compiler()[1:5] == ("-m", "ziglang", "cc", "-target")
+    assert static_helpers.compiler()[1:5] == ("-m", "ziglang", "cc", "-target")
 
 
 def test_a_machine_that_the_kit_has_none_for_takes_a_compiler(
     tmp_path: Path, no_compiler: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
-    assert native.compiled() is None
+    assert static_helpers.compiled() is None
     with pytest.raises(MachineError, match="the kit has no compiled helpers for riscv64, and there is no compiler"):
-        native.put(tmp_path / "out")
+        static_helpers.put(tmp_path / "out")
 
 
 @needs_them

@@ -13,7 +13,7 @@ import pytest
 from py_portable import images, resources
 from py_portable.engines.own_ids import Choice
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError
-from py_portable.images import BootstrapSource, ImageUnavailable, Request, problems
+from py_portable.images import BootstrapSource, ImageUnavailable, Request, failures
 from py_portable.images.debian import apt
 from py_portable.images.debian.bootstrap import Bootstrapped, _reachable
 from py_portable.images.debian.recipe import (
@@ -234,14 +234,14 @@ def test_roots_keep_the_identity_that_locks_name() -> None:
     ],
 )
 def test_causes(log: str, kind: type[PortableError], said: str) -> None:
-    found = problems.explain(log, suite="bullseye", known_packages=lambda: ["libpq-dev", "libc6"])
+    found = failures.explain(log, suite="bullseye", known_packages=lambda: ["libpq-dev", "libc6"])
     assert found.error is kind
     assert said in found.what
     assert "a:b@" not in found.what
 
 
 def test_a_near_package_is_named() -> None:
-    found = problems.explain(
+    found = failures.explain(
         "E: Unable to locate package libpqdev", suite="trixie", known_packages=lambda: ["libpq-dev", "libc6"]
     )
     assert found.hint == "did you mean libpq-dev?"

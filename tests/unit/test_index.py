@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from py_portable.base.download import Route
 from py_portable.config import parse
-from py_portable.download import Route
 from py_portable.errors import ConfigError, PortableError, StepError
-from py_portable.index import ask, files
-from py_portable.index.model import LockedFile, Offer
+from py_portable.lock.index import ask, files
+from py_portable.lock.index.offers import LockedFile, Offer
 from py_portable.lock.markers import Target
 from py_portable.lock.resolve import Resolver
 from py_portable.store import Store

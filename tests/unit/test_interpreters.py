@@ -15,18 +15,18 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from py_portable.base.tarball import Bounds
 from py_portable.config import Archive
 from py_portable.errors import ConfigError, StepError
 from py_portable.images import Image
 from py_portable.images.packages import system_packages
 from py_portable.interpreters import PROVIDERS, Provider
+from py_portable.interpreters.archives import members_of, unpack
 from py_portable.interpreters.manylinux import tag
 from py_portable.interpreters.settle import check, read
 from py_portable.interpreters.standalone import digest, take
-from py_portable.interpreters.unpack import members_of, unpack
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.store import Store
-from py_portable.tarball import Bounds
 from tests.unit.elf_builder import build_elf
 
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import verdicts
-from py_portable.capture import Captured
+from py_portable.base.capture import Captured
 from py_portable.config import Smoke
+from py_portable.plan import verdicts
 from py_portable.prove.judge import Finding, corroborate, judge, look
 from py_portable.prove.record import Record
 from py_portable.prove.start import Started

@@ -9,40 +9,39 @@ from pathlib import Path
 
 import pytest
 
-from py_portable import closure
+from py_portable.steps import closure
 from py_portable.steps.graph import code, decides
 
-EVERY = {"steps.context", "steps.graph", "steps.output", "store.modes"}
-ELF = {"elf", "elf.floor", "elf.members", "elf.reader", "elf.symbols", "elf.view"}
-READS_ELF = ELF - {"elf"}
-FORMAT = {"formats.base", "formats.entry"}
-PROVIDER = {"interpreters.base"}
-UNPACKS = {"tarball", "untar"}
-WHEELS = {"wheels.given", "wheels.source", "wheels.tracked", "zips", "tarball"}
-CHECKS = {"wheels.check", "wheels.inspect", "wheels.tags"}
+EVERY = {"steps.context", "steps.graph", "steps.output", "base.file_modes"}
+ELF = {"inspect.elf", "inspect.elf.floor", "inspect.elf.members", "inspect.elf.reader", "inspect.elf.symbols", "inspect.elf.view"}
+READS_ELF = ELF - {"inspect.elf"}
+FORMAT = {"formats.format", "formats.app_entry"}
+PROVIDER = {"interpreters.provider"}
+UNPACKS = {"base.tarball", "base.untar"}
+WHEELS = {"wheels.given", "wheels.app_source", "wheels.tracked", "base.zips", "base.tarball"}
+CHECKS = {"inspect.wheel_check", "inspect.wheel", "inspect.wheel_tags"}
 PUBLISHES = {
-    "wheels",
     "wheels.cibuildwheel",
-    "wheels.daemon",
-    "wheels.publish",
+    "wheels.cibuildwheel_engine",
+    "wheels.published",
     "wheels.sdist",
     "wheels.twine",
-    "untar",
+    "base.untar",
 }
 # A wider set here makes more be built again, for everybody, when that code changes: is it meant?
 ACTIONS = {
-    "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.packed"},
+    "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
-    "formats.pyoxidizer": FORMAT | ELF | {"rust", "wheels.tools"},
+    "formats.pyoxidizer": FORMAT | ELF | {"base.rust", "wheels.tools"},
     "formats.wheel": FORMAT | READS_ELF | WHEELS | CHECKS | PUBLISHES | {"formats.installed"},
     "formats.wheelhouse": FORMAT | WHEELS | {"formats.installed"},
     "interpreters.manylinux": PROVIDER | ELF | {"interpreters.settle"},
-    "interpreters.source": PROVIDER | {"libraries"},
-    "interpreters.standalone": PROVIDER | ELF | UNPACKS | {"interpreters.settle", "interpreters.unpack"},
+    "interpreters.source": PROVIDER | {"interpreters.libraries"},
+    "interpreters.standalone": PROVIDER | ELF | UNPACKS | {"interpreters.settle", "interpreters.archives"},
     "interpreters.system": PROVIDER | ELF | {"interpreters.settle"},
-    "libraries": set[str](),
-    "wheels.publish": READS_ELF | WHEELS | CHECKS | PUBLISHES,
-    "wheels.steps": READS_ELF | WHEELS | CHECKS | {"libraries", "wheels.lacking"},
+    "interpreters.libraries": set[str](),
+    "wheels.published": READS_ELF | WHEELS | CHECKS | PUBLISHES,
+    "wheels.making": READS_ELF | WHEELS | CHECKS | {"interpreters.libraries", "wheels.lacking"},
     "wheels.tools": set[str](),
 }
 
@@ -95,18 +94,18 @@ def test_what_enters_the_keys_of_a_module_is_seen_here(name: str) -> None:
     ("changed", "made_again"),
     [
         ("formats/bundle.py", {"formats.bundle"}),
-        ("formats/packed.py", {"formats.bundle"}),
+        ("formats/folder_archive.py", {"formats.bundle"}),
         ("formats/compilers.py", {"formats.nuitka"}),
         ("formats/__init__.py", set()),
         ("interpreters/__init__.py", set()),
         ("interpreters/standalone.py", {"interpreters.standalone"}),
-        ("wheels/lacking.py", {"wheels.steps"}),
-        ("libraries.py", {"libraries", "interpreters.source", "wheels.steps"}),
+        ("wheels/lacking.py", {"wheels.making"}),
+        ("interpreters/libraries.py", {"interpreters.libraries", "interpreters.source", "wheels.making"}),
         ("steps/context.py", set(ACTIONS)),
-        ("store/modes.py", set(ACTIONS)),
+        ("base/file_modes.py", set(ACTIONS)),
         ("store/store.py", set()),
         ("engines/bubblewrap.py", set()),
-        ("images/resolve.py", set()),
+        ("images/find.py", set()),
         ("report/text.py", set()),
     ],
 )

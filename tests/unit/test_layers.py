@@ -15,9 +15,8 @@ from backports import zstd
 
 from py_portable import errors
 from py_portable.images import ImageUnavailable
-from py_portable.images.layers import blobs
-from py_portable.images.layers import stack as layers
-from py_portable.images.layers.limits import Limits, shown
+from py_portable.images.layers import blobs, stack
+from py_portable.images.layers.bounds import Limits, shown
 from py_portable.images.layers.stack import Layer, LayerError
 from py_portable.images.layers.unpack import Failure
 from tests.unit.layer_builder import (
@@ -408,7 +407,7 @@ def test_nothing_is_made_of_a_blob_with_another_digest(tmp_path: Path) -> None:
         data = bad.path.read_bytes()
         bad.path.write_bytes(data + change if change else data[:-9])
         with pytest.raises(LayerError) as caught:
-            layers.unpack([Layer(each.path, each.digest, GZIP) for each in (good, bad)], tmp_path / "root")
+            stack.unpack([Layer(each.path, each.digest, GZIP) for each in (good, bad)], tmp_path / "root")
         assert f"layer 2 of 2 ({bad.digest[:19]}): its blob is damaged or truncated" in caught.value.what
         assert caught.value.reason == caught.value.what
         assert not (tmp_path / "root").exists()
@@ -418,51 +417,51 @@ def test_nothing_is_made_of_a_blob_with_another_digest(tmp_path: Path) -> None:
 def test_an_odd_digest(digest: str, tmp_path: Path) -> None:
     blob = put(tmp_path, archive([file("a")]))
     with pytest.raises(LayerError, match=r"its digest is neither|its blob is damaged"):
-        layers.unpack([Layer(blob.path, digest, GZIP)], tmp_path / "root")
+        stack.unpack([Layer(blob.path, digest, GZIP)], tmp_path / "root")
 
 
 def test_the_whole_way(tmp_path: Path) -> None:
     data = gzip.compress(archive([file("a", b"1"), member("dev/zero", DEV)]))
     blob = put(tmp_path, data)
     long = Layer(blob.path, f"sha512:{hashlib.sha512(data).hexdigest()}", GZIP + "; charset=x")
-    layers.unpack([long, long], tmp_path / "root", log=tmp_path / "log")
+    stack.unpack([long, long], tmp_path / "root", log=tmp_path / "log")
     assert names(tmp_path / "root") == {"a"}
     log = (tmp_path / "log").read_text()
     assert "dev/zero: a device node, left out" in log
     with pytest.raises(errors.MachineError, match="is not empty"):
-        layers.unpack([long], tmp_path / "root")
+        stack.unpack([long], tmp_path / "root")
 
 
 def test_what_the_program_tells_becomes_an_error(tmp_path: Path) -> None:
     blob = put(tmp_path, archive([folder("d"), file("d/\x1b[31m\n../../x")]))
     with pytest.raises(LayerError) as caught:
-        layers.unpack([Layer(blob.path, blob.digest, GZIP)], tmp_path / "root", log=tmp_path / "log")
+        stack.unpack([Layer(blob.path, blob.digest, GZIP)], tmp_path / "root", log=tmp_path / "log")
     assert isinstance(caught.value, ImageUnavailable)
     assert (
         caught.value.reason
         == f"layer 1 of 1 ({blob.digest[:19]}): d/\\x1b[31m\\n../../x: its name leads out by '..'"
     )
     with pytest.raises(LayerError, match="its blob cannot be read: No such file"):
-        layers.unpack([Layer(tmp_path / "none", blob.digest, GZIP)], tmp_path / "root")
+        stack.unpack([Layer(tmp_path / "none", blob.digest, GZIP)], tmp_path / "root")
     with pytest.raises(
         LayerError, match=r"'application/vnd.oci.image.config.v1\+json' is none that can be unpacked"
     ):
-        layers.unpack(
+        stack.unpack(
             [Layer(blob.path, blob.digest, "application/vnd.oci.image.config.v1+json")], tmp_path / "root"
         )
     with pytest.raises(LayerError, match="300 layers; the limit is 256"):
-        layers.unpack([Layer(blob.path, blob.digest, GZIP)] * 300, tmp_path / "root")
+        stack.unpack([Layer(blob.path, blob.digest, GZIP)] * 300, tmp_path / "root")
     with pytest.raises(LayerError, match=r"not unpacked within 0 s"):
-        layers.unpack([Layer(blob.path, blob.digest, GZIP)], tmp_path / "other", timeout=0.001)
+        stack.unpack([Layer(blob.path, blob.digest, GZIP)], tmp_path / "other", timeout=0.001)
     with pytest.raises(errors.MachineError, match="unpacking the layers was killed by SIGKILL"):
-        layers.unpack([], tmp_path / "other", prefix=("sh", "-c", "kill -9 $$"))
+        stack.unpack([], tmp_path / "other", prefix=("sh", "-c", "kill -9 $$"))
 
 
 def test_as_many_layers_as_there_may_be(tmp_path: Path) -> None:
     place = tmp_path / ("long" * 50) / ("long" * 50) / ("long" * 50)
     place.mkdir(parents=True)
     blob = put(place, archive([file("a")]))
-    layers.unpack([Layer(blob.path, blob.digest, GZIP)] * Limits().layers, tmp_path / "root")
+    stack.unpack([Layer(blob.path, blob.digest, GZIP)] * Limits().layers, tmp_path / "root")
     assert names(tmp_path / "root") == {"a"}
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from py_portable.images.layers.limits import Limits
+from py_portable.images.layers.bounds import Limits
 from py_portable.images.layers.unpack import Failure, unpack
 from tests.unit.layer_builder import NEEDED, Member, archive, folder, member, put, seen
 from tests.unit.test_tar import SEED, resum

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from py_portable import libraries, resources
+from py_portable import resources
+from py_portable.base.fetch import DebianPool, Url
 from py_portable.config import Config, parse
 from py_portable.config.schema import schema
 from py_portable.errors import ConfigError
-from py_portable.fetch import DebianPool, Url
 from py_portable.images.packages import system_packages
-from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage
+from py_portable.interpreters import libraries
+from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse, LockedPackage
 from py_portable.plan.assemble import Plan, assemble
 from py_portable.plan.ground import interpreter_pins
 from py_portable.steps.graph import Step, key

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from py_portable.errors import ConfigError
-from py_portable.index.model import Offer
 from py_portable.lock.choose import choose, platforms, supported
-from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, load, loads
+from py_portable.lock.index.offers import Offer
+from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse, LockedPackage, dumps, load, loads
 from py_portable.lock.named import Named
 
 HERE = Path(__file__).parents[2]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.images import ImageUnavailable
-from py_portable.images.registry import manifest
-from py_portable.images.registry.manifest import Blob, Platform, here
+from py_portable.images.registry import image_manifest
+from py_portable.images.registry.image_manifest import Blob, Platform, here
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -52,7 +52,7 @@ def index(*platforms: str) -> bytes:
     ],
 )
 def test_the_entry_for_this_machine_is_chosen(machine: str, platforms: tuple[str, ...], chosen: int) -> None:
-    found = manifest.choose(index(*platforms), here(machine), "x")
+    found = image_manifest.choose(index(*platforms), here(machine), "x")
     assert found.digest == f"sha256:{chosen:064x}"
 
 
@@ -66,12 +66,12 @@ def test_the_entry_for_this_machine_is_chosen(machine: str, platforms: tuple[str
 )
 def test_an_architecture_that_is_not_there_is_named(machine: str, platforms: tuple[str, ...], there: str) -> None:
     with pytest.raises(ImageUnavailable) as caught:
-        manifest.choose(index(*platforms), here(machine), "x:1")
+        image_manifest.choose(index(*platforms), here(machine), "x:1")
     assert caught.value.what == f"x:1: no image for linux/{here(machine).architecture}; there are: {there}"
 
 
 def test_a_manifest_is_read() -> None:
-    found = manifest.manifest(raw({"schemaVersion": 2, "config": BLOB, "layers": [BLOB, BLOB]}), "x")
+    found = image_manifest.manifest(raw({"schemaVersion": 2, "config": BLOB, "layers": [BLOB, BLOB]}), "x")
     assert found.config == Blob(DIGEST, 3, BLOB["mediaType"])  # type: ignore[arg-type]
     assert len(found.layers) == 2 and found.size == 9
 
@@ -95,26 +95,26 @@ def test_a_manifest_is_read() -> None:
 )  # fmt: skip
 def test_a_broken_manifest_says_how(told: object, why: str) -> None:
     with pytest.raises(ImageUnavailable) as caught:
-        manifest.manifest(raw(told), "x:1")
+        image_manifest.manifest(raw(told), "x:1")
     assert caught.value.what.startswith("x:1: ") and why in caught.value.what
 
 
 def test_a_kind_that_is_no_text_is_no_index() -> None:
-    assert not manifest.is_index(raw({"mediaType": [None]}), "x")
-    assert manifest.is_index(raw({"manifests": []}), "x")
+    assert not image_manifest.is_index(raw({"mediaType": [None]}), "x")
+    assert image_manifest.is_index(raw({"manifests": []}), "x")
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 100_000, b"{" + b" " * manifest.MAX_MANIFEST + b"}"])
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 100_000, b"{" + b" " * image_manifest.MAX_MANIFEST + b"}"])
 def test_what_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(ImageUnavailable, match="manifest or config"):
-        manifest.is_index(data, "x")
+        image_manifest.is_index(data, "x")
 
 
 def test_a_config_is_read() -> None:
-    found = manifest.config(raw(CONFIG), AMD64, "x")
+    found = image_manifest.config(raw(CONFIG), AMD64, "x")
     assert found.env == {"PATH": "/opt/bin:/bin", "EMPTY": "", "A": "b=c"}
     assert found.diff_ids == (OTHER,)
-    assert manifest.config(raw({**CONFIG, "config": None}), AMD64, "x").env == {}
+    assert image_manifest.config(raw({**CONFIG, "config": None}), AMD64, "x").env == {}
 
 
 @pytest.mark.parametrize(
@@ -123,25 +123,25 @@ def test_a_config_is_read() -> None:
 )
 def test_a_hostile_environment_is_refused(env: object) -> None:
     with pytest.raises(ImageUnavailable, match="its environment"):
-        manifest.config(raw({**CONFIG, "config": {"Env": env}}), AMD64, "x")
+        image_manifest.config(raw({**CONFIG, "config": {"Env": env}}), AMD64, "x")
 
 
 @pytest.mark.parametrize("rootfs", [None, {}, {"diff_ids": "x"}, {"diff_ids": ["sha256:1"]}])
 def test_a_config_without_layers_is_refused(rootfs: object) -> None:
     with pytest.raises(ImageUnavailable, match="names no layers"):
-        manifest.config(raw({**CONFIG, "rootfs": rootfs}), AMD64, "x")
+        image_manifest.config(raw({**CONFIG, "rootfs": rootfs}), AMD64, "x")
 
 
 @pytest.mark.parametrize("change", [{"architecture": "arm64"}, {"os": "windows"}, {"architecture": None}])
 def test_a_config_for_another_machine_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ImageUnavailable, match="no image for linux/amd64"):
-        manifest.config(raw({**CONFIG, **change}), AMD64, "x")
+        image_manifest.config(raw({**CONFIG, **change}), AMD64, "x")
 
 
 def test_other_bytes_than_asked_for_are_refused() -> None:
-    assert manifest.checked(b"a", manifest.digest_of(b"a"), "x") == b"a"
+    assert image_manifest.checked(b"a", image_manifest.digest_of(b"a"), "x") == b"a"
     with pytest.raises(ImageUnavailable, match="x: wrong digest"):
-        manifest.checked(b"b", manifest.digest_of(b"a"), "x")
+        image_manifest.checked(b"b", image_manifest.digest_of(b"a"), "x")
 
 
 JSON = st.recursive(
@@ -157,12 +157,12 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_is_read_or_refused(told: object) -> None:
-    for read in (manifest.choose, manifest.config):
+    for read in (image_manifest.choose, image_manifest.config):
         try:
             read(raw(told), Platform("amd64"), "x")
         except ImageUnavailable:
             continue
-    for look in (manifest.manifest, manifest.is_index):
+    for look in (image_manifest.manifest, image_manifest.is_index):
         try:
             look(raw(told), "x")
         except ImageUnavailable:

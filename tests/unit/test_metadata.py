@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.formats import entry
+from py_portable.formats import app_entry
 from tests.unit.build_scripts import script as load
 
 metadata = load("metadata")
@@ -124,10 +124,10 @@ def test_an_installation_ends_with_all_that_does_not_fit_in_one_line(tmp_path: P
         f"{metadata.MARK}: three 1.0 asks for my-app>=2, and my_app 1.0 is there; "
         "my_app 1.0 asks for one, which is not there; my_app[x] 1.0 asks for two>1, which is not there"
     )
-    hint = entry.hint(str(ended.value))
+    hint = app_entry.hint(str(ended.value))
     assert hint.endswith("wheels: {unmet: [my-app, one, two]}")
     metadata.check(tmp_path, "my-app", ["x"], ["one", "TWO", "my_app"])
 
 
 def test_another_failure_has_no_such_hint() -> None:
-    assert entry.hint("gcc: asks for nothing") == ""
+    assert app_entry.hint("gcc: asks for nothing") == ""

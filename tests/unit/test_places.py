@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.engines.base import Bind
+from py_portable.engines.engine import Bind
 from py_portable.engines.footprint import Footprint, change, remove
 from py_portable.engines.places import Places
 

@@ -16,7 +16,7 @@ from py_portable.config import Artifact, Config, parse
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, House
 from py_portable.formats.nuitka import MODULES, NuitkaStandalone
-from py_portable.lock.model import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
+from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
 from py_portable.plan.assemble import Plan, assemble, houses
 from py_portable.plan.ground import interpreter_pins, target
 from py_portable.steps.graph import ImageNode, Step, key, ordered

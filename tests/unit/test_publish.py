@@ -15,20 +15,20 @@ from cibuildwheel.oci_container import OCIContainerEngineConfig
 from hypothesis import given as hypothesis_given
 from hypothesis import strategies as st
 
+from py_portable.base.redact import scrub, without
+from py_portable.base.tarball import Bounds
+from py_portable.commands.publish import objections
 from py_portable.config import Config, parse
 from py_portable.engines.daemon import Daemon
 from py_portable.errors import ConfigError, MachineError, StepError, UnmetError
 from py_portable.formats import APP, FORMATS, Made
 from py_portable.images import Image
-from py_portable.lock.model import Lock, LockedFile, LockedHouse
-from py_portable.lock.source import build_backend
+from py_portable.lock.declared import build_backend
+from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse
 from py_portable.plan.assemble import assemble, houses
-from py_portable.publishing import objections
-from py_portable.redact import scrub, without
-from py_portable.tarball import Bounds
-from py_portable.wheels import cibuildwheel, given, publish, sdist, twine
-from py_portable.wheels.daemon import engine_option, environment, tag_of
-from py_portable.wheels.source import source_digest
+from py_portable.wheels import cibuildwheel, given, published, sdist, twine
+from py_portable.wheels.app_source import source_digest
+from py_portable.wheels.cibuildwheel_engine import engine_option, environment, tag_of
 from tests.unit.index_server import wheel
 
 TARGET = {"python": "3.13", "max_glibc": "2.31", "arch": "x86_64"}
@@ -255,11 +255,11 @@ def test_each_python_is_an_artifact_with_a_wheelhouse_to_be_proven_with(tmp_path
     assert houses(one) == [("default", "3.13"), ("default", "3.11")]
     assert one.where(("artifacts", "publish-3.11")).startswith("portable.yaml:1:")
     plan = assemble(one, LOCK)
-    assert plan.nodes["artifact publish-3.11"].all_needs == (publish.NODE, "wheelhouse 3.11 (default)")
-    assert plan.nodes[publish.NODE].all_needs == (
+    assert plan.nodes["artifact publish-3.11"].all_needs == (published.NODE, "wheelhouse 3.11 (default)")
+    assert plan.nodes[published.NODE].all_needs == (
         "baseline default",
         "wheel of the app 3.13 (default)",
-        publish.SDIST,
+        published.SDIST,
     )
 
 
@@ -267,7 +267,7 @@ def test_without_publish_nothing_of_it_is_planned(tmp_path: Path) -> None:
     plan = assemble(config(tmp_path), LOCK, artifacts=["house"])
     assert not [name for name in plan.nodes if "publish" in name]
     assert (
-        publish.SDIST
+        published.SDIST
         not in assemble(config(tmp_path, publish={"pythons": ["3.13"], "sdist": False}), LOCK).nodes
     )
 
@@ -280,7 +280,7 @@ def test_given_wheels_take_the_place_of_everything_that_compiles_the_app(tmp_pat
     one = config(tmp_path, use="given")
     nodes = assemble(one, LOCK).nodes
     assert nodes["wheel of the app 3.11 (default)"].all_needs == ()
-    assert nodes[publish.NODE].all_needs == (publish.SDIST,)
+    assert nodes[published.NODE].all_needs == (published.SDIST,)
     before = nodes["wheel of the app 3.11 (default)"].params  # type: ignore[union-attr]
     path.write_bytes(wheel("my-app", "1", ["click"]))
     after = assemble(one, LOCK).nodes["wheel of the app 3.11 (default)"].params  # type: ignore[union-attr]

@@ -14,11 +14,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from py_portable.base.rust import Rust, toolchain
 from py_portable.config import load
 from py_portable.engines.native import Native
 from py_portable.errors import ConfigError, MachineError
 from py_portable.formats.pyoxidizer import observed
-from py_portable.rust import Rust, toolchain
 from py_portable.steps.context import Environment
 from py_portable.store import Store
 from tests.unit.build_scripts import script

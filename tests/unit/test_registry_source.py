@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 
 from py_portable import images
-from py_portable.capture import Captured
-from py_portable.command import Outcome, require, run
+from py_portable.base.capture import Captured
+from py_portable.base.process import Outcome, require, run
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError, PortableError
 from py_portable.images import ImageUnavailable, Request, SourceUnusable, root
+from py_portable.images.from_registry import RegistrySource, puller
 from py_portable.images.registry import aliases, pull
-from py_portable.images.registry.manifest import Config, here
+from py_portable.images.registry.image_manifest import Config, here
 from py_portable.images.registry.pull import Content, Wanted
 from py_portable.images.registry.reference import parse
-from py_portable.images.registry.source import RegistrySource, puller
 from py_portable.store import Store
 
-resolving = sys.modules["py_portable.images.resolve"]
+resolving = sys.modules["py_portable.images.find"]
 ONE, TWO = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 NAME = "r.example/team/app:1"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from py_portable import __version__, native
-from py_portable.ci.gitlab import template as gitlab_template
+from py_portable import __version__
+from py_portable.ci.gitlab import template
+from py_portable.engines import static_helpers
 from py_portable.errors import ConfigError
 from release import github, version, wheels
 
@@ -40,7 +41,7 @@ def test_the_release_s_lock_has_the_packages_that_are_tested() -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """What the check looks at, with the version 1.2.3 and a date."""
-    for name in ("src/py_portable/__init__.py", "CHANGELOG.md", "README.md", "docs/gitlab.md", "release/portable.yaml", *gitlab_template.FILES):
+    for name in ("src/py_portable/__init__.py", "CHANGELOG.md", "README.md", "docs/gitlab.md", "release/portable.yaml", *template.FILES):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((HERE / name).read_text("utf-8").replace(__version__, "1.2.3"), "utf-8")
     shutil.copytree(HERE / "src/py_portable/schemas", tmp_path / "src/py_portable/schemas")
@@ -82,7 +83,7 @@ def test_the_next_version_is_written_wherever_one_stands(root: Path) -> None:
     before = (root / "CHANGELOG.md").read_text("utf-8")
     version.bump(root, "1.3.0")
     assert version.version(root) == "1.3.0"
-    assert (root / gitlab_template.FILES[0]).read_text("utf-8") == gitlab_template.template().replace(__version__, "1.3.0")
+    assert (root / template.FILES[0]).read_text("utf-8") == template.template().replace(__version__, "1.3.0")
     text = (root / "CHANGELOG.md").read_text("utf-8")
     assert text == before.replace("## 1.2.3", "## 1.3.0 (unreleased)\n\n## 1.2.3", 1)
     # What was not released goes on under another number.
@@ -151,7 +152,7 @@ def test_a_wheel_has_the_same_bytes_whoever_packs_it(tmp_path: Path) -> None:
 
 
 def test_helpers_of_other_sources_are_never_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "stale", lambda: True)
+    monkeypatch.setattr(static_helpers, "stale", lambda: True)
     with pytest.raises(ConfigError) as caught:
         wheels.make(HERE, tmp_path / "out", tmp_path, 0)
     assert caught.value.hint == "scripts/make-helpers" and not (tmp_path / "out").exists()

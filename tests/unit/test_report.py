@@ -14,12 +14,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from py_portable import cli, plain
-from py_portable.conclude import conclude
+from py_portable import cli
+from py_portable.base import printable
+from py_portable.evidence.conclude import conclude
 from py_portable.report import annotations, junit, markdown, text
-from py_portable.report.findings import Findings, find, folded
 from py_portable.report.reasons import meaning
 from py_portable.report.scorecard import MOST_DETAILS, scorecard
+from py_portable.report.summary import Findings, find, folded
 
 HERE = Path(__file__).parents[2]
 ARTIFACT = {
@@ -385,7 +386,7 @@ def test_annotations_stand_at_the_artifacts_line_and_are_as_many_as_are_shown() 
 @given(st.text(max_size=80))
 @example("a`b|c\\@d")
 def test_inline_code_shows_a_text_letter_by_letter(told: str) -> None:
-    shown = plain.line(told)
+    shown = printable.line(told)
     (_, token, _) = MarkdownIt("commonmark").parse(f"x {markdown.code(shown)} x")
     said = "".join(child.content for child in token.children or () if child.type != "html_inline")
     if shown.strip():

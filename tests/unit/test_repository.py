@@ -1,9 +1,8 @@
-"""What holds for the whole repository: no names of machines, documented modules, imports in one direction."""
+"""What holds for the whole repository: no names of machines, documented modules."""
 
 from __future__ import annotations
 
 import ast
-import graphlib
 import io
 import re
 import subprocess
@@ -24,56 +23,6 @@ MACHINE_PATHS = re.compile(r"(?<![\w}\)$])/(?:" + "|".join(("work" + "/", "root"
 REGISTRY_HOSTS = re.compile(
     r"\b(?:" + "|".join(map(re.escape, ("py" + "pi.org", "py" + "thonhosted.org", "np" + "mjs.org"))) + r")\b"
 )
-
-RANK = {
-    "errors": 0,
-    "resources": 0,
-    "plain": 0,
-    "redact": 1,
-    "elf": 1,
-    "children": 0,
-    "command": 1,
-    "rust": 2,
-    "talk": 2,
-    "capture": 0,
-    "store": 2,
-    "download": 2,
-    "fetch": 3,
-    "config": 3,
-    "index": 4,
-    "lock": 5,
-    "steps": 5,
-    "plan": 6,
-    "ci": 9,
-    "one_run": 7,
-    "records": 7,
-    "regular": 0,
-    "placing": 0,
-    "tarball": 1,
-    "zips": 2,
-    "untar": 3,
-    "run": 7,
-    "apart": 2,
-    "backends": 8,
-    "carrying": 8,
-    "evidence": 8,
-    "as_made": 9,
-    "conclude": 9,
-    "report": 10,
-    "cli": 11,
-}
-"""The way of the data: a room imports only from rooms that come before it."""
-
-STRICT = {
-    "redact": {"errors"},
-    "errors": set(),
-    "plain": set(),
-    "elf": {"errors"},
-    "conclude": set(),
-    "report": {"conclude", "plain", "redact"},
-}
-"""Rooms that may take from these only (and from themselves)."""
-
 
 def tracked() -> list[Path]:
     listing = subprocess.run(
@@ -146,67 +95,6 @@ def lines_of_code(text: str) -> int:
         if token.type not in idle:
             used.update(range(token.start[0], token.end[0] + 1))
     return len(used)
-
-
-def room(module: str) -> str:
-    """The room a module is in: the first part of its name below the package."""
-    return module.split(".")[1] if "." in module else ""
-
-
-def imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Modules of the package that a file takes from at run time, with the line."""
-    tree = ast.parse(path.read_text("utf-8"))
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "py_portable":
-            assert node.level == 0
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}", node.lineno
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.split(".")[0] == "py_portable":
-                    yield alias.name, node.lineno
-
-
-def own_room(path: Path) -> str:
-    return path.relative_to(SOURCE / "py_portable").parts[0].removesuffix(".py")
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_point_one_way(path: Path) -> None:
-    mine = own_room(path)
-    for module, line in imports(path):
-        theirs = room(module)
-        if theirs == mine:
-            continue
-        if mine in STRICT:
-            assert theirs in STRICT[mine], f"{path.name}:{line} takes {module}"
-        if mine in RANK and theirs in RANK:
-            assert RANK[theirs] < RANK[mine], (
-                f"{path.name}:{line}: {mine} takes from {theirs}, which comes later"
-            )
-
-
-def test_no_two_rooms_need_each_other() -> None:
-    needs: dict[str, set[str]] = {}
-    for path in MODULES:
-        mine = own_room(path)
-        theirs = {room(module) for module, _ in imports(path)} - {mine, ""}
-        needs.setdefault(mine, set()).update(theirs)
-    graphlib.TopologicalSorter(needs).prepare()  # raises CycleError, which names the rooms
-
-
-def test_only_the_command_line_knows_the_command_line() -> None:
-    for path in MODULES:
-        if own_room(path) not in ("cli", "__main__"):
-            assert not [m for m, _ in imports(path) if room(m) == "cli"], path
 
 
 def test_every_promise_has_a_test_and_every_test_a_promise() -> None:

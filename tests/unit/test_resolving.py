@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from py_portable import backends
 from py_portable.errors import ConfigError, PortableError, StepError
-from py_portable.index import files
-from py_portable.index.ask import NOTHING_RUNS, ResolveError, stand_in
-from py_portable.index.constraints import constraints
-from py_portable.index.packed import pack
 from py_portable.lock.backend import Answer
-from py_portable.lock.model import LockedHouse, LockedPackage
+from py_portable.lock.index import files
+from py_portable.lock.index.ask import NOTHING_RUNS, ResolveError, stand_in
+from py_portable.lock.index.constraints import constraints
+from py_portable.lock.index.source_archive import pack
+from py_portable.lock.lockfile import LockedHouse, LockedPackage
+from py_portable.project import backends
 from py_portable.store import Store
 from tests.unit.askers import Answers
 from tests.unit.index_server import sdist, serving, sha256, wheel

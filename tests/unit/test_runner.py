@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from py_portable.base.redact import scrub
 from py_portable.engines.native import Native
 from py_portable.errors import Blocked, ConfigError, MachineError, PortableError, StepError
-from py_portable.redact import scrub
-from py_portable.run.runner import LANES, Report, Runner
 from py_portable.steps.context import Context, Environment, Result
 from py_portable.steps.graph import ImageNode, Step
+from py_portable.steps.runner import LANES, Report, Runner
 from py_portable.store import Store
 
 SECONDS = 20.0
@@ -286,15 +286,16 @@ def test_an_interruption_gets_out_at_once_and_what_waited_is_never_begun(env: En
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from py_portable import cli, command
+from py_portable import cli
+from py_portable.base import process
 from py_portable.steps.graph import Step
-from py_portable.run.runner import Runner
+from py_portable.steps.runner import Runner
 from py_portable.steps.context import Environment
 from py_portable.engines.native import Native
 from py_portable.store import Store
 
 def slow(ctx):
-    command.run(["sh", "-c", "echo $$; echo $$ > pid.new; mv pid.new pid; sleep 1000"], cwd=Path(sys.argv[1]))
+    process.run(["sh", "-c", "echo $$; echo $$ > pid.new; mv pid.new pid; sleep 1000"], cwd=Path(sys.argv[1]))
 
 @cli.cli.command()
 def wait():

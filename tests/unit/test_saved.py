@@ -15,7 +15,7 @@ import pytest
 
 from py_portable.images import ImageUnavailable
 from py_portable.images.registry import saved
-from py_portable.images.registry.manifest import Platform
+from py_portable.images.registry.image_manifest import Platform
 
 HERE = Platform("amd64")
 LAYER = b"layer one" * 100

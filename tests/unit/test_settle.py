@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.errors import StepError
-from py_portable.images.adding.settle import FIXED, Moment, settle
+from py_portable.images.adding.normalise import FIXED, Moment, settle
 
 NOW, EPOCH = 2000, 1000
 FOLDER, LINK, HARD, DEVICE, FILE = (

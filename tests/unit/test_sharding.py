@@ -15,16 +15,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from py_portable import cli, evidence, portability, resources, sharded
-from py_portable.conclude import conclude
+from py_portable import cli, resources
+from py_portable.commands import plan as plan_command
+from py_portable.commands import portability as portability_command
 from py_portable.errors import ConfigError
-from py_portable.evidence import CellResult
-from py_portable.lock.model import Lock
+from py_portable.evidence import merge
+from py_portable.evidence.conclude import conclude
+from py_portable.evidence.merge import CellResult
+from py_portable.lock.lockfile import Lock
 from py_portable.plan.cell import PlannedCell
-from py_portable.plan.sharding import Sharding, lock_sha256, parse
-from py_portable.plan.shards import by_image
+from py_portable.plan.partition import by_image
+from py_portable.plan.shards import Sharding, lock_sha256, parse
+from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell
-from py_portable.session import Session, open_session
 from tests.unit.test_cli import ELSEWHERE, HELD, House, first
 
 SCHEMA = json.loads((Path(resources.__file__).parents[1] / "schemas" / "evidence.schema.json").read_text())
@@ -87,15 +90,15 @@ PARTS = [part(0), part(1), part(2)]
 PARTS[2] = {name: told for name, told in PARTS[2].items() if name not in ("kit", "artifacts")}
 
 
-def text(parts: Sequence[evidence.Part]) -> str:
-    return json.dumps(evidence.merge(parts, shards=True), sort_keys=True)
+def text(parts: Sequence[merge.Part]) -> str:
+    return json.dumps(merge.merge(parts, shards=True), sort_keys=True)
 
 
 # ------------------------------------------------------------------------------------------------- merging
 
 
 def test_all_shards_together_are_the_whole_run() -> None:
-    merged = valid(evidence.merge([PLANNED, *PARTS], shards=True))
+    merged = valid(merge.merge([PLANNED, *PARTS], shards=True))
     assert len(merged["cells"]) == merged["expected_cells"] == len(CELLS)
     assert {cell["verdict"] for cell in merged["cells"]} == {"PASS"}
     assert [shard["name"] for shard in merged["shards"]] == [shard.name for shard in PLAN.shards]
@@ -103,7 +106,7 @@ def test_all_shards_together_are_the_whole_run() -> None:
 
 
 def test_a_missing_shard_makes_its_cells_unproven_and_never_absent() -> None:
-    merged = valid(evidence.merge([PLANNED, PARTS[0], PARTS[2]], shards=True))
+    merged = valid(merge.merge([PLANNED, PARTS[0], PARTS[2]], shards=True))
     assert len(merged["cells"]) == merged["expected_cells"] == len(CELLS)
     lost = [cell for cell in merged["cells"] if cell["verdict"] != "PASS"]
     name = PLAN.shards[1].name
@@ -118,14 +121,14 @@ def test_a_missing_shard_makes_its_cells_unproven_and_never_absent() -> None:
 
 
 def test_where_every_shard_is_missing_every_cell_is_there() -> None:
-    merged = valid(evidence.merge([PLANNED], shards=True))
+    merged = valid(merge.merge([PLANNED], shards=True))
     assert [c["sha256"] for c in merged["cells"]] == ["none"] * len(CELLS)
     assert len(conclude(merged).problems) == 3
 
 
 def test_that_an_image_is_optional_excuses_no_lost_job() -> None:
     plan = Sharding("c" * 64, "d" * 64, by_image([replace(c, optional=True) for c in CELLS], limit=3))
-    merged = evidence.merge([PLANNED | {"plan": plan.told()}], shards=True)
+    merged = merge.merge([PLANNED | {"plan": plan.told()}], shards=True)
     assert len(conclude(merged).problems) == 3
 
 
@@ -135,29 +138,29 @@ def test_a_cell_that_its_shard_did_not_start_says_so_and_why() -> None:
         "artifacts": [artifact("a")],
         "failures": [{"name": "b", "why": "a step failed"}],
     }
-    merged = valid(evidence.merge([PLANNED, short], shards=True))
+    merged = valid(merge.merge([PLANNED, short], shards=True))
     name = PLAN.shards[0].name
     found = {c["detail"] for c in merged["cells"] if c["image"] == "debian:11" and c["artifact"] == "b"}
     assert found == {f"{name} did not start it: a step failed"}
 
 
 def test_a_shard_that_comes_later_takes_the_place_of_its_missing_cells() -> None:
-    early = evidence.merge([PLANNED, PARTS[0]], shards=True)
+    early = merge.merge([PLANNED, PARTS[0]], shards=True)
     assert text([early, PARTS[1], PARTS[2]]) == text([PLANNED, *PARTS])
 
 
 @settings(max_examples=40)
 @given(st.permutations([PLANNED, *PARTS]), st.integers(1, 3), st.sets(st.integers(0, 3)))
 def test_any_order_and_any_grouping_give_the_same_bytes(
-    parts: list[evidence.Part], cut: int, twice: set[int]
+    parts: list[merge.Part], cut: int, twice: set[int]
 ) -> None:
     whole = text([PLANNED, *PARTS])
     assert text(parts) == whole
     assert text([*parts, *(parts[n] for n in sorted(twice))]) == whole
     # A group without the plan is refused, so each gets it.
-    groups = [evidence.merge([PLANNED, *group], shards=True) for group in (parts[:cut], parts[cut:])]
+    groups = [merge.merge([PLANNED, *group], shards=True) for group in (parts[:cut], parts[cut:])]
     assert text(groups) == text([groups[1], groups[0], *parts]) == whole
-    once = evidence.merge(parts, shards=True)
+    once = merge.merge(parts, shards=True)
     assert text([once]) == text([once, once]) == whole
 
 
@@ -167,9 +170,9 @@ def test_what_is_missing_of_a_merge_is_what_is_missing_of_all_its_parts(
     some: set[int], others: set[int]
 ) -> None:
     one, other = (
-        evidence.merge([PLANNED, *(PARTS[n] for n in sorted(p))], shards=True) for p in (some, others)
+        merge.merge([PLANNED, *(PARTS[n] for n in sorted(p))], shards=True) for p in (some, others)
     )
-    merged = evidence.merge([one, other], shards=True)
+    merged = merge.merge([one, other], shards=True)
     assert text([merged]) == text([PLANNED, *(PARTS[n] for n in sorted(some | others))])
     assert len(merged["cells"]) == len(CELLS)
     assert sum(c["reason"] == "shard" for c in merged["cells"]) == 4 * (3 - len(some | others))
@@ -202,14 +205,14 @@ def test_what_contradicts_itself_is_refused_and_named_in_any_order(parts: list[A
     messages = set()
     for order in (parts, parts[::-1]):
         with pytest.raises(ConfigError, match=said) as caught:
-            evidence.merge(order, shards=True)
+            merge.merge(order, shards=True)
         messages.add(caught.value.render())
     assert len(messages) == 1 or "two identities" in said
 
 
 def test_in_a_dist_folder_a_plan_of_yesterday_is_forgotten() -> None:
     old = part(0, shards=[{"name": "old", "plan": OTHER.digest}], when="2025-01-01")
-    merged = evidence.merge([PARTS[1], old])
+    merged = merge.merge([PARTS[1], old])
     assert [shard["name"] for shard in merged["shards"]] == [PLAN.shards[1].name]
     assert "plan" not in merged
 
@@ -219,8 +222,8 @@ def test_in_a_dist_folder_a_plan_of_yesterday_is_forgotten() -> None:
 
 def test_a_plan_is_read_back_as_it_was_told(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
-    evidence.write(path, valid(PLANNED))
-    assert parse(evidence.read(path)["plan"], "x") == PLAN
+    merge.write(path, valid(PLANNED))
+    assert parse(merge.read(path)["plan"], "x") == PLAN
 
 
 @pytest.mark.parametrize(
@@ -249,7 +252,7 @@ def test_a_plan_that_somebody_changed_is_refused(tmp_path: Path, spoil: Callable
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(told))
     with pytest.raises(ConfigError, match="its plan"):
-        evidence.read(path)
+        merge.read(path)
 
 
 def test_the_digest_of_a_lock_leaves_out_what_a_run_learns() -> None:
@@ -408,9 +411,9 @@ def test_a_shard_of_another_config_or_of_no_plan_is_refused(
 
 def test_each_shard_has_a_part_of_its_own_in_a_dist_folder_that_several_share() -> None:
     both = [Sharding("c" * 64, "d" * 64, (replace(PLAN.shards[0], name=name),)) for name in ("one", "two")]
-    wanted = [portability.Wanted.of_shard(plan, plan.shards[0].name) for plan in both]
+    wanted = [portability_command.Wanted.of_shard(plan, plan.shards[0].name) for plan in both]
     built: Any = None
-    scopes = [portability._scope(one, built) for one in wanted]
+    scopes = [portability_command._scope(one, built) for one in wanted]
     assert scopes == [["shard one"], ["shard two"]]
 
 
@@ -445,22 +448,22 @@ def quick(monkeypatch: pytest.MonkeyPatch, house: House) -> House:
             tell(result)
         return results
 
-    monkeypatch.setattr("py_portable.prove.cells.run", run)
-    monkeypatch.setattr(portability, "bench_of", lambda session: None)
+    monkeypatch.setattr("py_portable.prove.cell_runs.run", run)
+    monkeypatch.setattr(portability_command, "bench_of", lambda session: None)
     monkeypatch.setattr(Session, "host", lambda session: {})
     return house
 
 
-def prove(house: House, dist: str, shard: str | None) -> tuple[evidence.Part, list[str]]:
+def prove(house: House, dist: str, shard: str | None) -> tuple[merge.Part, list[str]]:
     """One job: the part it leaves, and the cells it started."""
     session = open_session(house.base / "portable.yaml", dist=house.base / dist)
-    wanted = portability.Wanted()
+    wanted = portability_command.Wanted()
     if shard:
-        plan = sharded.read(session, house.base / "dist" / "plan.json")
-        wanted = portability.Wanted.of_shard(plan, shard)
+        plan = plan_command.read(session, house.base / "dist" / "plan.json")
+        wanted = portability_command.Wanted.of_shard(plan, shard)
     started: list[str] = []
-    portability.prove(
-        session, wanted, lambda cell: started.append(json.dumps(evidence.identity_of(cell.told())))
+    portability_command.prove(
+        session, wanted, lambda cell: started.append(json.dumps(merge.identity_of(cell.told())))
     )
     (path,) = (house.base / dist / "evidence" / "parts").glob("portability-*.json")
     told = json.loads(path.read_text())
@@ -470,7 +473,7 @@ def prove(house: House, dist: str, shard: str | None) -> tuple[evidence.Part, li
 
 def test_shards_run_what_is_theirs_and_together_what_one_run_does(quick: House, call: Call) -> None:
     assert call("plan", "--github", "--shards", "4").status == 0
-    planned = evidence.read(quick.base / "dist" / "plan.json")
+    planned = merge.read(quick.base / "dist" / "plan.json")
     plan = parse(planned["plan"], "x")
     assert len(plan.shards) > 1
     parts = []
@@ -480,9 +483,9 @@ def test_shards_run_what_is_theirs_and_together_what_one_run_does(quick: House, 
         assert told["shards"] == [{"name": shard.name, "plan": plan.digest}]
         parts.append(told)
     whole, _ = prove(quick, "dist-whole", None)
-    merged = evidence.merge([planned, *parts], shards=True)
-    assert merged["cells"] == evidence.merge([whole], shards=True)["cells"]
-    assert merged["expected"] == evidence.merge([whole])["expected"]
+    merged = merge.merge([planned, *parts], shards=True)
+    assert merged["cells"] == merge.merge([whole], shards=True)["cells"]
+    assert merged["expected"] == merge.merge([whole])["expected"]
 
 
 def test_a_shard_whose_artifact_is_gone_does_not_lose_its_cells(quick: House, call: Call) -> None:
@@ -490,8 +493,8 @@ def test_a_shard_whose_artifact_is_gone_does_not_lose_its_cells(quick: House, ca
     (quick.base / "made").unlink()
     told, started = prove(quick, "dist-1", "shard-001")
     assert started == []
-    planned = evidence.read(quick.base / "dist" / "plan.json")
-    merged = evidence.merge([planned, told], shards=True)
+    planned = merge.read(quick.base / "dist" / "plan.json")
+    merged = merge.merge([planned, told], shards=True)
     assert len(told["expected"]) == len(merged["cells"]) == 12
     assert all("shard-001 did not start it: there is no" in cell["detail"] for cell in merged["cells"])
 

@@ -15,13 +15,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from py_portable.ci.github import matrix as github
+from py_portable.ci.github import job_matrix
 from py_portable.ci.gitlab import jobs as gitlab_jobs
-from py_portable.ci.gitlab import pipeline as gitlab
+from py_portable.ci.gitlab import pipeline
 from py_portable.errors import ConfigError
 from py_portable.plan.cell import PlannedCell
-from py_portable.plan.costs import DEFAULT_MS, STEP_MS, costs
-from py_portable.plan.shards import NAME, SLACK, STABLE, TARGET_MS, Shard, by_image, image_shard, partition
+from py_portable.plan.costing import DEFAULT_MS, STEP_MS, costs
+from py_portable.plan.partition import NAME, SLACK, STABLE, TARGET_MS, Shard, by_image, image_shard, partition
 
 
 def cell(artifact: str = "a", image: str = "debian:11", condition: str = "plain", *argv: str) -> PlannedCell:
@@ -81,7 +81,7 @@ def big(limit: int) -> tuple[list[PlannedCell], dict[str, int], tuple[Shard, ...
     return cells, known, partition(cells, known, limit=limit)
 
 
-@pytest.mark.parametrize("limit", [github.SHARDS, gitlab.SHARDS])
+@pytest.mark.parametrize("limit", [job_matrix.SHARDS, pipeline.SHARDS])
 def test_a_big_matrix_is_whole_balanced_within_the_limit_and_stable(limit: int) -> None:
     cells, known, shards = big(limit)
     assert 0.9 * limit < len(shards) <= limit
@@ -100,23 +100,23 @@ def test_a_big_matrix_is_whole_balanced_within_the_limit_and_stable(limit: int) 
 
 
 def test_of_a_big_matrix_the_services_take_what_is_printed() -> None:
-    cells, known, shards = big(github.SHARDS)
-    text = github.matrix(shards, known)
-    assert len(text.encode("utf-16")) < github.OUTPUT_BYTES
+    cells, known, shards = big(job_matrix.SHARDS)
+    text = job_matrix.matrix(shards, known)
+    assert len(text.encode("utf-16")) < job_matrix.OUTPUT_BYTES
     assert "\n" not in text
     rows = json.loads(text)["include"]
     assert len({row["shard"] for row in rows}) == len(rows) <= 256
     assert sum(row["cells"] for row in rows) == len(cells)
     for jobs_of, inside in (
-        (big(gitlab.SHARDS)[2], False),
-        (by_image(cells, limit=gitlab.IMAGE_SHARDS), True),
+        (big(pipeline.SHARDS)[2], False),
+        (by_image(cells, limit=pipeline.IMAGE_SHARDS), True),
     ):
         assert_whole(jobs_of, cells)
-        text = gitlab.pipeline(jobs_of, prefix="x" * 62, inside=inside)
-        assert len(text.encode()) < gitlab.YAML_BYTES
+        text = pipeline.pipeline(jobs_of, prefix="x" * 62, inside=inside)
+        assert len(text.encode()) < pipeline.YAML_BYTES
         jobs = [name for name in yaml.safe_load(text) if name.startswith("xxx")]
         assert len(jobs) == len(jobs_of) + 3 < 500
-        assert all(len(name) <= gitlab.JOB_NAME_CHARS for name in jobs)
+        assert all(len(name) <= pipeline.JOB_NAME_CHARS for name in jobs)
 
 
 # ----------------------------------------------------------------------------------------------- any matrix
@@ -193,7 +193,7 @@ def test_more_shards_than_a_service_admits_are_refused(wanted: int) -> None:
 
 def test_nothing_makes_no_shards() -> None:
     assert partition([], {}, limit=4) == by_image([], limit=4) == ()
-    assert github.matrix((), {}) == '{"include":[]}'
+    assert job_matrix.matrix((), {}) == '{"include":[]}'
 
 
 # ------------------------------------------------------------------------------------------ a job an image
@@ -256,7 +256,7 @@ SCALAR = re.compile(r'^(?P<indent>(?: |- )*)"(?:[^"\\]|\\.)*"(: (?:"(?:[^"\\]|\\
 @pytest.mark.parametrize("inside", [False, True])
 def test_all_of_a_pipeline_is_quoted_and_its_commands_are_fixed_text(inside: bool) -> None:
     cells = cells_of(2, ["debian:11", "registry.example:5000/team/x_y@sha256:0"])
-    text = gitlab.pipeline(by_image(cells, limit=9), inside=inside)
+    text = pipeline.pipeline(by_image(cells, limit=9), inside=inside)
     for line in text.splitlines():
         assert SCALAR.match(line), line
     told = yaml.safe_load(text)
@@ -278,29 +278,29 @@ def test_jobs_that_prove_nothing_run_in_the_image_that_is_named() -> None:
     shards = by_image(cells_of(1, ["debian:11"]), limit=9)
     rest = ["p carry", "p benchmark", "p report"]
     for inside, names in ((False, [".p shard", *rest]), (True, rest)):
-        told = yaml.safe_load(gitlab.pipeline(shards, prefix="p", inside=inside, job_image="python:3.13"))
+        told = yaml.safe_load(pipeline.pipeline(shards, prefix="p", inside=inside, job_image="python:3.13"))
         jobs = [n for n, j in told.items() if isinstance(j, dict) and j.get("image") == {"name": "python:3.13"}]
         assert jobs == names
     with pytest.raises(ConfigError, match="--job-image"):
-        gitlab.pipeline(shards, job_image="a b")
+        pipeline.pipeline(shards, job_image="a b")
 
 
 def test_what_no_runner_can_start_a_job_in_is_refused() -> None:
     shards = by_image([cell(image="oci-archive:$(touch x)")], limit=9)
     with pytest.raises(ConfigError, match="is no image that a runner can start a job in"):
-        gitlab.pipeline(shards, inside=True)
-    assert "$(" not in gitlab.pipeline(shards)
+        pipeline.pipeline(shards, inside=True)
+    assert "$(" not in pipeline.pipeline(shards)
 
 
 @pytest.mark.parametrize("prefix", ["", "a\nb", "$(x)", "a: b", ".hidden", "x" * 63, "trailing "])
 def test_a_prefix_that_is_no_part_of_a_name_is_refused(prefix: str) -> None:
     with pytest.raises(ConfigError, match="cannot begin the name of a job"):
-        gitlab.pipeline((), prefix=prefix)
+        pipeline.pipeline((), prefix=prefix)
 
 
 def test_the_line_for_github_holds_nothing_that_a_config_names() -> None:
     cells = [cell("evil", "oci:$(x)`y`\u2028"), cell("other")]
-    text = github.matrix(partition(cells, costs(cells), limit=2, wanted=2), costs(cells))
+    text = job_matrix.matrix(partition(cells, costs(cells), limit=2, wanted=2), costs(cells))
     rows = json.loads(text)["include"]
     assert [set(row) for row in rows] == [{"shard", "cells", "images", "seconds"}] * len(rows)
     assert re.fullmatch(r'[a-z0-9":,{}\[\]-]+', text)

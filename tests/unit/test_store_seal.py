@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable.doctor import stored
+from py_portable.doctor import store_check
 from py_portable.store import DamagedError, Examined, Store, StoreError, seal
 from py_portable.store.whole import SEAL
 
@@ -314,11 +314,11 @@ def test_the_doctor_says_what_it_could_not_read() -> None:
         Examined("b" * 64, "whole", "a wheel", size=2_000_000),
         Examined("c" * 64, "busy"),
     )
-    checked = stored.Checked("/store", found, 0)
+    checked = store_check.Checked("/store", found, 0)
     assert not checked.sound
-    assert stored.render(checked) == [
+    assert store_check.render(checked) == [
         "Checked 1 stored result (2 MB are as they were stored).",
         "Could not be read: image debian:12: reading a tree of foreign ids failed",
         "1 result could not be checked: other runs are working on them now.",
     ]
-    assert stored.render(checked, quiet=True) == stored.render(checked)[1:2]
+    assert store_check.render(checked, quiet=True) == store_check.render(checked)[1:2]

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.elf.members import elf_members
-from py_portable.wheels.check import check, main
-from py_portable.wheels.tags import admits, expand, is_known, supported
+from py_portable.inspect.elf.members import elf_members
+from py_portable.inspect.wheel_check import check, main
+from py_portable.inspect.wheel_tags import admits, expand, is_known, supported
 from tests.unit.elf_builder import build_elf, build_wheel, needing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -428,7 +428,7 @@ def test_a_terminal_that_lacks_the_letters_of_a_name(tmp_path: Path) -> None:
 
 
 def test_the_number_of_members_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("py_portable.elf.members.MAX_MEMBERS", 1)
+    monkeypatch.setattr("py_portable.inspect.elf.members.MAX_MEMBERS", 1)
     build_wheel(tmp_path, "foo-1.0-py3-none-any.whl")
     assert details(tmp_path, "any") == ["more than 1 members"]
 

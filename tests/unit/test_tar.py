@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from py_portable.images.layers.bounds import Limits, Refused
 from py_portable.images.layers.fields import number, pax_records
-from py_portable.images.layers.limits import Limits, Refused
 from py_portable.images.layers.tar import Entry, Reader
 from tests.unit.layer_builder import archive, file, folder, link, member, symlink
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable.untar import RefusedError, extract
+from py_portable.base.untar import RefusedError, extract
 
 KINDS = {
     "file": tarfile.REGTYPE,

@@ -20,16 +20,10 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement
 
 from py_portable.errors import ConfigError, MachineError
+from py_portable.lock.declared import LEGACY_BUILD, Backend, build_requires, distribution_name, said
 from py_portable.lock.egg import egg_requires
-from py_portable.lock.source import (
-    LEGACY_BUILD,
-    Backend,
-    build_requires,
-    distribution_name,
-    said,
-)
 from py_portable.wheels import tracked
-from py_portable.wheels.source import copy_source, source_digest
+from py_portable.wheels.app_source import copy_source, source_digest
 
 
 @pytest.fixture

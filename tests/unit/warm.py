@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 
 SECONDS = 60
-IMPORTED = ("cli", "session", "build", "portability", "foreign", "publishing", "refreshing", "report")
+IMPORTED = ("cli", "project.session", "project.building", "commands.portability", "commands.prove", "commands.publish", "report")
 FORKER = """
 import importlib, json, os, signal, sys
 for name in sys.argv[1:]:

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from py_portable import as_made, command, evidence, refreshing
-from py_portable import build as building
+from py_portable.base import process
 from py_portable.benchmark.pairs import Estimate, noise
-from py_portable.benchmark.project import Workshop, pairings
-from py_portable.benchmark.runner import Compared, Pairing, Place, compare, starter
+from py_portable.benchmark.subjects import Workshop, pairings
+from py_portable.benchmark.turns import Compared, Pairing, Place, compare, starter
 from py_portable.errors import ConfigError, MachineError, UnmetError
+from py_portable.evidence import merge as evidence
 from py_portable.images import Image
+from py_portable.project import as_made, building, refreshing
+from py_portable.project.session import Session
 from py_portable.prove.frozen import Freezer
-from py_portable.session import Session
 
 EVERY = 10
 """Pairs between two lines of talk."""
@@ -177,4 +178,4 @@ def _hyperfine(place: Place, todo: Sequence[Pairing]) -> str:
     words = ["hyperfine", "--shell=none", "--warmup=2", "--style=basic"]
     for name, subject in subjects.items():
         words += ["--command-name", name, shlex.join(starter(place, subject))]
-    return command.check(words, what="hyperfine").stdout.text
+    return process.check(words, what="hyperfine").stdout.text

@@ -8,22 +8,22 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from py_portable import command
-from py_portable.ci.project import Project
+from py_portable.base import process
+from py_portable.base.placing import lay
+from py_portable.base.regular import sha256_of
+from py_portable.base.tarball import Bounds, RefusedError, opened
+from py_portable.base.untar import extract
+from py_portable.ci.job_config import Project
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError
-from py_portable.images.layers import stack as layers
+from py_portable.images.layers import stack
 from py_portable.images.layers.blobs import PLAIN_TAR
 from py_portable.images.layers.stack import Layer
-from py_portable.placing import lay
-from py_portable.plan.sharding import FILE as PLAN
-from py_portable.regular import sha256_of
+from py_portable.plan.shards import FILE as PLAN
 from py_portable.store.entry import DamageFound
-from py_portable.store.foreign import remove_tree
 from py_portable.store.handed import checked, keep
+from py_portable.store.ranged import remove_tree
 from py_portable.store.walk import remove
-from py_portable.tarball import Bounds, RefusedError, opened
-from py_portable.untar import extract
 
 DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
@@ -54,7 +54,7 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
     argv: list[str | Path] = ["tar", "--create", "--file", archive, "--directory", here, "--numeric-owner"]
     # A folder that was made under a CI's umask of 0 must not cost the whole archive.
     argv.append("--mode=u-s,g-s,o-w")
-    command.check([*argv, "--files-from", os.devnull, "--", *names], what="packing", error=MachineError)
+    process.check([*argv, "--files-from", os.devnull, "--", *names], what="packing", error=MachineError)
     return archive
 
 
@@ -181,11 +181,11 @@ def pack_store(store: Path, to: Path) -> Path | None:
         "--anchored",
         *(f"--exclude={name}" for name in (*_ANSWERS, _VERDICTS)),
     ]
-    command.check([*argv, "--", *parts], what="packing the store", error=MachineError)
+    process.check([*argv, "--", *parts], what="packing the store", error=MachineError)
     return archive
 
 
-def _owners() -> layers.Owners:
+def _owners() -> stack.Owners:
     """Without a range of ids all of a store is its owner's (engines/beside.py)."""
     return "given" if ids.available() else "mine"
 
@@ -205,7 +205,7 @@ def unpack_store(folder: Path, store: Path) -> bool:
     store.parent.mkdir(parents=True, exist_ok=True)
     try:
         digest = f"sha256:{sha256_of(archives[0])}"
-        layers.unpack([Layer(archives[0], digest, PLAIN_TAR)], fresh, prefix=prefix, owners=_owners())
+        stack.unpack([Layer(archives[0], digest, PLAIN_TAR)], fresh, prefix=prefix, owners=_owners())
         _only_entries(fresh, prefix)
         fresh.chmod(0o700)
         for name in _STORE_FOLDERS:

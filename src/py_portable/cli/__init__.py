@@ -14,22 +14,22 @@ from typing import Any
 import click
 
 from py_portable import __version__
+from py_portable.base.process import end_all
+from py_portable.base.redact import hide
 from py_portable.cli import (
     benchmark,
     build,
     config,
-    machine,
     portability,
     prove,
     publish,
     report,
     streams,
+    upkeep,
     wheels,
 )
 from py_portable.cli.show import clean, message
-from py_portable.command import end_all
 from py_portable.errors import ConfigError, MachineError, PortableError
-from py_portable.redact import hide
 
 INTERRUPTED = 130
 
@@ -57,7 +57,7 @@ def _on_linux(callback: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-for room in (config, build, portability, prove, benchmark, report, wheels, publish, machine):
+for room in (config, build, portability, prove, benchmark, report, wheels, publish, upkeep):
     for command in room.COMMANDS:
         if command.callback:
             command.callback = _on_linux(command.callback)

@@ -11,7 +11,7 @@ from py_portable.cli.show import clean, echo_json, lines, table
 
 if TYPE_CHECKING:
     from py_portable.benchmark.measure import Measured
-    from py_portable.benchmark.runner import Compared
+    from py_portable.benchmark.turns import Compared
 
 LEAST_PAIRS = 8
 

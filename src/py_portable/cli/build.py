@@ -12,9 +12,9 @@ from py_portable.cli.show import clean, echo_failures, echo_json, failure_status
 from py_portable.plan.tiers import RELEASE
 
 if TYPE_CHECKING:
-    from py_portable.carrying import Carry
     from py_portable.config import Config
     from py_portable.plan.assemble import Plan
+    from py_portable.project.handover import Carry
 
 
 @click.command()
@@ -70,9 +70,9 @@ def plan(
     lock = session.lock()
     made = session.plan(lock, artifacts)
     if github or gitlab:
-        from py_portable import sharded
+        from py_portable.commands import plan as plan_command
 
-        jobs = sharded.Jobs(
+        jobs = plan_command.Jobs(
             "gitlab" if gitlab else "github",
             shards,
             inside=common["engine"] == "native",
@@ -81,7 +81,7 @@ def plan(
             tier=tier,
             builds=builds,
         )
-        told = sharded.write(session, lock, made, jobs, costs, whole=not artifacts)
+        told = plan_command.write(session, lock, made, jobs, costs, whole=not artifacts)
         click.echo(told, nl=not told.endswith("\n"))
         return
     nodes = ordered(made.nodes, [*(n for n in made.artifacts.values() if n), *made.nodes])
@@ -134,8 +134,7 @@ def build(
 
     Artifacts are the same in every tier; controls are carried only where it starts them.
     """
-    from py_portable import build as building
-    from py_portable import refreshing
+    from py_portable.project import building, refreshing
 
     artifacts = given(artifacts, "artifact")
     session = open_session(common)

@@ -13,8 +13,8 @@ from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
-    from py_portable.lock.model import Lock
-    from py_portable.session import Session
+    from py_portable.lock.lockfile import Lock
+    from py_portable.project.session import Session
 
 
 @click.command()
@@ -45,15 +45,15 @@ def init(config: Path, force: bool) -> None:
 @common
 def check(print_schema: bool, common: dict[str, Any]) -> None:
     """Validate the config and its lock."""
-    from py_portable import config as configs
+    from py_portable import config
 
     if print_schema:
-        click.echo(configs.schema_text(), nl=False)
+        click.echo(config.schema_text(), nl=False)
         return
-    from py_portable.lock import model
+    from py_portable.lock import lockfile
 
     session = open_session(common)
-    stale = _stale(session, model.load(session.lock_path))
+    stale = _stale(session, lockfile.load(session.lock_path))
     problems = "; ".join(f"{name} {why}" for name, why in stale.items())
     file, lock_file = session.config.path.name, session.lock_path.name
     if common["as_json"]:
@@ -98,7 +98,7 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
 @common
 def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
     """Resolve every name once and write the digests into portable.lock."""
-    from py_portable.lock import model
+    from py_portable.lock import lockfile
 
     update = given(update, "package")
     session = open_session(common)
@@ -109,7 +109,7 @@ def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
     for name, problem in lost.items():
         session.talk.say(f"{name} is not locked: {problem.what}")
     if common["as_json"]:
-        echo_json({"file": str(session.lock_path), **json.loads(model.dumps(made))})
+        echo_json({"file": str(session.lock_path), **json.loads(lockfile.dumps(made))})
         return
     for name, house in sorted(made.houses.items()):
         compiled = sum(not package.file.is_wheel for package in house.packages)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from py_portable.base.talk import Talk
 from py_portable.cli.show import clean
 from py_portable.errors import MachineError
 from py_portable.plan.tiers import PR, RELEASE
-from py_portable.talk import Talk
 
 if TYPE_CHECKING:
-    from py_portable.session import Session
+    from py_portable.project.session import Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 CONFIG = Path("portable.yaml")
@@ -143,7 +143,7 @@ def common(function: Command) -> Command:
 
 
 def open_session(common: dict[str, Any]) -> Session:
-    from py_portable import session
+    from py_portable.project import session
 
     return session.open_session(
         common["config"],

@@ -45,12 +45,12 @@ def portability(
     common: dict[str, Any],
 ) -> None:
     """Start every artifact on every image, under every condition that the config names."""
-    from py_portable import portability as proving
+    from py_portable.commands import portability as portability_command
 
-    wanted = proving.Wanted(
+    wanted = portability_command.Wanted(
         given(artifacts, "artifact"), given(images, "image"), probe_names(probes), controls
     )
-    if shard and wanted != proving.Wanted():
+    if shard and wanted != portability_command.Wanted():
         raise click.UsageError(
             "a shard is what the plan says: no --image, --artifact, --probes, --no-controls"
         )
@@ -58,10 +58,10 @@ def portability(
     if tier == PR:
         wanted = replace(wanted, controls=False, probes=() if wanted.probes is None else wanted.probes)
     if shard:
-        from py_portable import sharded
+        from py_portable.commands import plan as plan_command
 
-        wanted = proving.Wanted.of_shard(sharded.read(session, plan, as_made=as_made), shard)
-    proved = proving.prove(
+        wanted = portability_command.Wanted.of_shard(plan_command.read(session, plan, as_made=as_made), shard)
+    proved = portability_command.prove(
         session,
         replace(wanted, as_made=as_made),
         (lambda cell: None) if common["as_json"] else echo_cell,
@@ -89,8 +89,8 @@ def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) ->
     Pass the plan of the shards (DIST/plan.json) as one of the FILES: cells that it names and that no shard started are
     UNPROVEN.
     """
-    from py_portable import evidence
-    from py_portable.conclude import conclude
+    from py_portable.evidence import merge as evidence
+    from py_portable.evidence.conclude import conclude
 
     # The result is put in the place of what is there, which must be no folder and no device.
     if output and output.exists() and not output.is_file():

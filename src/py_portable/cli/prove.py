@@ -66,10 +66,10 @@ def prove(
     args: tuple[str, ...],
 ) -> None:
     """Start an executable or a folder that was built elsewhere: prove PATH --image debian:11 -- ARGS."""
-    from py_portable import verdicts
+    from py_portable.base.talk import Talk
+    from py_portable.commands.prove import Foreign, prove_foreign
     from py_portable.config import Smoke
-    from py_portable.foreign import Foreign, prove_foreign
-    from py_portable.talk import Talk
+    from py_portable.plan import verdicts
 
     if expect not in verdicts.EXPECTATIONS:
         known = ", ".join(verdicts.EXPECTED)

@@ -33,12 +33,12 @@ def publish(
     The login comes from the environment (TWINE_USERNAME, TWINE_PASSWORD), from ~/.pypirc or from trusted
     publishing; it is never given on the command line.
     """
-    from py_portable import publishing
+    from py_portable.commands import publish as publish_command
     from py_portable.wheels import twine
 
     repository = repository or None
     session = open_session(common)
-    ready = publishing.ready(session, repository, allow_unproven=allow_unproven)
+    ready = publish_command.ready(session, repository, allow_unproven=allow_unproven)
     for line in ready.unproven:
         click.echo(clean(f"not proven, and uploaded all the same: {line}"), err=True)
     said: tuple[str, ...] = ()

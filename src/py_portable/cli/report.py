@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from py_portable.base.regular import sha256_of
 from py_portable.cli.options import GivenPath, common
 from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
-from py_portable.regular import sha256_of
 
 if TYPE_CHECKING:
     from py_portable.report.annotations import Where
@@ -32,11 +32,11 @@ def report(
     FILE is evidence that `merge` wrote. The default is DIST/evidence.json. Nothing is built or started. The config only
     tells where files are, and gives annotations their line numbers and wheels.
     """
-    from py_portable import evidence
-    from py_portable.conclude import conclude
+    from py_portable.evidence import merge
+    from py_portable.evidence.conclude import conclude
     from py_portable.report import annotations, junit, markdown, text
-    from py_portable.report.findings import find
     from py_portable.report.scorecard import scorecard
+    from py_portable.report.summary import find
 
     dist = (common["dist"] or common["config"].absolute().parent / "dist").absolute()
     files = {"markdown": dist / "report.md", "junit": dist / "junit.xml"}
@@ -46,7 +46,7 @@ def report(
     for path in files.values():
         if path.is_file():
             path.unlink()
-    told = evidence.read(file or dist / "evidence.json")
+    told = merge.read(file or dist / "evidence.json")
     if file is None or file.absolute().is_relative_to(dist):
         told = _of_today(told, common["config"])
     conclusions = conclude(told, allow_unproven=allow_unproven)
@@ -74,7 +74,8 @@ def report(
 
 def _of_today(told: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     """The evidence of this config, with all marked that answers another question than the config asks now."""
-    from py_portable import config, stale
+    from py_portable import config
+    from py_portable.project import stale
 
     of_run = told.get("config") or {}
     try:

@@ -8,20 +8,20 @@ from typing import Any
 
 import click
 
-from py_portable import plain
+from py_portable.base import printable
+from py_portable.base.redact import hide
 from py_portable.errors import Blocked, PortableError, StepError
-from py_portable.evidence import CellResult
-from py_portable.redact import hide
+from py_portable.evidence.merge import CellResult
 
 
 def clean(text: str) -> str:
     """One line that neither a terminal nor a CI's log obeys."""
-    return plain.line(text)
+    return printable.line(text)
 
 
 def lines(text: str) -> str:
     """Several lines, as the log of a build: colours are left out."""
-    return "\n".join(plain.lines(text))
+    return "\n".join(printable.lines(text))
 
 
 def message(problem: PortableError) -> str:

@@ -16,7 +16,7 @@ from py_portable.cli.options import GivenPath
 @click.option("--names-only", is_flag=True, help="Check only the file names, without opening any wheel.")
 def tags(directory: Path, tags: tuple[str, ...], exact: bool, names_only: bool) -> None:
     """Check the platform tags of the wheels in DIRECTORY, and that their insides keep the promise."""
-    from py_portable.wheels.check import check_folder
+    from py_portable.inspect.wheel_check import check_folder
 
     checked = check_folder(directory, tags, exact, names_only=names_only)
     click.echo(checked.render())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from py_portable.config.build import build
+from py_portable.base.regular import NotRegularError, open_regular
 from py_portable.config.document import MAX_BYTES, read
 from py_portable.config.init import render
 from py_portable.config.model import (
@@ -25,12 +25,12 @@ from py_portable.config.model import (
     Smoke,
     Wheels,
 )
+from py_portable.config.parse import build
 from py_portable.config.problems import fail
 from py_portable.config.rules import problems as rule_problems
 from py_portable.config.schema import problems as schema_problems
 from py_portable.config.schema import schema_text
 from py_portable.errors import ConfigError
-from py_portable.regular import NotRegularError, open_regular
 
 __all__ = [
     "App",

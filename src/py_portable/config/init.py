@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from py_portable import resources
+from py_portable.base.regular import read_regular
 from py_portable.errors import ConfigError
-from py_portable.regular import read_regular
 
 # Newest first among those that old distributions and compilers are known to get on with.
 _PYTHONS = ("3.13", "3.12", "3.11", "3.14", "3.10")

@@ -64,7 +64,7 @@ class Baseline:
     packages: tuple[str, ...] = ()
     before: str | None = None
     libraries: tuple[str, ...] = ()
-    """What is compiled for it from its release, see `py_portable.libraries`; sorted."""
+    """What is compiled for it from its release, see `py_portable.interpreters.libraries`; sorted."""
 
     @property
     def glibc(self) -> str | None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
-from py_portable.doctor import install, managers
+from py_portable.doctor import managers, provision
 from py_portable.doctor.consent import MayNot, may_fix
 from py_portable.doctor.findings import Finding, commands, lacking, packages, render
 from py_portable.doctor.machine import Machine, observe
@@ -14,7 +14,7 @@ from py_portable.doctor.needs import cure, system
 from py_portable.errors import MachineError
 
 if TYPE_CHECKING:
-    from py_portable.engines.base import Engine
+    from py_portable.engines.engine import Engine
 
 __all__ = [
     "Finding",
@@ -62,13 +62,13 @@ def examine(
     system than Linux.
     """
     machine = on_linux(machine or observe())
-    from py_portable.doctor import publishing, rust
+    from py_portable.doctor import publish_needs, rust_needs
 
     tried, full = _engines(registry, machine)
     return (
         *system(machine, full),
-        rust.examine(required="pyoxidizer" in formats),
-        publishing.examine(),
+        rust_needs.examine(required="pyoxidizer" in formats),
+        publish_needs.examine(),
         *tried,
     )
 
@@ -101,7 +101,7 @@ def fix(
     *,
     yes: bool = False,
     agreed: Agreed = _nobody,
-    sudo_is_free: Callable[[], bool] = install.sudo_is_free,
+    sudo_is_free: Callable[[], bool] = provision.sudo_is_free,
 ) -> bool:
     """Install the packages that are lacking and start what else brings what is lacking, where that may be done; True
     if something was done.
@@ -112,7 +112,7 @@ def fix(
     if not lacking(findings):
         return False
     tool = managers.manager(machine)
-    work = install.Work(
+    work = provision.Work(
         tool, packages(findings), commands(findings), cure(machine, findings), machine.package_lists
     )
     if not (work.packages or work.commands):
@@ -120,7 +120,7 @@ def fix(
     may = may_fix(machine, yes=yes, sudo_is_free=sudo_is_free)
     if isinstance(may, MayNot):
         refuse(findings, machine, may.why)
-    if not install.do(work, may, say, agreed):
+    if not provision.do(work, may, say, agreed):
         refuse(findings, machine, "the answer was no")
     return True
 

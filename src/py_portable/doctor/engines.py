@@ -8,7 +8,7 @@ from py_portable.doctor import managers
 from py_portable.doctor.findings import Finding
 from py_portable.doctor.machine import Machine
 from py_portable.engines import builds
-from py_portable.engines.base import Engine, EngineInfo
+from py_portable.engines.engine import Engine, EngineInfo
 from py_portable.errors import MachineError
 
 _PROGRAMS = {"bubblewrap": "bwrap", "docker": "docker", "podman": "podman"}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from py_portable import native
+from py_portable.engines import static_helpers
 
 PROGRAMS = (
     "apt-get",
@@ -127,7 +127,7 @@ def observe() -> Machine:
         subordinate_ids=min(longest_range(text, user, uid) for text in granted),
         free_ids=ids.free_range(*granted),
         sysctls=_sysctls(),
-        helpers=native.compiled() is not None,
+        helpers=static_helpers.compiled() is not None,
         package_lists=any(next(Path(folder).glob(name), None) for folder, name in LISTS),
         terminal=terminal,
         environment=environment,

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from py_portable.command import Outcome, run
+from py_portable.base.process import Outcome, run
 from py_portable.engines import builds, diagnose, ids, own_ids, stage
-from py_portable.engines.base import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job, isolation
+from py_portable.engines.engine import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job, isolation
 from py_portable.engines.guard import piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError

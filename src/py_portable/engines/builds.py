@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.engines import own_ids
-from py_portable.engines.base import BUILD_CAPS, Bind, Engine, Job
+from py_portable.engines.engine import BUILD_CAPS, Bind, Engine, Job
 from py_portable.engines.guard import HELPERS
 from py_portable.engines.own_ids import Choice
 from py_portable.engines.promise import Observed, Promise, broken

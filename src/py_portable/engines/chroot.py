@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable.command import Outcome, run
+from py_portable.base.process import Outcome, run
 from py_portable.engines import builds, ids, own_ids, stage
-from py_portable.engines.base import Ended, EngineInfo, Job
+from py_portable.engines.engine import Ended, EngineInfo, Job
 from py_portable.engines.guard import piped, supervised
+from py_portable.engines.static_helpers import lent
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
-from py_portable.native import lent
 
 NAME = "chroot"
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from py_portable.command import Outcome, run
-from py_portable.engines import builds, carry, daemon, owner
-from py_portable.engines.base import (
+from py_portable.base.process import Outcome, run
+from py_portable.engines import builds, daemon, owner, transfer
+from py_portable.engines.engine import (
     BUILD_CAPS,
     LIMITS,
     PROOF_CAPS,
@@ -125,7 +125,7 @@ class Containers:
     def _way(self, found: daemon.Daemon, job: Job) -> Way:
         helpers = job.helpers or self.helpers
         assert helpers is not None
-        seen = carry.sees(self.name, daemon.bring(self.name, helpers), helpers)
+        seen = transfer.sees(self.name, daemon.bring(self.name, helpers), helpers)
         # What root of a mapped range writes would be nobody's here.
         foreign = found.rootless and found.program == "docker" and any(bind.writable for bind in job.binds)
         return "shown" if seen and not foreign else "carried"
@@ -146,18 +146,18 @@ class Containers:
                 job = replace(job, root_access="throw-away")
             if job.root_access == "read-only":
                 # A read-only container takes no copies: they become part of an image of its own.
-                filled = carry.filled_image(
+                filled = transfer.filled_image(
                     self.name, image, name, f"{daemon.REPOSITORY}:{name}", job.binds, marks[2:]
                 )
-                stack.callback(carry.remove_image, self.name, filled)
-                carry.create(self.name, name, (*marks, *bounds, *_words(job, filled, ())))
+                stack.callback(transfer.remove_image, self.name, filled)
+                transfer.create(self.name, name, (*marks, *bounds, *_words(job, filled, ())))
             else:
-                carry.create(self.name, name, (*marks, *bounds, *_words(job, image, ())))
-                carry.copy_in(self.name, name, job.binds)
+                transfer.create(self.name, name, (*marks, *bounds, *_words(job, image, ())))
+                transfer.copy_in(self.name, name, job.binds)
             outcome = begin((self.name, "start", "--attach", "--interactive", name))
             for bind in job.binds:
                 if bind.writable:
-                    carry.copy_out(self.name, name, bind)
+                    transfer.copy_out(self.name, name, bind)
             return outcome
 
     def _settled(self, ended: Ended, job: Job, name: str) -> Ended:
@@ -207,7 +207,7 @@ def _words(job: Job, image: str, binds: tuple[Bind, ...]) -> tuple[str, ...]:
         *("--security-opt", "no-new-privileges", "--shm-size", str(SHM_BYTES)),
         *(("--read-only",) if job.root_access == "read-only" else ()),
         *_tmpfs(job),
-        *(word for bind in binds for word in ("--mount", carry.mount(bind))),
+        *(word for bind in binds for word in ("--mount", transfer.mount(bind))),
         *(word for name, value in job.env.items() for word in ("--env", f"{name}={value}")),
         *("--entrypoint", program, image, *arguments),
     )

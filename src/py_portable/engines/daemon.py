@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from py_portable import command
-from py_portable.command import Outcome
+from py_portable.base import process
+from py_portable.base.process import Outcome
+from py_portable.base.redact import hide
 from py_portable.engines import beside, ids, owner
-from py_portable.engines.base import LIMITS
+from py_portable.engines.engine import LIMITS
 from py_portable.errors import MachineError
-from py_portable.redact import hide
 
 REPOSITORY = "localhost/py-portable-root"
 """With its host: podman looks for a short name wherever its configuration says."""
@@ -62,7 +62,7 @@ _SELECTORS = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "CONTAINER_HOST"
 def _find(program: str, _selected: tuple[str, ...]) -> Daemon:
     if not shutil.which(program):
         raise MachineError(f"{program} is not installed", hint=_CURE_INSTALL[program])
-    outcome = command.run([program, "info", "--format", "{{json .}}"], timeout=_INFO_SECONDS)
+    outcome = process.run([program, "info", "--format", "{{json .}}"], timeout=_INFO_SECONDS)
     told = _object(outcome.stdout.text)
     version = _version(program, told)
     if not version and program == "docker" and _version("podman", told):
@@ -187,7 +187,7 @@ def bring(program: str, root: Path, home: Home | None = None, changes: tuple[str
 def has(program: str, tag: str) -> bool:
     """Whether the daemon has the image; asked once, since nothing removes one while a run needs it."""
     key = (program, *selected(), tag)
-    if key not in _known and command.run([program, "image", "inspect", tag], timeout=60).ok:
+    if key not in _known and process.run([program, "image", "inspect", tag], timeout=60).ok:
         _known.add(key)
     return key in _known
 
@@ -204,7 +204,7 @@ def _pack(root: Path, archive: Path, program: str) -> None:
             raise MachineError(f"{what}: {problem}", hint=hint) from problem
         return
     words = ("tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--one-file-system")
-    command.check(
+    process.check(
         [*ids.prefix(), *words, "-cf", archive, "-C", root, "."],
         what=what,
         error=MachineError,
@@ -224,7 +224,7 @@ def _import(program: str, root: Path, tag: str, home: Home | None, changes: tupl
                 entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o700, home.uid, home.uid
                 tar.addfile(entry)
         lines = (f"LABEL {ROOT_LABEL}=1", *changes)
-        command.check(
+        process.check(
             [program, "import", *(word for line in lines for word in ("--change", line)), archive, tag],
             what=f"{program} import",
             error=MachineError,
@@ -235,7 +235,7 @@ def _import(program: str, root: Path, tag: str, home: Home | None, changes: tupl
 
 def sweep(program: str) -> tuple[str, ...]:
     """Remove the containers of runs that were killed; their names. What was kept for a person stays."""
-    listing = command.run(
+    listing = process.run(
         [
             *(program, "ps", "--all", "--filter", f"label={owner.LABEL}"),
             *("--format", f'{{{{.Names}}}} {{{{.Label "{owner.LABEL}"}}}}'),
@@ -254,7 +254,7 @@ def sweep(program: str) -> tuple[str, ...]:
 
 def remove(program: str, *names: str) -> None:
     """Remove containers with their volumes, running or not; those that are gone already are no trouble."""
-    command.run([program, "rm", "--force", "--volumes", *names], timeout=120)
+    process.run([program, "rm", "--force", "--volumes", *names], timeout=120)
 
 
 def answering() -> Iterator[str]:
@@ -267,7 +267,7 @@ def answering() -> Iterator[str]:
 
 def forget_images(program: str, keep_days: float) -> None:
     """Remove the root file systems that were brought into the daemon more than so many days ago."""
-    command.run(
+    process.run(
         [
             *(program, "image", "prune", "--all", "--force"),
             *("--filter", f"label={ROOT_LABEL}", "--filter", f"until={round(keep_days * 86400)}s"),

@@ -17,10 +17,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from py_portable.capture import Captured
-from py_portable.command import Outcome
+from py_portable.base.capture import Captured
+from py_portable.base.process import Outcome
 from py_portable.engines import limits
-from py_portable.engines.base import BUILD_CAPS, Bind, Ended, Job, Profile
+from py_portable.engines.engine import BUILD_CAPS, Bind, Ended, Job, Profile
 from py_portable.engines.stage import LinkLoop
 from py_portable.errors import MachineError
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from py_portable.command import run
+from py_portable.base.process import run
 from py_portable.errors import PortableError
 
 FULL_RANGE = 65536

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from py_portable.command import Outcome, run
+from py_portable.base.process import Outcome, run
 from py_portable.engines import builds, footprint, throwaway
-from py_portable.engines.base import Ended, EngineInfo, Job
+from py_portable.engines.engine import Ended, EngineInfo, Job
 from py_portable.engines.footprint import Footprint
 from py_portable.engines.guard import HELPERS, piped, supervised
 from py_portable.engines.native import ROOT, Native

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from py_portable.engines.base import Ended, Engine, EngineInfo, Job
+from py_portable.engines.engine import Ended, Engine, EngineInfo, Job
 from py_portable.engines.select import BUILD_ENGINES, ENGINES, select
 
 

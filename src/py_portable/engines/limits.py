@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from py_portable.command import run
+from py_portable.base.process import run
 from py_portable.engines import ids, owner
 from py_portable.engines.stage import PROOF_BYTES
 from py_portable.errors import MachineError, PortableError

@@ -12,9 +12,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from py_portable.command import Outcome, run
+from py_portable.base.process import Outcome, run
 from py_portable.engines import builds
-from py_portable.engines.base import Bind, Ended, EngineInfo, Job
+from py_portable.engines.engine import Bind, Ended, EngineInfo, Job
 from py_portable.engines.guard import HELPERS, piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError

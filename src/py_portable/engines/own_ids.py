@@ -14,11 +14,11 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable.command import run
+from py_portable.base.process import run
 from py_portable.engines import ids
-from py_portable.engines.base import Job
+from py_portable.engines.engine import Job
+from py_portable.engines.static_helpers import lent
 from py_portable.errors import PortableError
-from py_portable.native import lent
 
 PROGRAM = "own-ids"
 GIVEN_BY = ("bubblewrap", "chroot")

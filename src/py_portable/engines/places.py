@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from py_portable import command
-from py_portable.engines.base import Bind
+from py_portable.base import process
+from py_portable.engines.engine import Bind
 from py_portable.errors import MachineError
 
 ASIDE = "/.py-portable-aside"
@@ -154,7 +154,7 @@ def _move(source: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """All of it with owners, modes, times and links. `cp` knows kinds of files that Python would wait for."""
-    command.check(
+    process.check(
         ["cp", "-a", "--", source, target],
         what=f"laying out {target}",
         timeout=_COPY_SECONDS,

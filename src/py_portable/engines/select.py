@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from py_portable.engines.base import Engine, EngineInfo, Job
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
 from py_portable.engines.containers import docker, podman
+from py_portable.engines.engine import Engine, EngineInfo, Job
 from py_portable.engines.inside import Inside
 from py_portable.engines.native import Native
 from py_portable.engines.stage import LinkLoop

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from py_portable.command import run
+from py_portable.base.process import run
 from py_portable.engines import beside, ids
-from py_portable.engines.base import Bind, Job
+from py_portable.engines.engine import Bind, Job
 from py_portable.engines.own_ids import Choice
 from py_portable.errors import MachineError
 

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from py_portable import native
-from py_portable.engines import ids
-from py_portable.engines.base import LIMITS, Engine, Job
+from py_portable.engines import ids, static_helpers
 from py_portable.engines.diagnose import Facts, cure
+from py_portable.engines.engine import LIMITS, Engine, Job
 from py_portable.engines.guard import HELPERS
 from py_portable.errors import MachineError
 
@@ -33,7 +32,7 @@ def trial(engine: Engine, helpers: Path | None, diagnose: Diagnose | None = None
     if helpers is None:
         with tempfile.TemporaryDirectory(prefix="py-portable-trial-") as name:
             Path(name).chmod(0o755)  # the ids of a mapped range must be able to look at it
-            native.put(Path(name))
+            static_helpers.put(Path(name))
             return trial(engine, Path(name), diagnose)
     job = Job(
         profile="proof",

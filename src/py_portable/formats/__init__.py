@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from py_portable.formats import pyoxidizer
-from py_portable.formats.base import APP, Format, House, Install, Made, Start
 from py_portable.formats.bundle import Bundle
 from py_portable.formats.file import File
+from py_portable.formats.format import APP, Format, House, Install, Made, Start
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
 from py_portable.formats.pyoxidizer import PyOxidizer
 from py_portable.formats.wheel import Wheel

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from py_portable.config import Artifact
-from py_portable.elf import measure
-from py_portable.engines.base import Bind
-from py_portable.formats import entry
-from py_portable.formats.base import APP, House, Made, Start
-from py_portable.formats.packed import pack, unpack
+from py_portable.engines.engine import Bind
+from py_portable.formats import app_entry
+from py_portable.formats.folder_archive import pack, unpack
+from py_portable.formats.format import APP, House, Made, Start
+from py_portable.inspect.elf import measure
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-_BESIDE = ("build/launcher.sh", entry.CERTIFICATES)
+_BESIDE = ("build/launcher.sh", app_entry.CERTIFICATES)
 
 
 class Bundle:
@@ -27,7 +27,7 @@ class Bundle:
     def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
         assert house is not None
         spec = {
-            **entry.asked(house),
+            **app_entry.asked(house),
             "trim": artifact.options["trim"],
         }
         return (
@@ -36,7 +36,7 @@ class Bundle:
                 action=make,
                 params={"spec": spec, "archive": artifact.options["archive"]},
                 needs=(house.interpreter, house.wheelhouse),
-                scripts=("build/bundle.py", *_BESIDE, *entry.SCRIPTS),
+                scripts=("build/bundle.py", *_BESIDE, *app_entry.SCRIPTS),
                 image=house.image,
             ),
         )
@@ -50,18 +50,18 @@ class Bundle:
 def make(ctx: Context) -> Mapping[str, Any]:
     """With an archive, the folder beside it is what the archive unpacks to: cells start what a user gets."""
     wheels = ctx.need("wheelhouse")
-    spec = entry.known(ctx.params["spec"], wheels)
+    spec = app_entry.known(ctx.params["spec"], wheels)
     ctx.sandbox(
         "build/bundle.py",
         json.dumps(spec),
         binds=(
             Bind(ctx.need("interpreter").path, "/opt/python"),
             Bind(wheels.path, "/in/wheels"),
-            *entry.beside(*_BESIDE),
+            *app_entry.beside(*_BESIDE),
         ),
-        hint=entry.hint,
+        hint=app_entry.hint,
     )
-    made = entry.read_entry(ctx.out, one_name=True)
+    made = app_entry.read_entry(ctx.out, one_name=True)
     name = made["payload"]
     if ctx.params["archive"]:
         archive = ctx.out / f"{name}.tar.zst"

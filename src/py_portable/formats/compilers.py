@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from py_portable.engines.base import Bind
+from py_portable.engines.engine import Bind
 from py_portable.errors import PortableError
 from py_portable.steps.context import BuildFailed, Context
 

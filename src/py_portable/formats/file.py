@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from py_portable.config import Artifact
-from py_portable.elf import is_elf
-from py_portable.engines.base import Bind
+from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError
-from py_portable.formats.base import APP, House, Made, Start
+from py_portable.formats.format import APP, House, Made, Start
+from py_portable.inspect.elf import is_elf
 from py_portable.steps.graph import Step
 
 

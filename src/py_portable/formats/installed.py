@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from py_portable import resources
-from py_portable.engines.base import Bind
-from py_portable.formats import entry
-from py_portable.formats.base import APP, Install, Made, Start
+from py_portable.engines.engine import Bind
+from py_portable.formats import app_entry
+from py_portable.formats.format import APP, Install, Made, Start
 
 WHEELS = "/opt/wheels"
 _KIT = "/opt/kit"
-_SCRIPTS = ("build/install.py", *entry.SCRIPTS)
+_SCRIPTS = ("build/install.py", *app_entry.SCRIPTS)
 
 
 def installed(

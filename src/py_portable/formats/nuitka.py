@@ -11,10 +11,10 @@ from typing import Any, Literal
 from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
-from py_portable.elf import is_elf, measure
-from py_portable.engines.base import Bind
-from py_portable.formats import compilers, entry
-from py_portable.formats.base import APP, House, Made, Start
+from py_portable.engines.engine import Bind
+from py_portable.formats import app_entry, compilers
+from py_portable.formats.format import APP, House, Made, Start
+from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
 
@@ -31,7 +31,7 @@ class _Nuitka:
         assert house is not None and house.linkable is not None
         options = artifact.options
         spec = {
-            **entry.asked(house),
+            **app_entry.asked(house),
             "mode": self.mode,
             "lto": options["lto"],
             "include_packages": list(options["include-packages"]),
@@ -52,7 +52,7 @@ class _Nuitka:
                 action=compile_app,
                 params={"spec": spec, "env": dict(house.environment)},
                 needs=(house.linkable, house.toolbox, house.wheelhouse, known.name),
-                scripts=("build/nuitka.py", *compilers.SCRIPTS, CONFIG, *entry.SCRIPTS),
+                scripts=("build/nuitka.py", *compilers.SCRIPTS, CONFIG, *app_entry.SCRIPTS),
                 image=house.image,
             ),
         )
@@ -91,7 +91,7 @@ def read_modules(ctx: Context) -> None:
 def compile_app(ctx: Context) -> Mapping[str, Any]:
     """Nuitka needs /opt/python as it was compiled: its static libpython becomes part of the result."""
     wheels = ctx.need("wheelhouse")
-    spec = entry.known(ctx.params["spec"], wheels)
+    spec = app_entry.known(ctx.params["spec"], wheels)
     python = Bind(ctx.need("interpreter").path, "/opt/python")
     tools = Bind(ctx.need("toolbox").path, "/opt/tools")
     environ = {**ctx.params["env"], **ctx.env.pass_env}
@@ -107,12 +107,12 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
                 tools,
                 Bind(wheels.path, "/in/wheels"),
                 Bind(ctx.need(MODULES).path, "/in/modules"),
-                *entry.beside("build/elsewhere.py"),
+                *app_entry.beside("build/elsewhere.py"),
                 *binds,
             ),
             environ=environ,
             timeout=7200,
-            hint=entry.hint,
+            hint=app_entry.hint,
         )
 
     def compile_(own: Context, archive: Path) -> None:
@@ -139,7 +139,7 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
         )
 
     compilers.beside(ctx, write, compile_)
-    made = entry.read_entry(ctx.out)
+    made = app_entry.read_entry(ctx.out)
     payload = ctx.out / made["payload"]
     # A onefile carries its ELF files compressed: what it was packed from is what its floor is.
     unpacked = payload if payload.is_dir() else packed_from(ctx.work / "sandbox")

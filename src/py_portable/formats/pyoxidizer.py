@@ -12,25 +12,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from py_portable import command, resources
+from py_portable import resources
+from py_portable.base import process
+from py_portable.base.file_modes import settled
+from py_portable.base.regular import TooLargeError, read_regular
+from py_portable.base.rust import Rust, toolchain
 from py_portable.config import Artifact
-from py_portable.elf import is_elf, measure
-from py_portable.engines.base import Bind
+from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError, MachineError
-from py_portable.formats import entry
-from py_portable.formats.base import APP, House, Made, Start
-from py_portable.regular import TooLargeError, read_regular
-from py_portable.rust import Rust, toolchain
+from py_portable.formats import app_entry
+from py_portable.formats.format import APP, House, Made, Start
+from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.steps.graph import Step
-from py_portable.store.modes import settled
 from py_portable.wheels import tools
 
 MAX_CONFIG_BYTES = 1 << 20
 _DRIVER = "pyoxidizer/driver.txt"
 _PINS = ("pyoxidizer/Cargo.toml", "pyoxidizer/Cargo.lock")
 _BUILD = ("build/oxide_archive.py", "build/pyoxidizer.py")
-_BESIDE = ("build/cargo_wrapper.py", "build/oxide.bzl", entry.CERTIFICATES)
+_BESIDE = ("build/cargo_wrapper.py", "build/oxide.bzl", app_entry.CERTIFICATES)
 
 
 class PyOxidizer:
@@ -42,14 +43,14 @@ class PyOxidizer:
         assert house is not None and house.linkable is not None
         own = artifact.options["config"]
         spec = {
-            **entry.asked(house),
+            **app_entry.asked(house),
             "config": own is not None,
             "args": list(artifact.options["args"]),
         }
         machine = {"python": "3.11", "max_glibc": "2.17", "arch": platform.machine()}
         driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins=_DRIVER)
         crates = Step(name="crates of pyoxidizer", action=fetch_crates, scripts=_PINS, lane="io")
-        scripts = (*_BUILD, *_BESIDE, *entry.SCRIPTS, "build/in_turn.sh")
+        scripts = (*_BUILD, *_BESIDE, *app_entry.SCRIPTS, "build/in_turn.sh")
         inputs = (house.linkable, house.toolbox, driver.name, crates.name)
         compiled = Step(
             name=f"compiled crates {house.place}",
@@ -114,7 +115,7 @@ def fetch_crates(ctx: Context) -> None:
     (project / "src" / "main.rs").write_text("fn main() {}\n")
     for name in _PINS:
         shutil.copyfile(resources.path(name), project / Path(name).name)
-    command.check(
+    process.check(
         [rust.sysroot / "bin" / "cargo", "vendor", "--quiet", "--locked", "--versioned-dirs", ctx.out],
         what="fetching the crates of PyOxidizer",
         hint="check the network, and the registry and proxy that ~/.cargo/config.toml names",
@@ -145,7 +146,7 @@ def build_app(ctx: Context) -> Mapping[str, Any]:
     """The driver needs /opt/python as it was compiled: its static libpython becomes part of the result."""
     rust = toolchain(ctx.env.environ)
     wheels, compiled = ctx.need("wheelhouse"), ctx.need("compiled crates")
-    spec = entry.known(ctx.params["spec"], wheels)
+    spec = app_entry.known(ctx.params["spec"], wheels)
     binds = [Bind(wheels.path, "/in/wheels"), Bind(compiled.path, "/in/compiled")]
     if ctx.params["config"] is not None:
         written = ctx.work / "pyoxidizer.bzl"
@@ -153,7 +154,7 @@ def build_app(ctx: Context) -> Mapping[str, Any]:
         binds.append(Bind(written, "/in/pyoxidizer.bzl"))
     # Foreign Python runs in there: cargo's target folder goes with the sandbox, and no other build ever reads it.
     _compile(ctx, rust, spec, *binds, environ={**ctx.params["env"], **ctx.env.pass_env})
-    told = entry.read_entry(ctx.out)
+    told = app_entry.read_entry(ctx.out)
     payload = ctx.out / told["payload"]
     if not payload.is_dir():
         raise BuildFailed(f"{told['payload']} is no folder")
@@ -177,12 +178,12 @@ def _compile(
             Bind(rust.sysroot, "/opt/rust"),
             Bind(ctx.need("driver").path, "/in/driver"),
             Bind(ctx.need("crates").path, "/in/crates"),
-            *entry.beside(*_BESIDE),
+            *app_entry.beside(*_BESIDE),
             *binds,
         ),
         environ=environ,
         timeout=7200,
-        hint=entry.hint,
+        hint=app_entry.hint,
     )
 
 

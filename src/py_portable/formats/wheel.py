@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from py_portable.config import Artifact
-from py_portable.engines.base import Bind
-from py_portable.formats.base import House, Made, Start
+from py_portable.engines.engine import Bind
+from py_portable.formats.format import House, Made, Start
 from py_portable.formats.installed import installed
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
-from py_portable.wheels.publish import NODE
+from py_portable.wheels.published import NODE
 
 OWN = "/opt/published"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
-from py_portable.formats.base import House, Made, Start
+from py_portable.formats.format import House, Made, Start
 from py_portable.formats.installed import installed
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
-from py_portable.wheels.source import built_wheels
+from py_portable.wheels.app_source import built_wheels
 
 
 class Wheelhouse:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from py_portable.images.debian.releases import Release, find_release, releases
-from py_portable.images.debian.source import BootstrapSource
+from py_portable.images.failures import ImageUnavailable, SourceUnusable
+from py_portable.images.find import SOURCES, resolve
+from py_portable.images.from_debian import BootstrapSource
 from py_portable.images.host import host
-from py_portable.images.model import Image, Request, Source
-from py_portable.images.problems import ImageUnavailable, SourceUnusable
-from py_portable.images.resolve import SOURCES, resolve
+from py_portable.images.image import Image, Request, Source
 
 __all__ = [
     "SOURCES",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from py_portable.engines.base import Engine
+from py_portable.engines.engine import Engine
 from py_portable.errors import MachineError
 from py_portable.images import libc, network
 from py_portable.images.adding import additions, running
@@ -22,8 +22,8 @@ from py_portable.images.adding.running import Work, folder, look, read_text
 from py_portable.images.debian import apt
 from py_portable.images.debian.recipe import TIMEOUT_SECONDS
 from py_portable.images.host import NOTE
+from py_portable.images.image import Found, Image, Request
 from py_portable.images.matching import Seen, match
-from py_portable.images.model import Found, Image, Request
 from py_portable.images.packages import optional_packages
 from py_portable.store import Store
 

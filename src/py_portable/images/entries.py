@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from py_portable.images.model import Request
+from py_portable.images.image import Request
 from py_portable.images.names import Names
 from py_portable.store import Entry, Store
 

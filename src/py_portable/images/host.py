@@ -9,8 +9,8 @@ import platform
 from pathlib import Path
 
 from py_portable.images.debian.releases import find_release
-from py_portable.images.model import Image
-from py_portable.images.problems import ImageUnavailable
+from py_portable.images.failures import ImageUnavailable
+from py_portable.images.image import Image
 
 DPKG_STATUS = Path("/var/lib/dpkg/status")
 NOTE = Path("/.py-portable-baseline")

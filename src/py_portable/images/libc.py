@@ -6,9 +6,9 @@ import platform
 import re
 from pathlib import Path
 
-from py_portable import elf
 from py_portable.engines.stage import inside
 from py_portable.errors import PortableError
+from py_portable.inspect import elf
 
 MAX_LIBC = 64 << 20
 _MAX_RELEASE = 64 << 10

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from py_portable.config.glibc import canonical_image, known_glibc
 from py_portable.errors import ConfigError, MachineError
 from py_portable.images.adding.additions import Installed
-from py_portable.images.model import Found
+from py_portable.images.image import Found
 from py_portable.images.registry.aliases import expand
 from py_portable.images.registry.reference import Reference, is_archive, parse
 

@@ -12,9 +12,9 @@ from py_portable.engines import beside, ids
 from py_portable.errors import PortableError
 from py_portable.images import libc
 from py_portable.images.adding.derive import derive
+from py_portable.images.image import Image, Request
 from py_portable.images.layers.stack import Layer, unpack
-from py_portable.images.model import Image, Request
-from py_portable.images.registry.manifest import Platform
+from py_portable.images.registry.image_manifest import Platform
 from py_portable.images.registry.pull import Content
 from py_portable.store import Entry, Store
 

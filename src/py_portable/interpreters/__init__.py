@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from py_portable.interpreters.base import PREFIX, Libpython, Provider, Wanted
 from py_portable.interpreters.manylinux import Manylinux
+from py_portable.interpreters.provider import PREFIX, Libpython, Provider, Wanted
 from py_portable.interpreters.source import Source
 from py_portable.interpreters.standalone import Standalone
 from py_portable.interpreters.system import System

@@ -7,7 +7,7 @@ from typing import Any
 
 from py_portable.config import InterpreterChoice
 from py_portable.errors import StepError
-from py_portable.interpreters.base import Libpython, Wanted
+from py_portable.interpreters.provider import Libpython, Wanted
 from py_portable.interpreters.settle import SCRIPTS, settle, there
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from py_portable.elf import measure
-from py_portable.engines.base import Bind
+from py_portable.base.regular import open_regular
+from py_portable.engines.engine import Bind
 from py_portable.errors import StepError
-from py_portable.interpreters.base import PREFIX
-from py_portable.regular import open_regular
+from py_portable.inspect.elf import measure
+from py_portable.interpreters.provider import PREFIX
 from py_portable.steps.context import Context
 
 SCRIPTS = ("build/self_sufficient.py", "build/settle.py", "build/in_turn.sh")

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from py_portable.base.fetch import Url, fetch
+from py_portable.base.regular import copy_regular, sha256_of
 from py_portable.config import Archive, InterpreterChoice
 from py_portable.config.glibc import version_key
-from py_portable.elf import measure
 from py_portable.errors import ConfigError, StepError
-from py_portable.fetch import Url, fetch
-from py_portable.interpreters.base import Libpython, Wanted
+from py_portable.inspect.elf import measure
+from py_portable.interpreters.archives import members_of, unpack
+from py_portable.interpreters.provider import Libpython, Wanted
 from py_portable.interpreters.settle import SCRIPTS, settle
-from py_portable.interpreters.unpack import members_of, unpack
-from py_portable.regular import copy_regular, sha256_of
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 

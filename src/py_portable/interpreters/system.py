@@ -7,9 +7,9 @@ from typing import Any
 
 from py_portable import resources
 from py_portable.config import InterpreterChoice
-from py_portable.engines.base import Bind
+from py_portable.engines.engine import Bind
 from py_portable.errors import StepError
-from py_portable.interpreters.base import Libpython, Wanted
+from py_portable.interpreters.provider import Libpython, Wanted
 from py_portable.interpreters.settle import SCRIPTS, settle, there
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step

@@ -14,16 +14,16 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from py_portable.base.regular import sha256_of
 from py_portable.config import Config
 from py_portable.errors import ConfigError
-from py_portable.index import constraints as pip
-from py_portable.lock import source
+from py_portable.lock import declared
+from py_portable.lock.addressed import Owner
 from py_portable.lock.backend import Answer
-from py_portable.lock.carry import Owner
+from py_portable.lock.declared import Said
+from py_portable.lock.index import constraints
+from py_portable.lock.lockfile import LockedHouse
 from py_portable.lock.markers import Target, parsed, selected
-from py_portable.lock.model import LockedHouse
-from py_portable.lock.source import Said
-from py_portable.regular import sha256_of
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,17 @@ class App:
         }
         if self._asked:
             answer = self.answer
-            told = source.said_by_metadata(answer.metadata, str(path)) if answer.metadata else None
+            told = declared.said_by_metadata(answer.metadata, str(path)) if answer.metadata else None
             fact |= {"asked": answer.requires, "answered": told and [told.requires, told.requires_python]}
         return fact
 
     @cached_property
     def constraints(self) -> tuple[str, ...]:
-        return (*self.config.wheels.constraints, *pip.constraints(self.environ))
+        return (*self.config.wheels.constraints, *constraints.constraints(self.environ))
 
     @cached_property
     def build_constraints(self) -> tuple[str, ...]:
-        return pip.constraints(self.environ, build=True)
+        return constraints.constraints(self.environ, build=True)
 
     @cached_property
     def _path_facts(self) -> list[tuple[str, str]]:
@@ -108,7 +108,7 @@ class App:
             if direct.address in found or not path.exists():
                 continue
             found[direct.address] = self.digest(path) if path.is_dir() else sha256_of(path)
-            said = source.said(path)
+            said = declared.said(path)
             inner = owner_of(said, path, self.config.base)
             waiting += [(inner, parsed(line, inner.where)) for line in said.requires or ()]
         return sorted((direct.rpartition("/")[2], digest) for direct, digest in found.items())
@@ -122,7 +122,7 @@ class App:
         if path is None:
             return None
         try:
-            return source.said(path)
+            return declared.said(path)
         except ConfigError as problem:
             if path.is_dir():
                 raise
@@ -191,7 +191,7 @@ def completed(said: Said, answer: Answer, where: str) -> Said:
     """What a source says, with what its build backend answered in place of what it left open."""
     if answer.metadata is None:
         return said
-    told = source.said_by_metadata(answer.metadata, where)
+    told = declared.said_by_metadata(answer.metadata, where)
     return Said(
         told.name, told.version, told.requires, told.requires_python, said.backend, said.asks, said.uv
     )

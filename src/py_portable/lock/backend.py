@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from py_portable.errors import ConfigError
-from py_portable.index.model import LockedFile
-from py_portable.lock.source import Backend
+from py_portable.lock.declared import Backend
+from py_portable.lock.index.offers import LockedFile
 
 BuildFiles = Callable[[str | None, tuple[str, ...]], Sequence[LockedFile]]
 """(a Python other than the target's, or None; what the backend requires beside what it declares) -> what is installed

@@ -8,7 +8,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from py_portable.errors import ConfigError
-from py_portable.index.model import LockedFile, Offer
+from py_portable.lock.index.offers import LockedFile, Offer
 
 LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 

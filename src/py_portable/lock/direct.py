@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
 from py_portable.errors import ConfigError
-from py_portable.index.git import SCHEMES
+from py_portable.lock.index.git import SCHEMES
 
 MAX_ABOVE = 20
 """How many folders up the root of a workspace is looked for."""

@@ -11,18 +11,18 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from py_portable.base.regular import sha256_of
 from py_portable.errors import ConfigError
-from py_portable.index import files
-from py_portable.index.ask import quoted
-from py_portable.index.model import LockedFile
-from py_portable.lock import source
+from py_portable.lock import declared
+from py_portable.lock.addressed import Carried, Carrier, Owner, file_name, is_local
 from py_portable.lock.app import App, completed, owner_of
 from py_portable.lock.backend import Answer
-from py_portable.lock.carry import Carried, Carrier, Owner, file_name, is_local
+from py_portable.lock.declared import Said
 from py_portable.lock.direct import Direct
+from py_portable.lock.index import files
+from py_portable.lock.index.ask import quoted
+from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.markers import parsed
-from py_portable.lock.source import Said
-from py_portable.regular import sha256_of
 from py_portable.store import Store
 
 LIMITS = "wheels.constraints"
@@ -177,6 +177,6 @@ def _carry(direct: Direct, carrier: Carrier, ask: Ask) -> Carried:
 
 def _said(made: Path, direct: Direct) -> Said:
     try:
-        return source.said(made)
+        return declared.said(made)
     except ConfigError as problem:
         raise ConfigError(f"{direct.name} {problem.what}", where=direct.where) from None

@@ -15,18 +15,18 @@ from packaging.utils import canonicalize_name
 
 from py_portable.config import Config
 from py_portable.errors import ConfigError
-from py_portable.index import ask, files, metadata
-from py_portable.index.model import LockedFile, Offer
-from py_portable.lock import source
+from py_portable.lock import declared
+from py_portable.lock.addressed import without_login
 from py_portable.lock.app import App, completed
 from py_portable.lock.backend import Answer, Asker, Question
-from py_portable.lock.carry import without_login
 from py_portable.lock.choose import choose
 from py_portable.lock.complete import Distribution, missing, python_problems
+from py_portable.lock.declared import Said
+from py_portable.lock.index import ask, files, metadata
+from py_portable.lock.index.offers import LockedFile, Offer
+from py_portable.lock.lockfile import LockedHouse, LockedPackage
 from py_portable.lock.markers import Target
-from py_portable.lock.model import LockedHouse, LockedPackage
 from py_portable.lock.named import Named, plain
-from py_portable.lock.source import Said
 from py_portable.store import Store
 
 MAX_SILENT_SDISTS = 50
@@ -158,7 +158,7 @@ class Resolver:
             raise ConfigError(f"{name} {version} has no sdist in the index", where="wheels.metadata")
         file = LockedFile(sdist.name, sdist.version, sdist.file, sdist.sha256, sdist.size)
         path = self._path(file)
-        said = source.said(path)
+        said = declared.said(path)
         if said.requires is None:
             said = completed(said, self._ask_backend(f"{name} {version}", path, file.sha256, said), file.file)
         assert said.requires is not None
@@ -230,7 +230,7 @@ class Resolver:
         if file.is_wheel:
             return LockedPackage(file)
         carried = named.carried.get(file.name)
-        said = carried.said if carried else source.said(self._path(file))
+        said = carried.said if carried else declared.said(self._path(file))
         more: tuple[str, ...] = ()
         if said.asks and file.name not in self.config.wheels.build_requires:
             path = carried.path if carried else self._path(file)
@@ -291,9 +291,9 @@ class Resolver:
         if carried:
             said = carried.said
         elif file.is_wheel:
-            said = source.said_by_metadata(texts[file.sha256], file.file)
+            said = declared.said_by_metadata(texts[file.sha256], file.file)
         else:
-            said = source.said(self._path(file))
+            said = declared.said(self._path(file))
         requires = self.config.wheels.metadata.get(file.name, self._told.get(file.name, said.requires or ()))
         return Distribution(file.name, file.version, tuple(requires), said.requires_python)
 

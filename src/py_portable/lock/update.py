@@ -8,7 +8,7 @@ from packaging.utils import canonicalize_name
 
 from py_portable.config.glibc import canonical_image
 from py_portable.errors import ConfigError
-from py_portable.lock.model import Lock
+from py_portable.lock.lockfile import Lock
 
 
 def check_names(update: Collection[str], lock: Lock, images: Collection[str]) -> None:

@@ -12,13 +12,11 @@ from py_portable.config import Artifact, Config
 from py_portable.config.glibc import known_glibc, version_key
 from py_portable.formats import FORMATS, House
 from py_portable.interpreters import SOURCE
-from py_portable.lock.model import Lock
-from py_portable.lock.source import distribution_name
+from py_portable.lock.declared import distribution_name
+from py_portable.lock.lockfile import Lock
 from py_portable.plan.ground import ground, target, to_link
 from py_portable.steps.graph import ImageNode, Node, Step
-from py_portable.wheels import given, tools
-from py_portable.wheels import publish as publishing
-from py_portable.wheels import steps as wheel_steps
+from py_portable.wheels import given, making, published, tools
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
     toolbox = tools.install_step(
         place, fetched=fetched.name, interpreter=interpreter[-1].name, image=base.bare.name
     )
-    wheels = wheel_steps.house_steps(
+    wheels = making.house_steps(
         lock.houses[f"{baseline.name}/{artifact.python}"],
         place=place,
         image=image.name,
@@ -162,7 +160,7 @@ def _publish(config: Config, lock: Lock, nodes: dict[str, Node]) -> list[Step]:
     first = _house(config, lock, next(iter(own.values())), nodes)
     aim = target(config, wanted.baseline, wanted.pythons[0])
     found = {python: _given(config, wanted.baseline, python) for python in own}
-    return publishing.publish_steps(
+    return published.publish_steps(
         {python: lock.houses[f"{wanted.baseline}/{python}"] for python in own},
         image=first.image,
         app_wheel=f"wheel of the app {first.place}",

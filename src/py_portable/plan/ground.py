@@ -7,15 +7,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from py_portable import libraries
 from py_portable.config import Artifact, Config
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, OWN_TOOLS
 from py_portable.images.packages import of_interpreter
-from py_portable.interpreters import PROVIDERS, SOURCE, Wanted
+from py_portable.interpreters import PROVIDERS, SOURCE, Wanted, libraries
 from py_portable.interpreters.source import pin
-from py_portable.lock.containers import node
-from py_portable.lock.model import Lock
+from py_portable.lock.container_baselines import node
+from py_portable.lock.lockfile import Lock
 from py_portable.steps.graph import ImageNode, Node, Step
 from py_portable.wheels import tools
 

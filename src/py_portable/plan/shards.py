@@ -1,157 +1,172 @@
-"""Cells -> shards: a pure, deterministic partition that stays much the same when the matrix grows by an image.
-
-The algorithm is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam: "Consistent Hashing with
-Bounded Loads", SODA 2018) over rendezvous hashing (Thaler and Ravishankar, 1998). An image ranks all shards by a hash
-of the two names. Images take their turn in the order of their hashes, and each piece of an image (all its cells of one
-artifact, which share an install stage) goes to the first shard of the ranking that has room for it: that stays within
-(1 + SLACK) x average, or, where pieces are too big for what room is left, within the bound below. So an image is on few
-shards, a piece that finds its first shard full overflows to the second, and nothing depends on numbers of order.
-
-What holds, for n shards:
-- every cell is in exactly one shard;
-- no shard costs more than (1 + SLACK) x average + the dearest piece. There is always room: were all n shards without,
-  they would hold more than all that there is;
-- an image more moves only pieces that its cells crowd out, and those that the higher average now admits. This has no
-  bound that is worth the name, only a measured one: over 30 artifacts x 400 images on 200 and 256 shards some 3 % of
-  the cells move, and the tests hold it to STABLE. Where an image more makes a shard more, its part of 1/n comes on top
-  and the average falls: up to 17 % of 10 artifacts x 60 images on 21 shards.
-"""
+"""The shards of a run as data that travels: written by `plan`, read by each shard's job and by `merge`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from py_portable.base import printable
 from py_portable.errors import ConfigError
+from py_portable.plan import verdicts
 from py_portable.plan.cell import PlannedCell
+from py_portable.plan.partition import NAME, Shard, image_shard
 
-SLACK = Fraction(1, 8)
-STABLE = Fraction(1, 10)
-"""The part of a big matrix's cells that may at most change their shard when an image is added."""
-TARGET_MS = 60_000
-"""What a shard is to take at least, where one will do: its machine must be set up, too."""
-IMAGE_MS = 5_000
-"""What an image costs before the first cell, where it comes to how many shards are worth their set-up."""
-NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?")
-"""Names of shards: safe as a job's, an artifact's and a file's name on every service, and in a shell."""
+if TYPE_CHECKING:
+    from py_portable.config import Config
+    from py_portable.lock.lockfile import Lock
 
-
-@dataclass(frozen=True)
-class Shard:
-    """A part of the matrix, for one job. `cells` are in the matrix's order."""
-
-    name: str
-    cells: tuple[PlannedCell, ...]
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(cell.image for cell in self.cells))
-
-    @property
-    def artifacts(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(cell.artifact for cell in self.cells))
-
-    def cost(self, costs: Mapping[str, int]) -> int:
-        return sum(costs[cell.key] for cell in self.cells)
+FILE = "plan.json"
+"""Its name in dist/."""
+_AGAIN = "make it anew: py-portable plan --github (or --gitlab), and give every job that one file"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGITS = re.compile(r"[0-9a-f]{64}")
+_RUN = re.compile(r"[0-9a-f]{0,64}")
+_GLIBC = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,9}")
+_HELPERS = re.compile(r"native-[A-Za-z0-9_]{1,40}-[0-9a-f]{64}")
+_TEXTS = ("artifact", "format", "image", "condition", "expect")
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """What stays together: cells of one artifact on one image, or a control with its twin."""
+class Sharding:
+    """`config` and `lock` are digests (64 hex digits) of what the shards were made of. `run`: hex digits made up for
+    this plan alone, so that nothing of an earlier run passes for this one's; empty in a plan of an older kit.
+    `helpers`: of the folders with static helpers that may be taken from dist/ (`native.key()` -> `sha256:…`)."""
 
-    image: str
-    name: str
-    cells: tuple[PlannedCell, ...]
-    cost: int
+    config: str
+    lock: str
+    shards: tuple[Shard, ...]
+    run: str = ""
+    helpers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def digest(self) -> str:
+        """`sha256:…` over all of it: two plans are the same one where this is."""
+        text = json.dumps(self._told(), sort_keys=True)
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
-def partition(
-    cells: Sequence[PlannedCell], costs: Mapping[str, int], *, limit: int, wanted: int | None = None
-) -> tuple[Shard, ...]:
-    """At most `limit` shards, and at most `wanted`; one that no image ranks high enough gets no cell and is left out.
+    def _told(self) -> dict[str, Any]:
+        told = {
+            "config": self.config,
+            "lock": self.lock,
+            "shards": [{"name": s.name, "cells": [cell.told() for cell in s.cells]} for s in self.shards],
+        }
+        # A plan of an older kit has neither, and its digest has to come out as it was.
+        own = {"run": self.run, "helpers": dict(self.helpers)}
+        return told | {name: value for name, value in own.items() if value}
 
-    Raises ConfigError where more are wanted than the limit allows.
-    """
-    if wanted is not None and not 1 <= wanted <= limit:
-        raise ConfigError(f"{wanted} shards are wanted; there may be 1 to {limit}", where="--shards")
-    pieces = _pieces(cells, costs)
-    number = min(wanted or _number(pieces), limit, max(1, len(pieces)))
-    names = [f"shard-{count:03d}" for count in range(1, number + 1)]
-    room, most = _room(pieces, number)
-    load = dict.fromkeys(names, 0)
-    place: dict[str, str] = {}
-    images: dict[str, list[_Piece]] = {}
-    for piece in pieces:
-        images.setdefault(piece.image, []).append(piece)
-    for image in sorted(images, key=_hash):
-        ranking = [name for _, name in sorted((_hash(image, name), name) for name in names)]
-        for piece in sorted(images[image], key=lambda piece: _hash(piece.image, piece.name)):
-            fitting = (name for cap in (room, most) for name in ranking if load[name] + piece.cost <= cap)
-            name = next(fitting)
-            load[name] += piece.cost
-            place |= {cell.key: name for cell in piece.cells}
-    return _shards(cells, place)
+    def told(self) -> dict[str, Any]:
+        """As evidence holds it under `plan`."""
+        return {"digest": self.digest, **self._told()}
 
+    def shard(self, name: str) -> Shard:
+        """The shard of that name, or, where each image has a shard, the one of the image of that name.
 
-def by_image(cells: Sequence[PlannedCell], *, limit: int) -> tuple[Shard, ...]:
-    """A shard an image, for jobs that run inside it: an image more or less touches no other shard.
-
-    Raises ConfigError where there are more images than the limit allows.
-    """
-    images = dict.fromkeys(cell.image for cell in cells)
-    if len(images) > limit:
+        Raises ConfigError where there is neither.
+        """
+        for shard in self.shards:
+            if shard.name in (name, image_shard(name)):
+                return shard
+        known = [shard.name for shard in self.shards]
+        shown = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
         raise ConfigError(
-            f"{len(images)} images need a job each, and {limit} are the most there may be",
-            hint="name fewer images, or an engine that starts several in one job: --engine docker",
+            f"no shard is named {name!r}", where="--shard", hint=f"there are: {shown or 'none'}"
         )
-    return _shards(cells, {cell.key: image_shard(cell.image) for cell in cells})
+
+    def fits(self, config: Config, lock: str | None) -> None:
+        """Raises ConfigError where it was made of another config, or another lock than the one with this digest;
+        None where nothing was made with any."""
+        for what, mine, theirs in (
+            (config.path.name, self.config, config.sha256),
+            ("lock", self.lock, lock),
+        ):
+            if theirs is not None and mine != theirs:
+                raise ConfigError(
+                    f"the plan was made of another {what}: {mine[:12]}…, here is {theirs[:12]}…", hint=_AGAIN
+                )
 
 
-def image_shard(image: str) -> str:
-    """`debian:11` -> `debian-11-` and a few digits of a hash, for what is cut off or left out of the name."""
-    readable = re.sub(r"[^a-z0-9]+", "-", image.lower()).strip("-")[-40:].strip("-")
-    return f"{readable or 'image'}-{hashlib.sha256(image.encode()).hexdigest()[:8]}"
+def lock_sha256(lock: Lock) -> str:
+    """Of what decides which artifacts are built. Identities of images are left out: a run learns them, and
+    merging compares those that its cells were started on."""
+    told = {"pins": dict(lock.pins), "houses": {name: asdict(house) for name, house in lock.houses.items()}}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _room(pieces: Sequence[_Piece], number: int) -> tuple[int, int]:
-    """What a shard should cost at most, and what it may where a piece finds no such shard; in milliseconds."""
-    each = [piece.cost for piece in pieces]
-    room = int((1 + SLACK) * sum(each) / number)
-    return room, room + max(each, default=0)
-
-
-def _number(pieces: Sequence[_Piece]) -> int:
-    """How many shards are worth it."""
-    images = len({piece.image for piece in pieces})
-    return max(1, -(-(sum(piece.cost for piece in pieces) + IMAGE_MS * images) // TARGET_MS))
-
-
-def _pieces(cells: Iterable[PlannedCell], costs: Mapping[str, int]) -> list[_Piece]:
-    found: dict[tuple[str, str], list[PlannedCell]] = {}
-    anchors: dict[tuple[str, str], str] = {}
-    for cell in cells:
-        # Both cells of a control start one file, which has to be built: the first one's image places them.
-        name = json.dumps([cell.artifact, cell.control])
-        image = (
-            anchors.setdefault((cell.artifact, cell.condition), cell.image) if cell.control else cell.image
+def parse(told: Any, where: str) -> Sharding:
+    """What `told` wrote, looked at as something that anybody may have written. Raises ConfigError."""
+    try:
+        sharding = _sharding(told)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        why = f"it has no {problem}" if isinstance(problem, KeyError) else str(problem)
+        raise ConfigError(
+            f"its plan cannot be used: {printable.short(printable.line(why), 300)}", where=where, hint=_AGAIN
         )
-        found.setdefault((image, name), []).append(cell)
-    return [
-        _Piece(image, name, tuple(own), sum(costs[cell.key] for cell in own))
-        for (image, name), own in found.items()
-    ]
+    names = [shard.name for shard in sharding.shards]
+    cells = [cell.key for shard in sharding.shards for cell in shard.cells]
+    for what, found in (("shard", names), ("cell", cells)):
+        seen: set[str] = set()
+        for one in found:
+            if one in seen:
+                raise ConfigError(f"its plan has the {what} {one} twice", where=where, hint=_AGAIN)
+            seen.add(one)
+    if told.get("digest") != sharding.digest:
+        raise ConfigError("its plan is not what its digest says", where=where, hint=_AGAIN)
+    return sharding
 
 
-def _shards(cells: Iterable[PlannedCell], place: Mapping[str, str]) -> tuple[Shard, ...]:
-    found: dict[str, list[PlannedCell]] = {}
-    for cell in cells:
-        found.setdefault(place[cell.key], []).append(cell)
-    return tuple(Shard(name, tuple(found[name])) for name in sorted(found))
+def _sharding(told: Mapping[str, Any]) -> Sharding:
+    if not isinstance(told, dict) or not isinstance(told["shards"], list):
+        raise ValueError("it has no list of shards")
+    helpers = told.get("helpers", {})
+    if not isinstance(helpers, dict):
+        raise ValueError("helpers is no object")
+    for name, digest in helpers.items():
+        _text(_HELPERS, name, "helpers")
+        _text(_DIGEST, digest, f"helpers.{name}")
+    return Sharding(
+        _text(_DIGITS, told["config"], "config"),
+        _text(_DIGITS, told["lock"], "lock"),
+        tuple(_shard(one, f"shards[{number}]") for number, one in enumerate(told["shards"])),
+        _text(_RUN, told.get("run", ""), "run"),
+        helpers,
+    )
 
 
-def _hash(*words: str) -> bytes:
-    return hashlib.blake2b("\0".join(words).encode(), digest_size=8).digest()
+def _shard(told: Mapping[str, Any], key: str) -> Shard:
+    if not isinstance(told, dict) or not isinstance(told.get("cells"), list):
+        raise ValueError(f"{key} has no list of cells")
+    cells = tuple(_cell(one, f"{key}.cells[{number}]") for number, one in enumerate(told["cells"]))
+    return Shard(_text(NAME, told["name"], f"{key}.name"), cells)
+
+
+def _cell(told: Mapping[str, Any], key: str) -> PlannedCell:
+    if not isinstance(told, dict):
+        raise ValueError(f"{key} is not a cell")
+    texts = [told[name] for name in _TEXTS]
+    argv, glibc, optional = told["argv"], told["image_glibc"], told["optional"]
+    smoke, exit_ = told.get("smoke"), told.get("exit")
+    artifact, format_, image, condition, expect = texts
+    for name, good in (
+        *((name, isinstance(text, str)) for name, text in zip(_TEXTS, texts, strict=True)),
+        ("expect", expect in verdicts.EXPECTATIONS),
+        ("argv", isinstance(argv, list) and all(isinstance(word, str) for word in argv)),
+        ("image_glibc", glibc is None or (isinstance(glibc, str) and _GLIBC.fullmatch(glibc))),
+        ("optional", isinstance(optional, bool)),
+        ("smoke", smoke is None or (isinstance(smoke, str) and _DIGEST.fullmatch(smoke))),
+        ("exit", exit_ is None or (type(exit_) is int and 0 <= exit_ <= 255)),
+    ):
+        if not good:
+            raise ValueError(f"{key}.{name} cannot be {told.get(name)!r}")
+    return PlannedCell(
+        artifact, format_, image, condition, tuple(argv), expect, optional, glibc, smoke, exit_
+    )
+
+
+def _text(pattern: re.Pattern[str], told: Any, key: str) -> str:
+    if not isinstance(told, str) or not pattern.fullmatch(told):
+        raise ValueError(f"{key} cannot be {told!r}")
+    return told

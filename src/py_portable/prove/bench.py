@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from py_portable.config import Smoke
-from py_portable.engines.base import Engine, EngineInfo
-from py_portable.evidence import CellResult
+from py_portable.engines.engine import Engine, EngineInfo
+from py_portable.evidence.merge import CellResult
 from py_portable.formats import Made, Start
 from py_portable.images import Image
 from py_portable.prove.memory import Memory

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from py_portable.elf import Elf, ElfError, is_elf, read
-from py_portable.elf.floor import walk
-from py_portable.elf.members import elf_members
-from py_portable.elf.view import Buffer
-from py_portable.engines.base import Bind
+from py_portable.engines.engine import Bind
 from py_portable.formats import Start
+from py_portable.inspect.elf import Elf, ElfError, is_elf, read
+from py_portable.inspect.elf.floor import walk
+from py_portable.inspect.elf.members import elf_members
+from py_portable.inspect.elf.view import Buffer
 
 _LIBRARY = re.compile(r"([\w.+-]{1,255}) not found")
 _SYMBOL = re.compile(r"undefined symbol (\w{1,1000})")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from py_portable.engines.base import Engine
+from py_portable.engines.engine import Engine
 from py_portable.engines.guard import HELPERS
 from py_portable.prove.conditions import Condition
 from py_portable.prove.start import start

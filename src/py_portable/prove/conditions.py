@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from py_portable.engines import ids
-from py_portable.engines.base import RootAccess
+from py_portable.engines.engine import RootAccess
 from py_portable.engines.promise import Observed, Promise, broken
 from py_portable.engines.trial import HOME, UID
 

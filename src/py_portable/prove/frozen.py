@@ -16,7 +16,7 @@ from pathlib import Path
 from py_portable.errors import UnmetError
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.store import Store, copying
-from py_portable.store.errors import explain, is_out_of_room
+from py_portable.store.faults import explain, is_out_of_room
 from py_portable.store.walk import remove, started_mode
 
 _AGAIN = "run again while nothing else changes it"

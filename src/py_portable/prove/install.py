@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable.engines.base import Bind, Job
+from py_portable.engines.engine import Bind, Job
 from py_portable.formats import Install
 from py_portable.images import Image
 from py_portable.prove.bench import Bench, Cell

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from py_portable.capture import Captured, Lines
+from py_portable.base.capture import Captured, Lines
 from py_portable.config import Smoke
 from py_portable.engines.limits import MEMORY_BYTES
 from py_portable.prove.start import Started

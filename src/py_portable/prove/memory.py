@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable import closure
-from py_portable.evidence import CellResult
+from py_portable.evidence.merge import CellResult
+from py_portable.steps import closure
 
-JUDGE = "py_portable.prove.cells"
-BESIDE = ("native", "resources/engines")
+JUDGE = "py_portable.prove.cell_runs"
+BESIDE = ("engines/static_helpers", "resources/engines")
 """With all that it imports, and with what runs around a start that is no Python: the code that says what a PASS is. A
 mended mistake must not live on in what is remembered."""
 _KEPT = ("exit_status", "seconds", "overhead_seconds", "stdout_tail", "stderr_tail", "left_behind")

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from py_portable.evidence import CellResult
-from py_portable.prove import cells as proving
+from py_portable.evidence.merge import CellResult
+from py_portable.prove import cell_runs
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.prove.frozen import sources
 
@@ -25,7 +25,7 @@ def run(
     remembered, of a start that was made from something damaged.
     """
     watch = _Watch(bench, tell, {_name(cell): cell for cell in cells})
-    results = proving.run(cells, bench, watch)
+    results = cell_runs.run(cells, bench, watch)
     if not watch.damaged:
         return results
     redo = {_name(cell) for cell in cells if watch.damaged & _keys(cell, bench)}
@@ -33,7 +33,7 @@ def run(
     for cell, memory in bench.kept:
         if _name(cell) in redo:
             memory.forget()
-    again = proving.run([cell for cell in anew() if _name(cell) in redo], bench, tell)
+    again = cell_runs.run([cell for cell in anew() if _name(cell) in redo], bench, tell)
     fresh = {_name_of(result): result for result in again}
     found = (fresh.get(_name_of(result)) if _name_of(result) in redo else result for result in results)
     return [result for result in found if result]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable.capture import Captured
-from py_portable.engines.base import Bind, Engine, Job
+from py_portable.base.capture import Captured
+from py_portable.engines.engine import Bind, Engine, Job
 from py_portable.engines.select import reproduce
 from py_portable.prove.conditions import HOSTNAME, Condition
 from py_portable.prove.record import Record, RecordError, parse

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from py_portable.conclude import not_there
+from py_portable.evidence.conclude import not_there
 from py_portable.report.blocks import Foreign
-from py_portable.report.findings import Findings, Group, Lost, again, build_again, text, why
 from py_portable.report.reasons import meaning
+from py_portable.report.summary import Findings, Group, Lost, again, build_again, text, why
 
 MOST = 10
 """Annotations of one level that GitHub shows of a step."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from py_portable import plain
-from py_portable.redact import hide
+from py_portable.base import printable
+from py_portable.base.redact import hide
 
 MOST_CHARACTERS = 400
 """Of a foreign text within a line: more is not read."""
@@ -20,7 +20,7 @@ class Foreign:
     @property
     def shown(self) -> str:
         """One printable line of bounded length, without logins."""
-        return plain.short(hide(plain.line(self.text)), MOST_CHARACTERS)
+        return printable.short(hide(printable.line(self.text)), MOST_CHARACTERS)
 
 
 Words = tuple["str | Foreign", ...]
@@ -55,7 +55,7 @@ class Fence:
 
     @property
     def shown(self) -> list[str]:
-        return [hide(plain.line(one)) for one in self.text]
+        return [hide(printable.line(one)) for one in self.text]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as xml
 
-from py_portable import plain
-from py_portable.redact import hide
-from py_portable.report.findings import CONTROL, Findings, again, number, text, why
+from py_portable.base import printable
+from py_portable.base.redact import hide
 from py_portable.report.reasons import meaning
+from py_portable.report.summary import CONTROL, Findings, again, number, text, why
 
 TAIL_LINES = 40
 TAIL_WIDTH = 400
@@ -80,9 +80,9 @@ def _case(cell: Mapping[str, Any], found: Findings, with_command: bool) -> xml.E
 def _failure(case: xml.Element, cell: Mapping[str, Any], found: Findings, reason: str) -> None:
     failure = xml.SubElement(case, "failure", {"type": cell["verdict"], "message": reason})
     told = [meaning(text(cell.get("reason")))]
-    told += [f"again: {hide(plain.line(one))}" for one in again(cell, found.config)]
+    told += [f"again: {hide(printable.line(one))}" for one in again(cell, found.config)]
     for name in ("stderr", "stdout"):
-        if said := plain.last(hide(text(cell.get(f"{name}_tail"))), TAIL_LINES, TAIL_WIDTH):
+        if said := printable.last(hide(text(cell.get(f"{name}_tail"))), TAIL_LINES, TAIL_WIDTH):
             told += [f"{name}:", *(f"  {one}" for one in said)]
     failure.text = "\n".join(one for one in told if one)
 
@@ -120,4 +120,4 @@ def _sums(suites: Sequence[xml.Element]) -> dict[str, str]:
 
 
 def _line(told: str) -> str:
-    return plain.short(hide(plain.line(told)), MOST_CHARACTERS)
+    return printable.short(hide(printable.line(told)), MOST_CHARACTERS)

@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from py_portable import plain
-from py_portable.redact import hide
+from py_portable.base import printable
+from py_portable.base.redact import hide
 from py_portable.report.blocks import Block, Fence, Foreign, Heading, Items, Paragraph, Table, Words
-from py_portable.report.findings import (
+from py_portable.report.reasons import meaning
+from py_portable.report.summary import (
     CONTROL,
     Findings,
     Group,
@@ -22,7 +23,6 @@ from py_portable.report.findings import (
     text,
     why,
 )
-from py_portable.report.reasons import meaning
 
 MOST_DETAILS = 20
 """Failures that are told with their last lines; more get a line each, up to MOST_LINES."""
@@ -102,10 +102,10 @@ def _starts(group: Group, found: Findings) -> Words:
 
 def _detail(group: Group, config: str, starts: Words) -> list[Block]:
     cell = group.first
-    said = plain.last(hide(text(cell.get("stderr_tail"))), TAIL_LINES, TAIL_WIDTH)
+    said = printable.last(hide(text(cell.get("stderr_tail"))), TAIL_LINES, TAIL_WIDTH)
     stream = "stderr"
     if not said:
-        said, stream = plain.last(hide(text(cell.get("stdout_tail"))), TAIL_LINES, TAIL_WIDTH), "stdout"
+        said, stream = printable.last(hide(text(cell.get("stdout_tail"))), TAIL_LINES, TAIL_WIDTH), "stdout"
     own = meaning(text(cell.get("reason")))
     blocks: list[Block] = [
         Heading(3, _who(group)),
@@ -125,7 +125,7 @@ def _not_built(lost: Lost, config: str) -> list[Block]:
     blocks: list[Block] = [Heading(3, ("Not built: ", *_listed(lost.artifacts, MOST_PLACES)))]
     if command := build_again(lost, config):
         blocks += [Paragraph(("Again:",)), Fence((command,), "sh")]
-    said = plain.last(hide(lost.tail), STEP_LINES, TAIL_WIDTH)
+    said = printable.last(hide(lost.tail), STEP_LINES, TAIL_WIDTH)
     return [*blocks, Paragraph(("The last lines of the step that failed:",)), Fence(tuple(said))]
 
 

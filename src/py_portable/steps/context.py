@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from py_portable import command, resources
-from py_portable.engines.base import Bind, Engine, Job
+from py_portable import resources
+from py_portable.base import process
+from py_portable.base.redact import scrub
+from py_portable.engines.engine import Bind, Engine, Job
 from py_portable.images import Image
-from py_portable.redact import scrub
 from py_portable.steps.output import BuildFailed as BuildFailed
 from py_portable.steps.output import settle
 from py_portable.store import Store
@@ -126,7 +127,7 @@ class Context:
         finally:
             scrub(self.log, self.env.pass_env.values())
         try:
-            command.require(outcome, what=f"{self.name}", error=BuildFailed)
+            process.require(outcome, what=f"{self.name}", error=BuildFailed)
         except BuildFailed as problem:
             next_ = hint(problem.tail or "") if callable(hint) else hint
             kept = f"look inside: {outcome.kept}" if outcome.kept else None

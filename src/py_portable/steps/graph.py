@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from py_portable import closure, resources
+from py_portable import resources
+from py_portable.steps import closure
 
 if TYPE_CHECKING:
     from py_portable.steps.context import Context, Environment
@@ -99,17 +100,16 @@ def key(step: Step, digests: Mapping[str, str], *, epoch: int, observed: str | N
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-_RUNNING = {
-    *("capture", "children", "closure", "command", "config", "download", "engines", "errors", "fetch"),
-    *("images", "index", "lock", "native", "plain", "redact", "regular", "resources", "store"),
-}
+_RUNNING = ("base", "config", "engines", "errors", "images", "lock", "resources", "steps.closure", "store")
 """What runs a step, or brings bytes whose digest is known before: it decides nothing of what comes out."""
+_MAKING = {f"base.{name}" for name in ("file_modes", "placing", "rust", "shape", "tarball", "talk", "untar", "zips")}
+"""Of these rooms, what can be seen in what comes out."""
 
 
 def decides(module: str) -> bool:
     """Whether the code of this module of the package can be seen in what a step makes."""
-    room = module.split(".")[1:2]
-    return module == "py_portable.store.modes" or not _RUNNING.intersection(room)
+    name = module.partition(".")[2]
+    return name in _MAKING or not any(name == room or name.startswith(f"{room}.") for room in _RUNNING)
 
 
 def code(action: Action) -> str:

@@ -12,9 +12,8 @@ import shutil
 import stat
 from pathlib import Path
 
-from py_portable import plain
+from py_portable.base import file_modes, printable
 from py_portable.errors import PortableError
-from py_portable.store import modes
 
 CAPABILITY = "security.capability"
 """The attribute that gives a program powers as the setuid bit does: capabilities(7)."""
@@ -69,11 +68,11 @@ def _one(place: Path, state: os.stat_result, path: str, step: str) -> None:
         return
     if kind not in (stat.S_IFREG, stat.S_IFDIR):
         raise _refused(step, path, "neither a file, a folder nor a link")
-    if why := modes.trouble(state.st_mode):
+    if why := file_modes.trouble(state.st_mode):
         raise _refused(step, path, why)
     if kind == stat.S_IFREG and CAPABILITY in _attributes(place):
         raise _refused(step, path, "given capabilities of its own")
-    mode = modes.settled(state.st_mode, folder=kind == stat.S_IFDIR)
+    mode = file_modes.settled(state.st_mode, folder=kind == stat.S_IFDIR)
     if mode != stat.S_IMODE(state.st_mode):
         try:
             place.chmod(mode)
@@ -93,7 +92,7 @@ def _attributes(place: Path) -> list[str]:
 
 def _refused(step: str, path: str, why: str) -> BuildFailed:
     return BuildFailed(
-        f"{step} left {plain.line(path)[:200]!r}, which is {why}: no output of a build may hold that",
+        f"{step} left {printable.line(path)[:200]!r}, which is {why}: no output of a build may hold that",
         hint=_HINT,
     )
 
@@ -119,4 +118,4 @@ def special(folder: str, names: list[str]) -> list[str]:
 
 def _copied(source: str, target: str) -> None:
     shutil.copyfile(source, target, follow_symlinks=False)
-    Path(target).chmod(modes.settled(Path(source).lstat().st_mode))
+    Path(target).chmod(file_modes.settled(Path(source).lstat().st_mode))

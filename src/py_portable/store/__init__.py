@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from py_portable.store.entry import Entry, Examined
-from py_portable.store.errors import DamagedError, StoreError
+from py_portable.store.faults import DamagedError, StoreError
 from py_portable.store.layout import default_root
 from py_portable.store.manifest import Record
 from py_portable.store.restore import Part

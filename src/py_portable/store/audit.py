@@ -7,7 +7,7 @@ from pathlib import Path
 
 from py_portable.store import whole
 from py_portable.store.entry import DamageFound, Examined, look, read_manifest, title_of
-from py_portable.store.errors import StoreError, explained
+from py_portable.store.faults import StoreError, explained
 from py_portable.store.layout import Layout
 from py_portable.store.locks import lock, owner_note, try_lock
 from py_portable.store.manifest import decode

@@ -10,8 +10,8 @@ import os
 import stat
 from pathlib import Path
 
+from py_portable.base.file_modes import SET_ID
 from py_portable.store.manifest import Record, digest_of, encode, order, to_text
-from py_portable.store.modes import SET_ID
 
 _READ = 1 << 20
 _FICLONE = 0x40049409

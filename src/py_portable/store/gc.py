@@ -9,10 +9,10 @@ from pathlib import Path
 
 from py_portable.store import scratch
 from py_portable.store.entry import DamageFound, read_header
-from py_portable.store.errors import StoreError
-from py_portable.store.foreign import remove_tree
+from py_portable.store.faults import StoreError
 from py_portable.store.layout import Layout
 from py_portable.store.locks import Leases, owner_note, try_lock
+from py_portable.store.ranged import remove_tree
 
 _DAY_SECONDS = 86400.0
 

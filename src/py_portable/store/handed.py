@@ -10,14 +10,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from py_portable.regular import read_regular
+from py_portable.base.regular import read_regular
 from py_portable.store import whole
 from py_portable.store.disk import make_folder, write_durably
 from py_portable.store.entry import DamageFound, Header, read_header, write_header
-from py_portable.store.foreign import remove_tree
 from py_portable.store.layout import Layout, check_key
 from py_portable.store.locks import lock
 from py_portable.store.manifest import decode, differences, digest_of
+from py_portable.store.ranged import remove_tree
 
 HEADER_BYTES = 16 << 20
 MANIFEST_BYTES = 1 << 30

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable.store.errors import StoreError
+from py_portable.store.faults import StoreError
 
 _KEY = re.compile(r"[0-9a-z][0-9a-z._-]{7,127}")
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,63}")

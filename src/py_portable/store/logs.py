@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from py_portable.errors import PortableError
-from py_portable.store.errors import explain, is_out_of_room
+from py_portable.store.faults import explain, is_out_of_room
 
 
 def explain_full_disk(problem: BaseException, root: Path) -> BaseException:

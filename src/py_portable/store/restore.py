@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from py_portable.store import modes, walk
+from py_portable.base import file_modes
+from py_portable.store import walk
 from py_portable.store.disk import put_in_place, sync_path, sync_tree
 from py_portable.store.entry import DamageFound
-from py_portable.store.errors import StoreError
+from py_portable.store.faults import StoreError
 from py_portable.store.manifest import Record, digest_of, encode, order, printable, to_os
 
 _READ = 1 << 20
@@ -49,7 +50,7 @@ def choose(records: Sequence[Record], relative: str) -> list[Record]:
         if record.kind not in ("file", "folder", "link"):
             raise StoreError(f"{printable(record.path)} is a {record.kind}: that can't be copied out")
     for record in chosen[:1] + below:
-        if record.kind != "link" and (why := modes.trouble(record.mode)):
+        if record.kind != "link" and (why := file_modes.trouble(record.mode)):
             raise StoreError(f"{printable(record.path)} is {why}: that can't be copied out")
     return [Record(".", chosen[0].kind, chosen[0].mode, chosen[0].size, chosen[0].value), *below]
 

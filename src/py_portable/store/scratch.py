@@ -9,9 +9,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from py_portable.store.errors import StoreError, explained
-from py_portable.store.foreign import remove_tree
+from py_portable.store.faults import StoreError, explained
 from py_portable.store.locks import Lock, owner_note, read_note, try_lock
+from py_portable.store.ranged import remove_tree
 
 _log = logging.getLogger(__name__)
 _LOCK = ".lock"

@@ -21,11 +21,11 @@ from py_portable.store.entry import (
     title_of,
     write_header,
 )
-from py_portable.store.errors import DamagedError, StoreError, explained
-from py_portable.store.foreign import hash_tree, remove_tree
+from py_portable.store.faults import DamagedError, StoreError, explained
 from py_portable.store.layout import Layout, check_key, check_name
 from py_portable.store.locks import lock, owner_note, process_leases, try_lock
 from py_portable.store.manifest import decode, digest_of, to_os
+from py_portable.store.ranged import hash_tree, remove_tree
 from py_portable.store.restore import Part, choose, copy_out
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable.regular import sha256_of
+from py_portable.base.regular import sha256_of
 from py_portable.store.manifest import Kind, Record, digest_of, encode, order, to_bytes, to_text
 
 _THREADS = 2

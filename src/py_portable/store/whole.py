@@ -10,9 +10,9 @@ from pathlib import Path
 from py_portable.store import seal
 from py_portable.store.disk import write_durably
 from py_portable.store.entry import DamageFound, Entry, read_manifest
-from py_portable.store.errors import StoreError
-from py_portable.store.foreign import hash_tree, state_of
+from py_portable.store.faults import StoreError
 from py_portable.store.manifest import decode, differences, digest_of
+from py_portable.store.ranged import hash_tree, state_of
 
 SEAL = "seal"
 _SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)

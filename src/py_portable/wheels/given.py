@@ -9,11 +9,11 @@ from pathlib import Path
 from packaging.tags import Tag, cpython_tags
 from packaging.utils import BuildTag, InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
+from py_portable.base.regular import copy_regular, sha256_of
+from py_portable.base.tarball import RefusedError
+from py_portable.base.zips import checked
 from py_portable.errors import ConfigError, StepError
 from py_portable.lock.choose import supported
-from py_portable.regular import copy_regular, sha256_of
-from py_portable.tarball import RefusedError
-from py_portable.zips import checked
 
 WHERE = "wheels.use"
 _BOMB = "look at what it holds: python -m zipfile --list WHEEL; take another version, or another source of it"

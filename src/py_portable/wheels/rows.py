@@ -9,10 +9,10 @@ from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
-from py_portable.elf.floor import wheel_floor
+from py_portable.inspect.elf.floor import wheel_floor
+from py_portable.inspect.wheel_tags import platform
 from py_portable.steps.context import Result
-from py_portable.wheels.publish import NODE as PUBLISHED
-from py_portable.wheels.tags import platform
+from py_portable.wheels.published import NODE as PUBLISHED
 
 
 def wheel_rows(results: Mapping[str, Result]) -> list[dict[str, Any]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from py_portable import untar
+from py_portable.base import untar
+from py_portable.base.tarball import RefusedError
+from py_portable.base.zips import NO_ZIP, checked
 from py_portable.errors import StepError
-from py_portable.index.archive import SDIST_BOUNDS
-from py_portable.tarball import RefusedError
-from py_portable.zips import NO_ZIP, checked
+from py_portable.lock.index.texts import SDIST_BOUNDS
 
 
 def unpack(sdist: Path, folder: Path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from packaging.utils import canonicalize_name
 
 from py_portable import resources
-from py_portable.engines.base import Bind
+from py_portable.engines.engine import Bind
 from py_portable.errors import StepError
-from py_portable.index import ask, files
 from py_portable.lock.choose import choose
+from py_portable.lock.index import ask, files
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from py_portable import command
+from py_portable.base import process
 from py_portable.errors import MachineError
 
 FINDERS = frozenset(("setuptools-scm", "setuptools-git", "setuptools-vcs", "pbr"))
@@ -50,7 +50,7 @@ def files(source: Path, *pathspecs: str) -> tuple[str, ...] | None:
     words += ["ls-files", "-z", "--cached", "--", *pathspecs]
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _NO_TRANSPORT
     try:
-        told = command.run(words, cwd=source, env=env, timeout=_SECONDS, capture_bytes=_MOST_BYTES)
+        told = process.run(words, cwd=source, env=env, timeout=_SECONDS, capture_bytes=_MOST_BYTES)
     except MachineError:
         return None
     if not told.ok or told.stdout.total > _MOST_BYTES // 2:

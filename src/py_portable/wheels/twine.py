@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from py_portable import command
+from py_portable.base import process
+from py_portable.base.redact import hide, without
 from py_portable.errors import ConfigError, MachineError, StepError, UnmetError
-from py_portable.redact import hide, without
 
 INSTALL = "pip install 'py-portable[publish]'"
 CHECK_SECONDS = 120.0
@@ -40,7 +40,7 @@ def strict_check(files: Sequence[Path]) -> None:
     """`twine check --strict`. Raises UnmetError with what twine says of each bad file."""
     require("twine")
     words = [sys.executable, "-m", "twine", "--no-color", "check", "--strict", "--", *map(str, files)]
-    outcome = command.run(words, env={**os.environ, **_WIDE}, timeout=CHECK_SECONDS)
+    outcome = process.run(words, env={**os.environ, **_WIDE}, timeout=CHECK_SECONDS)
     if outcome.ok:
         return
     said = (outcome.stdout.text + outcome.stderr.text).splitlines()
@@ -148,7 +148,7 @@ def upload(
     if repository:
         # A URL that the environment sets would win over a name that is given here.
         env = {n: v for n, v in env.items() if n not in ("TWINE_REPOSITORY", "TWINE_REPOSITORY_URL")}
-    outcome = command.run([*words, "--", *map(str, files)], env=env, timeout=UPLOAD_SECONDS)
+    outcome = process.run([*words, "--", *map(str, files)], env=env, timeout=UPLOAD_SECONDS)
     secrets = [environ[name] for name in SECRETS if name in environ]
     said = without(outcome.stdout.text + outcome.stderr.text, secrets)
     lines = tuple(line.rstrip() for line in said.splitlines() if line.strip())

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from py_portable import __version__
-from py_portable.formats.packed import pack
+from py_portable.formats.folder_archive import pack
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[2]

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from py_portable.ci import travel
-from py_portable.ci.github import action, caching, calls, console, handing, machine
-from py_portable.ci.github.files import RunnerFiles, code
+from py_portable.ci.github import action, caching, calls, console, handing, setup
+from py_portable.ci.github.folders import place
 from py_portable.ci.github.inputs import read
-from py_portable.ci.github.places import place
+from py_portable.ci.github.runner_files import RunnerFiles, code
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, PortableError
-from py_portable.lock.model import load as load_lock
+from py_portable.lock.lockfile import load as load_lock
 from py_portable.store import Store
 from py_portable.store.disk import keep_from_everybody
 from py_portable.store.layout import default_root
@@ -46,7 +46,7 @@ def set_up(environ: Mapping[str, str]) -> int:
             "packed": str(place(environ, "packed")),
         }
     )
-    return machine.make_ready(inputs, environ)
+    return setup.make_ready(inputs, environ)
 
 
 def store_in(environ: Mapping[str, str]) -> int:

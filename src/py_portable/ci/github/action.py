@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable import plain, reading
-from py_portable.ci.github import calls, console, costs, follow
+from py_portable.base import printable
+from py_portable.base.redact import hide
+from py_portable.ci.github import calls, console, cost_cache, follow
 from py_portable.ci.github.calls import Call
-from py_portable.ci.github.files import RunnerFiles, code, one_line
+from py_portable.ci.github.folders import place
 from py_portable.ci.github.inputs import Inputs, read
-from py_portable.ci.github.places import place
-from py_portable.ci.project import Project
+from py_portable.ci.github.runner_files import RunnerFiles, code, one_line
+from py_portable.ci.job_config import Project
 from py_portable.config import load
 from py_portable.errors import ConfigError
-from py_portable.plan.sharding import FILE, Sharding, parse
-from py_portable.redact import hide
+from py_portable.evidence import reading
+from py_portable.plan.shards import FILE, Sharding, parse
 
 VERDICTS = ("PASS", "FAIL", "UNPROVEN")
 _RESULTS = ("evidence.json", "report.md", "junit.xml")
@@ -50,11 +51,11 @@ def run(environ: Mapping[str, str]) -> int:
     files = RunnerFiles(environ)
     env = follow.environment(environ)
     folder = place(environ, "costs")
-    earlier = costs.known(folder) if "plan" in inputs.commands else None
+    earlier = cost_cache.known(folder) if "plan" in inputs.commands else None
     results = [_project(inputs, project, env, earlier) for project in found]
     kept = results[0].evidence if "merge" in inputs.commands else None
     if kept:
-        costs.keep(kept, folder)
+        cost_cache.keep(kept, folder)
     files.outputs({**_outputs(inputs, results), "costs": str(bool(kept)).lower()})
     for result in sorted(results, key=lambda one: not one.status):
         files.summary(summary(result, len(results) > 1))
@@ -180,7 +181,7 @@ def summary(result: Result, several: bool) -> str:
             again = shlex.join(("py-portable", *_by_hand(result.failed.argv)))
             parts.append(f"again: {code(again)}")
         if result.tail:
-            parts.append("\n".join(f"    {hide(plain.line(line))}" for line in result.tail))
+            parts.append("\n".join(f"    {hide(printable.line(line))}" for line in result.tail))
     if result.report:
         parts.append(result.report.read_text("utf-8", "replace"))
     elif not result.failed:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from py_portable.ci.github.inputs import Inputs, shown
-from py_portable.ci.project import Project
+from py_portable.ci.job_config import Project
 from py_portable.config import Config
 from py_portable.errors import ConfigError
 

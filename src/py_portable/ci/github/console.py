@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 
-from py_portable import plain
-from py_portable.redact import hide
+from py_portable.base import printable
+from py_portable.base.redact import hide
 
 
 def say(text: str) -> None:
     """One line that the runner does not obey."""
-    print(hide(plain.line(text)), flush=True)
+    print(hide(printable.line(text)), flush=True)
 
 
 @contextlib.contextmanager
@@ -43,4 +43,4 @@ def is_annotation(line: str) -> bool:
 
 
 def _data(text: str) -> str:
-    return hide(plain.line(text)).replace("%", "%25")
+    return hide(printable.line(text)).replace("%", "%25")

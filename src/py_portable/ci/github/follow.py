@@ -11,11 +11,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from py_portable import command
-from py_portable.children import Spawner, kill
+from py_portable.base import process
+from py_portable.base.children import Spawner, kill
 from py_portable.ci.github import console
-from py_portable.ci.github.files import OWN
 from py_portable.ci.github.inputs import PREFIX
+from py_portable.ci.github.runner_files import OWN
 
 TAIL_LINES = 25
 LINE_BYTES = 1 << 16
@@ -75,7 +75,7 @@ def follow(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
 
 def ask(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
     """Run the kit for what it prints on stdout; what it says on stderr is shown. Raises MachineError."""
-    outcome = command.run([*KIT, *argv], env=env, capture_bytes=ANSWER_BYTES)
+    outcome = process.run([*KIT, *argv], env=env, capture_bytes=ANSWER_BYTES)
     said = [line for line in outcome.stderr.text.split("\n") if line.strip()]
     for line in said:
         console.say(line)

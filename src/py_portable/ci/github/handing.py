@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from py_portable import command
+from py_portable.base import process
+from py_portable.base.regular import read_regular, sha256_of
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError
-from py_portable.images.layers import stack as layers
+from py_portable.images.layers import stack
 from py_portable.images.layers.blobs import PLAIN_TAR
 from py_portable.images.layers.stack import Layer, LayerError
 from py_portable.images.names import KEY, NAMES
-from py_portable.regular import read_regular, sha256_of
 from py_portable.store import Store
 from py_portable.store.entry import DamageFound, Header, read_header
 from py_portable.store.handed import HEADER_BYTES, adopt, checked
@@ -125,8 +125,8 @@ def _unpack_archive(archive: Path, place: Path) -> None:
     try:
         layer = Layer(archive, f"sha256:{sha256_of(archive)}", PLAIN_TAR)
         # Without a range of ids all of a store is its owner's (engines/beside.py).
-        owners: layers.Owners = "given" if ids.available() else "mine"
-        layers.unpack([layer], place, prefix=ids.prefix(), owners=owners)
+        owners: stack.Owners = "given" if ids.available() else "mine"
+        stack.unpack([layer], place, prefix=ids.prefix(), owners=owners)
     except (LayerError, OSError) as problem:
         what = problem.what if isinstance(problem, LayerError) else problem.strerror
         raise ConfigError(f"cannot be unpacked: {what}", where=archive.name, hint=_LOOK) from None
@@ -219,4 +219,4 @@ def _pack(archive: Path, store: Path, paths: Sequence[str]) -> None:
     argv: list[str | Path] = [*ids.prefix(), "tar", "--create", "--file", archive, "--directory", store]
     # Capabilities of files are part of what an image is.
     argv += ["--numeric-owner", "--xattrs", "--xattrs-include=*", "--"]
-    command.check([*argv, *paths], what="packing an image", error=MachineError)
+    process.check([*argv, *paths], what="packing an image", error=MachineError)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from py_portable import plain
+from py_portable.base import printable
 from py_portable.errors import ConfigError
 from py_portable.plan.tiers import PR, RELEASE
 
@@ -123,4 +123,4 @@ def read(environ: Mapping[str, str]) -> Inputs:
 
 def shown(value: str) -> str:
     """A value that an error quotes."""
-    return f"'{plain.short(plain.line(value), 80)}'"
+    return f"'{printable.short(printable.line(value), 80)}'"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from py_portable.config import load
 from py_portable.engines.select import select
+from py_portable.engines.static_helpers.stored import helpers
 from py_portable.engines.throwaway import Facts, Verdict, judge
 from py_portable.errors import MachineError
-from py_portable.native.stored import helpers
 from py_portable.plan import baselines
 from py_portable.store import Store, default_root
 

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from py_portable.ci.gitlab import jobs
-from py_portable.ci.gitlab.travel import handed_name
+from py_portable.ci.gitlab.job_files import handed_name
 from py_portable.errors import ConfigError
-from py_portable.plan.shards import Shard
+from py_portable.plan.partition import Shard
 
 SHARDS = 200
 """`parallel:matrix` makes at most 200 jobs (gitlab.com issues 438369, 547976). Jobs written one by one may be more,

@@ -19,7 +19,7 @@ from py_portable.images.debian import apt
 from py_portable.images.debian.recipe import TIMEOUT_SECONDS
 from py_portable.images.debian.releases import releases
 from py_portable.images.entries import Entries, drift
-from py_portable.images.model import Image, Request
+from py_portable.images.image import Image, Request
 from py_portable.images.packages import optional_packages
 from py_portable.store import Store
 

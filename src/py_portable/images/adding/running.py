@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from py_portable import command, resources
-from py_portable.command import Outcome
-from py_portable.engines.base import Bind, Engine, Job
+from py_portable import resources
+from py_portable.base import process
+from py_portable.base.process import Outcome
+from py_portable.engines.engine import Bind, Engine, Job
 from py_portable.errors import PortableError, StepError
-from py_portable.images import network, problems
+from py_portable.images import failures, network
 from py_portable.images.adding import additions, aptfiles
 from py_portable.images.adding.additions import SCRIPT, Additions, Manager
 from py_portable.images.debian import apt
 from py_portable.images.debian.recipe import EPOCH
 from py_portable.images.debian.releases import Release, releases
-from py_portable.images.model import Image
+from py_portable.images.image import Image
 from py_portable.images.packages import programs, provided, system_packages
 from py_portable.store import Store
 
@@ -68,7 +69,7 @@ def look(work: Work, store: Store) -> Missing:
             work, place, ("look", work.manager, *programs(), "tar", "--", *names), out, network_too=False
         )
         outcome = work.engine.run(looked, timeout=120)
-        command.require(
+        process.require(
             outcome,
             what=f"looking at what {work.base.name} has",
             hint="packages can be added to images that have /bin/sh and can be started here",
@@ -134,7 +135,7 @@ def folder(path: Path) -> Path:
 
 def failure(work: Work, outcome: Outcome, out: Path, hidden: tuple[str, ...]) -> PortableError:
     name = work.base.name
-    text = command.last_lines(outcome.log, 1 << 18) if outcome.log else outcome.stderr.text
+    text = process.last_lines(outcome.log, 1 << 18) if outcome.log else outcome.stderr.text
     text = network.cleaned(text, hidden)
     phase = read_text(out / "phase").strip()
     if outcome.timed_out:
@@ -153,7 +154,7 @@ def failure(work: Work, outcome: Outcome, out: Path, hidden: tuple[str, ...]) ->
         )
     if "py-portable: the image has no tar" in text:
         return no_tar(name)
-    problem = problems.explain(
+    problem = failures.explain(
         text,
         suite=name,
         known_packages=lambda: read_words(out / "names"),

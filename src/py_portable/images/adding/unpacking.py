@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
-from py_portable import command
+from py_portable.base import process
+from py_portable.base.regular import sha256_of
 from py_portable.engines import beside, ids, stage
 from py_portable.errors import StepError
 from py_portable.images import network
-from py_portable.images.adding.settle import KEPT, Moment, settle
+from py_portable.images.adding.normalise import KEPT, Moment, settle
 from py_portable.images.debian.recipe import EPOCH
-from py_portable.images.layers import stack as layers
+from py_portable.images.layers import stack
 from py_portable.images.layers.blobs import PLAIN_TAR
 from py_portable.images.layers.stack import Layer
-from py_portable.regular import sha256_of
 
 _ATTRIBUTES = ("--numeric-owner", "--xattrs", "--xattrs-include=*")
 
@@ -35,7 +35,7 @@ def unpack(
     names = [f"./{name}" for name in mounted if _real(base, name)]
 
     def tar(cwd: Path, *words: str) -> None:
-        command.check(
+        process.check(
             [*prefix, "tar", *_ATTRIBUTES, *words],
             what="packing and unpacking a root",
             cwd=cwd,
@@ -60,7 +60,7 @@ def unpack(
     changed.unlink()
     if not ids.available():
         layer = Layer(settled, f"sha256:{sha256_of(settled)}", PLAIN_TAR)
-        layers.unpack([layer], root, log=log, timeout=timeout, owners="beside")
+        stack.unpack([layer], root, log=log, timeout=timeout, owners="beside")
         return
     root.mkdir()
     extract = ("--extract", f"--file={settled}", "--preserve-permissions", "--delay-directory-restore")

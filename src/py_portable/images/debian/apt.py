@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from py_portable import command
+from py_portable.base import process
 from py_portable.errors import MachineError
-from py_portable.images.problems import SourceUnusable
+from py_portable.images.failures import SourceUnusable
 
 DEBIAN_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _ALIASES = frozenset({"stable", "oldstable", "oldoldstable", "testing", "unstable", "sid"})
@@ -198,7 +198,7 @@ def read(codenames: Iterable[str], *, timeout: float = 20) -> AptSetup:
             "there is no apt on this machine: Debian images cannot be bootstrapped",
             hint="use a machine with Debian or Ubuntu, or install skopeo: images then come from a registry",
         )
-    shown = command.check(
+    shown = process.check(
         ["apt-config", "dump"],
         what="reading apt's configuration",
         error=MachineError,

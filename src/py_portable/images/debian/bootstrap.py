@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from py_portable import command
+from py_portable.base import process
+from py_portable.base.redact import hide
 from py_portable.engines import own_ids
 from py_portable.errors import MachineError, PortableError, StepError
-from py_portable.images import network, problems
+from py_portable.images import failures, network
 from py_portable.images.debian import apt
 from py_portable.images.debian.recipe import (
     BootstrapSpec,
@@ -26,7 +27,6 @@ from py_portable.images.debian.recipe import (
     parse_packages,
     recipe,
 )
-from py_portable.redact import hide
 
 _PLACE = "py-portable-bootstrap-"
 # mmdebstrap's mounts would show on the whole machine, and outlive it where it is killed; and it would outlive
@@ -67,11 +67,11 @@ class Bootstrapped:
 def tool_version() -> str:
     """`mmdebstrap 1.3.5`. Raises MachineError where it is not installed."""
     if not shutil.which("mmdebstrap"):
-        raise problems.SourceUnusable(
+        raise failures.SourceUnusable(
             "mmdebstrap is not installed: Debian images cannot be bootstrapped",
             hint="run: py-portable doctor --fix   (or: apt-get install mmdebstrap)",
         )
-    shown = command.check(
+    shown = process.check(
         ["mmdebstrap", "--version"], what="mmdebstrap --version", error=MachineError, timeout=20
     )
     return " ".join(shown.stdout.text.split())
@@ -97,7 +97,7 @@ def bootstrap(
     tool = tool_version()
     mode: Mode = "root" if os.geteuid() == 0 else "unshare"
     if setup.archive is None and not apt.DEBIAN_KEYRING.is_file():
-        raise problems.SourceUnusable(
+        raise failures.SourceUnusable(
             "this machine has no keys to check Debian's packages with",
             hint="run: py-portable doctor --fix   (or: apt-get install debian-archive-keyring)",
         )
@@ -106,7 +106,7 @@ def bootstrap(
         made = recipe(spec, _reachable(setup, place, own), mode=mode, place=place)
         _write(made.files, place, own)
         try:
-            outcome = command.run(
+            outcome = process.run(
                 [*_guard(mode, own, place), *made.argv],
                 env=_environment(environ, spec, place),
                 timeout=spec.timeout,
@@ -130,7 +130,7 @@ def bootstrap(
         # folder for them either, or an empty one (mmdebstrap 1.4 and later).
         archive = shlex.quote(str(place / "root.tar"))
         unpack = f"tar -xpf {archive} --numeric-owner && rm -rf dev && mkdir -m 0755 dev"
-        command.check(
+        process.check(
             [*prefix, "sh", "-c", unpack],
             what=f"unpacking {spec.suite}",
             cwd=root,
@@ -233,11 +233,11 @@ def _place(prefix: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _remove(folder: Path, prefix: tuple[str, ...]) -> None:
-    command.run([*prefix, "rm", "-rf", "--one-file-system", "--", str(folder)], timeout=300)
+    process.run([*prefix, "rm", "-rf", "--one-file-system", "--", str(folder)], timeout=300)
 
 
-def _failure(spec: BootstrapSpec, outcome: command.Outcome) -> PortableError:
-    text = command.last_lines(outcome.log, 1 << 18) if outcome.log else outcome.stderr.text
+def _failure(spec: BootstrapSpec, outcome: process.Outcome) -> PortableError:
+    text = process.last_lines(outcome.log, 1 << 18) if outcome.log else outcome.stderr.text
     if outcome.timed_out:
         return StepError(
             f"the bootstrap of {spec.suite} did not end within {spec.timeout:.0f} s",
@@ -245,9 +245,9 @@ def _failure(spec: BootstrapSpec, outcome: command.Outcome) -> PortableError:
             log=outcome.log,
             hint="check the mirror's speed",
         )
-    problem = problems.explain(text, suite=spec.suite, known_packages=_host_packages)
+    problem = failures.explain(text, suite=spec.suite, known_packages=_host_packages)
     return problem.error(problem.what, tail=hide(text), log=outcome.log, hint=problem.hint)
 
 
 def _host_packages() -> list[str]:
-    return command.run(["apt-cache", "pkgnames"], timeout=20, capture_bytes=8 << 20).stdout.text.split()
+    return process.run(["apt-cache", "pkgnames"], timeout=20, capture_bytes=8 << 20).stdout.text.split()

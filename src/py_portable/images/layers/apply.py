@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from py_portable.engines import beside
-from py_portable.images.layers.limits import Limits, Refused, shown
+from py_portable.images.layers.bounds import Limits, Refused, shown
+from py_portable.images.layers.root_tree import NO_FOLDER, Folder, Tree, join
 from py_portable.images.layers.tar import Entry, Reader
-from py_portable.images.layers.tree import NO_FOLDER, Folder, Tree, join
 
 _WHITEOUT = b".wh."
 _META = b".wh..wh."

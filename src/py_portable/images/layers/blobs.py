@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 from py_portable.errors import MachineError
-from py_portable.images.layers.limits import Limits, Refused
+from py_portable.images.layers.bounds import Limits, Refused
 
 _MEDIA_TYPE = re.compile(
     r"application/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+gzip|\+zstd)?"

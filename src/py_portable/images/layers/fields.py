@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from py_portable.images.layers import sparse
-from py_portable.images.layers.limits import Refused
+from py_portable.images.layers.bounds import Refused
 
 _TIME = re.compile(rb"(-?)(\d{1,15})(?:\.(\d*))?")
 _LATEST = 1 << 34

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from py_portable.images.layers.limits import Refused
+from py_portable.images.layers.bounds import Refused
 
 Map = tuple[tuple[int, int], ...]
 

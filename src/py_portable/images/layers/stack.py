@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from py_portable import command
+from py_portable.base import process
 from py_portable.errors import MachineError
+from py_portable.images.failures import ImageUnavailable
 from py_portable.images.layers import blobs
-from py_portable.images.layers.limits import Limits
-from py_portable.images.problems import ImageUnavailable
-from py_portable.store.errors import room
+from py_portable.images.layers.bounds import Limits
+from py_portable.store.faults import room
 
 DEFAULTS = Limits()
 Owners = Literal["given", "beside", "mine"]
@@ -62,7 +62,7 @@ def unpack(
                 hint="layers are tar archives, plain or compressed with gzip or zstd; encrypted ones and"
                 " artifacts that are no images cannot be unpacked",
             )
-    outcome = command.run(
+    outcome = process.run(
         [
             *prefix,
             sys.executable,
@@ -85,7 +85,7 @@ def unpack(
     told = _told(outcome.stdout.text)
     if not outcome.ok and told and told.get("ok") is False:
         _raise(told, root, log)
-    command.require(outcome, what="unpacking the layers", error=MachineError)
+    process.require(outcome, what="unpacking the layers", error=MachineError)
 
 
 def _raise(told: Mapping[str, object], root: Path, log: Path | None) -> None:
@@ -114,7 +114,7 @@ def _task(layers: Sequence[Layer], root: Path, limits: Limits, owners: Owners) -
 
 def _environment() -> dict[str, str]:
     # The package may be on PYTHONPATH only, and the prefix may start in another folder.
-    source = Path(__file__).resolve().parents[2]
+    source = Path(__file__).resolve().parents[3]
     search = os.pathsep.join(filter(None, (str(source), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": search, "PYTHONDONTWRITEBYTECODE": "1"}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from py_portable.images.layers import fields, sparse
-from py_portable.images.layers.limits import Limits, Refused
+from py_portable.images.layers.bounds import Limits, Refused
 
 Kind = Literal["file", "folder", "symlink", "link", "fifo", "device"]
 

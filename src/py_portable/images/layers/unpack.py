@@ -21,9 +21,9 @@ from typing import Any, BinaryIO
 from py_portable.engines import beside
 from py_portable.errors import MachineError
 from py_portable.images.layers import apply, blobs
-from py_portable.images.layers.limits import Limits, Refused, shown
+from py_portable.images.layers.bounds import Limits, Refused, shown
+from py_portable.images.layers.root_tree import FOLDER, Tree
 from py_portable.images.layers.tar import Reader
-from py_portable.images.layers.tree import FOLDER, Tree
 
 _OF_THE_LAYER = (
     errno.EEXIST,

@@ -9,7 +9,7 @@ from functools import cache
 
 from py_portable import resources
 from py_portable.images.debian.releases import find_release
-from py_portable.images.problems import ImageUnavailable
+from py_portable.images.failures import ImageUnavailable
 from py_portable.images.registry.reference import Reference, parse
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from py_portable.command import Outcome
+from py_portable.base.process import Outcome
+from py_portable.base.redact import hide
 from py_portable.errors import MachineError, PortableError
-from py_portable.images.problems import ImageUnavailable
-from py_portable.images.registry.manifest import Config, Platform
+from py_portable.images.failures import ImageUnavailable
+from py_portable.images.registry.image_manifest import Config, Platform
 from py_portable.images.registry.reference import Reference
-from py_portable.redact import hide
 
 INSPECT_SECONDS = 60.0
 """For one question to a registry."""

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from py_portable.images.problems import ImageUnavailable
-from py_portable.images.registry import manifest as manifests
-from py_portable.images.registry.manifest import MAX_PULL, Platform, digest_of
+from py_portable.base.regular import open_regular
+from py_portable.images.failures import ImageUnavailable
+from py_portable.images.registry import image_manifest
+from py_portable.images.registry.image_manifest import MAX_PULL, Platform, digest_of
 from py_portable.images.registry.pull import Content, Piece
 from py_portable.images.registry.reference import is_digest
-from py_portable.regular import open_regular
 
 MAX_MEMBERS = 20_000
 _CHUNK = 1 << 20
@@ -66,7 +66,7 @@ def read(
     def small(member: str) -> bytes:
         if member not in files:
             raise _broken(name, f"it has no {member[:200]!r}")
-        return manifests.read_bounded(files[member], name)
+        return image_manifest.read_bounded(files[member], name)
 
     if "index.json" in files and not (docker and "manifest.json" in files):
         return _oci(files, small("index.json"), ref, platform, name)
@@ -89,19 +89,19 @@ def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: Platfo
 
     data = index
     digest = _chosen(data, ref, platform, name)
-    data = manifests.read_bounded(blob(digest), name)
-    if manifests.is_index(data, name):
-        digest = manifests.choose(data, platform, name).digest
-        data = manifests.read_bounded(blob(digest), name)
-    told = manifests.manifest(data, name)
-    config = manifests.config(manifests.read_bounded(blob(told.config.digest), name), platform, name)
+    data = image_manifest.read_bounded(blob(digest), name)
+    if image_manifest.is_index(data, name):
+        digest = image_manifest.choose(data, platform, name).digest
+        data = image_manifest.read_bounded(blob(digest), name)
+    told = image_manifest.manifest(data, name)
+    config = image_manifest.config(image_manifest.read_bounded(blob(told.config.digest), name), platform, name)
     layers = tuple(Piece(blob(b.digest, b.size), b.digest, b.media_type) for b in told.layers)
     return Saved(digest, Content(config, layers))
 
 
 def _chosen(index: bytes, ref: str | None, platform: Platform, name: str) -> str:
     """The digest of the entry of index.json that is meant."""
-    if not manifests.is_index(index, name):
+    if not image_manifest.is_index(index, name):
         raise _broken(name, "its index.json is no index")
     entries = [e for e in json.loads(index).get("manifests", []) if isinstance(e, dict)]
     names = [str((e.get("annotations") or {}).get(_REF_NAME, "")) for e in entries if _is_noted(e)]
@@ -112,7 +112,7 @@ def _chosen(index: bytes, ref: str | None, platform: Platform, name: str) -> str
     if len(entries) == 1 and isinstance(entries[0].get("digest"), str) and is_digest(entries[0]["digest"]):
         return str(entries[0]["digest"])
     if len(entries) > 1 and all(isinstance(entry.get("platform"), dict) for entry in entries):
-        return manifests.choose(index, platform, name).digest
+        return image_manifest.choose(index, platform, name).digest
     raise _several(name, names)
 
 
@@ -121,7 +121,7 @@ def _is_noted(entry: dict[str, Any]) -> bool:
 
 
 def _docker(files: dict[str, Path], listed: bytes, ref: str | None, platform: Platform, name: str) -> Saved:
-    entries = [entry for entry in manifests.read_list(listed, name) if isinstance(entry, dict)]
+    entries = [entry for entry in image_manifest.read_list(listed, name) if isinstance(entry, dict)]
     tags = [tag for entry in entries for tag in _tags(entry)]
     if ref is not None:
         entries = [e for e in entries if any(_full(tag) == _full(ref) for tag in _tags(e))]
@@ -137,13 +137,13 @@ def _docker(files: dict[str, Path], listed: bytes, ref: str | None, platform: Pl
         or not isinstance(config_name, str)
     ):
         raise _broken(name, "its manifest.json names no config or no layers")
-    if not names or len(names) > manifests.MAX_LAYERS:
-        raise _broken(name, f"it has {len(names)} layers, and may have 1 to {manifests.MAX_LAYERS}")
+    if not names or len(names) > image_manifest.MAX_LAYERS:
+        raise _broken(name, f"it has {len(names)} layers, and may have 1 to {image_manifest.MAX_LAYERS}")
     for member in (config_name, *names):
         if member not in files:
             raise _broken(name, f"it has no {member[:200]!r}")
-    data = manifests.read_bounded(files[config_name], name)
-    config = manifests.config(data, platform, name)
+    data = image_manifest.read_bounded(files[config_name], name)
+    config = image_manifest.config(data, platform, name)
     if len(config.diff_ids) != len(names):
         raise _broken(name, "its config names another number of layers than its manifest.json")
     layers = []

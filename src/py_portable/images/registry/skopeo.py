@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from py_portable import command
+from py_portable.base import process
 from py_portable.errors import MachineError
-from py_portable.images.problems import ImageUnavailable
-from py_portable.images.registry import manifest as manifests
-from py_portable.images.registry.manifest import Manifest
+from py_portable.images.failures import ImageUnavailable
+from py_portable.images.registry import image_manifest
+from py_portable.images.registry.image_manifest import Manifest
 from py_portable.images.registry.pull import (
     COPY_SECONDS,
     IDLE_SECONDS,
@@ -38,7 +38,7 @@ class Skopeo:
     name = "skopeo"
 
     def digest(self, wanted: Wanted) -> str:
-        return manifests.digest_of(_ask(wanted, wanted.reference))
+        return image_manifest.digest_of(_ask(wanted, wanted.reference))
 
     def fetch(self, wanted: Wanted, digest: str, room: Path, log: Path) -> Content:
         found, digest = _manifest(wanted, digest)
@@ -47,7 +47,7 @@ class Skopeo:
         limits = growth(target, found.size + _SLACK, IDLE_SECONDS)
         words = ("skopeo", *_policy(room), "copy", "--quiet")
         with _environment(room) as env:
-            outcome = command.run(
+            outcome = process.run(
                 [*words, f"docker://{wanted.reference.pinned(digest)}", f"dir:{target}"],
                 env=env,
                 timeout=COPY_SECONDS,
@@ -66,30 +66,30 @@ class Skopeo:
 def _manifest(wanted: Wanted, digest: str) -> tuple[Manifest, str]:
     """The manifest for the wanted platform, and its own digest."""
     reference = wanted.reference.pinned(digest)
-    data = manifests.checked(_ask(wanted, reference), digest, wanted.name)
-    if manifests.is_index(data, wanted.name):
-        digest = manifests.choose(data, wanted.platform, wanted.name).digest
+    data = image_manifest.checked(_ask(wanted, reference), digest, wanted.name)
+    if image_manifest.is_index(data, wanted.name):
+        digest = image_manifest.choose(data, wanted.platform, wanted.name).digest
         reference = reference.pinned(digest)
-        data = manifests.checked(_ask(wanted, reference), digest, wanted.name)
-        return manifests.manifest(data, wanted.name), digest
-    found = manifests.manifest(data, wanted.name)
+        data = image_manifest.checked(_ask(wanted, reference), digest, wanted.name)
+        return image_manifest.manifest(data, wanted.name), digest
+    found = image_manifest.manifest(data, wanted.name)
     # An image for one platform says which in its config only: looked at before its layers are fetched.
-    told = manifests.checked(_ask(wanted, reference, "--config"), found.config.digest, wanted.name)
-    manifests.config(told, wanted.platform, wanted.name)
+    told = image_manifest.checked(_ask(wanted, reference, "--config"), found.config.digest, wanted.name)
+    image_manifest.config(told, wanted.platform, wanted.name)
     return found, digest
 
 
 def _ask(wanted: Wanted, reference: Reference, *options: str) -> bytes:
     with _environment(None) as env:
-        outcome = command.run(
+        outcome = process.run(
             ["skopeo", "inspect", "--raw", *options, f"docker://{_by_digest(reference)}"],
             env=env,
             timeout=INSPECT_SECONDS,
-            capture_bytes=2 * manifests.MAX_MANIFEST,
+            capture_bytes=2 * image_manifest.MAX_MANIFEST,
         )
     if not outcome.ok:
         raise failure(wanted, outcome, limit=INSPECT_SECONDS)
-    if outcome.stdout.total > manifests.MAX_MANIFEST:
+    if outcome.stdout.total > image_manifest.MAX_MANIFEST:
         raise ImageUnavailable(f"{wanted.name}: its manifest or config has {outcome.stdout.total} bytes")
     return outcome.stdout.data
 
@@ -105,8 +105,8 @@ def _content(wanted: Wanted, found: Manifest, folder: Path) -> Content:
         return folder / digest.removeprefix("sha256:")
 
     try:
-        data = manifests.read_bounded(path(found.config.digest), name)
-        told = manifests.config(manifests.checked(data, found.config.digest, name), wanted.platform, name)
+        data = image_manifest.read_bounded(path(found.config.digest), name)
+        told = image_manifest.config(image_manifest.checked(data, found.config.digest, name), wanted.platform, name)
         for layer in found.layers:
             size = path(layer.digest).stat().st_size
             if size != layer.size:

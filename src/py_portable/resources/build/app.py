@@ -86,6 +86,6 @@ def parsed(name: str, value: str) -> Entry:
 
 
 def tell(entry: Entry, *, payload: str, program: str) -> None:
-    """For py_portable.formats.entry, which reads it."""
+    """For py_portable.formats.app_entry, which reads it."""
     told = {"payload": payload, "script": program, "entry_point": entry.value}
     (OUT / "entry.json").write_text(json.dumps(told))

@@ -1,0 +1,164 @@
+"""What of a built project is compared with what: every artifact with the interpreter of its own house."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from py_portable import resources
+from py_portable.base import shape
+from py_portable.base.regular import read_regular
+from py_portable.benchmark.turns import Pairing, Place, Subject, keeper
+from py_portable.engines.engine import Bind, Job
+from py_portable.errors import ConfigError, UnmetError
+from py_portable.formats import FORMATS, Install, Made, app_entry
+from py_portable.images import Image
+from py_portable.project.building import Built
+from py_portable.project.session import Session
+from py_portable.prove.frozen import Freezer
+
+PREFIX = "/opt/python"
+SPARE = "/opt/installer"
+"""The same interpreter again, with its own site-packages: there is its pip."""
+KIT = "/opt/kit"
+WHEELS = "/opt/wheels"
+MAX_TOLD = 1 << 16
+INSTALL_SECONDS = 600.0
+_SCRIPTS = ("build/bare.py", *app_entry.SCRIPTS)
+
+
+@dataclass
+class Workshop:
+    """Where installations and kept folders of a run are put. `room` is thrown away after it."""
+
+    session: Session
+    place: Place
+    image: Image
+    room: Path
+    freezer: Freezer
+    bare: dict[tuple[str, str], Subject] = field(default_factory=dict)
+    """References by the digests of interpreter and wheelhouse."""
+
+    def folder(self) -> Path:
+        path = self.room / str(len(list(self.room.iterdir())))
+        path.mkdir(mode=0o755)
+        return path
+
+    def install(self, stage: Install, name: str) -> Bind:
+        """Raises UnmetError where the stage fails."""
+        bind = Bind(self.folder(), stage.target)
+        log = self.session.dist / "logs" / f"benchmark-install-{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        outcome = self.place.engine.run(
+            Job(
+                profile="build",
+                root=self.image.root,
+                argv=stage.argv,
+                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"},
+                binds=(*stage.binds, replace(bind, writable=True)),
+                root_access="throw-away",
+            ),
+            timeout=INSTALL_SECONDS,
+            log=log,
+        )
+        if not outcome.ok:
+            raise UnmetError("cannot be installed", where=name, tail=outcome.stderr.text, log=log)
+        return bind
+
+
+def pairings(shop: Workshop, built: Built, args: Collection[str], module: str | None = None) -> list[Pairing]:
+    """A thing against itself first, then every artifact; what keeps something between starts also as a first start.
+
+    What is compared are bytes that nobody else can write to. Raises ConfigError where no artifact brings an interpreter
+    to compare with, UnmetError where one does not start or was changed meanwhile.
+    """
+    found: list[Pairing] = []
+    for named in built.made.values():
+        if named.interpreter is None or named.wheelhouse is None:
+            continue
+        made = shop.freezer.freeze(named, whole=True)
+        reference = _bare(shop, made, args, module)
+        subject = _artifact(shop, made, args)
+        kept = shop.folder()
+        if keeper(shop.place, subject, kept):
+            found.append(Pairing(replace(subject, start="first"), reference))
+            subject = replace(subject, kept=kept)
+        found.append(Pairing(subject, reference))
+    if not found:
+        raise ConfigError(
+            "no artifact of the run was made with an interpreter: there is nothing to compare with",
+            where=shop.session.config.path.name,
+        )
+    same = list(dict.fromkeys(pairing.reference for pairing in found))
+    return [*(Pairing(one, one) for one in same), *found]
+
+
+def _artifact(shop: Workshop, made: Made, args: Collection[str]) -> Subject:
+    """Started exactly as a cell starts it."""
+    start = FORMATS[made.format].start(made)
+    binds = start.binds
+    if start.install:
+        binds = (*binds, shop.install(start.install, made.name))
+    return Subject(made.name, (start.program, *args), binds, made.format)
+
+
+def _bare(shop: Workshop, made: Made, args: Collection[str], module: str | None) -> Subject:
+    """`python3 -m MODULE`: the interpreter as it was compiled, and the wheelhouse in its own site-packages."""
+    assert made.interpreter is not None and made.wheelhouse is not None
+    key = (made.interpreter_digest or "", made.wheelhouse_digest or "")
+    if key in shop.bare:
+        return shop.bare[key]
+    (site,) = (path for path in made.interpreter.glob("lib/python3.*/site-packages") if path.is_dir())
+    python = Bind(made.interpreter, PREFIX)
+    target = f"{PREFIX}/{site.relative_to(made.interpreter)}"
+    stage = Install(
+        argv=(
+            f"{SPARE}/bin/python3",
+            f"{KIT}/bare.py",
+            WHEELS,
+            target,
+            f"{PREFIX}/bin/python3",
+            made.meta.get("distribution") or _distribution(shop.session, made),
+            shop.session.config.app.script or "",
+            shop.session.config.app.entry_point or "",
+        ),
+        binds=(
+            python,
+            Bind(made.interpreter, SPARE),
+            Bind(made.wheelhouse, WHEELS),
+            *(Bind(resources.path(name), f"{KIT}/{Path(name).name}") for name in _SCRIPTS),
+        ),
+        target=target,
+    )
+    name = f"python{site.parent.name.removeprefix('python')}"
+    packages = shop.install(stage, name)
+    chosen = module or module_of(packages.source)
+    subject = Subject(
+        f"{name} -m {chosen}", (f"{PREFIX}/bin/python3", "-m", chosen, *args), (python, packages)
+    )
+    shop.bare[key] = subject
+    return subject
+
+
+def _distribution(session: Session, made: Made) -> str:
+    from py_portable.plan.assemble import app_name
+
+    name = app_name(session.config)
+    if not name:
+        raise ConfigError("the app's distribution has no name here", where=made.name)
+    return name
+
+
+def module_of(folder: Path) -> str:
+    """What the installation says the console script calls. It is foreign: only a module's name is taken."""
+    hint = "say which one it is: --module"
+    try:
+        told = shape.parse(read_regular(folder / "bare.json", MAX_TOLD, follow=False))
+        module = told["module"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UnmetError("the installation does not say which module is started", hint=hint) from None
+    if not isinstance(module, str) or not re.fullmatch(r"\w+(\.\w+)*", module):
+        raise UnmetError(f"{module!r} is no module", hint=hint)
+    return module

@@ -1,0 +1,30 @@
+"""What cells took, from run to run: the last job keeps its evidence in the cache, the plan's balances shards by it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from py_portable.ci.github import console
+from py_portable.errors import PortableError
+from py_portable.evidence import merge
+
+FILE = "evidence.json"
+
+
+def known(folder: Path) -> Path | None:
+    """Evidence that the cache brought. What cannot be read is told, and not used."""
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        merge.read(path)
+    except PortableError as problem:
+        console.annotate("warning", f"what cells took the last time cannot be read: {problem.what}")
+        return None
+    return path
+
+
+def keep(found: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found, folder / FILE)

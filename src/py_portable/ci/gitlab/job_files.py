@@ -1,0 +1,87 @@
+"""What GitLab's jobs hand on, in tar: the runner's zip, when unpacked, has changed modes at the far end of links.
+
+A job calls this between two steps; everything lies below the project, because a runner takes nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from py_portable.ci import travel
+from py_portable.ci.gitlab.jobs import CACHE, HANDED
+from py_portable.ci.job_config import Project
+from py_portable.errors import ConfigError, PortableError
+from py_portable.plan.partition import image_shard
+from py_portable.store.layout import default_root
+
+JOBS = ("plan", "build")
+_OWN = "own"
+"""A file: the store was there before the cache was asked, so that it need not travel."""
+Say = Callable[[str], None]
+
+
+def handed_name(baseline: str) -> str:
+    """What the job that builds in this baseline hands on under: there may be several of them."""
+    return f"build-{image_shard(baseline)}"
+
+
+def hand_on(job: str, config: Path, dist: Path, say: Say, *, baseline: str = "") -> None:
+    """Lock and dist, for the jobs after this one. `baseline`: the one that the job is for. Raises MachineError."""
+    here = Path.cwd()
+    name = handed_name(baseline) if baseline and job == "build" else job
+    archive = travel.pack_dist([_project(config, dist)], here, here / HANDED / name)
+    say(f"handed on: {archive.stat().st_size / 1e6:.1f} MB")
+
+
+def take(config: Path, dist: Path, say: Say) -> None:
+    """What the jobs before this one handed on; the later one's word counts. Raises ConfigError."""
+    here = Path.cwd()
+    names = [*JOBS, *sorted(path.name for path in (here / HANDED).glob("build-*"))]
+    archives = [path for name in names if (path := here / HANDED / name / travel.DIST).is_file()]
+    if not archives:
+        raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
+    travel.unpack_dist(archives, here, [_project(config, dist)])
+    say(f"taken: {', '.join(path.parent.name for path in archives)}")
+
+
+def _project(config: Path, dist: Path) -> Project:
+    return Project(os.path.relpath(config), dist.absolute())
+
+
+def wants_cache(environ: Mapping[str, str]) -> bool:
+    """A boolean of GitLab comes as a word; unset is no cache."""
+    return environ.get("PY_PORTABLE_CACHE", "").split()[-1:] == ["true"]
+
+
+def store_in(environ: Mapping[str, str], say: Say) -> None:
+    """Take the store from the cache; without it everything is made anew, so a fault is told and no more."""
+    folder, store = Path.cwd() / CACHE, default_root(environ)
+    if not wants_cache(environ):
+        return
+    if store.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _OWN).touch()
+        say("cache: none is needed, this runner keeps its store")
+        return
+    try:
+        taken = travel.unpack_store(folder, store)
+    except PortableError as problem:
+        taken = False
+        say(f"the cache could not be used: {problem.what}")
+    (folder / travel.STORE).unlink(missing_ok=True)
+    say("cache: hit" if taken else "cache: miss")
+
+
+def store_out(environ: Mapping[str, str], say: Say) -> None:
+    """Put the store where the runner's cache looks for it."""
+    if not wants_cache(environ) or (Path.cwd() / CACHE / _OWN).exists():
+        return
+    try:
+        archive = travel.pack_store(default_root(environ), Path.cwd() / CACHE)
+    except PortableError as problem:
+        say(f"the store is not cached: {problem.what}")
+        return
+    if archive:
+        say(f"cache: {archive.stat().st_size / 1e6:.1f} MB for the next run")

@@ -1,0 +1,115 @@
+"""`publish`: the wheels that were proven go to a package index, and no others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from py_portable.base.regular import sha256_of
+from py_portable.errors import Blocked, ConfigError, UnmetError
+from py_portable.evidence import merge
+from py_portable.evidence.conclude import BAD
+from py_portable.project import building, refreshing
+from py_portable.project.session import Session
+from py_portable.wheels import twine
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that is to be uploaded. `sha256` is in hex."""
+
+    path: Path
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What can be uploaded, and where to. `unproven`: what --allow-unproven let through."""
+
+    files: tuple[File, ...]
+    target: twine.Target
+    unproven: tuple[str, ...]
+
+
+def ready(session: Session, repository: str | None, *, allow_unproven: bool = False) -> Ready:
+    """Build the publishable wheels where they are not built yet, and hold them against the evidence.
+
+    Raises ConfigError where the config publishes nothing, UnmetError where a wheel failed or was not proven, and
+    the first problem of a build that failed.
+    """
+    if session.config.wheels.publish is None:
+        raise ConfigError(
+            "nothing says which wheels are to be published",
+            where=session.config.where(("wheels",)),
+            hint='say for which Pythons: wheels: {publish: {pythons: ["3.13"]}}',
+        )
+    # First of all: a wrong name should not show after an hour of building.
+    target = twine.target(repository, session.environment().environ)
+    names = [name for name, artifact in session.config.artifacts.items() if artifact.format == "wheel"]
+    built = building.build(session, names)
+    # What lies between a cause and a wheel is of no use to anybody.
+    for problem in sorted(built.failures.values(), key=lambda one: isinstance(one, Blocked)):
+        raise problem
+    cells = refreshing.refresh(session, _identities(built))["cells"]
+    wanted = [
+        [name, spec.name, "plain", list(smoke.args)]
+        for name in names
+        for spec in session.config.portability.images
+        if not spec.optional
+        for smoke in session.config.artifacts[name].smoke
+    ]
+    digests = {row["name"]: row["sha256"] for row in built.rows}
+    failed, unproven = objections(cells, digests, wanted)
+    if failed or (unproven and not allow_unproven):
+        raise UnmetError(
+            "these wheels are not proven" if not failed else "these wheels failed where they were started",
+            tail="\n".join((*failed, *unproven)),
+            hint=f"start them: py-portable portability {' '.join(f'--artifact {name}' for name in names)}",
+        )
+    paths = sorted(one for one in (session.dist / building.PUBLISH).iterdir() if one.is_file())
+    twine.strict_check(paths)
+    return Ready(tuple(map(_file, paths)), target, tuple(unproven))
+
+
+def objections(
+    cells: Sequence[Mapping[str, Any]], artifacts: Mapping[str, str], wanted: Collection[list[Any]]
+) -> tuple[list[str], list[str]]:
+    """(what failed, what shows nothing) of these artifacts (name -> sha256), by the evidence's cells.
+
+    Each of the cells `wanted` must be there, and each artifact must have passed somewhere. Pure.
+    """
+    own = [c for c in cells if artifacts.get(c["artifact"]) == c["sha256"] and not _control(c)]
+    failed = [f"{_name(c)}: {c['verdict']}: {c.get('detail')}" for c in own if c["verdict"] in BAD]
+    seen = {json.dumps(merge.identity_of(c)) for c in own}
+    unproven = [
+        f"{_name(c)}: {c.get('detail') or c.get('reason')}"
+        for c in own
+        if c["verdict"] == "UNPROVEN" and not c.get("optional")
+    ]
+    unproven += [
+        f"{cell[0]} on {cell[1]}: was not started" for cell in wanted if json.dumps(cell) not in seen
+    ]
+    passed = {c["artifact"] for c in own if c["verdict"] == "PASS"}
+    unproven += [f"{name}: has not one PASS" for name in artifacts if name not in passed]
+    return failed, unproven
+
+
+def _control(cell: Mapping[str, Any]) -> bool:
+    return str(cell["condition"]).startswith("control:")
+
+
+def _name(cell: Mapping[str, Any]) -> str:
+    condition = "" if cell["condition"] == "plain" else f", {cell['condition']}"
+    return f"{cell['artifact']} on {cell['image']}{condition}"
+
+
+def _identities(built: building.Built) -> dict[str, str | None]:
+    return {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
+
+
+def _file(path: Path) -> File:
+    return File(path, sha256_of(path), path.stat().st_size)

@@ -1,0 +1,72 @@
+"""Whether a cell's verdict follows from its own record: the rules of `prove.judge`, on what was written. Pure.
+
+What stands in evidence may have been written by anybody. Lines that were printed are not all there, so a PASS cannot be
+judged anew from it; but a PASS that ended otherwise than was asked, a FAIL as which an expected failure counts, and the
+like are no verdicts that the kit gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from py_portable.plan import verdicts
+
+_NOT_REACHED = ("loader", "interpreter", "exec", "install", "musl")
+"""The app's own code did not run: there is no exit status."""
+
+
+def why_not(row: Mapping[str, Any], exit_status: int | None) -> str | None:
+    """Which field does not agree with the verdict, and how; None where all do. `exit_status` is the one that the smoke
+    command asks for, None where nobody knows."""
+    verdict, reason, expect = row["verdict"], row.get("reason"), row["expect"]
+    wanted = expect.removeprefix("fail:") if expect != "pass" else None
+    match verdict:
+        case "PASS" | "XPASS":
+            if (wanted is None) != (verdict == "PASS"):
+                return f"verdict is {verdict}, though expect is {expect}"
+            if reason != (None if verdict == "PASS" else verdicts.PASSED):
+                return f"verdict is {verdict}, though reason is {reason}"
+            return _passed(row, exit_status)
+        case "XFAIL":
+            if wanted is None or reason != wanted:
+                return f"verdict is XFAIL, though expect is {expect} and reason is {reason}"
+            return _failed(row, wanted)
+        case "FAIL":
+            if reason not in verdicts.OF_A_START:
+                return f"verdict is FAIL, though reason is {reason}"
+            if wanted is not None and (reason == wanted or (wanted, reason) == ("musl", "loader")):
+                return f"verdict is FAIL, though reason is what it expects: {expect}"
+            return _failed(row, reason)
+        case "UNPROVEN":
+            return None if reason in verdicts.UNPROVEN else f"verdict is UNPROVEN, though reason is {reason}"
+        case _:
+            return f"verdict is {verdict}, which no cell of this plan may be"
+
+
+def _passed(row: Mapping[str, Any], exit_status: int | None) -> str | None:
+    status = row.get("exit_status")
+    if type(status) is not int or status < 0:
+        return f"verdict is {row['verdict']}, though exit_status is {status}"
+    if exit_status is not None and status != exit_status:
+        return f"verdict is {row['verdict']}, though exit_status is {status} and {exit_status} was asked for"
+    if row.get("install") == "failed":
+        return f"verdict is {row['verdict']}, though install is failed"
+    if row["sha256"] == "none" or not row.get("image_identity"):
+        return f"verdict is {row['verdict']}, though nothing says what was started, or on what"
+    return None
+
+
+def _failed(row: Mapping[str, Any], reason: str) -> str | None:
+    status = row.get("exit_status")
+    said = f"reason is {reason}, though exit_status is {status}"
+    if (reason == "install") != (row.get("install") == "failed"):
+        return f"reason is {reason}, though install is {row.get('install')}"
+    if reason in _NOT_REACHED:
+        return said if status is not None else None
+    if reason == "timeout":
+        return None
+    if type(status) is not int or (status < 0) != (reason == "signal"):
+        return said
+    # A loader that did not find what it looked for never ends with 0.
+    return said if reason in ("glibc", "library") and status == 0 else None

@@ -1,0 +1,152 @@
+"""What must hold for evidence that claims to be of one run, and what such a run lacks. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from py_portable.errors import ConfigError
+from py_portable.evidence import follows
+from py_portable.plan import shards
+from py_portable.plan.cell import PlannedCell, cell_key
+from py_portable.plan.shards import Sharding
+
+Part = Mapping[str, Any]
+
+
+def one_config(parts: Iterable[Part]) -> None:
+    """Raises ConfigError where there are two."""
+    known = sorted({part["config"]["sha256"] for part in parts if part.get("config")})
+    if len(known) > 1:
+        raise ConfigError(
+            f"this evidence is of two configs: {known[0]} and {known[1]}",
+            hint="merge the shards of one run; each must read the same portable.yaml",
+        )
+
+
+def one_plan(parts: Sequence[Part]) -> Sharding | None:
+    """The plan that the shards are of. Raises ConfigError for two, and where it is not there."""
+    plans = {part["plan"]["digest"]: part["plan"] for part in parts if part.get("plan")}
+    named: dict[str, str] = {}
+    for row in (row for part in parts for row in part.get("shards", ())):
+        named[row["plan"]] = min(row["name"], named.get(row["plan"], row["name"]))
+    digests = sorted({*plans, *named})
+    if len(digests) > 1:
+        who = [
+            f"{digest[:19]}…" + (f" (of {named[digest]})" if digest in named else "") for digest in digests
+        ]
+        raise ConfigError(
+            f"this evidence is of two plans: {who[0]} and {who[1]}",
+            hint="merge the shards of one run; all its jobs must be given the one plan.json",
+        )
+    if not digests:
+        return None
+    if digests[0] not in plans:
+        raise ConfigError(
+            f"the plan that {named[digests[0]]} is a shard of is not in this evidence",
+            hint="give plan.json, too: without it nobody can tell which shards are missing",
+        )
+    plan = shards.parse(plans[digests[0]], "the plan")
+    for row in (row for part in parts for row in part.get("shards", ())):
+        plan.shard(row["name"])
+    return plan
+
+
+def one_record(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    """Raises ConfigError where two records of a cell differ."""
+    texts = {json.dumps(cell, sort_keys=True): cell for cell in (one, other)}
+    if len(texts) == 1:
+        return
+    first, second = (cell for _, cell in sorted(texts.items()))
+    what = [f"{cell['verdict']} ({cell.get('when', 'no time')})" for cell in (first, second)]
+    raise ConfigError(
+        f"{one['artifact']} on {one['image']} ({one['condition']}) has two records in this evidence: "
+        f"{what[0]} and {what[1]}",
+        hint="of a shard that ran twice, give the evidence of one run",
+    )
+
+
+def one_digest(parts: Iterable[Part]) -> dict[str, str]:
+    """Artifact -> digest. Raises ConfigError where one has two."""
+    known: dict[str, str] = {}
+    rows = {(row["name"], row["sha256"]): row for part in parts for row in part.get("artifacts", ())}
+    for _, row in sorted(rows.items()):
+        if known.setdefault(row["name"], row["sha256"]) != row["sha256"]:
+            raise ConfigError(
+                f"{row['name']} has two digests in this evidence: {known[row['name']]} and {row['sha256']}",
+                hint="merge the shards of one run; each must start the artifacts of the same build",
+            )
+    return known
+
+
+def one_identity(cells: Iterable[Mapping[str, Any]]) -> None:
+    """Raises ConfigError where an image has two."""
+    known: dict[str, str] = {}
+    for cell in cells:
+        image, identity = cell["image"], cell.get("image_identity")
+        if identity and known.setdefault(image, identity) != identity:
+            raise ConfigError(
+                f"{image} has two identities in this evidence: {known[image]} and {identity}",
+                hint="the shards of one run must use one image: make it once and hand it on, or run all again",
+            )
+
+
+def as_planned(cells: Iterable[Part], plan: Sharding | None, digests: Mapping[str, str]) -> None:
+    """Raises ConfigError where a cell is not the plan's, is of another artifact than was built (`digests`), or where
+    its verdict does not follow from its own record: a shard's word is not taken for what can be worked out again.
+    """
+    planned = {cell.key: (shard.name, cell) for shard in plan.shards for cell in shard.cells} if plan else {}
+    wrong = []
+    for row in cells:
+        shard, cell = planned.get(cell_key(row), ("", None))
+        name = f"{row['artifact']} on {row['image']} ({row['condition']})"
+        where = f"{shard}: {name}" if shard else name
+        if plan and cell is None:
+            wrong.append(f"{name} {' '.join(row['argv'])}: is not a cell of the plan".replace(" :", ":"))
+            continue
+        differ = _differ(row, cell) if cell else None
+        built = digests.get(row["artifact"])
+        if (
+            not differ
+            and plan
+            and not (cell and cell.control)
+            and built
+            and row["sha256"] not in (built, "none")
+        ):
+            differ = f"sha256 is {row['sha256']}, the build's is {built}"
+        if problem := differ or follows.why_not(row, cell.exit if cell else None):
+            wrong.append(f"{where}: {problem}")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise ConfigError(
+            f"{min(wrong)}{more}",
+            hint="this evidence is not what the kit wrote in that shard's job: run the job again, and look at what "
+            "else can write there",
+        )
+
+
+def _differ(row: Part, cell: PlannedCell) -> str | None:
+    """The field in which a record is not the plan's cell; what an older kit did not write is no difference."""
+    for name in ("format", "expect", "optional", "smoke"):
+        planned = getattr(cell, name)
+        seen = row.get(name, planned if name != "smoke" else None)
+        if planned is not None and seen != planned:
+            return f"{name} is {json.dumps(seen)}, the plan says {json.dumps(planned)}"
+    return None
+
+
+def missing(merged: Part, plan: Sharding) -> Iterator[tuple[PlannedCell, str]]:
+    """The cells of the plan that nobody has a record of, and why."""
+    there = {row["name"] for row in merged["shards"]}
+    known = {cell_key(cell) for cell in merged["cells"]}
+    failures = {row["name"]: row["why"] for row in merged["failures"]}
+    for shard in plan.shards:
+        for cell in shard.cells:
+            if cell.key in known:
+                continue
+            if shard.name not in there:
+                yield cell, f"shard missing: {shard.name}"
+            else:
+                why = f": {failures[cell.artifact]}" if cell.artifact in failures else ""
+                yield cell, f"{shard.name} did not start it{why}"

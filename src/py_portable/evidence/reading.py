@@ -1,0 +1,68 @@
+"""Evidence, and the plan in it, read as something that anybody may have written."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from py_portable.base import shape
+from py_portable.base.regular import read_regular
+from py_portable.errors import ConfigError
+from py_portable.plan import shards
+
+SCHEMA = 1
+NEEDED: Mapping[str, tuple[str, ...]] = {
+    "failures": ("name", "why"),
+    "artifacts": ("name", "sha256"),
+    "shards": ("name", "plan"),
+    "benchmark": ("artifact", "image"),
+    "cells": ("artifact", "sha256", "image", "condition", "expect", "verdict", "argv"),
+    "config": ("sha256",),
+}
+"""Without these nothing can be said of a row. The rest may be missing in what an older kit wrote."""
+_HINT = "give evidence.json or a part that a run wrote"
+_EXPECTED = (str, str, str, list)
+_FILE = Path(__file__).parent.parent / "schemas" / "evidence.schema.json"
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """One part, or the merge of some. Raises ConfigError, which names the file and the key."""
+    try:
+        data = read_regular(path, shape.MOST_BYTES)
+    except OSError as problem:
+        raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
+    return parse(data, str(path))
+
+
+def parse(data: bytes, where: str) -> Mapping[str, Any]:
+    """The same of the bytes of a file. Raises ConfigError."""
+    try:
+        told = shape.parse(data)
+        if not isinstance(told, dict) or type(told.get("schema")) is not int or told["schema"] != SCHEMA:
+            raise shape.Misfit(f"is not evidence of schema {SCHEMA}")
+        _shapes()(told, "")
+        for name, keys in NEEDED.items():
+            rows = told.get(name, ())
+            for number, row in enumerate(rows if isinstance(rows, list) else [rows] if rows else ()):
+                for key in keys:
+                    if key not in row:
+                        raise shape.Misfit(f"has no {key!r}", name if rows is row else f"{name}[{number}]")
+        for number, cell in enumerate(told.get("expected", ())):
+            if [type(one) for one in cell] != [*_EXPECTED] or not all(type(w) is str for w in cell[3]):
+                raise shape.Misfit("is not artifact, image, condition and arguments", f"expected[{number}]")
+    except shape.Misfit as problem:
+        raise ConfigError(str(problem), where=f"{where}{problem.place}", hint=_HINT)
+    if "plan" in told:
+        shards.parse(told["plan"], where)
+    return told
+
+
+@functools.cache
+def _shapes() -> shape.Check:
+    """The plan has a reader of its own, which holds it against its digest, too."""
+    schema: dict[str, Any] = json.loads(_FILE.read_text("utf-8"))
+    properties = {name: one for name, one in schema["properties"].items() if name != "plan"}
+    return shape.checker({**schema, "properties": properties})

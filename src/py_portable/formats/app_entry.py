@@ -1,0 +1,86 @@
+"""What a build inside a sandbox is told of the app, and what it says it made: entry.json in its out folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from py_portable import resources
+from py_portable.base.regular import read_regular
+from py_portable.engines.engine import Bind
+from py_portable.formats.format import House
+from py_portable.steps.context import BuildFailed, Result
+
+SCRIPTS = ("build/app.py", "build/metadata.py")
+"""What the scripts that make and install artifacts share: these have to lie beside them."""
+_UNMET = "what is installed is not what its metadata asks for"
+CERTIFICATES = "build/certificates.py"
+MAX_ENTRY_BYTES = 65536
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+
+
+def beside(*names: str) -> tuple[Bind, ...]:
+    """`SCRIPTS` and other resources, where a script of a sandbox finds them."""
+    return tuple(Bind(resources.path(name), f"/kit/{Path(name).name}") for name in (*SCRIPTS, *names))
+
+
+def asked(house: House) -> dict[str, Any]:
+    """What build/app.py has to know of the app."""
+    return {
+        "distribution": house.distribution,
+        "script": house.script,
+        "entry_point": house.entry_point,
+        "extras": list(house.extras),
+        "unmet": list(house.unmet),
+    }
+
+
+def hint(tail: str) -> str:
+    """What to do next after a build that ended with these lines, where build/metadata.py ended it."""
+    if _UNMET not in tail:
+        return ""
+    names = ", ".join(
+        dict.fromkeys(re.findall(r" asks for ([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", tail))
+    )
+    return (
+        "run `py-portable lock`: it reads the metadata again. An sdist whose metadata it cannot read has its "
+        f"requirements under wheels.metadata. If it is meant to be so: wheels: {{unmet: [{names or 'python'}]}}"
+    )
+
+
+def known(spec: Mapping[str, Any], wheels: Result) -> dict[str, Any]:
+    """The same, once the app's wheel is there and tells the name that the config could not."""
+    return {**spec, "distribution": spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]}
+
+
+def read_entry(out: Path, *, one_name: bool = False) -> dict[str, str]:
+    """What the build says it made. Foreign code ran beside it: no link is followed, and names are only names.
+
+    `one_name`: the program is called like the folder that it lies in, and that folder is what a cell is shown by its
+    name: another one could be a link to anything. Raises BuildFailed.
+    """
+    path = out / "entry.json"
+    try:
+        told = json.loads(read_regular(path, MAX_ENTRY_BYTES, follow=False))
+        entry = {name: str(told[name]) for name in ("payload", "script", "entry_point")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else type(problem).__name__
+        raise BuildFailed(f"the build did not say what it made: entry.json: {why}") from None
+    path.unlink()
+    for name in ("payload", "script"):
+        if not _NAME.fullmatch(entry[name]):
+            raise BuildFailed(
+                f"{entry[name]!r} cannot be the name of an executable",
+                hint="give the app's console script a plain name, or say app.script",
+            )
+    if one_name and entry["script"] != entry["payload"]:
+        raise BuildFailed(
+            f"the build made {entry['payload']!r}, and says that its program is {entry['script']!r}"
+        )
+    made = out / entry["payload"]
+    if made.is_symlink() or (made.is_dir() and (made / entry["script"]).is_symlink()):
+        raise BuildFailed(f"{entry['payload']} is a symbolic link, not what was built")
+    return entry

@@ -1,0 +1,49 @@
+"""A folder as one .tar.zst: the same bytes for the same tree, whoever packs it, and when."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import zstandard
+
+from py_portable.base import untar
+
+LEVEL = 16
+WINDOW_LOG = 26
+"""64 MiB: libraries that several wheels bring are then stored once. Up to 27 `tar --zstd` unpacks without options."""
+
+
+def pack(folder: Path, archive: Path, *, epoch: int) -> None:
+    """Sorted by name, owner 0, times `epoch`; modes as they are. The archive holds `folder` by its name."""
+    way = zstandard.ZstdCompressionParameters.from_level(
+        LEVEL, window_log=WINDOW_LOG, enable_ldm=True, write_checksum=True
+    )
+    packer = zstandard.ZstdCompressor(compression_params=way)
+    with (
+        archive.open("xb") as stream,
+        packer.stream_writer(stream, closefd=False) as packed,
+        tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for path in [folder, *sorted(folder.rglob("*"), key=lambda path: os.fsencode(path))]:
+            member = tar.gettarinfo(path, path.relative_to(folder.parent).as_posix())
+            # Of two names of one file the second would be a link: how the tree was made must not show.
+            if member.islnk():
+                member.type, member.linkname, member.size = tarfile.REGTYPE, "", path.lstat().st_size
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mtime = epoch
+            if member.isreg():
+                with path.open("rb") as data:
+                    tar.addfile(member, data)
+            else:
+                tar.addfile(member)
+
+
+def unpack(archive: Path, into: Path) -> None:
+    """What `tar --zstd -xf` would give. Nothing leaves `into`, and no more comes out than an app may have.
+
+    Raises RefusedError, OSError.
+    """
+    untar.unpack(archive, into, modes="kept", links_out=True)

@@ -1,0 +1,97 @@
+"""Debian by mmdebstrap: names such as `debian:11`, and their root file systems in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from py_portable.engines import ids
+from py_portable.engines.static_helpers.stored import helpers
+from py_portable.errors import MachineError
+from py_portable.images.adding.derive import derive
+from py_portable.images.debian import apt
+from py_portable.images.debian.bootstrap import Bootstrapped, bootstrap
+from py_portable.images.debian.recipe import BootstrapSpec
+from py_portable.images.debian.releases import find_release, releases
+from py_portable.images.entries import Entries, drift
+from py_portable.images.failures import SourceUnusable
+from py_portable.images.image import Image, Request
+from py_portable.images.packages import system_packages
+from py_portable.store import Store
+
+
+class BootstrapSource:
+    """Debian by mmdebstrap."""
+
+    name = "bootstrap"
+
+    def __init__(
+        self,
+        setup: Callable[[], apt.AptSetup] | None = None,
+        *,
+        make: Callable[..., Bootstrapped] = bootstrap,
+    ) -> None:
+        self._setup = setup or (lambda: apt.read(release.suite for release in releases().values()))
+        self._make = make
+
+    def claims(self, name: str) -> bool:
+        return find_release(name) is not None
+
+    def get(self, request: Request, store: Store, prefix: tuple[str, ...]) -> Image:
+        release = find_release(request.name)
+        assert release is not None
+        packages = system_packages("apt", request.needs, request.packages)
+        spec = BootstrapSpec(release.suite, packages, check_valid_until=release.valid_until)
+        # It runs in the sandbox of builds, which mmdebstrap knows nothing of.
+        plain = replace(request, before=None, locked_identity=None) if request.before else request
+
+        def build(work: Path) -> Mapping[str, object]:
+            if not ids.available():
+                told = ids.detect()
+                raise SourceUnusable(f"{request.name} cannot be bootstrapped: {told.reason}", hint=told.cure)
+            made = self._make(
+                spec,
+                work / "out",
+                setup=self._setup(),
+                prefix=prefix,
+                log=work / "log",
+                helpers=partial(_helpers, store),
+            )
+            return {
+                "identity": made.identity,
+                "glibc": made.glibc,
+                "suite": spec.suite,
+                "arch": made.arch,
+                "tool": made.tool,
+                "seconds": round(made.seconds, 1),
+                "without_own_ids": made.without_own_ids or None,
+                "packages": [list(package) for package in made.packages],
+            }
+
+        entry = Entries(store, "images").get(spec.told(), plain, build, prefix=prefix)
+        found = str(entry.meta["identity"])
+        image = Image(
+            name=request.name,
+            root=entry.path / "root",
+            identity=found,
+            source="bootstrap",
+            glibc=str(entry.meta["glibc"]),
+            suite=release.suite,
+            packages=tuple((str(n), str(v), s) for n, v, s in entry.meta["packages"]),
+            drifted_from=drift(found, plain),
+            key=entry.key,
+            log=entry.log,
+        )
+        if not request.before:
+            return image
+        return derive(image, replace(request, packages=(), needs=()), store, prefix, setup=self._setup)
+
+
+def _helpers(store: Store) -> Path | None:
+    """The static helpers; None where the kit has none for this machine and there is no compiler."""
+    try:
+        return helpers(store)
+    except MachineError:
+        return None

@@ -1,0 +1,164 @@
+"""C libraries compiled for a baseline from their releases: `baselines.NAME.libraries`.
+
+A baseline is old for the sake of its glibc, and its other libraries are as old: Debian 11's OpenSSL is past its end of
+life. What is named here is made once a baseline and then lies at /opt/libraries/NAME in the steps that take it. Which
+there are is data, `[library.NAME]` in resources/sources.toml, and the enum of `libraries` in the schema.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from py_portable import resources
+from py_portable.base.fetch import Pin, fetch, pins
+from py_portable.engines.engine import Bind
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
+
+PLACE = "/opt/libraries"
+
+
+@dataclass(frozen=True)
+class Library:
+    name: str
+    pin: Pin
+    licence: str
+    """An SPDX expression."""
+    licence_file: str
+    """Its text, in the source tree."""
+    configure: tuple[str, ...]
+    make: tuple[str, ...]
+    install: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    """What compiling it takes in the image, as names of resources/packages.toml."""
+    after: tuple[str, ...] = ()
+    """The libraries that it is built against."""
+
+
+@cache
+def known() -> Mapping[str, Library]:
+    """All libraries that the kit pins, by name."""
+    table = tomllib.loads(resources.path("sources.toml").read_text())["library"]
+    return {name: _library(name, entry) for name, entry in table.items()}
+
+
+def _library(name: str, entry: Mapping[str, Any]) -> Library:
+    return Library(
+        name=name,
+        pin=pins()["library"][name],
+        licence=entry["licence"],
+        licence_file=entry["licence-file"],
+        configure=tuple(entry["configure"]),
+        make=tuple(entry.get("make", ())),
+        install=tuple(entry.get("install", ("install",))),
+        needs=tuple(entry.get("needs", ())),
+        after=tuple(entry.get("after", ())),
+    )
+
+
+def chosen(names: Iterable[str]) -> tuple[Library, ...]:
+    """The named ones and all that they are built against, each after those. The names are known ones."""
+    found: dict[str, Library] = {}
+
+    def visit(name: str) -> None:
+        for other in known()[name].after:
+            visit(other)
+        found.setdefault(name, known()[name])
+
+    for name in sorted(names):
+        visit(name)
+    return tuple(found.values())
+
+
+def needs(names: Iterable[str]) -> tuple[str, ...]:
+    """What the kit needs in a baseline that has them, as names of resources/packages.toml."""
+    return tuple(dict.fromkeys(need for library in chosen(names) for need in library.needs))
+
+
+def locked(names: Iterable[str]) -> dict[str, str]:
+    """What the lock says of them: name -> version and digest."""
+    return {f"library {one.name}": f"{one.pin.version} sha256:{one.pin.sha256}" for one in chosen(names)}
+
+
+def node(name: str, baseline: str) -> str:
+    """The step that makes a library: its name starts with `library`, for those who look for their inputs."""
+    return f"library {name} ({baseline})"
+
+
+def steps(names: Iterable[str], *, baseline: str, image: str) -> tuple[Step, ...]:
+    """(fetch, compile) of each library. What the compiling ones make is a prefix for /opt/libraries/NAME."""
+    made: list[Step] = []
+    for library in chosen(names):
+        source = Step(
+            name=f"source {library.name}-{library.pin.version}",
+            action=fetch_source,
+            params={"library": library.name, "sha256": library.pin.sha256},
+            lane="io",
+        )
+        compiled = Step(
+            name=node(library.name, baseline),
+            action=compile_library,
+            params={
+                "library": library.name,
+                "version": library.pin.version,
+                "licence": library.licence,
+                "licence-file": library.licence_file,
+                "configure": list(library.configure),
+                "make": list(library.make),
+                "install": list(library.install),
+            },
+            needs=(source.name, *(node(other, baseline) for other in library.after)),
+            scripts=("build/library.sh", "build/in_turn.sh"),
+            image=image,
+        )
+        made += [source, compiled]
+    return tuple(made)
+
+
+def nodes(names: Iterable[str], baseline: str) -> tuple[str, ...]:
+    """The names of the steps that make them, for the needs of a step that takes them."""
+    return tuple(node(library.name, baseline) for library in chosen(names))
+
+
+def binds(ctx: Context) -> tuple[Bind, ...]:
+    """Each library that the step needs, at its place."""
+    made = (result for name, result in ctx.inputs.items() if name.startswith("library "))
+    return tuple(Bind(result.path, f"{PLACE}/{result.meta['library']}") for result in made)
+
+
+def versions(ctx: Context) -> dict[str, str]:
+    """Name -> version of each library that the step needs."""
+    made = (result.meta for name, result in ctx.inputs.items() if name.startswith("library "))
+    return {meta["library"]: meta["version"] for meta in made}
+
+
+def fetch_source(ctx: Context) -> None:
+    pin = known()[ctx.params["library"]].pin
+    fetch(pin.sources, pin.sha256, ctx.out / pin.file_name, max_bytes=pin.max_bytes)
+
+
+def compile_library(ctx: Context) -> Mapping[str, Any]:
+    told = ctx.params
+    script = "build/library.sh"
+    ctx.sandbox(
+        script,
+        "configure",
+        told["library"],
+        *told["configure"],
+        then=(
+            (script, "make", *told["make"]),
+            (script, "install", *told["install"]),
+            (script, "settle", told["library"], told["licence-file"]),
+        ),
+        binds=(
+            Bind(ctx.out, f"{PLACE}/{told['library']}", writable=True),
+            Bind(ctx.need("source").path, "/in/source"),
+            *binds(ctx),
+        ),
+        timeout=7200,
+    )
+    return {name: told[name] for name in ("library", "version", "licence")}

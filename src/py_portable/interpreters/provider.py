@@ -1,0 +1,48 @@
+"""What a provider of interpreters is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from py_portable.config import InterpreterChoice
+from py_portable.steps.graph import Step
+
+PREFIX = "/opt/python"
+"""Where every interpreter is used, whoever made it."""
+
+Libpython = Literal["static", "shared"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The interpreter of one (baseline, Python): `image` and `tools` name nodes that its steps need."""
+
+    choice: InterpreterChoice
+    python: str
+    baseline: str
+    image: str
+    tools: str
+    libraries: tuple[str, ...] = ()
+    """Nodes that make libraries of the baseline's own, see `py_portable.interpreters.libraries`."""
+
+
+class Provider(Protocol):
+    name: str
+    needs: tuple[str, ...]
+    """What it needs in the baseline's image beside what wheels are compiled with, see `images.packages`."""
+    libpython: Libpython | None
+    """The libpython that its prefix is sure to hold; None: formats that link one get an interpreter from source."""
+    of_packages: bool
+    """Whether packages that the config names can bring it; else it is made without them, once for all apps."""
+
+    def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str] | None:
+        """(name in the lock, what it stands for) of the Python `python` such as "3.13".
+
+        None where the baseline's image decides. Raises ConfigError where there is no such interpreter.
+        """
+        ...
+
+    def steps(self, wanted: Wanted) -> tuple[Step, ...]:
+        """The last one gives a prefix for /opt/python; its meta has `version` and `provider`."""
+        ...

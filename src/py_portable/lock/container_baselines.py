@@ -1,0 +1,35 @@
+"""What the lock knows of containers that were baselines: how they were before anything was added to them.
+
+What an engine makes of the same name has an identity of its own, which stays in the lock beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from py_portable.errors import ConfigError
+from py_portable.lock.lockfile import Lock
+
+
+def node(image: str) -> str:
+    """What the lock calls the container of a job in this image."""
+    return f"container {image}"
+
+
+def learn(lock: Lock, found: Mapping[str, str], say: Callable[[str], None], *, locked_in: str = "") -> Lock:
+    """The lock with the identities that were found, by image. `locked_in`: the lock's file, where it must not change.
+
+    Raises ConfigError where it would have to.
+    """
+    for image, identity in found.items():
+        old = lock.images.get(node(image))
+        if old in (None, identity):
+            continue
+        if locked_in:
+            raise ConfigError(
+                f"{node(image)} is {identity} now, locked is {old}: its system, glibc or packages are others",
+                where=locked_in,
+                hint="name the job's image by its digest, or run without --locked to take the new one",
+            )
+        say(f"{node(image)}: its image has moved on since it was locked; new identity {identity[:19]}…")
+    return lock.with_images({node(image): identity for image, identity in found.items()})

@@ -1,0 +1,311 @@
+"""`--as-made`: artifacts as they lie in dist/, made by a build on another machine. Nothing is built.
+
+Neither the lock nor an index is asked, and no compiler is started. Of the network there is only what images need.
+What lies in dist/ may have been written by anybody: nothing outside it is looked at or shown to a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from py_portable import resources
+from py_portable.engines import static_helpers
+from py_portable.errors import ConfigError, MachineError, PortableError, StepError, UnmetError
+from py_portable.evidence import merge
+from py_portable.formats import FORMATS, Made, Start
+from py_portable.lock import lockfile
+from py_portable.plan.assemble import Control, Plan, choose_control, image_nodes
+from py_portable.project import records
+from py_portable.project.building import EVIDENCE, PUBLISH, Built
+from py_portable.project.records import Record
+from py_portable.project.session import Session
+from py_portable.steps.context import Result
+from py_portable.steps.runner import Report
+from py_portable.store import digest, file_mode
+
+_AGAIN = "take dist/ along as the build left it, in a tar: it keeps modes and links"
+
+
+def take(
+    session: Session,
+    artifacts: Collection[str],
+    images: Collection[str],
+    *,
+    controls: bool = True,
+    compared: bool = False,
+    pinned: Mapping[str, str] | None = None,
+) -> Built:
+    """The named artifacts (all, where none is named), each held against what its build recorded, and the images.
+
+    One that is gone, or another than it was, is among the failures; one that lacks what came beside it, in `lacking`.
+    `compared`: they come with what `benchmark` compares them with, not with what their cells need. `pinned`: which
+    helpers may be taken from dist/, by the word of somebody else (`native.key()` -> digest).
+    Raises ConfigError for names that are not there, for records that cannot be read, and for two locks.
+    """
+    session.check_artifacts(artifacts)
+    sha256 = lock_sha256(session)
+    names = [name for name in session.config.artifacts if not artifacts or name in artifacts]
+    known = {name: records.artifact(session.dist, name) for name in names}
+    session.helpers.lent = _helpers(session, pinned or {})
+    made: dict[str, Made] = {}
+    rows = []
+    failures: dict[str, PortableError] = {}
+    lacking: dict[str, str] = {}
+    for name, record in known.items():
+        try:
+            found = _take(session, name, record, compared)
+        except PortableError as problem:
+            failures[f"artifact {name}"] = problem
+            continue
+        assert record is not None and record.row is not None
+        rows.append(record.row)
+        if isinstance(found, Made):
+            made[name] = found
+        else:
+            lacking[name] = found
+    ready, left_out = _controls(session, sha256, names) if controls else ({}, ())
+    lock = lockfile.load(session.lock_path)
+    nodes = image_nodes(session.config, lock)
+    plan = Plan(
+        {node.name: node for node in nodes.values()},
+        dict.fromkeys(names),
+        {name: node.name for name, node in nodes.items()},
+        tuple(ready),
+        left_out,
+    )
+    wanted = [node.name for name, node in nodes.items() if not images or name in images]
+    report = session.run(plan, wanted, lock, learn=False)
+    results = {**report.results, **{control.node: result for control, result in ready.items()}}
+    report = Report(results, report.images, report.failures, report.keys)
+    return Built(plan, lock, report, made, tuple(rows), {**report.failures, **failures}, lacking)
+
+
+def places(session: Session) -> dict[str, Path]:
+    """Where the artifacts lie that were made of this config."""
+    found = {}
+    for name in session.config.artifacts:
+        record = records.artifact(session.dist, name)
+        try:
+            if record:
+                found[name] = _place(session, name, record)
+        except PortableError:
+            continue
+    return found
+
+
+def lock_sha256(session: Session) -> str | None:
+    """Of the lock that all artifacts here were made with, None where there is no record of any.
+
+    Raises ConfigError where there are two.
+    """
+    named: dict[str, str] = {}
+    for name in session.config.artifacts:
+        record = records.artifact(session.dist, name)
+        if record:
+            named[record.lock] = name
+    if len(named) > 1:
+        (first, one), (second, other), *_ = sorted(named.items())
+        raise ConfigError(
+            f"{one} and {other} were made with two locks: {first[:12]}… and {second[:12]}…",
+            where=str(session.dist),
+            hint="build both with the one lock: commit portable.lock, or hand it from job to job",
+        )
+    return next(iter(named), None)
+
+
+def _take(session: Session, name: str, record: Record | None, compared: bool) -> Made | str:
+    """The artifact, or what it lacks. Raises PortableError."""
+    if record is None:
+        raise _never_made(session, name)
+    path = _place(session, name, record)
+    _same(path, record.sha256, name)
+    mode = file_mode(path)
+    _as_built(path, mode, record, name)
+    needs = record.compared if compared else record.carried
+    beside: dict[str, Path] = {}
+    for what in ("interpreter", "wheelhouse"):
+        if what in needs:
+            beside[what] = records.carried(session.dist, needs[what])
+            if not beside[what].is_dir():
+                if compared:
+                    return not_carried(f"the {what} that it is compared with", "--carry-all")
+                return not_carried(f"the {what} that its cells take")
+            _real(session, beside[what], f"the {what} of {name}")
+            _same(beside[what], needs[what], f"the {what} of {name}")
+    made = Made(
+        name,
+        session.config.artifacts[name].format,
+        path,
+        record.meta,
+        beside.get("interpreter"),
+        needs.get("interpreter"),
+        beside.get("wheelhouse"),
+        needs.get("wheelhouse"),
+        sha256=record.sha256,
+        mode=mode,
+    )
+    _startable(session, made)
+    return made
+
+
+def not_carried(what: str, option: str = "--carry") -> str:
+    return f"{what} did not come along (the build's word for it is: build {option})"
+
+
+def _never_made(session: Session, name: str) -> PortableError:
+    """With the build's own words, where it failed."""
+    parts = [part for part in merge.read_parts(session.dist / EVIDENCE) if part.get("command") == "build"]
+    for row in merge.merge(parts)["failures"]:
+        if row["name"] == name:
+            return StepError(row["why"], where=name, tail=row.get("tail"))
+    return UnmetError(
+        f"{name} has no record of a build: what its build left did not come along",
+        where=str(session.dist),
+        hint=_AGAIN,
+    )
+
+
+def _place(session: Session, name: str, record: Record) -> Path:
+    """Where it lies in dist; what is made elsewhere (the format `file`), where the config says.
+
+    Raises UnmetError where it is of another config, or not there.
+    """
+    config, row = session.config, record.row
+    own = config.artifacts[name].path
+    if row is None or (record.place is None) != (own is not None):
+        raise UnmetError(
+            f"the record of {name} describes another kind of artifact than the config",
+            where=str(session.dist),
+            hint=_AGAIN,
+        )
+    if (record.config, row["format"], row["name"]) != (config.sha256, config.artifacts[name].format, name):
+        raise UnmetError(
+            f"{name} was made of another {config.path.name}",
+            where=str(session.dist),
+            hint="build it anew, and start it with the config that it was built with",
+        )
+    path = own
+    if path is None:
+        assert record.place is not None
+        path = session.dist / record.place
+        if not path.is_relative_to(session.dist / name) and path.parent != session.dist / PUBLISH:
+            raise UnmetError(f"the record of {name} names the place of another", where=str(path), hint=_AGAIN)
+        _real(session, path, name)
+    # Neither a device nor a pipe is ever opened.
+    if not (path.is_file() or path.is_dir()):
+        raise UnmetError(f"{name} is not here any more: there is no {path}", hint=_AGAIN)
+    return path
+
+
+def _real(session: Session, path: Path, what: str) -> None:
+    """Raises UnmetError where a link stands in the way to it: behind one lies what no build put into dist."""
+    if path.resolve() != session.dist.resolve() / path.relative_to(session.dist):
+        raise UnmetError(f"{what} lies behind a link", where=str(path), hint=_AGAIN)
+
+
+def _same(path: Path, sha256: str, what: str) -> None:
+    """Raises UnmetError where the path has not that digest."""
+    seen = digest(path)
+    if seen != sha256:
+        raise UnmetError(
+            f"{what} is not what was built: its digest is {seen[:19]}…, the build's was {sha256[:19]}…",
+            where=str(path),
+            hint=_AGAIN,
+        )
+
+
+def _as_built(path: Path, mode: int | None, record: Record, name: str) -> None:
+    """Raises UnmetError for a file with another mode than it was built with: its digest does not hold that."""
+    built = (record.row or {}).get("mode")
+    if built is not None and mode is not None and f"{mode:04o}" != built:
+        raise UnmetError(
+            f"{name} is not as it was built: its mode is {mode:04o}, the build's was {built}",
+            where=str(path),
+            hint=_AGAIN,
+        )
+
+
+def _startable(session: Session, made: Made) -> Start:
+    """How it is started. Raises PortableError where what the record says of it is not what its format says, or where
+    it would show a cell something that came from elsewhere."""
+    try:
+        start = FORMATS[made.format].start(made)
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as problem:
+        raise UnmetError(f"the record of {made.name} is not one that a build wrote: {problem!r}", hint=_AGAIN)
+    # Its own path may be one of the config, which is the caller's.
+    rooms = [made.path.resolve(), session.dist.resolve(), resources.path("build").resolve()]
+    for bind in (*start.binds, *(start.install.binds if start.install else ())):
+        if not any(bind.source.resolve().is_relative_to(room) for room in rooms):
+            raise UnmetError(f"a link of {made.name} leads out of it", where=str(bind.source), hint=_AGAIN)
+    return start
+
+
+def _controls(
+    session: Session, lock: str | None, names: Collection[str]
+) -> tuple[dict[Control, Result], tuple[tuple[str, str], ...]]:
+    """Those whose file came along, and why others are left out."""
+    ready = {}
+    left_out = []
+    for name in session.config.portability.controls:
+        control, why = choose_control(name, session.config, session.config.artifacts)
+        if control and control.artifact not in names:
+            continue
+        try:
+            if control is None:
+                raise UnmetError(why)
+            ready[control] = _control(session, control, lock)
+        except PortableError as problem:
+            left_out.append((f"control {name}", problem.what))
+    return ready, tuple(left_out)
+
+
+def _control(session: Session, control: Control, lock: str | None) -> Result:
+    """The folder with its file. Raises PortableError."""
+    record = records.control(session.dist, control.name)
+    path = records.carried(session.dist, record.sha256) if record else None
+    if record is None or path is None or not path.is_dir():
+        raise UnmetError(not_carried("its file"))
+    if (record.config, record.lock) != (session.config.sha256, lock):
+        raise UnmetError("its file was made of another config or another lock")
+    _real(session, path, "its file")
+    _same(path, record.sha256, "its file")
+    file = path / record.meta["payload"]
+    if not file.exists() or not file.resolve().is_relative_to(path.resolve()):
+        raise UnmetError("its file is not where its record says")
+    _startable(session, Made(control.artifact, control.format, file, record.meta))
+    return Result(path, record.sha256, {**record.meta, "measured_floor": record.floor})
+
+
+def no_judge(session: Session) -> str | None:
+    """Why nothing may be started here: helpers came along, and nobody but that dist/ says that they are good. What is
+    to be judged brings no judge. None where this machine has its own, or pinned ones.
+
+    Raises MachineError where there are none at all.
+    """
+    try:
+        session.helpers()
+    except MachineError:
+        found = (records.artifact(session.dist, name) for name in session.config.artifacts)
+        if not any(record and static_helpers.key() in record.carried for record in found):
+            raise
+        return (
+            "the helpers that start cells came along with what is to be judged, and neither this kit nor a plan "
+            "names them: install a compiler for them (musl-tools), take the kit that `bring` makes, or start a shard "
+            "of the plan (--shard)"
+        )
+    return None
+
+
+def _helpers(session: Session, pinned: Mapping[str, str]) -> Path | None:
+    """Those that came along and are pinned, for a machine that cannot compile its own."""
+    sha256 = pinned.get(static_helpers.key())
+    path = records.carried(session.dist, sha256) if sha256 else None
+    if sha256 is None or path is None or not path.is_dir():
+        return None
+    try:
+        _real(session, path, "the folder of helpers")
+        _same(path, sha256, "the folder of helpers")
+    except UnmetError:
+        return None
+    return path

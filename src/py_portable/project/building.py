@@ -1,0 +1,233 @@
+"""`build`: the artifacts into dist/, and the evidence of what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from py_portable.config import Artifact
+from py_portable.engines import throwaway
+from py_portable.errors import ConfigError, PortableError
+from py_portable.evidence import merge
+from py_portable.formats import Made
+from py_portable.lock.lockfile import Lock
+from py_portable.plan import baselines
+from py_portable.plan.assemble import Plan, choose_control
+from py_portable.plan.shards import lock_sha256
+from py_portable.plan.tiers import RELEASE
+from py_portable.project import built_rows, handover, records
+from py_portable.project.session import Session
+from py_portable.steps.context import Result
+from py_portable.steps.runner import Report
+from py_portable.store import DamagedError, Entry, Part, digest, file_mode
+from py_portable.wheels.published import NODE as PUBLISHED
+
+EVIDENCE = "evidence"
+PUBLISH = "publish"
+"""The folder of dist/ with the wheels (and the sdist) for a package index."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """`made`: artifacts that are there now; `failures`: by node, why the others are not."""
+
+    plan: Plan
+    lock: Lock
+    report: Report
+    made: Mapping[str, Made]
+    rows: tuple[Mapping[str, Any], ...]
+    failures: Mapping[str, PortableError]
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    """Artifacts that have a row and cannot be started here, and why: what was made elsewhere may have come alone."""
+
+
+def build(
+    session: Session,
+    artifacts: Collection[str] = (),
+    *,
+    images: Collection[str] = (),
+    controls: bool = False,
+    carry: handover.Carry = "nothing",
+    tier: str = RELEASE,
+) -> Built:
+    """Make the named artifacts (all, where none is named), put them into dist/, write an evidence part.
+
+    `images`, as the config calls them, and the `controls` are made in the same go. `carry`: what is put into dist/,
+    too, for `--as-made` on another machine; controls only where the `tier` starts them.
+    """
+    if session.in_container:
+        # Before anything is fetched for it.
+        if images:
+            keep_apart(session)
+        throwaway.require()
+    lock = session.lock()
+    plan = session.plan(lock, artifacts)
+    if carry != "nothing":
+        # A part of the artifacts has the controls that they have in the whole, for no other is in the plan of shards.
+        whole = session.plan(lock) if artifacts else plan
+        kept = tuple(c for c in whole.controls if tier == RELEASE and c.artifact in plan.artifacts)
+        plan = replace(plan, nodes={**whole.nodes, **plan.nodes}, controls=kept)
+    report = session.run(plan, plan.wanted(images, controls or carry != "nothing"), lock)
+    made: dict[str, Made] = {}
+    rows = []
+    failures = dict(report.failures)
+    sha256 = lock_sha256(lock)
+    _forget(session, plan)
+    for name, node in plan.artifacts.items():
+        if node in report.failures:
+            continue
+        artifact = session.config.artifacts[name]
+        try:
+            try:
+                one = publish(session, artifact, node, report, plan)
+            except DamagedError:
+                # It was moved aside while it was copied out: made again, it is whole.
+                report = _again(session, plan, node, lock, report)
+                one = publish(session, artifact, node, report, plan)
+            row = built_rows.artifact_row(artifact, one, report, node)
+            handover.record(session, sha256, one, row, report, carry)
+        except PortableError as problem:
+            failures[node or f"artifact {name}"] = problem
+            continue
+        made[name] = one
+        rows.append(row)
+    if carry != "nothing":
+        handover.carry_rest(session, sha256, plan.controls, report)
+    part = built_rows.part(session, plan, report, rows, failures)
+    merge.write_part(session.dist / EVIDENCE, "build", plan.artifacts, part)
+    return Built(plan, lock, report, made, tuple(rows), failures)
+
+
+def keep_apart(session: Session) -> None:
+    """Raises ConfigError where cells would start in the container that builds change."""
+    if session.in_container and session.engine.on_host and baselines.jobs(session.config):
+        raise ConfigError(
+            "apps would be started in the container that they are built in, where they find what was installed for "
+            "building them",
+            where="--engine native --build-engine native",
+            hint="build in one job and start in another: build --build-engine native --carry, then portability "
+            "--as-made --engine native",
+        )
+
+
+def _again(session: Session, plan: Plan, node: str | None, lock: Lock, report: Report) -> Report:
+    """The report, with the node and what it needs run once more."""
+    fresh = session.run(plan, [node] if node else [], lock)
+    for problem in fresh.failures.values():
+        raise problem
+    return Report(
+        {**report.results, **fresh.results},
+        {**report.images, **fresh.images},
+        report.failures,
+        {**report.keys, **fresh.keys},
+    )
+
+
+def _forget(session: Session, plan: Plan) -> None:
+    """The records of what is made anew, and of the controls that are variants of it."""
+    config = session.config
+    for name in plan.artifacts:
+        records.forget(session.dist, name)
+    for name in config.portability.controls:
+        control, _ = choose_control(name, config, config.artifacts)
+        if control and control.artifact in plan.artifacts:
+            records.forget(session.dist, name, control=True)
+
+
+def publish(session: Session, artifact: Artifact, node: str | None, report: Report, plan: Plan) -> Made:
+    """The artifact in dist/, restored only where what lies there is not it: modes are part of it."""
+    if node is None:
+        assert artifact.path is not None
+        if not artifact.path.exists():
+            raise ConfigError(
+                f"there is no {artifact.path}",
+                where=session.config.where(("artifacts", artifact.name, "path")),
+            )
+        # Neither a pipe, which nobody may ever write to, nor a device is opened.
+        if not (artifact.path.is_file() or artifact.path.is_dir()):
+            raise ConfigError(
+                f"{artifact.path} is neither a regular file nor a folder",
+                where=session.config.where(("artifacts", artifact.name, "path")),
+            )
+        return Made(
+            artifact.name,
+            artifact.format,
+            artifact.path,
+            {"script": session.config.app.script},
+            sha256=digest(artifact.path),
+            mode=file_mode(artifact.path),
+        )
+    result = report.results[node]
+    payload = result.meta["payload"]
+    entry = _entry(session, report.keys[node])
+    part = session.store.part(entry, payload)
+    if artifact.format == "wheel":
+        # All that is to be published lies in one folder, and nothing else does: it is what an upload takes.
+        place, path = session.dist / PUBLISH, session.dist / PUBLISH / payload
+        entry, payload = _entry(session, report.keys[PUBLISHED]), "."
+        published = session.store.part(entry, payload)
+    else:
+        place = session.dist / artifact.name
+        path = place if payload == "." else place / payload
+        published = part
+    _claim(session, place.name, place)
+    to = place if payload == "." else path
+    if not published.is_at(to):
+        to.parent.parent.mkdir(parents=True, exist_ok=True)
+        to.parent.mkdir(exist_ok=True)
+        session.store.restore(entry, payload, to)
+    return _made(artifact, path, part, result, report)
+
+
+def _entry(session: Session, key: str) -> Entry:
+    entry = session.store.get(key)
+    if entry is None:
+        raise DamagedError(
+            "an artifact was damaged in the store after it was made", where=str(session.store.root)
+        )
+    return entry
+
+
+def _made(artifact: Artifact, path: Path, part: Part, result: Result, report: Report) -> Made:
+    place = f"{artifact.python} ({artifact.baseline})"
+    interpreter, wheelhouse = (
+        next((report.results[n] for n in report.results if n.startswith(f"{kind} {place}")), None)
+        for kind in ("interpreter", "wheelhouse")
+    )
+    return Made(
+        artifact.name,
+        artifact.format,
+        path,
+        result.meta,
+        interpreter.path if interpreter else None,
+        interpreter.digest if interpreter else None,
+        wheelhouse.path if wheelhouse else None,
+        wheelhouse.digest if wheelhouse else None,
+        part.path,
+        part.digest,
+        part.mode,
+    )
+
+
+def _claim(session: Session, name: str, place: Path) -> None:
+    """Only what this kit has put into dist/ may be replaced there. Raises ConfigError for anything else."""
+    mark = session.dist / EVIDENCE / "made" / name
+    if link := next(
+        (one for one in (session.dist / EVIDENCE, mark.parent, mark, place) if one.is_symlink()), None
+    ):
+        # Whoever handed this dist folder on may have planted both the link and the mark.
+        raise ConfigError(
+            "is a symbolic link, and what lies behind it was not made by py-portable",
+            where=str(link),
+            hint="remove the link, or choose another --dist",
+        )
+    if place.exists() and not mark.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ConfigError(
+            "is in the way of an artifact, and was not made by py-portable",
+            where=str(place),
+            hint="move it away, call the artifact otherwise, or choose another --dist",
+        )
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()

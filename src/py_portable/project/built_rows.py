@@ -1,0 +1,141 @@
+"""What `build` writes into the evidence: rows of baselines, interpreters, artifacts and steps."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from py_portable.base import printable
+from py_portable.base.redact import hide
+from py_portable.config import Artifact
+from py_portable.errors import TAIL_LINES, Blocked, PortableError
+from py_portable.formats import Made
+from py_portable.images import Image
+from py_portable.inspect.elf.floor import measure
+from py_portable.plan.assemble import Plan
+from py_portable.project.session import Session
+from py_portable.steps.graph import Node, Step
+from py_portable.steps.runner import Report
+from py_portable.wheels.rows import wheel_rows
+
+TAIL_WIDTH = 240
+
+
+def part(
+    session: Session,
+    plan: Plan,
+    report: Report,
+    artifacts: Sequence[Mapping[str, Any]],
+    failures: Mapping[str, PortableError],
+) -> dict[str, Any]:
+    """The part of the evidence that this run of `build` writes; `artifacts` are rows of `artifact_row`."""
+    return {
+        **session.told(),
+        "baselines": _baselines(session, report),
+        "interpreters": _interpreters(plan, report),
+        "wheels": wheel_rows(report.results),
+        "artifacts": list(artifacts),
+        "failures": failure_rows(plan, failures),
+        "steps": [
+            {**step, "log": _log(report, str(step["name"])), **_sandbox(report, str(step["name"]))}
+            for step in session.talk.steps
+        ],
+    }
+
+
+def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[dict[str, str]]:
+    """One row for each artifact that was asked for and is not there."""
+    found = {name: failures.get(node or f"artifact {name}") for name, node in plan.artifacts.items()}
+    return [{"name": name, **_why(problem, failures)} for name, problem in found.items() if problem]
+
+
+def _why(problem: PortableError, failures: Mapping[str, PortableError]) -> dict[str, str]:
+    """What it comes from, and what that step said: whoever reads the evidence may have neither terminal nor log."""
+    cause = problem.cause if isinstance(problem, Blocked) and problem.cause in failures else ""
+    problem = failures.get(cause, problem)
+    # Without where it was: that is a folder of this machine.
+    why = hide(problem.what if problem.what.startswith(cause) else f"{cause}: {problem.what}")
+    said = printable.last(hide(problem.tail or ""), TAIL_LINES, TAIL_WIDTH)
+    return {"why": why, "tail": "\n".join(said)} if said else {"why": why}
+
+
+def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | None) -> dict[str, Any]:
+    """What is told of an artifact that was made; `node` is None for one that was made elsewhere."""
+    result = report.results[node] if node else None
+    path = made.stored or made.path
+    floor = made.meta["measured_floor"] if "measured_floor" in made.meta else measure(path).floor
+    return {
+        "name": artifact.name,
+        "format": artifact.format,
+        "path": str(made.path),
+        "sha256": made.sha256,
+        **({} if made.mode is None else {"mode": f"{made.mode:04o}"}),
+        "bytes": sum(p.lstat().st_size for p in _files(path)),
+        "arch": None if artifact.format == "file" else platform.machine(),
+        "interpreter": artifact.python,
+        "measured_floor": floor,
+        "licences": None,
+        "seconds": round(result.seconds, 3) if result else 0.0,
+        "cached": result.cached if result else False,
+    }
+
+
+def _files(path: Path) -> list[Path]:
+    return [p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()] if path.is_dir() else [path]
+
+
+def _baselines(session: Session, report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "image": image.name,
+            "identity": image.identity,
+            "source": image.source,
+            "glibc": image.glibc,
+            **_known(image),
+        }
+        for name in session.config.baselines
+        if (image := report.images.get(f"baseline {name}"))
+    ]
+
+
+def _known(image: Image) -> dict[str, Any]:
+    """What was compared of a container with the image that it is to be, and what could not be, with the reason."""
+    if image.found is None:
+        return {}
+    unknown = [{"aspect": name, "reason": reason} for name, reason in sorted(image.found.unknown.items())]
+    return {"checked": list(image.found.checked), "unknown": unknown}
+
+
+def _interpreters(plan: Plan, report: Report) -> list[dict[str, Any]]:
+    return [
+        {
+            "version": result.meta["version"],
+            "provider": result.meta["provider"],
+            "baseline": name.partition("(")[2].rstrip(")"),
+            "sha256": result.digest,
+            "image": _identity(plan.nodes[name], report),
+            **({"libraries": result.meta["libraries"]} if result.meta.get("libraries") else {}),
+        }
+        for name, result in report.results.items()
+        if name.startswith("interpreter ")
+    ]
+
+
+def _identity(node: Node, report: Report) -> str | None:
+    """Of the root file system that its action ran in."""
+    image = report.images.get(node.image or "") if isinstance(node, Step) else None
+    return image.identity if image else None
+
+
+def _log(report: Report, name: str) -> str | None:
+    log = report.results[name].log if name in report.results else None
+    return str(log) if log else None
+
+
+def _sandbox(report: Report, name: str) -> Mapping[str, Any]:
+    """What was seen of the sandbox when the step was made, whenever that was."""
+    result = report.results.get(name)
+    return {"sandbox": result.meta["sandbox"]} if result and "sandbox" in result.meta else {}

@@ -1,0 +1,99 @@
+"""evidence.json of a dist folder: the merge of its parts, of what they say that still holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from py_portable.evidence import merge
+from py_portable.project import stale
+from py_portable.project.building import EVIDENCE
+from py_portable.project.session import Session
+from py_portable.store import digest, file_mode
+
+
+def refresh(
+    session: Session,
+    identities: Mapping[str, str | None] | None = None,
+    places: Mapping[str, Path] | None = None,
+) -> dict[str, Any]:
+    """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/.
+
+    `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine."""
+    parts = merge.read_parts(session.dist / EVIDENCE)
+    paths = places
+    # The newest word on where an artifact lies: an older payload of another name may still be there.
+    newest = merge.merge([{**part, "cells": []} for part in parts])["artifacts"]
+    if paths is None:
+        told = {row["name"]: row.get("path") for row in newest}
+        paths = {name: session.config.base / path for name, path in told.items() if isinstance(path, str)}
+    modes = {row["name"]: row.get("mode") for row in newest}
+    current = {
+        # What has another mode than what was built is another thing, though its bytes are the same.
+        name: digest(path) if _has_mode(path, modes.get(name)) else "another mode"
+        for name, path in paths.items()
+        if name in session.config.artifacts and path.exists()
+    }
+    config = session.config
+    parts = [_without_old_controls(part, current) for part in parts]
+    now = stale.questions(config)
+    answers, old = stale.split(parts, config, now)
+    merged = merge.merge(answers, artifacts=current, identities=identities)
+    outdated = merge.merge(old, artifacts=current, identities=identities)
+    seen = {json.dumps(merge.identity_of(cell)) for cell in merged["cells"]}
+    marked = [
+        stale.mark(cell) for cell in outdated["cells"] if json.dumps(merge.identity_of(cell)) not in seen
+    ]
+    merged["cells"] = sorted([*merged["cells"], *marked], key=lambda c: json.dumps(merge.identity_of(c)))
+    for name, identity in (("cells", merge.identity_of), ("expected", list)):
+        merged[name] = [
+            row
+            for row in merged[name]
+            if json.dumps(identity(row)) in now or identity(row)[2].startswith("control:")
+        ]
+    merged["expected_cells"] = len(merged["expected"])
+    images = {spec.name for spec in config.portability.images}
+    merged["benchmark"] = [
+        row
+        for row in merged["benchmark"]
+        if row.get("image") in images and current.get(row.get("artifact", "")) == row.get("sha256", "")
+    ]
+    names = {*config.artifacts, *(f"control {control}" for control in config.portability.controls)}
+    merged["failures"] = [row for row in merged["failures"] if row["name"] in names]
+    return merged
+
+
+def _has_mode(path: Path, built: str | None) -> bool:
+    mode = file_mode(path)
+    return built is None or mode is None or f"{mode:04o}" == built
+
+
+_BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}
+
+
+def write_evidence(session: Session, merged: dict[str, Any]) -> Path:
+    """Write evidence.json: what was concluded holds as long as the artifacts and the cells are the same."""
+    path = session.dist / "evidence.json"
+    old = merge.read(path) if path.exists() else {}
+    if old.get("conclusions") and all(_what(old, name) == _what(merged, name) for name in _BASIS):
+        merged = {**merged, "conclusions": old["conclusions"]}
+    merge.write(path, merged)
+    return path
+
+
+def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.get(key) for key in _BASIS[name]) for row in told.get(name, ())]
+
+
+def _without_old_controls(part: merge.Part, current: Mapping[str, str]) -> merge.Part:
+    """A control speaks of the artifact it was a variant of, so not of one that has been built anew since."""
+    about = {row["name"]: row["sha256"] for row in part.get("artifacts", ())}
+    cells = [
+        cell
+        for cell in part.get("cells", ())
+        if not cell["condition"].startswith("control:")
+        or about.get(cell["artifact"]) == current.get(cell["artifact"])
+    ]
+    return {**part, "cells": cells}

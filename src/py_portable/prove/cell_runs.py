@@ -1,0 +1,252 @@
+"""Cells: artifact x image x condition, started side by side, each with its verdict."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+
+from py_portable.base import process
+from py_portable.engines.engine import LIMITS, Bind
+from py_portable.engines.select import reproduce
+from py_portable.errors import PortableError
+from py_portable.evidence.merge import CellResult, now
+from py_portable.formats import FORMATS
+from py_portable.prove.bench import Bench, Cell, Tell
+from py_portable.prove.borne import asked_for
+from py_portable.prove.canary import Observation, observe
+from py_portable.prove.conditions import CONDITIONS
+from py_portable.prove.frozen import Freezer
+from py_portable.prove.install import Installed, Place, finding_of_install, install
+from py_portable.prove.judge import corroborate, judge, look
+from py_portable.prove.memory import Memory
+from py_portable.prove.start import Started, job, start
+from py_portable.store import StoreError
+
+PARTIAL_ENGINES = ("chroot", "native")
+CAPTURE_BYTES = 1 << 20
+TAIL_CHARS = 2000
+
+
+def run(cells: Sequence[Cell], bench: Bench, tell: Tell) -> list[CellResult]:
+    """Start every cell, as many at a time as there are cores; `tell` is called as they end, one at a time."""
+    talk = threading.Lock()
+    workers = len(os.sched_getaffinity(0))
+
+    def ended(result: CellResult) -> CellResult:
+        with talk:
+            tell(result)
+        return result
+
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(workers)
+        stack.push(functools.partial(_close, pool))
+        observations = _observe(cells, bench, pool)
+        known = [_known(cell, bench, observations) for cell in cells]
+        own = bench.info.name == "native" and os.geteuid() == 0
+        freezer = Freezer(bench.store, stack, reachable=own)
+        cells = [
+            cell if result else _frozen(cell, freezer) for cell, result in zip(cells, known, strict=True)
+        ]
+        known = [
+            result or (_known(cell, bench, observations) if cell.image is None else None)
+            for cell, result in zip(cells, known, strict=True)
+        ]
+        open_cells = [cell for cell, result in zip(cells, known, strict=True) if result is None]
+        installs = install(open_cells, bench, pool, stack)
+
+        def result_of(cell: Cell, result: CellResult | None) -> CellResult:
+            return ended(result or _start(cell, bench, observations, installs))
+
+        return list(pool.map(result_of, cells, known))
+
+
+def _close(pool: ThreadPoolExecutor, kind: type[BaseException] | None, *_rest: object) -> None:
+    """At an interruption, cells that are under way are ended, not waited for."""
+    if kind is not None:
+        process.end_all()
+    pool.shutdown(wait=kind is None, cancel_futures=True)
+
+
+def _frozen(cell: Cell, freezer: Freezer) -> Cell:
+    """The cell that starts the bytes that its digest is of, or none where they are not there any more."""
+    if cell.made is None:
+        return cell
+    try:
+        made = freezer.freeze(cell.made)
+        return replace(cell, start=FORMATS[made.format].start(made), named=cell.start)
+    except StoreError:
+        raise
+    except PortableError as problem:
+        return replace(cell, image=None, lacks="artifact", unavailable=problem.what)
+
+
+def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> Mapping[Place, Observation]:
+    """The canary, once for each image x condition."""
+    places = {(cell.image_name, cell.condition): cell.image for cell in cells if cell.image}
+    found = pool.map(
+        lambda item: observe(
+            bench.engine, item[1].root, CONDITIONS[item[0][1]], bench.helpers, lacks=_excused(bench)
+        ),
+        places.items(),
+    )
+    return dict(zip(places, found, strict=True))
+
+
+def _excused(bench: Bench) -> tuple[str, ...]:
+    """What a canary need not observe. Only an engine that is known for isolating partly is excused at all, and
+    any engine for limits that its machine does not give: the evidence names them.
+    """
+    partly = bench.info.name in PARTIAL_ENGINES
+    return tuple(aspect for aspect in bench.info.lacks if partly or aspect in LIMITS)
+
+
+def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:
+    assert cell.image is not None
+    return Memory.of(
+        bench.store.cache("passes"),
+        {
+            "artifact": cell.sha256,
+            "mode": cell.made.mode if cell.made else None,
+            "start": [cell.start.program, cell.start.needs],
+            "smoke": asdict(cell.smoke),
+            "image": cell.image.identity,
+            "condition": cell.condition_name,
+            "expect": cell.expect,
+            "observed": observation.digest,
+            "cpu": bench.cpu_flags,
+            "engine": [bench.info.name, bench.info.version, bench.info.isolation, *bench.info.lacks],
+        },
+    )
+
+
+def not_started(cell: Cell, why: str) -> CellResult:
+    """Of a cell that nothing trusted can start here."""
+    return replace(_unknown(cell), reason="engine", detail=why)
+
+
+def _blank(cell: Cell, bench: Bench) -> CellResult:
+    return replace(_unknown(cell), isolation=bench.info.isolation)
+
+
+def _unknown(cell: Cell) -> CellResult:
+    return CellResult(
+        artifact=cell.artifact,
+        format=cell.format,
+        sha256=cell.sha256,
+        image=cell.image_name,
+        image_identity=cell.image.identity if cell.image else None,
+        image_source=cell.image.source if cell.image else None,
+        image_glibc=cell.image.glibc if cell.image else None,
+        condition=cell.condition_name,
+        expect=cell.expect,
+        verdict="UNPROVEN",
+        reason=None,
+        detail=None,
+        argv=cell.smoke.args,
+        optional=cell.optional,
+        smoke=cell.asked,
+    )
+
+
+def _known(cell: Cell, bench: Bench, observations: Mapping[Place, Observation]) -> CellResult | None:
+    """What can be said without a start: that nothing can be shown here, or a PASS that was seen before."""
+    result = _blank(cell, bench)
+    if cell.image is None:
+        why = (cell.unavailable or "it was not made").removeprefix(f"{cell.image_name}: ")
+        return replace(result, reason=cell.lacks, detail=why)
+    observation = observations[cell.image_name, cell.condition]
+    if not observation.ok:
+        return replace(
+            result, reason="condition", detail=f"condition not achieved: {'; '.join(observation.violations)}"
+        )
+    return _remembered(cell, bench, observation).recall(result)
+
+
+def _start(
+    cell: Cell,
+    bench: Bench,
+    observations: Mapping[Place, Observation],
+    installs: Mapping[Place, Installed],
+) -> CellResult:
+    assert cell.image is not None
+    result = _blank(cell, bench)
+    memory = _remembered(cell, bench, observations[cell.image_name, cell.condition])
+    binds = cell.start.binds
+    if cell.start.install:
+        installed = installs[cell.artifact, cell.image_name]
+        if installed.failure:
+            judged = judge(finding_of_install(installed.failure), cell.expect)
+            return replace(
+                result,
+                verdict=judged.verdict,
+                reason=judged.reason,
+                detail=judged.detail,
+                install="failed",
+                stderr_tail=installed.said[-TAIL_CHARS:],
+            )
+        binds = (*binds, Bind(installed.folder, installed.target))
+        result = replace(result, install="done")
+    started = start(
+        bench.engine,
+        cell.image.root,
+        CONDITIONS[cell.condition],
+        (cell.start.program, *cell.smoke.args),
+        binds,
+        bench.helpers,
+        cell.smoke.timeout,
+        capture_bytes=CAPTURE_BYTES,
+        keep=bench.keep,
+        lines=(cell.smoke.stdout, cell.smoke.stderr),
+    )
+    record = started.record
+    result = replace(
+        result,
+        stdout_tail=started.stdout.text[-TAIL_CHARS:],
+        stderr_tail=started.stderr.text[-TAIL_CHARS:],
+        # An installation is thrown away with the run: its start cannot be repeated as it stands.
+        reproduce=None if cell.start.install else _by_hand(cell, bench, started),
+        when=now(),
+    )
+    if record is None or not record.called:
+        return replace(result, reason="engine", detail=started.trouble)
+    seconds = record.wall_ns / 1e9
+    finding = corroborate(
+        look(started, cell.smoke),
+        is_elf=cell.start.is_elf,
+        image_glibc=cell.image.glibc,
+        measured_floor=cell.measured_floor,
+        asked_for=functools.partial(asked_for, cell.start),
+    )
+    judged = judge(finding, cell.expect)
+    result = replace(
+        result,
+        left_behind=record.left_behind,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        detail=judged.detail,
+        exit_status=record.status,
+        seconds=round(seconds, 4),
+        overhead_seconds=round(max(0.0, started.seconds - seconds), 4),
+    )
+    memory.keep(result)
+    bench.kept.append((cell, memory))
+    return result
+
+
+def _by_hand(cell: Cell, bench: Bench, started: Started) -> str:
+    """The command line that starts the cell again; a shell takes what was kept for a comment."""
+    told = started.reproduce
+    if cell.named and cell.image:
+        # The copy that was started is thrown away with the run.
+        argv = (cell.named.program, *cell.smoke.args)
+        condition = CONDITIONS[cell.condition]
+        told = reproduce(
+            bench.engine,
+            job(cell.image.root, condition, argv, cell.named.binds, bench.helpers, keep=bench.keep),
+        )
+    return f"{told} # kept: {started.kept}" if started.kept else told

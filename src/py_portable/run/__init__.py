@@ -1,1 +1,0 @@
-"""Executes the steps of a plan into the store, independent ones side by side."""

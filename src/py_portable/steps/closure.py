@@ -1,0 +1,67 @@
+"""Which code a module is made of: itself and all that it imports, found in the text: nobody keeps a list. A leaf."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent
+_NAME = PACKAGE.name
+_IMPORT = re.compile(
+    rf"^[ \t]*(?:from|import)[ \t]+({_NAME}[\w.]*)(?:[ \t]+import[ \t]+(?:\(([^)]*)\)|([^\n#]*)))?",
+    re.MULTILINE,
+)
+_WORD = re.compile(r"\w+")
+
+
+@cache
+def modules(start: str, counts: Callable[[str], bool] | None = None) -> tuple[str, ...]:
+    """`start` (such as `py_portable.prove.cell_runs`) and all modules of this package that it imports, directly or not.
+
+    An import anywhere in a file counts, also one in a function or for type checkers: too many are none too few.
+    `counts` says of a module whether it, and what it imports, is wanted; the packages above a module are then left out
+    where nothing is imported from them. Raises ValueError where there is no such module.
+    """
+    if _file(start) is None:
+        raise ValueError(f"there is no module {start}")
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        name = waiting.pop()
+        path = _file(name)
+        if name in found or path is None or (counts and not counts(name)):
+            continue
+        found.add(name)
+        # Whoever imports a module runs the packages above it.
+        waiting += [name.rpartition(".")[0]] if counts is None and "." in name else []
+        for module, several, one in _IMPORT.findall(path.read_text("utf-8")):
+            words = [f"{module}.{word}" for word in _WORD.findall(several or one)]
+            waiting += words
+            if counts is None or not words or not all(map(_file, words)):
+                waiting.append(module)
+    return tuple(sorted(found))
+
+
+@cache
+def sha256(start: str, beside: tuple[str, ...] = (), counts: Callable[[str], bool] | None = None) -> str:
+    """One digest over these modules, and over what is no Python below the folders `beside` of the package."""
+    files: Iterable[Path] = [path for name in modules(start, counts) if (path := _file(name))]
+    more = (path for folder in beside for path in (PACKAGE / folder).rglob("*"))
+    told = hashlib.sha256()
+    for path in sorted(
+        {*files, *(path for path in more if path.is_file() and path.suffix not in (".py", ".pyc"))}
+    ):
+        body = hashlib.sha256(path.read_bytes()).hexdigest()
+        told.update(f"{path.relative_to(PACKAGE).as_posix()} {body}\n".encode())
+    return told.hexdigest()
+
+
+def _file(name: str) -> Path | None:
+    base = PACKAGE.parent.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None

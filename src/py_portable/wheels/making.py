@@ -1,0 +1,225 @@
+"""From the lock to a wheelhouse: files fetched, sdists compiled in the baseline, wheels repaired, all checked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from py_portable.base import process
+from py_portable.base.regular import copy_regular
+from py_portable.engines.engine import Bind
+from py_portable.errors import UnmetError
+from py_portable.inspect import wheel_check
+from py_portable.inspect.elf.floor import wheel_floor
+from py_portable.inspect.elf.members import elf_members
+from py_portable.interpreters.libraries import binds
+from py_portable.lock.index import files
+from py_portable.lock.index.offers import LockedFile
+from py_portable.lock.lockfile import LockedHouse, LockedPackage
+from py_portable.steps.context import BuildFailed, Context
+from py_portable.steps.graph import Step
+from py_portable.wheels import lacking, tracked
+from py_portable.wheels.app_source import built_wheels, copy_source, source_digest
+from py_portable.wheels.given import Given, bounded, taken
+
+_MOST_SAID = 1 << 20
+"""Bytes of a log's end in which a compiler's words are looked for."""
+
+
+def house_steps(
+    house: LockedHouse,
+    *,
+    place: str,
+    image: str,
+    interpreter: str,
+    tools: str,
+    target: Mapping[str, str],
+    source: Path | None,
+    environment: Mapping[str, str],
+    use: Given | None = None,
+    libraries: tuple[str, ...] = (),
+) -> list[Step]:
+    """The steps of one wheelhouse, the last of which gives the folder of wheels.
+
+    `place` is "PYTHON (BASELINE)"; `target` has python, max_glibc and arch; `libraries` are nodes too.
+    """
+    common = {"target": dict(target), "env": dict(environment)}
+    wheels = [p.file for p in house.packages if p.file.is_wheel]
+    fetched = Step(
+        name=f"wheels {place}",
+        action=fetch_wheels,
+        params={**common, "files": [asdict(file) for file in wheels]},
+        lane="io",
+    )
+    inside = (interpreter, *libraries)
+    compiled = [_compile(p, common, place, image, inside) for p in house.packages if not p.file.is_wheel]
+    app = [_app(source, house, common, place, image, inside)] if source is not None else []
+    if use is not None:
+        app = [_given(use, place)]
+    repaired = Step(
+        name=f"wheelhouse {place}",
+        action=repair,
+        params={"target": dict(target)},
+        needs=(*inside, tools, fetched.name, *(step.name for step in (*compiled, *app))),
+        scripts=("build/repair.py",),
+        image=image,
+    )
+    return [fetched, *compiled, *app, repaired]
+
+
+def _compile(
+    package: LockedPackage, common: Mapping[str, Any], place: str, image: str, inside: tuple[str, ...]
+) -> Step:
+    return Step(
+        name=f"wheel {package.file.name}-{package.file.version} {place}",
+        action=compile_sdist,
+        params={**common, "sdist": asdict(package.file), "build": [asdict(file) for file in package.build]},
+        needs=inside,
+        scripts=("build/wheel.sh",),
+        image=image,
+    )
+
+
+def _app(
+    source: Path,
+    house: LockedHouse,
+    common: Mapping[str, Any],
+    place: str,
+    image: str,
+    inside: tuple[str, ...],
+) -> Step:
+    named = tracked.asked_for(source, (file.name for file in house.app_build))
+    return Step(
+        name=f"wheel of the app {place}",
+        action=compile_app,
+        # The path itself is no part of the key: only what stands there.
+        params={
+            **common,
+            "source": source_digest(source, named),
+            "build": [asdict(file) for file in house.app_build],
+        },
+        needs=inside,
+        scripts=("build/wheel.sh",),
+        image=image,
+        locals={"source": source, "named": named},
+    )
+
+
+def _given(use: Given, place: str) -> Step:
+    return Step(
+        name=f"wheel of the app {place}",
+        action=take_wheel,
+        params={"file": use.path.name, "sha256": use.sha256},
+        lane="io",
+        locals={"path": use.path},
+    )
+
+
+def take_wheel(ctx: Context) -> None:
+    taken(ctx.locals["path"], ctx.params["sha256"], ctx.out)
+
+
+def fetch_wheels(ctx: Context) -> None:
+    _gather(ctx, ctx.params["files"], ctx.out)
+
+
+def compile_sdist(ctx: Context) -> None:
+    source = _gather(ctx, [ctx.params["sdist"]], ctx.work / "source")
+    _compile_wheel(ctx, source)
+
+
+def compile_app(ctx: Context) -> None:
+    origin: Path = ctx.locals["source"]
+    if origin.name.endswith(".whl"):
+        copy_regular(origin, ctx.out / origin.name)
+        bounded(ctx.out / origin.name)
+        return
+    folder = ctx.work / "source"
+    folder.mkdir()
+    # Under one name wherever it lies: paths get into what a compiler writes.
+    copy_source(origin, folder / ("app" if origin.is_dir() else origin.name), ctx.locals["named"])
+    _compile_wheel(ctx, folder)
+
+
+def repair(ctx: Context) -> Mapping[str, Any]:
+    """Repair what was compiled here, then hold every wheel against its tag."""
+    incoming = ctx.work / "incoming"
+    incoming.mkdir()
+    for name, result in ctx.inputs.items():
+        if name.startswith(("wheel ", "wheels ")):
+            for wheel in built_wheels(result.path):
+                shutil.copyfile(wheel, incoming / wheel.name)
+    target = ctx.params["target"]
+    level = target["max_glibc"].replace(".", "_")
+    platform = f"manylinux_{level}_{target['arch']}"
+    wheels = sorted(f"/in/wheels/{wheel.name}" for wheel in incoming.iterdir())
+    ctx.sandbox(
+        "build/repair.py",
+        platform,
+        *wheels,
+        binds=(
+            Bind(ctx.need("interpreter").path, "/opt/python"),
+            Bind(ctx.need("toolbox").path, "/opt/tools"),
+            Bind(incoming, "/in/wheels"),
+            *binds(ctx),
+        ),
+        environ={"PYTHONPATH": "/opt/tools"},
+        hint="raise wheels.max-glibc, choose an older baseline, or compile the wheel (wheels.no-binary)",
+    )
+    findings = wheel_check.check(ctx.out, [platform, "any"])
+    if findings:
+        raise UnmetError(
+            f"the wheelhouse holds wheels that break their promise: {', '.join(f.wheel for f in findings)}",
+            tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
+            log=ctx.log,
+        )
+    app = next((r for n, r in ctx.inputs.items() if n.startswith("wheel of the app")), None)
+    floors = {wheel.name: wheel_floor(wheel).floor for wheel in sorted(ctx.out.glob("*.whl"))}
+    return {"app_wheel": next(app.path.glob("*.whl")).name if app else None, "floors": floors}
+
+
+def _compile_wheel(ctx: Context, source: Path) -> None:
+    build = _gather(ctx, ctx.params["build"], ctx.work / "build")
+    ctx.sandbox(
+        "build/wheel.sh",
+        binds=(
+            Bind(ctx.need("interpreter").path, "/opt/python"),
+            Bind(source, "/in/source"),
+            Bind(build, "/in/build"),
+            *binds(ctx),
+        ),
+        environ={**ctx.params["env"], **ctx.env.pass_env},
+        hint=lacking.hint,
+    )
+    for wheel in built_wheels(ctx.out):
+        _whole(wheel, ctx.log)
+
+
+def _whole(wheel: Path, log: Path) -> None:
+    """A build system may go on without an extension that does not compile: then it is not what was wanted.
+
+    Raises BuildFailed for a wheel for this platform with nothing of it inside, where the log says why.
+    """
+    if not wheel.stem.rpartition("-")[2].startswith("linux_") or next(elf_members(wheel), None):
+        return
+    if lost := lacking.optional(process.last_lines(log, _MOST_SAID)):
+        extension, lines = lost
+        raise BuildFailed(
+            f"{wheel.name} came out without its optional extension {extension}, which did not compile",
+            tail=lines,
+            log=log,
+            hint=lacking.hint(lines),
+        )
+
+
+def _gather(ctx: Context, told: Sequence[Mapping[str, Any]], into: Path) -> Path:
+    return files.gather(
+        ctx.env.store,
+        [LockedFile(**file) for file in told],
+        into,
+        environ=ctx.env.environ,
+        **ctx.params["target"],
+    )
