@@ -73,8 +73,7 @@ def unlisted(skips: Iterable[tuple[str, str]], listed: tuple[Allowed, ...]) -> l
         (node, reason)
         for node, reason in skips
         if not any(
-            fnmatch.fnmatchcase(node, entry.test) and fnmatch.fnmatchcase(reason, entry.reason)
-            for entry in listed
+            fnmatch.fnmatchcase(node, entry.test) and fnmatch.fnmatchcase(reason, entry.reason) for entry in listed
         )
     ]
 

@@ -113,8 +113,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> manylinux_like.Parts:
 
 
 @pytest.fixture(scope="session")
-def manylinux_layout(
-    tmp_path_factory: pytest.TempPathFactory, parts: manylinux_like.Parts
-) -> manylinux_like.Layout:
+def manylinux_layout(tmp_path_factory: pytest.TempPathFactory, parts: manylinux_like.Parts) -> manylinux_like.Layout:
     """An image laid out like a manylinux image, as an OCI layout on disk."""
     return manylinux_like.make(tmp_path_factory.mktemp("manylinux"), parts)

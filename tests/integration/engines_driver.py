@@ -57,9 +57,7 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
             "stderr": outcome.stderr.text,
             "builds": builds.told(),
         }
-    started = start(
-        engine, root, CONDITIONS[order["condition"]], order["argv"], binds, helpers, order["timeout"]
-    )
+    started = start(engine, root, CONDITIONS[order["condition"]], order["argv"], binds, helpers, order["timeout"])
     return {
         "record": dataclasses.asdict(started.record) if started.record else None,
         "trouble": started.trouble,

@@ -63,9 +63,7 @@ def main() -> None:
         ),
         "image": Path("/opt/python/latest/whose").read_text(),
         "given": (given / "input").read_text(),
-        "third": step(
-            "third", "echo nobody:x:1:1::/: >>/etc/passwd; rm -f /etc/shadow; echo done >/out/done"
-        ),
+        "third": step("third", "echo nobody:x:1:1::/: >>/etc/passwd; rm -f /etc/shadow; echo done >/out/done"),
         "fourth": step("fourth", "true"),
         "builds": builds.told(),
         "left": sorted(path.name for path in Path("/").iterdir()),

@@ -249,9 +249,7 @@ def _index(folder: Path, layers: Sequence[tuple[Path, str]]) -> Layout:
     oci = "application/vnd.oci.image"
     config = written(
         {
-            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(
-                platform.machine(), platform.machine()
-            ),
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
             "config": {"Env": [f"{key}={value}" for key, value in ENVIRON.items()], "Cmd": ["/bin/bash"]},

@@ -173,7 +173,9 @@ class Authority:
         key, request, names = folder / "ca.key", folder / "server.csr", folder / "names"
         names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
         fresh = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        _openssl("req", "-x509", *fresh, "-keyout", key, "-out", self.certificate, "-days", "2", "-subj", "/CN=CA of a test")
+        _openssl(
+            "req", "-x509", *fresh, "-keyout", key, "-out", self.certificate, "-days", "2", "-subj", "/CN=CA of a test"
+        )
         _openssl("req", *fresh, "-keyout", self.server_key, "-out", request, "-subj", "/CN=localhost")
         _openssl(
             *("x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", key, "-CAcreateserial"),

@@ -214,9 +214,7 @@ def test_controls_and_what_a_benchmark_compares_with_come_along(tmp_path: Path, 
     shutil.copytree(folder, project.folder, ignore=shutil.ignore_patterns("dist"))
     built = project.run("build", "--carry-all")
     assert built.status == 0, built.stderr
-    there = elsewhere(
-        tmp_path / "there", project, "portable.yaml", "examples", store=default_root(os.environ)
-    )
+    there = elsewhere(tmp_path / "there", project, "portable.yaml", "examples", store=default_root(os.environ))
     proven = there.run("portability", "--as-made")
     assert proven.status == 0, proven.stdout + proven.stderr
     assert same(there.project.evidence) == same(main_job.project.evidence)
@@ -227,6 +225,4 @@ def test_controls_and_what_a_benchmark_compares_with_come_along(tmp_path: Path, 
     told = json.loads(done.stdout)
     # Eight pairs on a loaded machine may be too noisy; then the run has to say so.
     assert done.status == int(told["noisy"]) and told["lacking"] == {}, done.stderr
-    assert {(row["artifact"], row["against"]) for row in told["benchmark"]} == {
-        ("folder", "python3.13 -m myapp.myapp")
-    }
+    assert {(row["artifact"], row["against"]) for row in told["benchmark"]} == {("folder", "python3.13 -m myapp.myapp")}

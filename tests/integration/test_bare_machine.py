@@ -87,9 +87,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for name in COPIED:
         source = REPOSITORY / name
         if source.is_dir():
-            shutil.copytree(
-                source, root / "project" / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
-            )
+            shutil.copytree(source, root / "project" / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
         else:
             shutil.copy2(source, root / "project" / name)
     yield root
@@ -101,9 +99,7 @@ def inside(root: Path, *argv: str, **extra: str) -> subprocess.CompletedProcess[
     shown += tuple(str(file) for file in Path("/etc/apt/apt.conf.d").iterdir())
     binds = [word for name in shown if Path(name).exists() for word in ("--ro-bind", name, name)]
     # The files that the caller's variables name, at the same place.
-    named = {
-        value for name, value in ENVIRONMENT.items() if name.endswith(("_CERT", "_BUNDLE", "_CERT_FILE"))
-    }
+    named = {value for name, value in ENVIRONMENT.items() if name.endswith(("_CERT", "_BUNDLE", "_CERT_FILE"))}
     for value in named:
         if value.startswith("/") and not value.startswith("/etc/ssl/certs/") and Path(value).is_file():
             binds += ["--ro-bind", value, value]

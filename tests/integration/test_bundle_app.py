@@ -217,9 +217,7 @@ def test_the_app_finds_all_it_has(made: Path) -> None:
     assert output(made / "bin" / "odd-second.one", "a b") == ["hello a b"]
 
 
-def test_another_python_s_variables_do_no_harm_and_reach_children_as_they_were(
-    made: Path, tmp_path: Path
-) -> None:
+def test_another_python_s_variables_do_no_harm_and_reach_children_as_they_were(made: Path, tmp_path: Path) -> None:
     (tmp_path / "os.py").write_text("raise SystemExit('the wrong os')\n")
     for library in ("libcrypto.so.3", "libz.so.1"):
         (tmp_path / library).write_text("another program's\n")
@@ -234,9 +232,7 @@ def test_another_python_s_variables_do_no_harm_and_reach_children_as_they_were(
 def test_a_second_build_gives_the_same_folder(made: Path, project: Project) -> None:
     """Under another umask, with nothing killed and without an archive; beside it one that leaves nothing out."""
     plain, whole = TREE | {"archive": False}, TREE | {"archive": False, "trim": False}
-    (project.folder / "portable.yaml").write_text(
-        json.dumps(CONFIG | {"artifacts": {"plain": plain, "whole": whole}})
-    )
+    (project.folder / "portable.yaml").write_text(json.dumps(CONFIG | {"artifacts": {"plain": plain, "whole": whole}}))
     words = [sys.executable, "-m", "py_portable", "build"]
     subprocess.run(words, cwd=project.folder, umask=0o077, check=True)
     dist = project.folder / "dist"

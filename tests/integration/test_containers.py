@@ -68,9 +68,7 @@ def pulled(tmp_path_factory: pytest.TempPathFactory, manylinux_layout: Layout) -
             "PY_PORTABLE_MIRRORS": f"quay.io/={registry.host}/quay/ registry.example/={registry.host}/",
         }
         words = ["skopeo", "copy", "--quiet", manylinux_layout.for_skopeo()]
-        subprocess.run(
-            [*words, f"docker://{registry.host}/quay/{ALIAS}"], env={**os.environ, **variables}, check=True
-        )
+        subprocess.run([*words, f"docker://{registry.host}/quay/{ALIAS}"], env={**os.environ, **variables}, check=True)
         digest = registry.image("os/debian:12", [root_layer(debian.root)], folder / "debian")
         app(folder / "app", pure=False)
         config = {
@@ -147,7 +145,9 @@ def test_one_lock_gives_the_same_on_every_engine(
     assert held.stdout == b""
 
 
-def test_the_main_job_has_the_same_verdicts_in_docker(main_job: MainJob, docker: dict[str, str], tmp_path: Path) -> None:
+def test_the_main_job_has_the_same_verdicts_in_docker(
+    main_job: MainJob, docker: dict[str, str], tmp_path: Path
+) -> None:
     folder = tmp_path / "project"
     shutil.copytree(main_job.project.folder, folder, symlinks=True)
     project = Project(folder)
@@ -247,7 +247,9 @@ def test_a_container_ends_with_its_caller(
 
 
 def running() -> list[str]:
-    done = subprocess.run(["docker", "ps", "--filter", f"label={owner.LABEL}", "--quiet"], capture_output=True, text=True)
+    done = subprocess.run(
+        ["docker", "ps", "--filter", f"label={owner.LABEL}", "--quiet"], capture_output=True, text=True
+    )
     return done.stdout.split()
 
 
@@ -320,9 +322,7 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
 
 
 def test_a_daemon_that_is_not_there(main_job: MainJob, tmp_path: Path) -> None:
-    done = main_job.project.run(
-        "portability", "--engine", "docker", env={"DOCKER_HOST": f"unix://{tmp_path}/none"}
-    )
+    done = main_job.project.run("portability", "--engine", "docker", env={"DOCKER_HOST": f"unix://{tmp_path}/none"})
     assert done.status == 3
     assert f"docker: no daemon answers at unix://{tmp_path}/none" in done.stderr
     assert "Traceback" not in done.stderr

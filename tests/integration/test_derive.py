@@ -223,9 +223,7 @@ def proxy_that_refuses() -> Iterator[int]:
 
 def test_logins_and_proxies_are_told_to_the_manager_and_to_nobody_else(base: Image, store: Store) -> None:
     with proxy_that_refuses() as port:
-        setup = apt.AptSetup(
-            apt.Mirror("http://me:hidden1@mirror.invalid/debian"), None, (("Acquire::Retries", "0"),)
-        )
+        setup = apt.AptSetup(apt.Mirror("http://me:hidden1@mirror.invalid/debian"), None, (("Acquire::Retries", "0"),))
         request = Request(base.name, packages=("jq",), engine=bubblewrap())
         environ = {"http_proxy": f"http://you:hidden2@127.0.0.1:{port}"}
         with pytest.raises(ImageUnavailable) as caught:
@@ -244,9 +242,7 @@ def test_a_mirror_that_nobody_runs(base: Image, store: Store) -> None:
     assert caught.value.reason.startswith("adding packages to debian:12: ")
 
 
-def test_an_image_without_tar_is_told_before_anything_is_fetched(
-    base: Image, store: Store, tmp_path: Path
-) -> None:
+def test_an_image_without_tar_is_told_before_anything_is_fetched(base: Image, store: Store, tmp_path: Path) -> None:
     bare = tmp_path / "root"
     subprocess.run(["cp", "-a", str(base.root), str(bare)], check=True)
     (bare / "usr/bin/tar").unlink()

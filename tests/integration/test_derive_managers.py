@@ -120,9 +120,7 @@ def give(image: Image, *tools: str, known: tuple[str, ...] = (), installed: tupl
 
 def add(image: Image, tmp_path: Path, **wishes: object) -> Image:
     request = Request(image.name, engine=bubblewrap(), **wishes)  # type: ignore[arg-type]
-    return derive(
-        image, request, Store(tmp_path / "store"), ids.prefix(), environ={"SSL_CERT_FILE": __file__}
-    )
+    return derive(image, request, Store(tmp_path / "store"), ids.prefix(), environ={"SSL_CERT_FILE": __file__})
 
 
 def calls(image: Image) -> list[str]:
@@ -200,9 +198,7 @@ def test_an_unknown_package(image: Image, tmp_path: Path, tool: str) -> None:
         add(image, tmp_path, packages=("libpqdevel",))
     assert caught.value.what == "almalinux:9 has no package libpqdevel"
     near = {"dnf": "libpq-devel", "zypper": "libpq-devel", "apk": "libpq-dev"}.get(tool)
-    assert caught.value.hint == (
-        f"did you mean {near}?" if near else "see the packages of the baseline in the config"
-    )
+    assert caught.value.hint == (f"did you mean {near}?" if near else "see the packages of the baseline in the config")
 
 
 @pytest.mark.parametrize(
@@ -246,9 +242,7 @@ def test_an_image_without_a_manager_takes_a_script_only(image: Image, tmp_path: 
 def test_an_archive_that_is_a_link_is_not_followed(image: Image, tmp_path: Path) -> None:
     give(image)
     # What runs inside can put a link in the place of its output; it would be followed on the machine.
-    (image.root / "usr/bin/tar").write_text(
-        "#!/bin/sh\nrm -f /out/root.tar\nln -s /etc/passwd /out/root.tar\n"
-    )
+    (image.root / "usr/bin/tar").write_text("#!/bin/sh\nrm -f /out/root.tar\nln -s /etc/passwd /out/root.tar\n")
     shutil.copy2(Path(shutil.which("ln") or "/nowhere").resolve(), image.root / "usr/bin/ln")
     with pytest.raises(StepError, match="wrote no archive"):
         add(image, tmp_path, before="true")

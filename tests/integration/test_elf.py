@@ -36,9 +36,7 @@ def needs(*programs: str) -> pytest.MarkDecorator:
 def of_this_machine() -> Iterator[Path]:
     """ELF files of the system, evenly picked, and all of this interpreter's extension modules."""
     folders = [Path("/bin"), Path("/sbin"), Path("/lib"), Path("/lib64")]
-    found = [
-        path for folder in folders for path in sorted(folder.glob("*")) if path.is_file() and is_elf(path)
-    ]
+    found = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file() and is_elf(path)]
     found += [path for path in sorted(Path("/usr/lib").glob("*-linux-gnu*/*.so*")) if is_elf(path)]
     yield from found[:: max(1, len(found) // LIMIT)]
     yield from sorted(EXTENSIONS.glob("*.so"))
@@ -82,9 +80,7 @@ def test_pyelftools_reads_the_same() -> None:
 @needs("readelf")
 def test_readelf_shows_the_same_version_needs() -> None:
     for path in FILES:
-        shown = subprocess.run(
-            ["readelf", "-W", "-V", path], capture_output=True, text=True, check=True
-        ).stdout
+        shown = subprocess.run(["readelf", "-W", "-V", path], capture_output=True, text=True, check=True).stdout
         _, _, needed = shown.partition("Version needs section")
         expected = re.findall(r"Name: (\S+)  Flags: (\S+)", needed)
         assert [(v.version, "WEAK" if v.weak else "none") for v in read(path).versions] == expected, path
@@ -115,8 +111,7 @@ def test_objdump_shows_the_same_symbols() -> None:
 @needs("gcc")
 def test_a_wheel_that_smuggles_a_newer_glibc(tmp_path: Path) -> None:
     (tmp_path / "smuggler.c").write_text(
-        "int close_range(unsigned, unsigned, int);\n"
-        "int PyInit_smuggler(void) { return close_range(1000, 1001, 0); }\n"
+        "int close_range(unsigned, unsigned, int);\nint PyInit_smuggler(void) { return close_range(1000, 1001, 0); }\n"
     )
     built = tmp_path / "smuggler.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "smuggler.c", "-o", built], cwd=tmp_path, check=True)
@@ -153,7 +148,4 @@ def test_a_tree_of_the_system_is_measured() -> None:
     assert report.defects == ()
     assert report.floor is not None
     assert report.set_by is not None
-    assert (
-        symbols_needing(EXTENSIONS / report.set_by.file, report.set_by.version)
-        or "DT_RELR" in report.set_by.version
-    )
+    assert symbols_needing(EXTENSIONS / report.set_by.file, report.set_by.version) or "DT_RELR" in report.set_by.version

@@ -160,9 +160,7 @@ def as_user(house: House, name: str = USER) -> Caller:
 
 
 @pytest.fixture(params=["me", "ordinary"])
-def caller(
-    request: pytest.FixtureRequest, house: House, docker: dict[str, str], podman: dict[str, str]
-) -> Caller:
+def caller(request: pytest.FixtureRequest, house: House, docker: dict[str, str], podman: dict[str, str]) -> Caller:
     if request.param == "ordinary":
         if getattr(request.node, "callspec", None) and request.node.callspec.params.get("engine") == "podman":
             pytest.skip("podman without root: needs a capable machine")
@@ -280,9 +278,7 @@ def test_one_mapped_id_is_told(ordinary: Caller) -> None:
         info = ordinary.ask("bubblewrap", "probe")
         seen = ordinary.ask("bubblewrap", "observe")
         hostile = ordinary.start("bubblewrap", "hostile")
-        refused = subprocess.run(
-            ordinary.words("chroot", "probe"), env=ordinary.env(), capture_output=True, cwd="/"
-        )
+        refused = subprocess.run(ordinary.words("chroot", "probe"), env=ordinary.env(), capture_output=True, cwd="/")
     finally:
         for name, text in spare.items():
             back = [line for line in text.splitlines() if line.startswith(f"{USER}:")]

@@ -71,7 +71,19 @@ def test_an_ordinary_user_can_run_it(confined: bool, kit: Path) -> None:
         become = ["setpriv", "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--init-groups", "--"]
         if confined:
             own = ["--bind", folder, folder, "--tmpfs", "/root", "--tmpfs", "/home"]
-            become = ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp", *map(str, own)]
+            become = [
+                "bwrap",
+                "--ro-bind",
+                "/",
+                "/",
+                "--dev",
+                "/dev",
+                "--proc",
+                "/proc",
+                "--tmpfs",
+                "/tmp",
+                *map(str, own),
+            ]
             become += ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--uid", str(user.pw_uid), "--gid"]
             become += [str(user.pw_gid), "--disable-userns", "--die-with-parent", "--"]
         path = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"

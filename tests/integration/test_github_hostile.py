@@ -67,7 +67,9 @@ def write_app(folder: Path) -> None:
     (folder / "vendor" / "tool").unlink()
     program = folder / "vendor" / FILE
     said = EVERYTHING.replace("'", "'\\''")
-    program.write_text(f"#!/bin/sh\nprintf '%s\\n' '{said}'\nprintf '%s\\n' '{said}' >&2\necho forged >>\"${{GITHUB_OUTPUT:-/dev/null}}\"\n")
+    program.write_text(
+        f"#!/bin/sh\nprintf '%s\\n' '{said}'\nprintf '%s\\n' '{said}' >&2\necho forged >>\"${{GITHUB_OUTPUT:-/dev/null}}\"\n"
+    )
     program.chmod(0o755)
 
 

@@ -153,9 +153,7 @@ def test_the_sample_is_built_proven_and_measured_by_the_workflow(tmp_path: Path,
     server = Server(tmp_path / "server", copy_of_the_kit(tmp_path / "py-portable"))
     server.env |= {"PY_PORTABLE_STORE": str(default_root(os.environ)), "PY_PORTABLE_ENGINE": "bubblewrap"}
     shutil.rmtree(server.app)
-    shutil.copytree(
-        main_job.project.folder, server.app, ignore=shutil.ignore_patterns("dist", ".py-portable")
-    )
+    shutil.copytree(main_job.project.folder, server.app, ignore=shutil.ignore_patterns("dist", ".py-portable"))
     config = yaml.safe_load((server.app / "portable.yaml").read_text())
     config["artifacts"] = {"tree": config["artifacts"]["tree"]}
     config["portability"] = {"images": ["debian:12"]}

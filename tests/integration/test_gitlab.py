@@ -120,9 +120,7 @@ def test_a_green_run(tmp_path: Path, program: Path, secrets: dict[str, str]) -> 
     assert ("cache: miss" in ran.text, "cache: hit" in again.text) == (True, True), again.text
 
 
-def test_a_red_run_in_which_an_artifact_was_not_built(
-    tmp_path: Path, program: Path, secrets: dict[str, str]
-) -> None:
+def test_a_red_run_in_which_an_artifact_was_not_built(tmp_path: Path, program: Path, secrets: dict[str, str]) -> None:
     caller = runner.make(tmp_path / "caller", program, "flat.gitlab-ci.yml", GONE)
     # With isolation a job sees what its `needs` bring and nothing else.
     ran = caller.run("--shell-isolation", env=secrets)
@@ -233,9 +231,7 @@ def test_a_child_on_another_engine_ends_in_the_verdicts_of_nox(
         inputs={"engine": "bubblewrap", "bundle": "", "benchmark": True},
     )
     known_name(caller.folder)
-    ran = caller.run(
-        "--no-shell-isolation", env={**secrets, "PY_PORTABLE_STORE": str(default_root(os.environ))}
-    )
+    ran = caller.run("--no-shell-isolation", env={**secrets, "PY_PORTABLE_STORE": str(default_root(os.environ))})
     tame(caller, ran)
     status, expected = by_hand(tmp_path, caller, "bubblewrap")
     assert (status, ended(ran, "py-portable report")) == (1, ["FAIL"]), ran.text
@@ -299,9 +295,7 @@ def test_what_an_input_holds_is_never_run(
     this tool knows nothing of.)"""
     branch = "x$(touch${IFS}pwned)`touch${IFS}pwned`;touch${IFS}pwned"
     hostile = dict.fromkeys(names, HOSTILE)
-    caller = runner.make(
-        tmp_path / "caller", program, "flat.gitlab-ci.yml", GOOD, inputs=hostile, branch=branch
-    )
+    caller = runner.make(tmp_path / "caller", program, "flat.gitlab-ci.yml", GOOD, inputs=hostile, branch=branch)
     ran = caller.run("--stage=build", "--shell-isolation", env=secrets)
     tame(caller, ran)
     assert ended(ran, "py-portable plan") == ["FAIL"], ran.text

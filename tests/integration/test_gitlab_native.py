@@ -169,9 +169,7 @@ def app(tmp_path: Path) -> Path:
     return folder
 
 
-def test_from_nothing_to_a_green_run_where_no_engine_starts(
-    tmp_path: Path, program: Path, gitlab: Runner
-) -> None:
+def test_from_nothing_to_a_green_run_where_no_engine_starts(tmp_path: Path, program: Path, gitlab: Runner) -> None:
     caller = runner.make(
         tmp_path / "caller",
         program,
@@ -276,7 +274,5 @@ def test_this_machine_is_no_container_of_a_job(tmp_path: Path, app: Path) -> Non
         env={**environ, "PY_PORTABLE_STORE": str(tmp_path / "store")},
     )
     assert ran.status == 3
-    assert re.search(
-        r"its processes are those of the machine|its first process is|its root is of the type", ran.stderr
-    )
+    assert re.search(r"its processes are those of the machine|its first process is|its root is of the type", ran.stderr)
     assert not (app / "dist").exists() and not Path("/build").exists()

@@ -31,13 +31,24 @@ def behaviour(folder: Path, helpers: Path) -> Mapping[str, Any]:
     folder.mkdir()
     root, say = starts.empty_root(folder / "root"), starts.compile_say(folder)
     engine = starts.engine("bubblewrap", helpers)
-    job = Job("proof", root, (f"{HELPERS}/canary",), {"HOME": "/home/me"}, helpers=helpers, home="/home/me", uid=UID, tmp_bytes=TMP_BYTES)
+    job = Job(
+        "proof",
+        root,
+        (f"{HELPERS}/canary",),
+        {"HOME": "/home/me"},
+        helpers=helpers,
+        home="/home/me",
+        uid=UID,
+        tmp_bytes=TMP_BYTES,
+    )
     canary = engine.run(job, timeout=60)
     (folder / "out").mkdir()
     shutil.copy(say, folder / "out" / "built")
     (folder / "out" / "built.out").write_bytes(b"built\n")
     # It starts only after build-canary has seen what it must, with own-ids before it where the machine gives ids.
-    build = engine.run(Job("build", root, ("/out/built", "7"), {}, binds=(Bind(folder / "out", "/out", writable=True),)), timeout=60)
+    build = engine.run(
+        Job("build", root, ("/out/built", "7"), {}, binds=(Bind(folder / "out", "/out", writable=True),)), timeout=60
+    )
     apps = (
         (starts.app(folder, say, "good", b"hello\n"), Smoke((), ("hello",))),
         (starts.app(folder, say, "silent"), Smoke((), ("hello",))),
@@ -49,7 +60,8 @@ def behaviour(folder: Path, helpers: Path) -> Mapping[str, Any]:
         "canary": json.loads(canary.stdout.data),
         "build": (build.status, build.stdout.data),
         "cells": [
-            replace(cell, seconds=None, overhead_seconds=None, when="", reproduce=None, sha256="", argv=()).told() for cell in cells
+            replace(cell, seconds=None, overhead_seconds=None, when="", reproduce=None, sha256="", argv=()).told()
+            for cell in cells
         ],
     }
 
@@ -74,5 +86,7 @@ def test_the_pinned_compiler_makes_the_same_bytes(tmp_path: Path) -> None:
         shutil.copy(REPOSITORY / name, kit / name)
     shutil.copytree(REPOSITORY / "src", kit / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     words = [sys.executable, kit / "scripts/make-helpers", "--check"]
-    done = subprocess.run(words, env={**os.environ, "TMPDIR": str(tmp_path)}, umask=0o077, capture_output=True, text=True)
+    done = subprocess.run(
+        words, env={**os.environ, "TMPDIR": str(tmp_path)}, umask=0o077, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

@@ -47,9 +47,7 @@ def store() -> Store:
 def machines_hosts() -> set[str]:
     """Names of the servers that this machine's apt is configured with."""
     setup = apt.read(release.suite for release in releases().values())
-    found = {
-        mirror.uri.split("/")[2].rpartition("@")[2] for mirror in (setup.archive, setup.security) if mirror
-    }
+    found = {mirror.uri.split("/")[2].rpartition("@")[2] for mirror in (setup.archive, setup.security) if mirror}
     return {host.partition(":")[0] for host in found if host}
 
 
@@ -65,9 +63,7 @@ def test_a_root_is_bare_and_tells_nothing_of_its_maker(name: str, store: Store) 
     assert f'VERSION_ID="{name.partition(":")[2]}"' in (root / "etc/os-release").read_text()
     present = [str(path.relative_to(root)) for path in walk(root)]
     programs = [
-        p
-        for p in present
-        if UNWANTED.search(f"/{p}") and not p.startswith(("usr/share/doc/", "usr/share/gcc"))
+        p for p in present if UNWANTED.search(f"/{p}") and not p.startswith(("usr/share/doc/", "usr/share/gcc"))
     ]
     assert programs == []
     assert (root / "etc/hostname").read_text() == "cell\n"
@@ -185,9 +181,7 @@ def room() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="py-portable-images-test-"))
     try:
         folder.chmod(0o755)
-        first = ids.free_range(
-            *(p.read_text() for p in (Path("/etc/subuid"), Path("/etc/subgid")) if p.exists())
-        )
+        first = ids.free_range(*(p.read_text() for p in (Path("/etc/subuid"), Path("/etc/subgid")) if p.exists()))
         for name, line in {
             "passwd": f"imager:x:{UID}:{UID}::{folder}/home:/bin/sh",
             "group": f"imager:x:{UID}:",

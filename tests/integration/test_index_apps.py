@@ -50,9 +50,7 @@ artifacts: {single: {format: nuitka-onefile}}
     [(DATA_FILES, 8), (C_EXTENSION, 8), (SUBPROCESSES, 4)],
     ids=["pure Python with data files", "C compiled from its sdist", "starts subprocesses"],
 )
-def test_an_app_of_the_index_is_built_and_proven(
-    config: str, cells: int, tmp_path: Path, main_job: MainJob
-) -> None:
+def test_an_app_of_the_index_is_built_and_proven(config: str, cells: int, tmp_path: Path, main_job: MainJob) -> None:
     assert main_job.build.status == 0
     (tmp_path / "portable.yaml").write_text(config)
     project = Project(tmp_path)

@@ -93,9 +93,7 @@ def verdicts(told: Session) -> dict[str, str]:
     proved = portability_command.prove(told, portability_command.Wanted(), lambda result: None)
     assert not proved.failures, [problem.render() for problem in proved.failures.values()]
     return {
-        cell.image: cell.verdict
-        if cell.verdict != "FAIL"
-        else f"FAIL {cell.reason} {cell.detail} {cell.stderr_tail}"
+        cell.image: cell.verdict if cell.verdict != "FAIL" else f"FAIL {cell.reason} {cell.detail} {cell.stderr_tail}"
         for cell in proved.cells
     }
 
@@ -173,9 +171,7 @@ def test_manylinux_builds_wheels_that_are_proven(manylinux: dict[str, Any], tmp_
     # The image keeps OpenSSL in a folder of its own: an interpreter that goes along has to bring it.
     assert {"libssl.so.3", "libcrypto.so.3"} <= set(meta["brought"])
     assert strays(prefix) == []
-    assert not [
-        p for p in (prefix / "bin").iterdir() if p.is_file() and b"/opt/_internal" in p.read_bytes()[:99]
-    ]
+    assert not [p for p in (prefix / "bin").iterdir() if p.is_file() and b"/opt/_internal" in p.read_bytes()[:99]]
     rows = json.loads((tmp_path / "dist" / "evidence.json").read_text())["interpreters"]
     assert [(row["version"], row["provider"]) for row in rows] == [(meta["version"], "manylinux")]
 
@@ -183,9 +179,7 @@ def test_manylinux_builds_wheels_that_are_proven(manylinux: dict[str, Any], tmp_
 def test_manylinux_without_that_python_lists_those_there(manylinux: dict[str, Any], tmp_path: Path) -> None:
     told = session(tmp_path, **manylinux, python="3.12")
     problem = failure(told, "interpreter 3.12 (default)")
-    assert problem.what == (
-        f"{MANYLINUX} has no /opt/python/cp312-cp312; there are: cp311-cp311, cp313-cp313"
-    )
+    assert problem.what == (f"{MANYLINUX} has no /opt/python/cp312-cp312; there are: cp311-cp311, cp313-cp313")
     assert "choose one of these" in (problem.hint or "")
 
 
@@ -275,9 +269,7 @@ def standalone(python: str, **told: str) -> dict[str, Any]:
     return {"interpreter": {"provider": "standalone", "archives": {python: told}}, **baseline("debian:11")}
 
 
-def test_an_archive_by_address_builds_wheels_that_are_proven(
-    server: str, archives: Path, tmp_path: Path
-) -> None:
+def test_an_archive_by_address_builds_wheels_that_are_proven(server: str, archives: Path, tmp_path: Path) -> None:
     digest = sha256((archives / "install_only.tar.gz").read_bytes()).hexdigest()
     told = session(tmp_path, **standalone("3.13", url=f"{server}/install_only.tar.gz", sha256=digest))
     assert verdicts(told) == {"debian:11": "PASS", "debian:13": "PASS"}
@@ -291,9 +283,7 @@ def test_an_archive_by_address_builds_wheels_that_are_proven(
 
 
 def test_a_full_archive_by_path_proves_a_pure_app(archives: Path, tmp_path: Path) -> None:
-    told = session(
-        tmp_path, pure=True, python="3.11", **standalone("3.11", path=str(archives / "full.tar.zst"))
-    )
+    told = session(tmp_path, pure=True, python="3.11", **standalone("3.11", path=str(archives / "full.tar.zst")))
     assert verdicts(told) == {"debian:11": "PASS", "debian:13": "PASS"}
     prefix, meta = interpreter(told, "interpreter 3.11 (default)")
     assert meta["libpython"] == "static"
@@ -337,8 +327,6 @@ def test_the_baselines_own_python_builds_wheels_that_are_proven(pure: bool, tmp_
 
 
 def test_a_python_that_the_baseline_has_not_is_named_with_the_one_it_has(tmp_path: Path) -> None:
-    told = session(
-        tmp_path, interpreter={"provider": "system"}, baselines={"default": {"image": "debian:12"}}
-    )
+    told = session(tmp_path, interpreter={"provider": "system"}, baselines={"default": {"image": "debian:12"}})
     problem = failure(told, "interpreter 3.13 (default)")
     assert problem.what == "debian:12 has no Python 3.13 of its own; it has 3.11"

@@ -178,8 +178,6 @@ def test_without_ensurepip_another_pip_fills_the_venv(project: Path, tmp_path: P
     python = tmp_path / "python-without-ensurepip"
     python.write_text(f'#!/bin/sh\nPYTHONPATH="{hidden}" exec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
-    result = start(
-        project / "scripts" / "nox", "-s", "hello", PY_PORTABLE_PYTHON=str(python), PY_PORTABLE_NO_FIX="1"
-    )
+    result = start(project / "scripts" / "nox", "-s", "hello", PY_PORTABLE_PYTHON=str(python), PY_PORTABLE_NO_FIX="1")
     assert result.returncode == 0, result.stderr
     assert "hello" in result.stdout

@@ -131,9 +131,7 @@ def test_an_owner_outside_the_mapped_range(tmp_path: Path) -> None:
     single = ("unshare", *ids.SINGLE_FLAGS, "--")
     if subprocess.run([*single, "true"], capture_output=True).returncode:
         pytest.skip("no user namespaces")
-    unpack(
-        [layer(tmp_path, archive([folder("a"), file("a/b", mode=0o4755)]))], tmp_path / "good", prefix=single
-    )
+    unpack([layer(tmp_path, archive([folder("a"), file("a/b", mode=0o4755)]))], tmp_path / "good", prefix=single)
     assert (tmp_path / "good/a/b").stat().st_mode & 0o7777 == 0o4755
     with pytest.raises(MachineError, match=r"b belongs to 0:42, which is no user here"):
         unpack([layer(tmp_path, archive([file("a"), file("b", gid=42)]))], tmp_path / "bad", prefix=single)
@@ -238,12 +236,8 @@ def test_an_ordinary_user_with_a_mapped_range() -> None:
 
 def bring_imports(room: Path) -> None:
     """What the unpacker imports from elsewhere, for a user who cannot read the .venv."""
-    ask = (
-        "import sys, py_portable.images.layers.stack; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    )
-    loaded = subprocess.run(
-        [sys.executable, "-c", ask], capture_output=True, text=True, check=True
-    ).stdout.split()
+    ask = "import sys, py_portable.images.layers.stack; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.split()
     for top in {Path(place) for place in sys.path if place.endswith("site-packages")}:
         for name in loaded:
             if name != "py_portable" and (top / name).is_dir():
@@ -307,9 +301,7 @@ def test_docker_makes_the_same_of_the_same_layers(
             "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in tars],
         },
     }
-    manifest = [
-        {"Config": "config.json", "RepoTags": ["py-portable-layers:test"], "Layers": ["0.tar", "1.tar"]}
-    ]
+    manifest = [{"Config": "config.json", "RepoTags": ["py-portable-layers:test"], "Layers": ["0.tar", "1.tar"]}]
     files = {"config.json": json.dumps(config).encode(), "manifest.json": json.dumps(manifest).encode()}
     files |= {f"{number}.tar": data for number, data in enumerate(tars)}
     saved = archive([file(name, data) for name, data in files.items()])
@@ -353,7 +345,5 @@ def test_a_root_file_system_comes_out_as_tar_makes_it(tmp_path: Path) -> None:
     data = packed.stdout
     unpack([layer(tmp_path, data)], tmp_path / "ours", limits=Limits())
     (tmp_path / "theirs").mkdir()
-    subprocess.run(
-        ["tar", "-xzpC", tmp_path / "theirs", "--numeric-owner", "--xattrs"], input=data, check=True
-    )
+    subprocess.run(["tar", "-xzpC", tmp_path / "theirs", "--numeric-owner", "--xattrs"], input=data, check=True)
     assert seen(tmp_path / "ours") == seen(tmp_path / "theirs")

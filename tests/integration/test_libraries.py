@@ -145,10 +145,7 @@ def test_the_interpreter_has_a_fresh_openssl_beside_the_wheels_old_one(tmp_path:
     session = open_session(tmp_path / "portable.yaml", engine="bubblewrap", talk=Talk())
     proved = portability_command.prove(session, portability_command.Wanted(), lambda result: None)
     assert not proved.failures, [problem.render() for problem in proved.failures.values()]
-    seen = {
-        c.image: c.verdict + (f" {c.detail} {c.stderr_tail}" if c.verdict != "PASS" else "")
-        for c in proved.cells
-    }
+    seen = {c.image: c.verdict + (f" {c.detail} {c.stderr_tail}" if c.verdict != "PASS" else "") for c in proved.cells}
     assert seen == {"debian:11": "PASS", "debian:13": "PASS"}
 
     built = building.build(session)

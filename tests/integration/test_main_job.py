@@ -37,27 +37,18 @@ def test_every_cell_has_its_line_as_in_the_contract(main_job: MainJob) -> None:
     pattern = r"Success: [\w ]+-?[\w -]* (passed|failed) on debian:1[123](, [a-z-]+)?.*"
     assert len(passed) == len(ARTIFACTS) * len(IMAGES) * len(CONDITIONS) + 2
     assert [line for line in passed if not re.fullmatch(pattern, line)] == []
-    assert any(
-        re.fullmatch(r"Success: binary passed on debian:11 \(\d+\.\d\d s(, cached)?\)", line)
-        for line in lines
-    )
+    assert any(re.fullmatch(r"Success: binary passed on debian:11 \(\d+\.\d\d s(, cached)?\)", line) for line in lines)
 
 
 def test_the_app_said_its_lines_in_every_cell(main_job: MainJob) -> None:
-    assert {tuple(c["stdout_tail"].splitlines()) for c in main_job.project.cells(verdict="PASS")} == {
-        tuple(LINES)
-    }
+    assert {tuple(c["stdout_tail"].splitlines()) for c in main_job.project.cells(verdict="PASS")} == {tuple(LINES)}
 
 
 def test_the_roots_have_nothing_that_would_help_the_app(main_job: MainJob) -> None:
     assert main_job.build.status == 0
-    helpful = re.compile(
-        r"^(python3?(\.\d+)?|libpython.*|libpq\.so.*|libcurl\.so.*|libcurl-gnutls.*|gcc(-\d+)?|cc)$"
-    )
+    helpful = re.compile(r"^(python3?(\.\d+)?|libpython.*|libpq\.so.*|libcurl\.so.*|libcurl-gnutls.*|gcc(-\d+)?|cc)$")
     roots = [
-        p
-        for p in Path(default_root(os.environ), "objects").glob("*/*/out/root")
-        if not (p / "usr/bin/gcc").exists()
+        p for p in Path(default_root(os.environ), "objects").glob("*/*/out/root") if not (p / "usr/bin/gcc").exists()
     ]
     assert len(roots) >= len(IMAGES)
     found = [
@@ -122,9 +113,7 @@ def test_a_second_run_does_nothing_again(main_job: MainJob) -> None:
     cells = json.loads(proven.stdout)["cells"]
     assert {c["cached"] for c in cells if c["verdict"] == "PASS"} == {True}
     assert {c["cached"] for c in cells if c["verdict"] == "XFAIL"} == {False}
-    assert [a["sha256"] for a in main_job.project.evidence["artifacts"]] == [
-        a["sha256"] for a in before["artifacts"]
-    ]
+    assert [a["sha256"] for a in main_job.project.evidence["artifacts"]] == [a["sha256"] for a in before["artifacts"]]
 
 
 def test_what_was_changed_in_dist_is_put_right(main_job: MainJob, tmp_path: Path) -> None:
@@ -188,9 +177,7 @@ def test_only_what_a_failure_blocks_is_missing(tmp_path: Path, main_job: MainJob
     project = sample(tmp_path)
     config = tmp_path / "portable.yaml"
     config.write_text(
-        config.read_text().replace(
-            "format: nuitka-onefile", "format: nuitka-onefile\n    args: [--no-such-option]"
-        )
+        config.read_text().replace("format: nuitka-onefile", "format: nuitka-onefile\n    args: [--no-such-option]")
     )
     done = project.run("build")
     assert done.status == 4 and "no-such-option" in done.stderr

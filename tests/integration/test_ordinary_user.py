@@ -77,9 +77,7 @@ def test_root_of_a_namespace_with_one_id_is_told_what_it_cannot_be(tmp_path: Pat
         pytest.skip("no user namespaces")
     words = (sys.executable, "-m", "py_portable", "portability", "--engine", "native")
     env = {**os.environ, "PY_PORTABLE_STORE": str(tmp_path / "store")}
-    done = subprocess.run(
-        [*alone, *words], cwd=tmp_path / "app", env=env, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*alone, *words], cwd=tmp_path / "app", env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
     assert "setgroups: Operation not permitted" in done.stderr
     assert "Traceback" not in done.stderr

@@ -65,9 +65,7 @@ class House:
 
     def _started(self, subject: Subject, words: tuple[str, ...], before: tuple[str, ...]) -> Said:
         argv = (*before, *subject.argv, *words)
-        started = start(
-            self.place.engine, self.place.root, PLAIN, argv, subject.binds, self.place.helpers, 120
-        )
+        started = start(self.place.engine, self.place.root, PLAIN, argv, subject.binds, self.place.helpers, 120)
         assert started.record is not None and started.record.reached, started.trouble
         return Said(started.record.status, started.stdout.text, started.stderr.text)
 
@@ -131,20 +129,14 @@ ALIKE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """What is as with `python -m`, but for OTHERWISE: the app's words, and what in the image starts it."""
 
 SHARED_BY_NUITKA = {
-    "encoding without LANG": Said(
-        0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 None\ngröße\n", ""
-    ),
+    "encoding without LANG": Said(0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 None\ngröße\n", ""),
     "environment": Said(0, "\n", ""),
-    "encoding, PYTHONUTF8=0": Said(
-        0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 None\ngröße\n", ""
-    ),
+    "encoding, PYTHONUTF8=0": Said(0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 None\ngröße\n", ""),
     "SIGINT of its own": Said(130, "", ""),
     "stdin closed": Said(0, "[False, False, False]\n", ""),
 }
 NO_PYTHON_VARIABLES = {
-    "encoding, PYTHONUTF8=0": Said(
-        0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 C.UTF-8\ngröße\n", ""
-    ),
+    "encoding, PYTHONUTF8=0": Said(0, "utf-8 surrogateescape backslashreplace utf-8\nutf-8 1 C.UTF-8\ngröße\n", ""),
 }
 OTHERWISE: dict[str, dict[str, Said]] = {
     "nuitka-standalone": SHARED_BY_NUITKA,

@@ -110,9 +110,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 
 @pytest.mark.parametrize("told", ["environment", "pip.conf"])
-def test_the_login_is_used_and_written_nowhere(
-    told: str, index: Index, tmp_path: Path, main_job: MainJob
-) -> None:
+def test_the_login_is_used_and_written_nowhere(told: str, index: Index, tmp_path: Path, main_job: MainJob) -> None:
     assert main_job.build.status == 0
     (tmp_path / "project").mkdir()
     project = Project(tmp_path / "project")

@@ -64,7 +64,12 @@ def test_a_folder_is_started_by_the_executable_called_like_it(tmp_path: Path) ->
             "did not end within 1 s",
         ),
         ("kill -SEGV $$", (), "signal", "killed by SIGSEGV"),
-        ("echo something else", ("--stdout", "hello"), "output", "stdout lacks the line 'hello'; its last line is 'something else'"),
+        (
+            "echo something else",
+            ("--stdout", "hello"),
+            "output",
+            "stdout lacks the line 'hello'; its last line is 'something else'",
+        ),
     ],
     ids=["fails", "hangs", "ignores signals", "dies", "says something else"],
 )
@@ -93,9 +98,7 @@ def test_100_mb_of_output_and_binary_output_do_no_harm(tmp_path: Path) -> None:
 
 def test_a_daemon_that_is_left_behind_is_ended(tmp_path: Path) -> None:
     mark = f"86{os.getpid()}"
-    tool = script(
-        tmp_path, f"(setsid sleep {mark} >/dev/null 2>&1 &) ; (setsid sleep {mark} &) ; echo started"
-    )
+    tool = script(tmp_path, f"(setsid sleep {mark} >/dev/null 2>&1 &) ; (setsid sleep {mark} &) ; echo started")
     began = time.monotonic()
     assert one(tool, "--stdout", "started", "--timeout", "15")["verdict"] == "PASS"
     assert time.monotonic() - began < 15

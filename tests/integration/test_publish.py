@@ -133,9 +133,7 @@ class Bench:
         return {"cwd": project.folder, "env": {**os.environ, **self.env, "BUILD_TOKEN": TOKEN, **more}}
 
     def run(self, project: Project, *words: str, **more: str) -> Ran:
-        done = subprocess.run(
-            self.words(*words), capture_output=True, text=True, **self.settings(project, more)
-        )
+        done = subprocess.run(self.words(*words), capture_output=True, text=True, **self.settings(project, more))
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def app(self, folder: Path) -> Project:
@@ -143,9 +141,7 @@ class Bench:
 
     def containers(self) -> list[str]:
         words = ["docker", "ps", "--all", "--quiet"]
-        done = subprocess.run(
-            words, capture_output=True, text=True, env={**os.environ, **self.env}, check=True
-        )
+        done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **self.env}, check=True)
         return done.stdout.split()
 
     def none_left(self) -> bool:
@@ -371,9 +367,7 @@ def test_a_failing_build_says_why_and_costs_only_its_own(bench: Bench, failing: 
     assert bench.none_left()
 
 
-def test_without_a_container_engine_everything_else_goes_on(
-    bench: Bench, failing: Project, tmp_path: Path
-) -> None:
+def test_without_a_container_engine_everything_else_goes_on(bench: Bench, failing: Project, tmp_path: Path) -> None:
     (tmp_path / "podman").write_text("#!/bin/sh\necho podman is out of order >&2\nexit 1\n")
     (tmp_path / "podman").chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
@@ -437,9 +431,7 @@ def test_wheels_that_somebody_else_built_are_used(published: Published, bench: B
 def test_a_pure_wheel_takes_no_container_and_serves_every_python(bench: Bench, tmp_path: Path) -> None:
     project = bench.app(tmp_path)
     (tmp_path / "app/setup.py").unlink()
-    (tmp_path / "app/six_times/__init__.py").write_text(
-        "def main():\n    print('six times seven is', 6 * 7)\n"
-    )
+    (tmp_path / "app/six_times/__init__.py").write_text("def main():\n    print('six times seven is', 6 * 7)\n")
     done = bench.run(project, "build", *ARTIFACTS, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
     assert done.status == 0, done.stderr
     names = [path.name for path in sorted((tmp_path / "dist/publish").iterdir())]

@@ -108,9 +108,7 @@ def refusal(name: str, store: Store, **wishes: str) -> tuple[PortableError, floa
 # --- what works
 
 
-def test_by_tag_and_by_digest_into_the_store_and_started(
-    logged_in: Registry, store: Store, debian: Image
-) -> None:
+def test_by_tag_and_by_digest_into_the_store_and_started(logged_in: Registry, store: Store, debian: Image) -> None:
     name = f"{logged_in.host}/team/app"
     image = find(f"{name}:1", store=store)
     assert (image.source, image.glibc, image.suite) == ("registry", debian.glibc, debian.suite)
@@ -148,9 +146,7 @@ def test_a_moved_tag_stays_what_the_lock_says(logged_in: Registry, store: Store,
 
 
 @pytest.mark.parametrize("form", ["oci", "docker"])
-def test_an_index_gives_this_machines_image(
-    form: str, logged_in: Registry, store: Store, tmp_path: Path
-) -> None:
+def test_an_index_gives_this_machines_image(form: str, logged_in: Registry, store: Store, tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout")
     mine = layout.add([tar_layer({"for": "me"})], tag=None, form=form)  # type: ignore[arg-type]
     other = layout.add([tar_layer({"for": "others"})], tag=None, architecture="s390x", form=form)  # type: ignore[arg-type]
@@ -161,9 +157,7 @@ def test_an_index_gives_this_machines_image(
     assert (image.root / "for").read_text() == "me"
 
 
-def test_an_architecture_that_the_image_does_not_have(
-    logged_in: Registry, store: Store, tmp_path: Path
-) -> None:
+def test_an_architecture_that_the_image_does_not_have(logged_in: Registry, store: Store, tmp_path: Path) -> None:
     layer = [tar_layer({"a": os.urandom(1 << 20)})]
     logged_in.image("foreign:1", layer, tmp_path / "foreign", architecture="s390x")
     problem, _ = refusal(f"{logged_in.host}/foreign:1", store)

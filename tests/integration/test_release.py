@@ -113,7 +113,12 @@ def test_a_tag_asks_for_the_page_and_then_for_the_moving_tag(release: Release, t
     assert done.returncode == 0, done.stderr
     assert f"v1 is v{__version__}, commit " in done.stderr
     lines = asked.read_text().splitlines()
-    assert [" ".join(line.split()[:2]) for line in lines] == ["release view", "release create", "api --paginate", "api --method"]
+    assert [" ".join(line.split()[:2]) for line in lines] == [
+        "release view",
+        "release create",
+        "api --paginate",
+        "api --method",
+    ]
     assert all(str(root / "release/out/files" / path.name) in lines[1].split() for path in release.files.iterdir())
     assert "PATCH repos/{owner}/{repo}/git/refs/tags/v1 -F force=true -f sha=" in lines[3]
 

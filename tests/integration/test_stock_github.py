@@ -116,7 +116,9 @@ def test_many_jobs_hand_on_images_without_owners(
     assert ran.log.count("::group::py-portable doctor") == 3
 
 
-def set_up(machine: Machine, kit: Path, *prefix: str, user: str = "runner", temp: str = "refused", **inputs: str) -> Ran:
+def set_up(
+    machine: Machine, kit: Path, *prefix: str, user: str = "runner", temp: str = "refused", **inputs: str
+) -> Ran:
     env = {f"PY_PORTABLE_INPUT_{name.upper()}": value for name, value in inputs.items()}
     where = f"{HOME}/{temp}"
     machine.check(["mkdir", "-p", where])
@@ -211,4 +213,6 @@ def test_without_a_python_that_is_new_enough(machine: Machine, kit: Path) -> Non
 def test_without_a_network(machine: Machine, kit: Path) -> None:
     alone = ("unshare", "--net", "--", "setpriv", "--reuid", "runner", "--regid", "runner", "--init-groups", "--")
     ran = set_up(machine, kit, *alone, user="root", temp="alone")
-    refused(ran, "could not be had from the package index", "let this runner reach the index that pip is configured with")
+    refused(
+        ran, "could not be had from the package index", "let this runner reach the index that pip is configured with"
+    )

@@ -45,7 +45,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a release gives to the package index."""
     place = tmp_path_factory.mktemp("kit")
     root = copy_of_the_kit(place / "kit")
-    done = subprocess.run([sys.executable, "-c", MAKE, root, place], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", MAKE, root, place], cwd=root, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return place / "wheels"
 
@@ -115,7 +117,7 @@ def by_the_readme(machine: Machine, *answers: tuple[str, str]) -> tuple[Ran, Ran
     first = at_terminal(machine, STEPS[:CHECKED], *answers)
     assert first.status == 0, first.said
     written = machine.path(f"{FOLDER}/portable.yaml")
-    assert "script: \"dbcheck\"" in written.read_text() and "portable.yaml: valid" in first.stdout
+    assert 'script: "dbcheck"' in written.read_text() and "portable.yaml: valid" in first.stdout
     written.write_text(own.read_text())
     again = [STEPS[1], *STEPS[CHECKED:]]
     second = at_terminal(machine, again)
@@ -269,7 +271,9 @@ def test_a_sudo_that_asks_for_a_password_is_named_and_not_waited_for(wheels: Pat
         typed = at_terminal(machine, [".venv/bin/py-portable doctor --fix"], YES, ("password for ada: ", "\x04"))
         assert typed.status == 3, typed.said
         assert "Error: sudo did not let this user in, so nothing was installed" in typed.stdout
-        typed = at_terminal(machine, [".venv/bin/py-portable doctor --fix -q"], YES, ("password for ada: ", "a password\n"))
+        typed = at_terminal(
+            machine, [".venv/bin/py-portable doctor --fix -q"], YES, ("password for ada: ", "a password\n")
+        )
         assert typed.status == 0, typed.said
         assert "[sudo] password for ada:" in typed.stdout
         assert machine.path("/usr/bin/bwrap").exists()

@@ -44,9 +44,7 @@ def test_root_of_an_unprivileged_job_may_not_do_what_docker_forbids() -> None:
         ):
             assert machine.run(words).status != 0, words
         assert machine.run(["chown", "1:1", "/mnt"]).status == 0
-        told = machine.check(
-            ["sh", "-c", "grep CapEff /proc/self/status; ls -A /sys/firmware; ls /.dockerenv"]
-        )
+        told = machine.check(["sh", "-c", "grep CapEff /proc/self/status; ls -A /sys/firmware; ls /.dockerenv"])
         assert told.split() == ["CapEff:", "00000000a80425fb", "/.dockerenv"]
 
 

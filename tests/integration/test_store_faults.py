@@ -203,9 +203,7 @@ def test_everything_is_on_the_disk_before_it_gets_its_name(bench: Bench, strace:
         before = "\n".join(lines[:at])
         synced = set(re.findall(rf"fsync\(\d+<{re.escape(work)}/?(.*?)>\) += 0", before))
         assert {"manifest", "entry.json"} <= synced
-        names = {
-            path.relative_to(place).as_posix() for path in Path(place).rglob("*") if not path.is_symlink()
-        }
+        names = {path.relative_to(place).as_posix() for path in Path(place).rglob("*") if not path.is_symlink()}
         whole = re.search(rf"syncfs\(\d+<{re.escape(work)}>\) += 0", before)
         assert whole or names - {"used"} <= synced, names - synced
         assert re.search(rf"fsync\(\d+<{re.escape(str(Path(place).parent))}>\) += 0", "\n".join(lines[at:]))
@@ -301,9 +299,7 @@ print(count)
 
 def test_a_greedy_collector_takes_nothing_that_is_in_use(tmp_path: Path) -> None:
     store, stop = str(tmp_path / "store"), tmp_path / "stop"
-    collector = subprocess.Popen(
-        [sys.executable, "-c", COLLECT, store, str(stop)], stdout=subprocess.PIPE, text=True
-    )
+    collector = subprocess.Popen([sys.executable, "-c", COLLECT, store, str(stop)], stdout=subprocess.PIPE, text=True)
     try:
         with ThreadPoolExecutor(3) as pool:
             users = pool.map(

@@ -13,12 +13,7 @@ from tests.integration.test_engines import ENGINES, Caller
 CASES = [*(("me", engine) for engine in ENGINES), ("ordinary", "bubblewrap"), ("ordinary", "chroot")]
 """Whoever starts, and by which engine: containers are a daemon's, whoever asks it."""
 OF_BOTH_PROFILES = [
-    *(
-        (who, engine, profile)
-        for who, engine in CASES
-        if engine != "podman"
-        for profile in ("proof", "build")
-    ),
+    *((who, engine, profile) for who, engine in CASES if engine != "podman" for profile in ("proof", "build")),
     ("me", "podman", "proof"),
 ]
 PROGRAM = "/app/keys-and-limits"

@@ -26,9 +26,7 @@ def ordinary(house: House) -> Iterator[Caller]:
 
 
 @pytest.fixture
-def caller(
-    request: pytest.FixtureRequest, house: House, docker: dict[str, str], podman: dict[str, str]
-) -> Caller:
+def caller(request: pytest.FixtureRequest, house: House, docker: dict[str, str], podman: dict[str, str]) -> Caller:
     """Root, or an ordinary user with a range of ids: `param`."""
     if request.param == "ordinary":
         found: Caller = request.getfixturevalue("ordinary")

@@ -36,7 +36,7 @@ def spoils():
     return "\\n".join(found).replace("\\0", "\\n")
 '''
 
-HOOKS = '''
+HOOKS = """
 def get_requires_for_build_wheel(settings=None):
     return REQUIRES
 
@@ -48,7 +48,7 @@ def prepare_metadata_for_build_wheel(folder, settings=None):
     with open(os.path.join(folder, name, "METADATA"), "w") as stream:
         stream.write("\\n".join(head) + "\\n\\nRAN\\n" + spoils())
     return name
-'''
+"""
 
 SETUPTOOLS = wheel("setuptools", "99.0", more={
     # Runs setup.py as the real one does, which is all that matters of it here.

@@ -93,9 +93,7 @@ def wheel(folder: Path, name: str, files: dict[str, str], *metadata: str) -> Non
     info = f"{name}-1.dist-info"
     held = {
         **files,
-        f"{info}/METADATA": "\n".join(
-            ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1", *metadata, ""]
-        ),
+        f"{info}/METADATA": "\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 1", *metadata, ""]),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{member},,\n" for member in [*held, f"{info}/RECORD"])
@@ -139,9 +137,7 @@ def test_what_a_dependency_left_is_not_in_the_next_build(tmp_path: Path) -> None
     second = project.run("portability", env=env)
     assert second.status == 0, second.stdout + second.stderr
     marked = [
-        path
-        for path in (tmp_path / "dist" / "folder").rglob("*")
-        if path.is_file() and MARK in path.read_bytes()
+        path for path in (tmp_path / "dist" / "folder").rglob("*") if path.is_file() and MARK in path.read_bytes()
     ]
     assert marked == []
     for cache in caches():
@@ -176,9 +172,7 @@ def unpack(path: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return {str(p.relative_to(place)) for p in place.rglob("*") if p.is_file()}
 
 
-def test_sources_are_taken_and_nothing_that_a_build_would_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sources_are_taken_and_nothing_that_a_build_would_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {
         "files/module.app.c": b"1",
         "files/static_src/MainProgram.c": b"2",

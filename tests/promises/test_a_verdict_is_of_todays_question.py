@@ -224,11 +224,35 @@ def test_each_part_comes_after_all_that_lie_there(tmp_path: Path) -> None:
 
 def test_a_remembered_pass_hangs_on_all_the_code_that_judges() -> None:
     own = set(closure.modules(JUDGE))
-    judging = ("prove.judge", "prove.borne", "prove.record", "prove.canary", "prove.memory", "base.capture", "base.process")
-    others = ("config.model", "inspect.elf.reader", "engines.bubblewrap", "engines.guard", "engines.stage", "formats.bundle")
-    assert {f"py_portable.{name}" for name in (*judging, *others, "evidence.merge", "plan.verdicts", "store.walk")} <= own
+    judging = (
+        "prove.judge",
+        "prove.borne",
+        "prove.record",
+        "prove.canary",
+        "prove.memory",
+        "base.capture",
+        "base.process",
+    )
+    others = (
+        "config.model",
+        "inspect.elf.reader",
+        "engines.bubblewrap",
+        "engines.guard",
+        "engines.stage",
+        "formats.bundle",
+    )
+    assert {
+        f"py_portable.{name}" for name in (*judging, *others, "evidence.merge", "plan.verdicts", "store.walk")
+    } <= own
     # What only shows results, or hands them on, judges nothing.
-    for name in ("cli.prove", "report.text", "ci.github.action", "benchmark.pairs", "commands.publish", "commands.portability"):
+    for name in (
+        "cli.prove",
+        "report.text",
+        "ci.github.action",
+        "benchmark.pairs",
+        "commands.publish",
+        "commands.portability",
+    ):
         assert f"py_portable.{name}" not in own, name
 
 
@@ -243,7 +267,13 @@ def test_every_file_that_judges_changes_what_it_hangs_on(tmp_path: Path, monkeyp
         return closure.sha256(JUDGE, BESIDE)
 
     before = digest()
-    for name in ("base/capture.py", "config/model.py", "inspect/elf/view.py", "resources/engines/stage.sh", "engines/static_helpers/cell-run.c"):
+    for name in (
+        "base/capture.py",
+        "config/model.py",
+        "inspect/elf/view.py",
+        "resources/engines/stage.sh",
+        "engines/static_helpers/cell-run.c",
+    ):
         path = copy / name
         kept = path.read_bytes()
         path.write_bytes(kept + b"\n")

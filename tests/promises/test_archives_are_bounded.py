@@ -240,9 +240,7 @@ def test_a_wheel_that_is_a_bomb_is_taken_nowhere(bad_wheel: Path, tmp_path: Path
         files._bounded(bad_wheel)
 
 
-def test_an_sdist_that_is_a_bomb_is_not_taken_from_the_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_sdist_that_is_a_bomb_is_not_taken_from_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert files.SDIST_BOUNDS.ratio_floor <= 256 << 20 and files.SDIST_BOUNDS.ratio <= 200
     monkeypatch.setattr(files, "SDIST_BOUNDS", replace(files.SDIST_BOUNDS, ratio_floor=1 << 20))
     data = io.BytesIO()
@@ -275,9 +273,7 @@ def test_a_damaged_wheel_is_refused_or_a_wheel(tmp_path: Path, at: int, new: byt
 
 def test_a_log_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "log"
-    monkeypatch.setattr(
-        process, "BoundedLog", lambda path: BoundedLog(path, head=64 << 10, tail=64 << 10)
-    )
+    monkeypatch.setattr(process, "BoundedLog", lambda path: BoundedLog(path, head=64 << 10, tail=64 << 10))
     for word in ("one", "two"):
         process.run(["sh", "-c", f"echo first-{word}; yes {word} | head -c 3000000; echo last-{word}"], log=log)
         text = log.read_text()
@@ -412,7 +408,9 @@ def test_a_pipe_or_a_device_in_the_place_of_a_file_is_told_and_not_waited_for(
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
     done = portable(*words, cwd=tmp_path)
     assert done.returncode in (1, 2, 3, 4), done
-    assert "Traceback" not in done.stderr and "Error" in done.stdout + done.stderr + "Error" * (words[0] == "tags"), done
+    assert "Traceback" not in done.stderr and "Error" in done.stdout + done.stderr + "Error" * (words[0] == "tags"), (
+        done
+    )
 
 
 # ------------------------------------------------------------------------- several jobs in one workspace

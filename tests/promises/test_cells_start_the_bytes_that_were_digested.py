@@ -82,9 +82,7 @@ def tool(places: Path, folder: Path) -> Path:
 
 
 def prove(places: Path, path: Path, says: str) -> CellResult:
-    asked = Foreign(
-        path, (f"docker-archive:{places / 'image.tar'}",), ("plain",), Smoke(stdout=(says,)), "pass"
-    )
+    asked = Foreign(path, (f"docker-archive:{places / 'image.tar'}",), ("plain",), Smoke(stdout=(says,)), "pass")
     (cell,) = prove_foreign(asked, "auto", lambda cell: None, Talk(quiet=True))
     return cell
 
@@ -213,9 +211,7 @@ def test_what_an_ordinary_user_starts_by_its_path_is_copied_to_where_it_can_be_r
         frozen = Freezer(store, stack, reachable=True).freeze(one)
         assert frozen.path.read_text() == "built" and not frozen.path.is_relative_to(store.root)
         inside = frozen.path.parents[1]
-        assert [path.stat().st_mode & 0o777 for path in (frozen.path, frozen.path.parent, inside)] == [
-            0o755
-        ] * 3
+        assert [path.stat().st_mode & 0o777 for path in (frozen.path, frozen.path.parent, inside)] == [0o755] * 3
     assert not inside.exists()
 
 

@@ -183,7 +183,9 @@ def test_a_status_is_never_hidden_by_what_the_evidence_says(dist: Path) -> None:
 
 
 def test_an_empty_input_is_none(act: Act) -> None:
-    status, told, _ = act(command="check", config="", artifacts=" ", images="", tier="", dist="", engine="", build="", shard="")
+    status, told, _ = act(
+        command="check", config="", artifacts=" ", images="", tier="", dist="", engine="", build="", shard=""
+    )
     assert (status, told["verdict"]) == (0, "UNPROVEN")
 
 

@@ -156,9 +156,9 @@ def test_a_pass_that_was_seen_on_what_turns_out_to_be_damaged_is_forgotten(
         return ran, {cell["artifact"]: cell for cell in told["cells"]}
 
     ran, cells = run()
-    assert {name: cell["verdict"] for name, cell in cells.items()} == dict.fromkeys(
-        ("careless", "careful"), "PASS"
-    ), ran.stderr
+    assert {name: cell["verdict"] for name, cell in cells.items()} == dict.fromkeys(("careless", "careful"), "PASS"), (
+        ran.stderr
+    )
     for file in (store.root / "cache" / "passes").iterdir():
         file.unlink()
     zero(root(store) / tiny.LIBRARY)
@@ -296,9 +296,7 @@ def test_a_kill_at_any_moment_between_finding_damage_and_having_it_made_again(tm
     trace = (folder / "trace").read_text().splitlines()
     calls = [line.split(maxsplit=1)[1].partition("(")[0] for line in trace if "(" in line]
     (aside,) = (n for n, line in enumerate(trace) if "rename(" in line and "/quarantine/" in line)
-    (there,) = (
-        n for n, line in enumerate(trace) if "rename(" in line and "/objects/" in line.partition(", ")[2]
-    )
+    (there,) = (n for n, line in enumerate(trace) if "rename(" in line and "/objects/" in line.partition(", ")[2])
     assert aside < there
     points = [(calls[n], calls[: n + 1].count(calls[n])) for n in range(aside, min(there + 2, len(calls)))]
     assert len(points) > 8, trace
@@ -371,9 +369,7 @@ def test_the_doctor_reads_the_whole_store_and_says_what_was_damaged_and_what_com
     assert (ran.status, ran.stdout, ran.stderr) == (0, "", "")
 
 
-def test_the_doctor_leaves_alone_what_another_run_works_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_doctor_leaves_alone_what_another_run_works_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from py_portable.store.locks import lock
 
     monkeypatch.setenv("PY_PORTABLE_STORE", str(tmp_path / "store"))
@@ -388,9 +384,7 @@ def test_the_doctor_leaves_alone_what_another_run_works_on(
 
 
 @pytest.mark.parametrize("state", ["no store", "an empty store"])
-def test_the_doctor_has_nothing_to_say_of_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
-) -> None:
+def test_the_doctor_has_nothing_to_say_of_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     monkeypatch.setenv("PY_PORTABLE_STORE", str(tmp_path / "store"))
     if state == "an empty store":
         Store(tmp_path / "store").cache("anything")

@@ -63,18 +63,34 @@ SIX: tuple[tuple[str, Callable[[dict[str, Any]], Any], str], ...] = (
     (
         "a version of 5,000 digits",
         lambda told: told["cells"][0].update(image_glibc="2." + "1" * 5000),
-        "cells[0].image_glibc cannot be \"2.1111",
+        'cells[0].image_glibc cannot be "2.1111',
     ),
-    ("half of a character", lambda told: told["cells"][1].update(detail="\ud800"), "cells[1].detail has half of a char"),
+    (
+        "half of a character",
+        lambda told: told["cells"][1].update(detail="\ud800"),
+        "cells[1].detail has half of a char",
+    ),
     ("an integer no float holds", lambda told: told["cells"][0].update(seconds=10**400), "which is too large"),
-    ("a float that is none", lambda told: told["artifacts"][0].update(seconds=float("inf")), "has Infinity, which is no"),
+    (
+        "a float that is none",
+        lambda told: told["artifacts"][0].update(seconds=float("inf")),
+        "has Infinity, which is no",
+    ),
     ("a verdict", lambda told: told["cells"][2].update(verdict="FINE"), 'cells[2].verdict is "FINE", expected one of'),
     ("a reason", lambda told: told["cells"][2].update(reason="nonsense"), 'cells[2].reason is "nonsense", expected'),
-    ("an expectation", lambda told: told["cells"][2].update(expect="fail:nonsense"), 'cells[2].expect is "fail:nonsense"'),
+    (
+        "an expectation",
+        lambda told: told["cells"][2].update(expect="fail:nonsense"),
+        'cells[2].expect is "fail:nonsense"',
+    ),
     ("no words", lambda told: told["cells"][2].update(argv="run"), 'cells[2].argv is "run", expected a list'),
     ("a cell that is no object", lambda told: told["cells"].append([1]), "cells[4] is a list, expected an object"),
     ("a truth as a number", lambda told: told["cells"][0].update(seconds=True), "cells[0].seconds is true"),
-    ("a line break in a digest", lambda told: told["artifacts"][0].update(sha256=f"sha256:{'1' * 64}\n"), "sha256 cannot"),
+    (
+        "a line break in a digest",
+        lambda told: told["artifacts"][0].update(sha256=f"sha256:{'1' * 64}\n"),
+        "sha256 cannot",
+    ),
     ("expected cells", lambda told: told.update(expected=[["a", "b", "c", [1]]]), "expected[0] is not artifact"),
     ("a turn", lambda told: told.update(turn=1 << 60), "turn is 1152921504606846976, expected at most"),
 )
@@ -209,7 +225,10 @@ def test_a_plan_with_a_cell_twice_is_refused_in_no_time() -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda plan: plan["shards"][1]["cells"][0].update(expect="fail:x"), "shards[1].cells[0].expect cannot be 'fail:x'"),
+        (
+            lambda plan: plan["shards"][1]["cells"][0].update(expect="fail:x"),
+            "shards[1].cells[0].expect cannot be 'fail:x'",
+        ),
         (lambda plan: plan["shards"][0].update(name="../x"), "shards[0].name cannot be '../x'"),
         (lambda plan: plan["shards"][0]["cells"][0].update(exit=256), "shards[0].cells[0].exit cannot be 256"),
         (lambda plan: plan.update(helpers={"x": "y"}), "helpers cannot be 'x'"),
@@ -237,9 +256,7 @@ def test_a_plans_error_names_its_key(spoil: Callable[[Any], Any], said: str, tmp
         (lambda lock: lock["houses"].update(x=[]), "it has no houses.x"),
     ],
 )
-def test_a_locks_error_names_its_key(
-    spoil: Callable[[Any], Any], said: str, tmp_path: Path, fuzz: ModuleType
-) -> None:
+def test_a_locks_error_names_its_key(spoil: Callable[[Any], Any], said: str, tmp_path: Path, fuzz: ModuleType) -> None:
     (sample,) = (one for one in fuzz.own(tmp_path) if one.kind == "lock")
     told = json.loads(sample.data)
     spoil(told)

@@ -96,9 +96,7 @@ portability: {{images: ["docker-archive:{image}"]}}
 
 
 @pytest.fixture
-def project(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Project:
+def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A file of the user's own, on a tiny image."""
     monkeypatch.setenv("PY_PORTABLE_STORE", str(tiny.store(tmp_path_factory, tmp_path / "store").root))
     tiny.image(tmp_path / "image.tar", {"etc/passwd": b"root:x:0:0::/:/none\n"})

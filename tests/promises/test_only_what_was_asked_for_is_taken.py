@@ -81,9 +81,7 @@ def test_what_is_asked_for_arrives_with_its_setuid_files_in_the_store_only(hande
 
 
 @pytest.mark.parametrize("wanted", [{"image one": {"sha256:9"}}, {"image two": {"sha256:1"}}, {}])
-def test_what_was_not_asked_for_is_not_taken(
-    handed: Path, there: Store, wanted: Mapping[str, set[str]]
-) -> None:
+def test_what_was_not_asked_for_is_not_taken(handed: Path, there: Store, wanted: Mapping[str, set[str]]) -> None:
     if "image one" in wanted:
         with pytest.raises(ConfigError, match="not asked for"):
             handing.unpack(handed, there, wanted)
@@ -168,9 +166,7 @@ def rewritten(room: Path, **changes: object) -> None:
         a_link_for_out,
     ],
 )
-def test_what_is_not_what_it_says_is_refused(
-    handed: Path, there: Store, change: Callable[[Path], None]
-) -> None:
+def test_what_is_not_what_it_says_is_refused(handed: Path, there: Store, change: Callable[[Path], None]) -> None:
     forged(handed, change)
     with pytest.raises(ConfigError, match=r"not what was handed on|not asked for"):
         handing.unpack(handed, there, ASKED)
@@ -220,9 +216,7 @@ def test_the_cache_of_a_store_is_held_against_its_digests(tmp_path: Path) -> Non
     (bad / "out" / "root" / "su").write_text("evil")
     started = make(store, EVIL, "sha256:3")
     header = read_header((started / "entry.json").read_bytes())
-    (started / "entry.json").write_bytes(
-        write_header(replace(header, prefix=("sh", "-c", f"touch {mark}", "x")))
-    )
+    (started / "entry.json").write_bytes(write_header(replace(header, prefix=("sh", "-c", f"touch {mark}", "x"))))
     (store.root / "objects/cc").symlink_to(tmp_path)
     (store.root / "objects/dd").mkdir()
     (store.root / "objects/dd/evil").symlink_to("/etc")
@@ -288,9 +282,7 @@ def archive_of(folder: Path, *members: tuple[str, bytes, str]) -> Path:
         [("dist/tree/lib", tarfile.SYMTYPE, "../../src"), ("dist/tree/lib/app.py", tarfile.REGTYPE, "")],
     ],
 )
-def test_a_dist_of_another_job_changes_nothing_but_dist(
-    members: list[tuple[str, bytes, str]], tmp_path: Path
-) -> None:
+def test_a_dist_of_another_job_changes_nothing_but_dist(members: list[tuple[str, bytes, str]], tmp_path: Path) -> None:
     here = tmp_path / "here"
     (here / "src").mkdir(parents=True)
     (here / "src/app.py").write_text("mine")

@@ -169,9 +169,7 @@ def test_modes_of_ordinary_files_do_not_depend_on_who_wrote_them(tmp_path: Path)
     assert len(digests) == 1
 
 
-def test_a_file_system_without_attributes_has_no_capabilities(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_without_attributes_has_no_capabilities(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_words: object, **_more: object) -> list[str]:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 

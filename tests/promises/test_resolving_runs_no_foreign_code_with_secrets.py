@@ -227,9 +227,7 @@ def test_without_landlock_the_environment_is_kept_from_it_all_the_same(tmp_path:
     env = apart.environment(own, 1, {"ASKED": "for"})
     os.environ["A_TOKEN_OF_THIS_TEST"] = SECRET
     try:
-        outcome, held = apart.run(
-            ["/usr/bin/env"], work=own, read=[], env=env, log=tmp_path / "log", timeout=60
-        )
+        outcome, held = apart.run(["/usr/bin/env"], work=own, read=[], env=env, log=tmp_path / "log", timeout=60)
     finally:
         del os.environ["A_TOKEN_OF_THIS_TEST"]
     assert outcome.ok and held is landlock()

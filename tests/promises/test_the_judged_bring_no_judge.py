@@ -76,7 +76,9 @@ class Elsewhere:
         """Its sources are other ones than its helpers were made of."""
         with (self.package / "native" / "own-ids.c").open("a") as stream:
             stream.write("/* edited */\n")
-        script = "from py_portable.engines import static_helpers; assert static_helpers.stale(); print(static_helpers.key())"
+        script = (
+            "from py_portable.engines import static_helpers; assert static_helpers.stale(); print(static_helpers.key())"
+        )
         environ = {**os.environ, "PYTHONPATH": str(self.package.parent)}
         done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
         self.key = done.stdout.strip()
@@ -164,7 +166,9 @@ def test_ones_own_helpers_go_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("words", [(), ("--no-controls",)])
-def test_every_cell_says_so_and_none_is_started(there: Dist, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cell_says_so_and_none_is_started(
+    there: Dist, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def none(_store: Store) -> Path:
         raise MachineError("no compiler", hint="install one")
 

@@ -114,9 +114,7 @@ def test_a_token_in_a_query_gets_the_file_and_is_kept_nowhere(
     house = Resolver(config, store, Target(**TARGET), environ, Answers()).resolve()
     assert [package.file.file for package in house.packages] == [NAME]
     lock = lockfile.dumps(Lock(houses={"default/3.13": house}))
-    got = files.gather(
-        store, [package.file for package in house.packages], tmp_path / "got", environ=environ, **TARGET
-    )
+    got = files.gather(store, [package.file for package in house.packages], tmp_path / "got", environ=environ, **TARGET)
     assert (got / NAME).read_bytes() == WHEEL
     assert any(TOKEN in path for path in index[1])
     assert TOKEN not in lock

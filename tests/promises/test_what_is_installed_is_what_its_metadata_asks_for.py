@@ -37,9 +37,7 @@ def wheel(folder: Path, name: str, files: dict[str, str], *metadata: str) -> Non
     info = f"{name}-1.dist-info"
     held = {
         **files,
-        f"{info}/METADATA": "\n".join(
-            ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1", *metadata, ""]
-        ),
+        f"{info}/METADATA": "\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 1", *metadata, ""]),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{name} = {name}:main\n",
     }
@@ -57,9 +55,7 @@ def test_a_wheel_that_asks_for_more_than_the_lock_holds(tmp_path: Path) -> None:
     wheel(tmp_path / "links", "promised_lib", {"promised_lib.py": ""})
     asks = ("Requires-Dist: promised_lib<1 ; python_full_version >= '3.13.1'", "Requires-Dist: gone>=1")
     more = ("Requires-Dist: never ; python_full_version < '3.13.1'", "Requires-Dist: no ; extra == 'x'")
-    wheel(
-        tmp_path / "built", "promised", {"promised.py": "def main():\n    print('promised')\n"}, *asks, *more
-    )
+    wheel(tmp_path / "built", "promised", {"promised.py": "def main():\n    print('promised')\n"}, *asks, *more)
     project, env = Project(tmp_path), {"PIP_FIND_LINKS": str(tmp_path / "links")}
 
     (tmp_path / "portable.yaml").write_text(CONFIG.replace("UNMET", ""))

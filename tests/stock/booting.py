@@ -80,9 +80,7 @@ def _words(
 @contextlib.contextmanager
 def _first(words: Sequence[str]) -> Iterator[int]:
     """The first process, which ends with this one, whatever ends this one: its pipe ends then."""
-    with subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as boot:
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as boot:
         assert boot.stdin and boot.stdout and boot.stderr
         try:
             told = boot.stdout.readline()

@@ -51,9 +51,7 @@ def assert_stock(machine: Machine) -> None:
         if place.exists():
             assert (place.stat().st_dev, place.stat().st_ino) not in ours, f"{path} is this machine's own"
     told = machine.check(["sh", "-c", "printenv; cat /proc/self/mountinfo"], cwd="/")
-    for word in {sys.prefix, sys.base_prefix, ".pyenv", os.environ.get("VIRTUAL_ENV") or sys.prefix} - {
-        "/usr"
-    }:
+    for word in {sys.prefix, sys.base_prefix, ".pyenv", os.environ.get("VIRTUAL_ENV") or sys.prefix} - {"/usr"}:
         assert word not in told, f"{kind.name} sees {word}"
 
 

@@ -63,9 +63,7 @@ def _fill(below: Sequence[Path], into: Path, kind: Kind | None) -> None:
         if kind and kind.user != "root":
             _add_user(machine, kind)
         if kind:
-            machine.check(
-                ["sh", "-c", "rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb"], user="root"
-            )
+            machine.check(["sh", "-c", "rm -rf /var/cache/apt/*.bin /var/cache/apt/archives/*.deb"], user="root")
         machine.path("/usr/sbin/policy-rc.d").unlink()
 
 

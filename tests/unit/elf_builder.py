@@ -56,9 +56,7 @@ def build_elf(
             symbols += [(string(name), index) for name in names]
             index += 1
     tags: list[tuple[int, int]] = [(1, string(name)) for name in needed]
-    tags += [
-        (tag, string(text)) for tag, text in ((14, soname), (15, rpath), (29, runpath)) if text is not None
-    ]
+    tags += [(tag, string(text)) for tag, text in ((14, soname), (15, rpath), (29, runpath)) if text is not None]
 
     header_size, segment_size = (64, 56) if wide else (52, 32)
     segments = 1 + dynamic + (interpreter is not None)
@@ -73,15 +71,11 @@ def build_elf(
     interp_len = len(interpreter.encode()) + 1 if interpreter is not None else 0
     tags.append((5, BASE + place_at(bytes(strings))))
     table = b"".join(
-        struct.pack(
-            e + ("IBBHQQ" if wide else "IIIBBH"), label, *((0x12, 0, 0, 0, 0) if wide else (0, 0, 0x12, 0, 0))
-        )
+        struct.pack(e + ("IBBHQQ" if wide else "IIIBBH"), label, *((0x12, 0, 0, 0, 0) if wide else (0, 0, 0x12, 0, 0)))
         for label, _ in symbols
     )
     tags.append((6, BASE + place_at(table)))
-    tags.append(
-        (0x6FFFFFF0, BASE + place_at(b"".join(struct.pack(e + "H", version) for _, version in symbols)))
-    )
+    tags.append((0x6FFFFFF0, BASE + place_at(b"".join(struct.pack(e + "H", version) for _, version in symbols))))
     if symbol_count == "hash":
         entry = e + ("QQ" if wide and machine == 22 else "II")
         tags.append((4, BASE + place_at(struct.pack(entry, 1, len(symbols)))))
@@ -143,8 +137,6 @@ def build_wheel(
         archive.writestr(f"{project}/__init__.py", "")
         for member, data in (files or {}).items():
             archive.writestr(member, data)
-        text = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\n" + "".join(
-            f"Tag: {t}\n" for t in said
-        )
+        text = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\n" + "".join(f"Tag: {t}\n" for t in said)
         archive.writestr(f"{project}-{version}.dist-info/WHEEL", text)
     return path

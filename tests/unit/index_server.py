@@ -27,12 +27,8 @@ def wheel(
     lines = "".join(f"Requires-Dist: {one}\n" for one in requires)
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr(f"{name}/__init__.py", "")
-        archive.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{lines}"
-        )
-        archive.writestr(
-            f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: {tag}\n"
-        )
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{lines}")
+        archive.writestr(f"{info}/WHEEL", f"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: {tag}\n")
         for member, text in (more or {}).items():
             archive.writestr(member, text)
         archive.writestr(f"{info}/RECORD", "")

@@ -49,8 +49,7 @@ def link(name: str, target: str, **given: object) -> Member:
 
 def archive(members: Iterable[Member], form: int = tarfile.PAX_FORMAT) -> bytes:
     out = b"".join(
-        info.tobuf(form, "utf-8", "surrogateescape") + data + bytes(-len(data) % 512)
-        for info, data in members
+        info.tobuf(form, "utf-8", "surrogateescape") + data + bytes(-len(data) % 512) for info, data in members
     )
     return out + bytes(1024)
 

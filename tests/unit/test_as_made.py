@@ -79,9 +79,7 @@ class Dist:
         return records.carried(self.dist, json.loads(self.record(name).read_text())["carried"][what])
 
     def control(self) -> Path:
-        return records.carried(
-            self.dist, json.loads(self.record("built-too-new", control=True).read_text())["sha256"]
-        )
+        return records.carried(self.dist, json.loads(self.record("built-too-new", control=True).read_text())["sha256"])
 
     def session(self) -> Session:
         return open_session(self.base / "portable.yaml")
@@ -231,9 +229,7 @@ def test_one_artifact_after_the_other_is_all_of_them(there: Dist) -> None:
     merged = json.loads((there.dist / "evidence.json").read_text())
     assert len(merged["cells"]) == CELLS
     # The control is a variant of one of them, and started with no other.
-    conditions = [
-        {cell["condition"] for cell in part["cells"]} for part in merge.read_parts(there.dist / "evidence")
-    ]
+    conditions = [{cell["condition"] for cell in part["cells"]} for part in merge.read_parts(there.dist / "evidence")]
     assert sum("control:built-too-new" in found for found in conditions) == 1
 
 
@@ -255,9 +251,7 @@ def linked_dist(there: Dist, path: Path) -> None:
 def failed_build(there: Dist) -> None:
     there.record("folder").unlink()
     why = "nuitka failed with exit status 1"
-    merge.write_part(
-        there.dist / "evidence", "build", ["x"], {"failures": [{"name": "folder", "why": why}]}
-    )
+    merge.write_part(there.dist / "evidence", "build", ["x"], {"failures": [{"name": "folder", "why": why}]})
 
 
 def replaced(there: Dist, name: str) -> None:
@@ -298,9 +292,7 @@ LOST: dict[str, tuple[Callable[[Dist], object], str, int]] = {
 
 
 @pytest.mark.parametrize("case", LOST)
-def test_an_artifact_that_is_not_what_was_built_is_named_and_the_others_are_started(
-    there: Dist, case: str
-) -> None:
+def test_an_artifact_that_is_not_what_was_built_is_named_and_the_others_are_started(there: Dist, case: str) -> None:
     spoil, said, status = LOST[case]
     spoil(there)
     done = there.run()
@@ -433,9 +425,7 @@ def test_a_quantity_that_is_none_is_refused(there: Dist, seconds: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["folder", "controls/built-too-new"])
-@pytest.mark.parametrize(
-    "text", [b"", b"{", b"[1]", b"7", b'{"schema": 1}', b"[" * 99_999, b"\xff", b'{"schema":NaN}']
-)
+@pytest.mark.parametrize("text", [b"", b"{", b"[1]", b"7", b'{"schema": 1}', b"[" * 99_999, b"\xff", b'{"schema":NaN}'])
 def test_a_record_that_is_none_is_refused(there: Dist, name: str, text: bytes) -> None:
     path = there.dist / records.FOLDER / f"{name}.json"
     path.write_bytes(text)
@@ -505,9 +495,7 @@ SCALARS = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(),
-    st.sampled_from(
-        ["", ".", "..", "../x", "/etc", "a/../../b", "a\0b", "\ud800", "a\nb", f"sha256:{'1' * 64}"]
-    ),
+    st.sampled_from(["", ".", "..", "../x", "/etc", "a/../../b", "a\0b", "\ud800", "a\nb", f"sha256:{'1' * 64}"]),
     st.text(max_size=5),
 )
 JUNK = st.recursive(
@@ -592,9 +580,7 @@ def test_shards_of_what_another_machine_made_are_the_whole_run(there: Dist) -> N
     assert len(merged["cells"]) == CELLS and {c["verdict"] for c in merged["cells"]} == {"PASS", "XFAIL"}
     there.run()
     whole = merge.merge([p for p in merge.read_parts(there.dist / "evidence") if not p["shards"]])
-    assert merged["cells"] == [
-        {key: value for key, value in cell.items() if key != "turn"} for cell in whole["cells"]
-    ]
+    assert merged["cells"] == [{key: value for key, value in cell.items() if key != "turn"} for cell in whole["cells"]]
 
 
 def test_a_shard_tells_of_every_cell_whose_artifact_is_gone(there: Dist) -> None:
@@ -603,12 +589,8 @@ def test_a_shard_tells_of_every_cell_whose_artifact_is_gone(there: Dist) -> None
     parts, statuses = parts_of(there, planned)
     assert 1 in statuses
     merged = merge.merge([planned, *parts], shards=True)
-    lost = [
-        c for c in merged["cells"] if c["artifact"] == "folder" and not c["condition"].startswith("control")
-    ]
-    assert len(merged["cells"]) == CELLS and {(c["verdict"], c["reason"]) for c in lost} == {
-        ("UNPROVEN", "shard")
-    }
+    lost = [c for c in merged["cells"] if c["artifact"] == "folder" and not c["condition"].startswith("control")]
+    assert len(merged["cells"]) == CELLS and {(c["verdict"], c["reason"]) for c in lost} == {("UNPROVEN", "shard")}
     assert all("folder is not here any more" in c["detail"] for c in lost)
 
 
@@ -650,9 +632,7 @@ def test_of_a_pull_request_neither_probes_nor_controls_are_started(there: Dist) 
     assert {c["condition"] for c in newest["cells"]} == {"plain", "no-home"}
 
 
-@pytest.mark.parametrize(
-    ("words", "environ"), [(["--tier", ""], None), ([], ""), (["--tier", "release"], "pr")]
-)
+@pytest.mark.parametrize(("words", "environ"), [(["--tier", ""], None), ([], ""), (["--tier", "release"], "pr")])
 def test_an_empty_tier_is_all_of_it(
     there: Dist, monkeypatch: pytest.MonkeyPatch, words: list[str], environ: str | None
 ) -> None:
@@ -662,9 +642,7 @@ def test_an_empty_tier_is_all_of_it(
     assert len(there.part()["cells"]) == CELLS
 
 
-def test_the_tier_can_be_a_variable_and_another_word_is_status_2(
-    there: Dist, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_tier_can_be_a_variable_and_another_word_is_status_2(there: Dist, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PY_PORTABLE_TIER", "pr")
     assert there.run().status == 0
     assert len(there.part()["cells"]) == 6
@@ -675,9 +653,7 @@ def test_the_tier_can_be_a_variable_and_another_word_is_status_2(
 
 @pytest.mark.parametrize("asked", ["pr", "release"])
 @pytest.mark.parametrize(("planned", "conditions"), [("pr", 1), ("release", 3)])
-def test_of_a_shard_the_tier_of_its_plan_counts(
-    there: Dist, planned: str, asked: str, conditions: int
-) -> None:
+def test_of_a_shard_the_tier_of_its_plan_counts(there: Dist, planned: str, asked: str, conditions: int) -> None:
     plan = sharded(there, planned)
     cells = [cell for shard in plan["plan"]["shards"] for cell in shard["cells"]]
     assert len({cell["condition"] for cell in cells}) == conditions
@@ -774,9 +750,7 @@ def test_only_what_a_build_carried_is_ever_removed(checkout: Callable[[str], Pat
     assert (tmp_path / "mine" / "file").exists()
 
 
-def test_a_link_in_the_place_of_what_is_carried_is_refused(
-    checkout: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_a_link_in_the_place_of_what_is_carried_is_refused(checkout: Callable[[str], Path], tmp_path: Path) -> None:
     job = checkout("job")
     session = open_session(job / "portable.yaml")
     mine = tmp_path / "mine" / ("2" * 64)
@@ -835,10 +809,7 @@ def test_what_there_is_nothing_to_compare_with_is_named(there: Dist) -> None:
     assert set(built.lacking) == {"wheels", "folder"} and set(built.made) == {"made"}
     assert "build --carry-all" in built.lacking["folder"]
     done = there.call("benchmark", "--as-made", "--image", "debian:11")
-    assert (
-        done.status == 1
-        and "wheels cannot be compared: the wheelhouse that it is compared with" in done.stderr
-    )
+    assert done.status == 1 and "wheels cannot be compared: the wheelhouse that it is compared with" in done.stderr
     # The cells need it for none of them.
     assert there.run().status == 0
 
@@ -878,9 +849,7 @@ def test_whatever_a_part_in_dist_holds_is_no_traceback(there: Dist, data: st.Dat
         known |= {"config": {"file": "portable.yaml", "sha256": "c" * 64}, "host": {"os": "x"}}
         known |= {"artifacts": [told], "cells": [cell], "expected": [merge.identity_of(cell)]}
         known |= {"failures": [{"name": "gone", "why": "x"}], "steps": [{"name": "x", "cached": True}]}
-        known |= {
-            "benchmark": [{"artifact": "folder", "image": "debian:11", "start": "later", "sha256": "x"}]
-        }
+        known |= {"benchmark": [{"artifact": "folder", "image": "debian:11", "start": "later", "sha256": "x"}]}
         part.parent.mkdir(parents=True)
         (there.base / "known.json").write_text(json.dumps(known))
     known = json.loads((there.base / "known.json").read_text())

@@ -96,9 +96,7 @@ def test_an_interval_has_the_median_in_it_and_the_order_does_not_matter(values: 
 
 
 @given(st.lists(st.tuples(positive, positive), min_size=LEAST_PAIRS, max_size=40), positive)
-def test_the_unit_of_time_and_a_slower_machine_change_no_ratio(
-    pairs: list[tuple[float, float]], factor: float
-) -> None:
+def test_the_unit_of_time_and_a_slower_machine_change_no_ratio(pairs: list[tuple[float, float]], factor: float) -> None:
     plain = ratios([a for a, _ in pairs], [b for _, b in pairs])
     slower = ratios([a * factor for a, _ in pairs], [b * factor for _, b in pairs])
     assert slower == pytest.approx(plain)

@@ -63,9 +63,7 @@ def test_a_folder_and_an_archive_become_the_same_kit(tmp_path: Path, compiler: l
     assert not (made / "share").exists()
 
 
-def test_where_the_kit_has_helpers_none_are_compiled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_the_kit_has_helpers_none_are_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(static_helpers, "compiler", lambda: pytest.fail("a compiler was looked for"))
     bring_command.bring(str(bundle(tmp_path / "made")), "", tmp_path / "kit")
     assert sorted(p.name for p in (tmp_path / "kit").iterdir()) == ["link", "py-portable"]

@@ -25,9 +25,7 @@ def installed(folder: Path, *scripts: str) -> importlib.metadata.Distribution:
 
 
 def test_the_entry_point_is_the_named_one_else_the_obvious_one(tmp_path: Path) -> None:
-    own = installed(
-        tmp_path, "my-app = my.cli:main [colour]", "other=my.cli : Group.run[a,b]", "module = my.cli"
-    )
+    own = installed(tmp_path, "my-app = my.cli:main [colour]", "other=my.cli : Group.run[a,b]", "module = my.cli")
 
     def found(script: str | None = None, entry_point: str | None = None) -> tuple[str, str]:
         entry = app.chosen(own, script, entry_point)

@@ -118,9 +118,7 @@ def test_outside_of_a_container_nothing_is_built(
         monkeypatch.delenv(name, raising=False)
     if variable:
         monkeypatch.setenv("PY_PORTABLE_BUILD_ENGINE", "native")
-    monkeypatch.setattr(
-        "sys.argv", ["py-portable", "build", *([] if variable else ["--build-engine", "native"])]
-    )
+    monkeypatch.setattr("sys.argv", ["py-portable", "build", *([] if variable else ["--build-engine", "native"])])
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr().err

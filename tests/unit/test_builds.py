@@ -106,7 +106,11 @@ def test_nonsense_keeps_no_promise_and_raises_nothing(nonsense: dict[str, Any]) 
 def test_who_is_excused_from_what_and_why() -> None:
     root = {**GOOD, "uid_map": "         0          0 4294967295\n"}
     assert builds.judge(root, "chroot", OWN, network=False).broken == ("its root is not the machine's root",)
-    for engine, own, reason in (("chroot", NOT_OWN, NOT_OWN.reason), ("docker", OWN, "its daemon"), ("podman", OWN, "its daemon")):
+    for engine, own, reason in (
+        ("chroot", NOT_OWN, NOT_OWN.reason),
+        ("docker", OWN, "its daemon"),
+        ("podman", OWN, "its daemon"),
+    ):
         verdict = builds.judge(root, engine, own, network=False)
         assert verdict.broken == () and reason in verdict.lacks["own-ids"] and len(verdict.lacks) == 1
     # A daemon in a namespace of its own lacks nothing, and is excused from nothing.
@@ -136,7 +140,9 @@ class Engine:
     def run(self, job: Job, **_: Any) -> Ended:
         self.ran.append(job)
         said = self.observed.encode()
-        return Ended(job.argv, self.status, False, 0.1, Captured(said, b"", len(said)), Captured(b"last\nword\n", b"", 10))
+        return Ended(
+            job.argv, self.status, False, 0.1, Captured(said, b"", len(said)), Captured(b"last\nword\n", b"", 10)
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +178,9 @@ def test_a_build_does_not_start_where_a_promise_is_broken(tmp_path: Path) -> Non
     engine = Engine(json.dumps({"build_canary": 1, **GOOD, "NoNewPrivs": "0"}))
     seen = []
     for _ in range(2):
-        with pytest.raises(MachineError, match=r"so no build is started\. This does not hold: a setuid program gives it nothing"):
+        with pytest.raises(
+            MachineError, match=r"so no build is started\. This does not hold: a setuid program gives it nothing"
+        ):
             try:
                 builds.hold(engine, build(tmp_path), None)
             except MachineError as problem:

@@ -93,9 +93,7 @@ def test_both_options_decide_what_is_made() -> None:
         {"archive": False, "trim": True},
         {"archive": True, "trim": False},
     ):
-        (step,) = FORMATS["bundle"].steps(
-            Artifact("tree", "bundle", "default", "3.13", None, (), options), HOUSE
-        )
+        (step,) = FORMATS["bundle"].steps(Artifact("tree", "bundle", "default", "3.13", None, (), options), HOUSE)
         assert step.needs == ("interpreter", "wheelhouse") and step.image == "image"
         told.append((step.params["archive"], step.params["spec"]["trim"]))
     assert told == [(True, True), (False, True), (True, False)]

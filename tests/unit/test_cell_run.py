@@ -221,7 +221,12 @@ def test_what_was_built_is_given_away_with_its_modes(helpers: Path, tree: Path, 
 
 def test_no_link_is_followed_and_no_neighbour_touched(helpers: Path, tree: Path) -> None:
     assert give(helpers, tree, "/bin/true") == 0
-    for path in (tree.parent, *(tree.parent / "outside").rglob("*"), tree.parent / "outside", tree.parent / "neighbour"):
+    for path in (
+        tree.parent,
+        *(tree.parent / "outside").rglob("*"),
+        tree.parent / "outside",
+        tree.parent / "neighbour",
+    ):
         assert path.stat().st_uid == 0, path
 
 

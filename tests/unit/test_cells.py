@@ -26,9 +26,7 @@ SEEN = Observation(True, (), "sha256:seen", {})
 
 
 def cell(**changes: Any) -> Cell:
-    made = Cell(
-        "app", "file", "sha256:app", Start("/opt/app/app", ()), Smoke(), "debian:11", IMAGE, "plain", "pass"
-    )
+    made = Cell("app", "file", "sha256:app", Start("/opt/app/app", ()), Smoke(), "debian:11", IMAGE, "plain", "pass")
     return replace(made, **changes)
 
 
@@ -62,9 +60,7 @@ def test_an_image_that_cannot_be_had_is_unproven_with_its_reason_and_told_once(b
     told: list[CellResult] = []
     cells = [cell(image=None, unavailable="nobody knows it", condition=name) for name in ("plain", "no-home")]
     results = cell_runs.run(cells, bench, told.append)
-    assert [(r.verdict, r.reason, r.detail) for r in results] == [
-        ("UNPROVEN", "image", "nobody knows it")
-    ] * 2
+    assert [(r.verdict, r.reason, r.detail) for r in results] == [("UNPROVEN", "image", "nobody knows it")] * 2
     assert sorted(r.condition for r in told) == ["no-home", "plain"]
     assert [r.condition for r in results] == ["plain", "no-home"]
 
@@ -90,9 +86,7 @@ def test_nothing_but_a_pass_is_remembered(bench: Bench, verdict: str) -> None:
     assert memory.recall(passed(cell())) is None
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\xff", b"[]", b"null", b'{"verdict": "FAIL"}', b'{"verdict": "PASS"}']
-)
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[]", b"null", b'{"verdict": "FAIL"}', b'{"verdict": "PASS"}'])
 def test_a_damaged_memory_is_no_pass(bench: Bench, data: bytes) -> None:
     memory = cell_runs._remembered(cell(), bench, SEEN)
     memory.keep(passed(cell()))

@@ -80,9 +80,7 @@ def test_where_no_image_is_made_none_is_handed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("paths", [["../store/CACHEDIR.TAG"], ["cache/passes/" + KEYS["one"]], []])
-def test_what_is_no_path_of_a_store_is_not_taken_for_there(
-    paths: list[str], store: Store, tmp_path: Path
-) -> None:
+def test_what_is_no_path_of_a_store_is_not_taken_for_there(paths: list[str], store: Store, tmp_path: Path) -> None:
     handing.pack(store.root, WANTED, tmp_path)
     told = json.loads((tmp_path / handing.INDEX).read_text())
     told["image one"]["image-003.tar"] = paths

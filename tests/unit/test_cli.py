@@ -491,10 +491,6 @@ def test_credentials_of_the_index_are_in_nothing_that_is_shown_or_kept(house: Ho
 
 
 def test_the_command_line_imports_no_room_before_a_command_needs_it(house: House) -> None:
-    code = (
-        "import sys, py_portable.cli; print(*(m for m in ('jsonschema', 'uv', 'rich') if m in sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=house.environ, capture_output=True, text=True, check=True
-    )
+    code = "import sys, py_portable.cli; print(*(m for m in ('jsonschema', 'uv', 'rich') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], env=house.environ, capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

@@ -69,9 +69,7 @@ def test_a_closed_stream_is_no_defect(house: House, closed: str) -> None:
 
 def test_a_full_stdout_is_one_line_of_status_3(house: House) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            house.argv("--help"), env=house.environ, stdout=full, stderr=subprocess.PIPE, text=True
-        )
+        done = subprocess.run(house.argv("--help"), env=house.environ, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 3
     assert done.stderr == "Error: [Errno 28] No space left on device\n"
 

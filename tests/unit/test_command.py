@@ -147,8 +147,7 @@ def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
 def test_many_at_once() -> None:
     found: list[str] = []
     threads = [
-        threading.Thread(target=lambda n=n: found.append(sh(f"sleep 0.1; echo {n}").stdout.text))
-        for n in range(20)
+        threading.Thread(target=lambda n=n: found.append(sh(f"sleep 0.1; echo {n}").stdout.text)) for n in range(20)
     ]
     started = time.monotonic()
     for thread in threads:

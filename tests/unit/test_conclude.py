@@ -167,9 +167,7 @@ MUST, TWIN = "fail:glibc", "pass"
         ([("debian:13", "PASS", TWIN)], "UNPROVEN", "control inconclusive: half of it was not run"),
     ],
 )
-def test_a_control_holds_only_with_its_twin(
-    cells: list[tuple[str, str, str]], verdict: str, detail: str
-) -> None:
+def test_a_control_holds_only_with_its_twin(cells: list[tuple[str, str, str]], verdict: str, detail: str) -> None:
     found = about(cell("debian:11", "PASS"), *(control(*one) for one in cells))
     (outcome,) = found.controls
     assert (outcome.name, outcome.artifact, outcome.verdict) == ("built-too-new", "binary", verdict)

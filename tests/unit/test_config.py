@@ -116,9 +116,7 @@ def test_every_key_arrives(folder: Path) -> None:
             },
         ),
         "folder": Artifact("folder", "nuitka-standalone", "default", "3.13", None, smoke, plain),
-        "mine": Artifact(
-            "mine", "file", None, None, None, smoke, {"path": "../built/app"}, folder / "../built/app"
-        ),
+        "mine": Artifact("mine", "file", None, None, None, smoke, {"path": "../built/app"}, folder / "../built/app"),
     }
     assert config.portability == Portability(
         (ImageSpec("debian:11"), ImageSpec("alpine:3.22", True, "fail:musl")),

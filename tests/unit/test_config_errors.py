@@ -95,9 +95,7 @@ def test_too_many_values() -> None:
 
 def test_many_errors_stay_readable() -> None:
     text = said(HEAD + b"artifacts: [" + b"7," * 1_000 + b"]")
-    assert text.splitlines()[0] == (
-        "Error: portable.yaml:4:13: artifacts[0]: expected the name of a format; found 7"
-    )
+    assert text.splitlines()[0] == ("Error: portable.yaml:4:13: artifacts[0]: expected the name of a format; found 7")
     assert text.splitlines()[-1] == "  | and 994 more"
     assert len(text.splitlines()) <= TAIL_LINES
 

@@ -29,9 +29,11 @@ KEYS = st.sampled_from(_WORDS.split())
 PIECES = KEYS | st.sampled_from(_YAML.split()) | st.sampled_from(_BLANKS)
 VALUES = st.recursive(
     st.sampled_from(["1", "3.10", "~", "true", '"x"', "debian:11", "wheelhouse", "file", "x", "-1"]) | KEYS,
-    lambda inner: st.lists(inner, max_size=4).map(lambda items: f"[{', '.join(items)}]")
-    | st.dictionaries(KEYS, inner, max_size=4).map(
-        lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}"
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(KEYS, inner, max_size=4).map(
+            lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}"
+        )
     ),
     max_leaves=20,
 )

@@ -70,9 +70,13 @@ def test_a_read_only_root_and_no_home(tmp_path: Path) -> None:
 
 
 def test_a_build(tmp_path: Path) -> None:
-    job = Job(profile="build", root=tmp_path, argv=("make", "all"), cwd="/build", hostname="build", root_access="throw-away")
+    job = Job(
+        profile="build", root=tmp_path, argv=("make", "all"), cwd="/build", hostname="build", root_access="throw-away"
+    )
     options, image, rest = words(job)
-    assert options["--network"] == ["none"] and options["--workdir"] == ["/build"] and options["--hostname"] == ["build"]
+    assert (
+        options["--network"] == ["none"] and options["--workdir"] == ["/build"] and options["--hostname"] == ["build"]
+    )
     assert options["--tmpfs"] == ["/tmp:rw,exec,nosuid,nodev,mode=1777"] and "--read-only" not in options
     assert "CHOWN" in options["--cap-add"]
     assert not {"SYS_ADMIN", "MKNOD", "SYS_CHROOT", "NET_ADMIN", "NET_RAW", "SYS_PTRACE"} & {*options["--cap-add"]}
@@ -84,12 +88,14 @@ def test_a_build(tmp_path: Path) -> None:
 
 
 def test_no_option_comes_from_the_job(tmp_path: Path) -> None:
-    job = Job(profile="build", root=tmp_path, argv=("--privileged", "--env"), env={"--privileged": "x"}, helpers=tmp_path)
+    job = Job(
+        profile="build", root=tmp_path, argv=("--privileged", "--env"), env={"--privileged": "x"}, helpers=tmp_path
+    )
     options, _, rest = words(job)
     assert rest == [*CONFINE["build"], "--", "--privileged", "--env"] and options["--env"] == ["--privileged=x"]
 
 
-ODD = st.text(st.characters(codec="utf-8", exclude_characters="\0/") | st.sampled_from(',="\n\r\'\\ '), min_size=1)
+ODD = st.text(st.characters(codec="utf-8", exclude_characters="\0/") | st.sampled_from(",=\"\n\r'\\ "), min_size=1)
 
 
 @given(ODD, ODD, st.booleans())
@@ -183,14 +189,18 @@ def test_a_program_that_isolates_nothing_gets_no_build(
     docker: Containers, build: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builds, "hold", HOLD)
-    with pytest.raises(MachineError, match="docker does not isolate builds as it must, so no build is started") as caught:
+    with pytest.raises(
+        MachineError, match="docker does not isolate builds as it must, so no build is started"
+    ) as caught:
         docker.run(build, timeout=30)
     assert "it does not see the caller's other files" in caught.value.what
     assert not (tmp_path / "out" / "made").exists()
     assert not [kind for kind in builds.told() if kind["engine"] == "docker"]
 
 
-def test_the_environment_is_in_no_words_and_in_no_log(docker: Containers, stub: Stub, build: Job, tmp_path: Path) -> None:
+def test_the_environment_is_in_no_words_and_in_no_log(
+    docker: Containers, stub: Stub, build: Job, tmp_path: Path
+) -> None:
     quiet = replace(build, argv=("/bin/sh", "-c", "test ${#A} -gt 5"))
     for job in (quiet, replace(quiet, argv=("/bin/false",), keep=True), replace(quiet, profile="proof", binds=())):
         docker.run(job, timeout=30, log=tmp_path / "log")
@@ -238,7 +248,9 @@ def test_a_container_that_never_started_is_not_kept(docker: Containers, stub: St
     assert "no space left" in ended.stderr.text and len(stub.commands("rm")) == 1 and not stub.commands("rename")
 
 
-def test_an_import_that_fails_is_the_jobs_own_trouble(docker: Containers, stub: Stub, build: Job, tmp_path: Path) -> None:
+def test_an_import_that_fails_is_the_jobs_own_trouble(
+    docker: Containers, stub: Stub, build: Job, tmp_path: Path
+) -> None:
     stub.says("import", 1, "", "Error response from daemon: write /x: no space left on device\n")
     ended = docker.run(build, timeout=30, log=tmp_path / "log")
     assert (ended.status, ended.record, ended.ok) == (125, b"", False)
@@ -347,7 +359,12 @@ def test_a_copy_that_fails_is_the_jobs_own_trouble(docker: Containers, stub: Stu
 
 @pytest.mark.parametrize(
     ("uid", "rootless", "profile", "given"),
-    [(0, False, "build", False), (1000, False, "build", True), (1000, True, "build", False), (1000, False, "proof", False)],
+    [
+        (0, False, "build", False),
+        (1000, False, "build", True),
+        (1000, True, "build", False),
+        (1000, False, "proof", False),
+    ],
 )
 def test_whose_a_builds_files_become(
     docker: Containers, stub: Stub, build: Job, monkeypatch: pytest.MonkeyPatch, uid: int, rootless: bool, profile: str, given: bool
@@ -372,7 +389,9 @@ def test_whose_a_builds_files_become(
 
 def test_the_probe_says_why_nothing_starts(docker: Containers, stub: Stub) -> None:
     for command in ("run", "start"):
-        stub.says(command, 126, "", "docker: Error response from daemon: OCI runtime create failed: setrlimit: denied\n")
+        stub.says(
+            command, 126, "", "docker: Error response from daemon: OCI runtime create failed: setrlimit: denied\n"
+        )
     with pytest.raises(MachineError) as caught:
         docker.probe()
     assert caught.value.what.startswith("docker: this machine lets it start no container: docker: Error")

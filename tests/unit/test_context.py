@@ -76,7 +76,9 @@ def test_a_path_that_adds_nothing(told: str) -> None:
 
 def test_places_of_the_image_come_after_the_kits_own_and_before_the_systems() -> None:
     told = "/opt/rh/gcc-toolset/bin:/usr/local/bin:/usr/bin:/opt/python/bin:/cuda/bin:"
-    assert build_path(told) == BUILD_PATH.replace(":/usr/local/bin", ":/opt/rh/gcc-toolset/bin:/cuda/bin:/usr/local/bin")
+    assert build_path(told) == BUILD_PATH.replace(
+        ":/usr/local/bin", ":/opt/rh/gcc-toolset/bin:/cuda/bin:/usr/local/bin"
+    )
 
 
 @given(st.lists(st.sampled_from(["", "/a", "/b b", "/a", *BUILD_PATH.split(":")])).map(":".join))
@@ -113,7 +115,15 @@ class Listener:
 
 
 def context(tmp_path: Path, engine: Listener, **options: Any) -> Context:
-    image = Image("debian:12", tmp_path, "sha256:0", "bootstrap", "2.36", "bookworm", env={"PATH": "/image/bin:/usr/bin", "IMAGE": "1"})
+    image = Image(
+        "debian:12",
+        tmp_path,
+        "sha256:0",
+        "bootstrap",
+        "2.36",
+        "bookworm",
+        env={"PATH": "/image/bin:/usr/bin", "IMAGE": "1"},
+    )
     env = Environment(Store(tmp_path / "store"), engine, 1, 2, environ={}, **options)
     (tmp_path / "out").mkdir(exist_ok=True)
     return Context(env, "a step", {}, {}, image, tmp_path, tmp_path / "log")
@@ -159,6 +169,8 @@ def test_a_failure_shows_the_log_without_what_was_passed(tmp_path: Path) -> None
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_place_is_shown_twice(tmp_path: Path, scripts: list[str]) -> None:
     engine = Listener()
-    context(tmp_path, engine).sandbox("build/cpython.sh", then=tuple((s,) for s in scripts), binds=(Bind(tmp_path, "/in"),))
+    context(tmp_path, engine).sandbox(
+        "build/cpython.sh", then=tuple((s,) for s in scripts), binds=(Bind(tmp_path, "/in"),)
+    )
     targets = [bind.target for bind in engine.asked[0].binds]
     assert len(targets) == len(set(targets)) and "/in" in targets

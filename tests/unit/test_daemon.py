@@ -24,9 +24,12 @@ PODMAN: dict[str, Any] = {
 }
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["SecurityOptions", "ServerVersion", "host", "security", "version", "Version", "rootless"]), inner
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["SecurityOptions", "ServerVersion", "host", "security", "version", "Version", "rootless"]),
+            inner,
+        )
     ),
 )
 
@@ -60,7 +63,9 @@ def test_what_docker_says(stub: Stub) -> None:
 
 @pytest.mark.parametrize("option", ["name=rootless", "name=userns", "name=userns,mode=private"])
 def test_docker_whose_root_is_no_root(stub: Stub, option: str) -> None:
-    stub.says("info", stdout=json.dumps({"ServerVersion": "20.10.24+dfsg1", "SecurityOptions": ["name=cgroupns", option]}))
+    stub.says(
+        "info", stdout=json.dumps({"ServerVersion": "20.10.24+dfsg1", "SecurityOptions": ["name=cgroupns", option]})
+    )
     assert daemon.find("docker") == daemon.Daemon("docker", "20.10.24+dfsg1", True)
 
 
@@ -168,7 +173,10 @@ def test_nobody_answers_podman(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_group_docker_opens_nothing_of_podman(stub: Stub) -> None:
     stub.says("info", 125, "", "Error: mkdir /run/user/1000/libpod: permission denied\n")
-    assert told(stub, "podman") == ("podman: Error: mkdir /run/user/1000/libpod: permission denied", "look at: podman info")
+    assert told(stub, "podman") == (
+        "podman: Error: mkdir /run/user/1000/libpod: permission denied",
+        "look at: podman info",
+    )
 
 
 @pytest.mark.parametrize("words", ["dial tcp 10.0.0.1:2375: connect: connection refused", "lookup x: No such host"])
@@ -185,7 +193,12 @@ def test_it_hangs() -> None:
 
 
 def test_an_unknown_trouble_is_one_line_of_it(stub: Stub) -> None:
-    info = {"ID": "", "Containers": 0, "ServerErrors": ["client version 1.24 is too old\nfor tcp://a:b@c"], "pad": "x" * 3000}
+    info = {
+        "ID": "",
+        "Containers": 0,
+        "ServerErrors": ["client version 1.24 is too old\nfor tcp://a:b@c"],
+        "pad": "x" * 3000,
+    }
     stub.says("info", 1, json.dumps(info), "errors pretty printing info\n")
     assert told(stub) == ("docker: for tcp://***@c", "look at: docker info")
     stub.says("info", 1, "", "first\nlast words\n\n")

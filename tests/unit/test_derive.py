@@ -44,9 +44,7 @@ def test_no_word_but_a_package_name_becomes_a_package(name: str) -> None:
         Additions(BASE, (name,))
 
 
-@pytest.mark.parametrize(
-    "name", ["gcc-c++", "libstdc++6", "python3.11", "Mesa", "java-1.8.0-openjdk", "7zip"]
-)
+@pytest.mark.parametrize("name", ["gcc-c++", "libstdc++6", "python3.11", "Mesa", "java-1.8.0-openjdk", "7zip"])
 def test_names_of_packages_of_every_family(name: str) -> None:
     assert Additions(BASE, (name,)).packages == (name,)
 
@@ -203,11 +201,7 @@ def test_apt_inside_names_no_path_of_the_machine(tmp_path: Path) -> None:
     assert 'Acquire::https::CAInfo "/kit/ca.crt";' in told and "own.pem" not in told
     assert b"machine m password hidden2" in made["auth.conf"]
     assert "http://me:hidden1@mirror.test/debian bookworm-updates main" in told
-    named = {
-        word.removeprefix("/kit/")
-        for word in told.replace('"', " ").replace(",", " ").split()
-        if "/kit/" in word
-    }
+    named = {word.removeprefix("/kit/") for word in told.replace('"', " ").replace(",", " ").split() if "/kit/" in word}
     assert {name.rpartition("/kit/")[2].rstrip("];") for name in named} - {"ca.crt"} <= set(made)
     assert b"KEY" in made.values() and b"CERT" in made.values() and b"OWN" not in made.values()
 
@@ -236,10 +230,7 @@ def test_proxies_travel_and_are_not_seen(tmp_path: Path) -> None:
     assert set(network.proxies(environ)) == {"http_proxy", "NO_PROXY", "HTTPS_PROXY"}
     hidden = network.secrets(environ, setup_with(tmp_path))
     text = "could not connect to proxy.test:3128 via other.test:1; http://a:b@mirror.test/x; localhost"
-    assert (
-        network.cleaned(text, hidden)
-        == "could not connect to *** via ***; http://***@mirror.test/x; localhost"
-    )
+    assert network.cleaned(text, hidden) == "could not connect to *** via ***; http://***@mirror.test/x; localhost"
     log = tmp_path / "log"
     log.write_text(text)
     network.scrub(log, hidden)

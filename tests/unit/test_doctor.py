@@ -35,9 +35,7 @@ def test_nothing_is_lacking_where_all_is_there(one: machine.Machine) -> None:
 
 
 def test_only_an_ordinary_user_needs_uidmap_and_a_range() -> None:
-    names = {finding.name for finding in needs.system(USER)} - {
-        finding.name for finding in needs.system(ROOT)
-    }
+    names = {finding.name for finding in needs.system(USER)} - {finding.name for finding in needs.system(ROOT)}
     assert names == {"uidmap", "id range", "user namespaces"}
 
 
@@ -101,8 +99,7 @@ def test_one_line_installs_everything_on_a_bare_debian() -> None:
     bare = machine.Machine(0, "root", frozenset({"debian"}), programs=frozenset({"apt-get"}))
     found = needs.system(bare)
     assert needs.cure(bare, found) == (
-        "apt-get install --yes --no-install-recommends bubblewrap mmdebstrap debian-archive-keyring "
-        "ca-certificates"
+        "apt-get install --yes --no-install-recommends bubblewrap mmdebstrap debian-archive-keyring ca-certificates"
     )
     assert findings.packages(found) == (
         "bubblewrap",
@@ -199,9 +196,7 @@ def test_what_an_engine_makes_needless_is_mentioned_with_what_it_would_bring(eng
         ("user.max_user_namespaces", 0, 15000),
     ],
 )
-def test_a_kernel_that_forbids_user_namespaces_is_named_with_the_line(
-    setting: str, value: int, allows: int
-) -> None:
+def test_a_kernel_that_forbids_user_namespaces_is_named_with_the_line(setting: str, value: int, allows: int) -> None:
     found = lacking(dataclasses.replace(USER, sysctls={setting: value}))
     assert list(found) == ["user namespaces"]
     assert found["user namespaces"].cure == f"sudo sysctl -w {setting}={allows}"
@@ -210,9 +205,7 @@ def test_a_kernel_that_forbids_user_namespaces_is_named_with_the_line(
 
 
 def test_an_apt_get_on_fedora_is_not_fedoras_package_manager() -> None:
-    one = machine.Machine(
-        0, "root", frozenset({"fedora"}), programs=PROGRAMS - {"bwrap"} | {"dnf"}, files=FILES
-    )
+    one = machine.Machine(0, "root", frozenset({"fedora"}), programs=PROGRAMS - {"bwrap"} | {"dnf"}, files=FILES)
     assert needs.cure(one, needs.system(one)) == "dnf install --assumeyes bubblewrap skopeo"
     tool = managers.manager(one)
     assert tool and tool.program == "dnf"
@@ -340,9 +333,7 @@ class Answer:
 
 FULL = Answer("bubblewrap", EngineInfo("bubblewrap", "0.8.0", "full"))
 PARTIAL = Answer("chroot", EngineInfo("chroot", "1", "partial", ("network", "pids")))
-BROKEN = Answer(
-    "bubblewrap", MachineError("no user namespaces", hint="sysctl kernel.unprivileged_userns_clone=1")
-)
+BROKEN = Answer("bubblewrap", MachineError("no user namespaces", hint="sysctl kernel.unprivileged_userns_clone=1"))
 
 
 def test_one_engine_that_isolates_fully_is_enough() -> None:
@@ -362,7 +353,8 @@ def test_a_fix_asks_no_engine_after_the_first_that_is_enough() -> None:
 
 def test_an_engine_that_is_not_installed_is_installed_by_this_systems_manager() -> None:
     absent = [
-        Answer(name, MachineError(f"{name} is not installed", hint="apt-get install it")) for name in ("docker", "podman")
+        Answer(name, MachineError(f"{name} is not installed", hint="apt-get install it"))
+        for name in ("docker", "podman")
     ]
     one = machine.Machine(1000, "ada", frozenset({"fedora"}), programs=frozenset({"dnf", "sudo"}))
     found, full = engines.examine(absent, dataclasses.replace(one, family=frozenset({"fedora"})))  # type: ignore[arg-type]
@@ -433,9 +425,7 @@ def test_it_needs_no_package_that_a_bare_machine_lacks() -> None:
         "print(doctor.observe().uid)\n"
     )
     source = Path(doctor.__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", program, source], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-I", "-c", program, source], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -450,7 +440,12 @@ def test_builds_that_are_not_started_or_do_without_something_are_told(monkeypatc
     monkeypatch.setattr(engines.builds, "look", refuse)
     (told, refusal, last), full = engines.examine([FULL], ROOT)  # type: ignore[list-item]
     # It starts cells, and cannot be the way by which an app is built here.
-    assert told.ok and not last.ok and full == frozenset() and (refusal.name, refusal.ok, refusal.cause) == ("builds on bubblewrap", False, "none is started")
+    assert (
+        told.ok
+        and not last.ok
+        and full == frozenset()
+        and (refusal.name, refusal.ok, refusal.cause) == ("builds on bubblewrap", False, "none is started")
+    )
 
 
 @pytest.mark.parametrize("platform", ["Darwin", "Windows"])

@@ -315,9 +315,7 @@ def test_a_file_without_section_headers_is_read_the_same(tmp_path: Path, style: 
 
 @needs_gcc
 def test_an_executable_that_defines_nothing_still_tells_its_symbols(tmp_path: Path) -> None:
-    path = compile_c(
-        tmp_path, '#include <stdio.h>\nint main(void) { return puts("x"); }', "-Wl,--hash-style=gnu"
-    )
+    path = compile_c(tmp_path, '#include <stdio.h>\nint main(void) { return puts("x"); }', "-Wl,--hash-style=gnu")
     found = {symbol for need in read(path).versions for symbol in symbols_needing(path, need.version)}
     assert {"puts", "__libc_start_main"} <= found
 

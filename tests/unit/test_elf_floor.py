@@ -44,11 +44,7 @@ def test_what_a_version_says(version: str, floor: tuple[int, ...] | None) -> Non
 def test_floor_of_a_file_is_its_newest_version_by_number_and_weak_ones_apart() -> None:
     elf = read(
         build_elf(
-            needs={
-                "libc.so.6": [
-                    (f"GLIBC_{v}", v == "2.38", []) for v in ("2.2.5", "2.9", "2.17", "2.38", "2.3")
-                ]
-            }
+            needs={"libc.so.6": [(f"GLIBC_{v}", v == "2.38", []) for v in ("2.2.5", "2.9", "2.17", "2.38", "2.3")]}
         )
     )
     assert glibc_floor(elf) == (2, 17)
@@ -169,13 +165,9 @@ def test_wheel(tmp_path: Path) -> None:
 
 def test_wheel_with_members_that_cannot_be_unpacked(tmp_path: Path) -> None:
     data = needing("GLIBC_2.28", "f")
-    wheel = build_wheel(
-        tmp_path, "foo-1.0-py3-none-any.whl", {"foo/a.so": data}, compression=zipfile.ZIP_LZMA
-    )
+    wheel = build_wheel(tmp_path, "foo-1.0-py3-none-any.whl", {"foo/a.so": data}, compression=zipfile.ZIP_LZMA)
     assert {defect.file for defect in wheel_floor(wheel).defects} >= {"foo/a.so"}
-    stored = build_wheel(
-        tmp_path, "bar-1.0-py3-none-any.whl", {"bar/a.so": data}, compression=zipfile.ZIP_STORED
-    )
+    stored = build_wheel(tmp_path, "bar-1.0-py3-none-any.whl", {"bar/a.so": data}, compression=zipfile.ZIP_STORED)
     content = bytearray(stored.read_bytes())
     content[content.index(data) + len(data) - 1] ^= 1
     stored.write_bytes(content)
@@ -184,17 +176,13 @@ def test_wheel_with_members_that_cannot_be_unpacked(tmp_path: Path) -> None:
     assert "Bad CRC" in defect.detail
 
 
-def test_a_large_member_is_read_from_a_temporary_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_member_is_read_from_a_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("py_portable.inspect.elf.members.MAX_IN_MEMORY", 100)
     wheel = build_wheel(tmp_path, "foo-1.0-py3-none-any.whl", {"foo/a.so": needing("GLIBC_2.28", "f")})
     assert wheel_floor(wheel).floor == "2.28"
 
 
-@pytest.mark.parametrize(
-    ("limit", "message"), [("MAX_MEMBER", "larger than"), ("MAX_TOTAL", "GiB of ELF files")]
-)
+@pytest.mark.parametrize(("limit", "message"), [("MAX_MEMBER", "larger than"), ("MAX_TOTAL", "GiB of ELF files")])
 def test_members_beyond_the_limits_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
 ) -> None:

@@ -78,7 +78,9 @@ def test_the_doctor_says_what_is_possible_there(system: str, words: list[str]) -
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-@pytest.mark.parametrize("words", [["check"], ["build"], ["portability"], ["prove", "x", "--image", "debian:12"], ["gc"]])
+@pytest.mark.parametrize(
+    "words", [["check"], ["build"], ["portability"], ["prove", "x", "--image", "debian:12"], ["gc"]]
+)
 def test_so_does_every_other_command(system: str, words: list[str]) -> None:
     done = start(system, *words)
     assert done.returncode == 3

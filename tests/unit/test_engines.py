@@ -72,9 +72,7 @@ def test_bubblewrap_with_a_range_and_with_one_id(proof: Job, who: list[ids.Ids])
     assert "--cap-add" not in words
 
 
-def test_a_read_only_root_is_closed_after_the_mount_points_are_made(
-    who: list[ids.Ids], tmp_path: Path
-) -> None:
+def test_a_read_only_root_is_closed_after_the_mount_points_are_made(who: list[ids.Ids], tmp_path: Path) -> None:
     words = Bubblewrap().argv(job(tmp_path, READ_ONLY, ["/x"], [], Path("/helpers")))
     assert words.index("--remount-ro") > words.index("--ro-bind") > words.index("--proc")
     assert has(words, "--perms", "1777", "--size", str(64 << 20), "--tmpfs", "/tmp")

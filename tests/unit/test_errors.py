@@ -33,16 +33,9 @@ def test_credentials_of_urls_are_hidden(text: str, shown: str) -> None:
     assert hide(text) == shown
 
 
-@given(
-    st.text(
-        alphabet=st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/'\""), min_size=1
-    )
-)
+@given(st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="/'\""), min_size=1))
 def test_whatever_a_password_holds_it_is_hidden(password: str) -> None:
-    assert (
-        hide(f"see https://user:{password}@host.example/simple now")
-        == "see https://***@host.example/simple now"
-    )
+    assert hide(f"see https://user:{password}@host.example/simple now") == "see https://***@host.example/simple now"
 
 
 def test_exit_codes_are_the_contract() -> None:

@@ -155,12 +155,8 @@ def test_cells_of_an_older_image_and_of_images_that_are_gone_are_dropped() -> No
 
 
 def test_one_image_with_two_identities_is_refused_and_named() -> None:
-    parts = [
-        {"cells": [cell(image_identity="sha256:a"), cell(image_identity="sha256:b", condition="no-home")]}
-    ]
-    with pytest.raises(
-        ConfigError, match=r"debian:11 has two identities.*sha256:a and sha256:b|sha256:b and sha256:a"
-    ):
+    parts = [{"cells": [cell(image_identity="sha256:a"), cell(image_identity="sha256:b", condition="no-home")]}]
+    with pytest.raises(ConfigError, match=r"debian:11 has two identities.*sha256:a and sha256:b|sha256:b and sha256:a"):
         merge.merge(parts)
 
 
@@ -217,10 +213,7 @@ JSON = st.recursive(
     max_leaves=6,
 )
 WILD_CELLS = st.fixed_dictionaries(
-    {
-        name: st.text(max_size=6) | JSON
-        for name in ("artifact", "sha256", "image", "condition", "expect")
-    }
+    {name: st.text(max_size=6) | JSON for name in ("artifact", "sha256", "image", "condition", "expect")}
     | {"verdict": st.sampled_from(["PASS", "FAIL", "XFAIL", "UNPROVEN", "odd"])},
     optional=dict.fromkeys(("image_identity", "image_glibc", "argv", "when", "optional", "detail"), JSON),
 )
@@ -243,9 +236,7 @@ WILD = st.fixed_dictionaries(
 
 
 @given(told=WILD)
-def test_whatever_can_be_read_can_be_merged_and_concluded(
-    tmp_path_factory: pytest.TempPathFactory, told: Any
-) -> None:
+def test_whatever_can_be_read_can_be_merged_and_concluded(tmp_path_factory: pytest.TempPathFactory, told: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "wild.json"
     path.write_text(json.dumps(told))
     try:

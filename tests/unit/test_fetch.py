@@ -83,9 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         elif path in ("/circle", "/away", "/to-file"):
             self.send_response(302)
-            target = {"/circle": "/circle", "/away": f"{self.other}/good", "/to-file": "file:///etc/passwd"}[
-                path
-            ]
+            target = {"/circle": "/circle", "/away": f"{self.other}/good", "/to-file": "file:///etc/passwd"}[path]
             self.send_header("Location", target)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -233,9 +231,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert f"http://127.0.0.1:{port}/x: Connection refused" in refused(
-        tmp_path, Url(f"http://127.0.0.1:{port}/x")
-    )
+    assert f"http://127.0.0.1:{port}/x: Connection refused" in refused(tmp_path, Url(f"http://127.0.0.1:{port}/x"))
 
 
 def test_a_name_that_nobody_knows_fails_fast(tmp_path: Path) -> None:
@@ -246,9 +242,7 @@ def test_a_name_that_nobody_knows_fails_fast(tmp_path: Path) -> None:
 
 
 def test_every_source_is_listed(server: Server, tmp_path: Path) -> None:
-    shown = refused(
-        tmp_path, Url(f"{server.url}/missing"), Url("ftp://x.invalid/y"), Url(f"{server.url}/other")
-    )
+    shown = refused(tmp_path, Url(f"{server.url}/missing"), Url("ftp://x.invalid/y"), Url(f"{server.url}/other"))
     assert f"{server.url}/missing: the server answers 404" in shown
     assert "ftp://x.invalid/y: not an http or https address" in shown
     assert f"{server.url}/other: it is another file" in shown
@@ -267,9 +261,7 @@ def test_a_login_in_the_address_is_used_and_never_shown(server: Server, tmp_path
         assert secret not in shown
 
 
-def test_a_login_of_the_netrc_file_is_used(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_login_of_the_netrc_file_is_used(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "netrc"
     path.write_text("machine 127.0.0.1 login me password p@ss\n")
     path.chmod(0o600)
@@ -296,9 +288,7 @@ def test_no_digest_no_fetch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("helper", ["apt", "none"])
-def test_a_file_of_the_pool(
-    server: Server, tmp_path: Path, helper: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_the_pool(server: Server, tmp_path: Path, helper: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if helper == "none":
         monkeypatch.setattr(module, "APT_HELPER", tmp_path / "missing")
     else:

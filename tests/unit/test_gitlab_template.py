@@ -199,11 +199,7 @@ def test_there_are_jobs_only_and_all_bear_the_prefix() -> None:
     assert all(name.removeprefix(".").startswith("team x ") for name in told)
     for job in told.values():
         # Nothing of a caller's `default:` takes part but what says where and how often a job runs.
-        assert (
-            "image" not in job.get("inherit", {}).get("default")
-            if job.get("inherit", {}).get("default")
-            else True
-        )
+        assert "image" not in job.get("inherit", {}).get("default") if job.get("inherit", {}).get("default") else True
     assert not set(told) & {"default", "stages", "variables", "workflow", "image", "before_script", "cache"}
 
 
@@ -287,9 +283,7 @@ def test_a_merge_request_s_cache_is_its_own() -> None:
 
 @pytest.mark.parametrize("told", [expand(TEXT, {"pipeline": "flat"}), child(True), child(False)])
 def test_one_job_holds_the_reports(told: dict[str, Any]) -> None:
-    holders = {
-        n: j["artifacts"]["reports"] for n, j in jobs_of(told).items() if "reports" in j.get("artifacts", {})
-    }
+    holders = {n: j["artifacts"]["reports"] for n, j in jobs_of(told).items() if "reports" in j.get("artifacts", {})}
     (name,) = holders
     assert name == "py-portable report"
     assert holders[name] == {"junit": "dist/junit.xml", "codequality": "dist/codequality.json"}
@@ -497,12 +491,8 @@ def test_in_an_image_the_kit_sees_nothing_of_the_job_s_environment(tmp_path: Pat
     assert (seen["PY_PORTABLE_SHARD"], seen["PY_PORTABLE_ENGINE"]) == ("a:1", "native")
 
 
-@pytest.mark.parametrize(
-    ("value", "words"), [("is true", 1), ("true", 1), ("is false", 0), ("", 0), ("false", 0)]
-)
-def test_unproven_cells_are_excused_only_where_the_caller_says_so(
-    tmp_path: Path, value: str, words: int
-) -> None:
+@pytest.mark.parametrize(("value", "words"), [("is true", 1), ("true", 1), ("is false", 0), ("", 0), ("false", 0)])
+def test_unproven_cells_are_excused_only_where_the_caller_says_so(tmp_path: Path, value: str, words: int) -> None:
     stub = tmp_path / "stub"
     stub.write_text('#!/bin/sh\necho "$@"\n')
     stub.chmod(0o755)

@@ -186,7 +186,9 @@ def test_a_forged_record_is_only_text(helpers: Path) -> None:
 
 
 def test_the_word_is_nowhere_that_the_command_can_look(helpers: Path) -> None:
-    seen = script("cat; ls -l /proc/self/fd /proc/$PPID/fd; tr '\\0' '\\n' </proc/$PPID/environ; cat /proc/$PPID/cmdline")
+    seen = script(
+        "cat; ls -l /proc/self/fd /proc/$PPID/fd; tr '\\0' '\\n' </proc/$PPID/environ; cat /proc/$PPID/cmdline"
+    )
     words: list[str] = []
 
     def call(job: Job, timeout: float, stdin: int) -> Outcome:
@@ -202,7 +204,9 @@ def test_the_word_is_nowhere_that_the_command_can_look(helpers: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guard, "split_record", note)
-        ended = spoken(call, Job(profile="build", root=Path("/"), argv=seen, env={"PATH": "/bin:/usr/bin"}), helpers, 20)
+        ended = spoken(
+            call, Job(profile="build", root=Path("/"), argv=seen, env={"PATH": "/bin:/usr/bin"}), helpers, 20
+        )
     assert len(told) == 1 and len(told[0]) == 32 and told[0] not in "".join(words)
     assert told[0] not in ended.stdout.text + ended.stderr.text
 

@@ -40,9 +40,7 @@ LIBC: Package = ("libc6", "2.31-13+deb11u11", "a" * 64)
 # --- recipes
 
 
-@pytest.mark.parametrize(
-    "name", ["", "x", "-o", "--include", "a b", "a,b", "A", "a/b", "a=1", "a\n", "../x", "é"]
-)
+@pytest.mark.parametrize("name", ["", "x", "-o", "--include", "a b", "a,b", "A", "a/b", "a=1", "a\n", "../x", "é"])
 def test_no_word_but_a_package_name_becomes_a_package(name: str) -> None:
     with pytest.raises(ConfigError, match="not the name of a Debian package"):
         BootstrapSpec("bullseye", (name,))
@@ -303,9 +301,7 @@ class Mirror:
             ("libc6", self.version, None),
             *((name, "1", None) for name in spec.packages),
         )
-        return Bootstrapped(
-            into / "root", identity(spec, packages, "amd64", "t"), "2.31", packages, "amd64", "t", 0.1
-        )
+        return Bootstrapped(into / "root", identity(spec, packages, "amd64", "t"), "2.31", packages, "amd64", "t", 0.1)
 
     def get(self, locked: str | None = None, **wishes: Any) -> images.Image:
         request = Request("debian:11", locked_identity=locked, **wishes)

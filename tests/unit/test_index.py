@@ -62,9 +62,7 @@ def test_an_empty_setting_is_an_unset_one_as_for_pip() -> None:
 
 
 def test_lines_that_are_no_settings_are_passed_over() -> None:
-    assert ask.pip_settings(
-        "WARNING: x\nglobal.a=oops\nglobal.b='x=y'\n\n=\nglobal.c=__import__('os')"
-    ) == {"b": "x=y"}
+    assert ask.pip_settings("WARNING: x\nglobal.a=oops\nglobal.b='x=y'\n\n=\nglobal.c=__import__('os')") == {"b": "x=y"}
 
 
 def test_pips_settings_in_uvs_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,19 +104,13 @@ def test_what_the_caller_set_for_uv_itself_wins() -> None:
     told = ask.uv_environment(settings, environ)
     assert told["UV_DEFAULT_INDEX"] == "https://uv/simple"
     assert told["UV_INDEX"] == "https://other/simple"
-    old = ask.uv_environment(
-        settings, {"UV_INDEX_URL": "https://uv/simple", "UV_EXTRA_INDEX_URL": "https://x"}
-    )
+    old = ask.uv_environment(settings, {"UV_INDEX_URL": "https://uv/simple", "UV_EXTRA_INDEX_URL": "https://x"})
     assert not {"UV_DEFAULT_INDEX", "UV_INDEX"} & set(old)
-    assert (
-        ask.uv_environment(settings, {"UV_DEFAULT_INDEX": ""})["UV_DEFAULT_INDEX"] == "https://pip/simple"
-    )
+    assert ask.uv_environment(settings, {"UV_DEFAULT_INDEX": ""})["UV_DEFAULT_INDEX"] == "https://pip/simple"
 
 
 def test_the_callers_python_environment_is_not_uvs() -> None:
-    assert ask.uv_environment({}, {"VIRTUAL_ENV": "/venv", "UV_PYTHON": "3.8", "PATH": "/bin"}) == {
-        "PATH": "/bin"
-    }
+    assert ask.uv_environment({}, {"VIRTUAL_ENV": "/venv", "UV_PYTHON": "3.8", "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
 @pytest.mark.parametrize("timeout", ["", "soon", "nan", "inf", "0"])
@@ -135,9 +127,7 @@ def private() -> Iterator[tuple[str, list[str]]]:
         yield served
 
 
-def offered(
-    store: Store, environ: Mapping[str, str], *requirements: str, **options: Any
-) -> list[Offer]:
+def offered(store: Store, environ: Mapping[str, str], *requirements: str, **options: Any) -> list[Offer]:
     return ask.offers(requirements, cache=store.cache("uv"), environ=environ, **TARGET | options)
 
 
@@ -238,9 +228,7 @@ def test_the_best_version_of_all_indexes_is_taken_as_pip_does(store: Store, envi
 @pytest.mark.parametrize(
     "line", ["--index-url http://127.0.0.1:9/simple", "-r /etc/passwd", "-e .", "a\n-e .", "../x", ""]
 )
-def test_a_requirement_that_is_none_never_reaches_uv(
-    store: Store, environ: dict[str, str], line: str
-) -> None:
+def test_a_requirement_that_is_none_never_reaches_uv(store: Store, environ: dict[str, str], line: str) -> None:
     with pytest.raises(ConfigError, match="is not a requirement"):
         offered(store, environ, line)
 
@@ -259,9 +247,7 @@ def test_two_threads_may_remember_at_once(store: Store) -> None:
     def work(number: int) -> None:
         try:
             for _ in range(20):
-                files.remember(
-                    store, [Offer("a", "1", "a.whl", f"https://host/{number}", f"{number}" * 64, None)]
-                )
+                files.remember(store, [Offer("a", "1", "a.whl", f"https://host/{number}", f"{number}" * 64, None)])
         except BaseException as problem:
             problems.append(problem)
 
@@ -331,9 +317,7 @@ def test_an_sdist_that_cannot_be_built_here_tells_its_dependencies_all_the_same(
     assert [f.file for f in built.build] == ["setuptools-99.0-py3-none-any.whl", "wheel-9.0-py3-none-any.whl"]
 
 
-def test_requirements_without_an_answer_are_explained(
-    store: Store, environ: dict[str, str], tmp_path: Path
-) -> None:
+def test_requirements_without_an_answer_are_explained(store: Store, environ: dict[str, str], tmp_path: Path) -> None:
     with serving(FILES) as (host, _):
         environ["PIP_INDEX_URL"] = f"http://{host}/simple"
         with pytest.raises(PortableError) as caught:

@@ -159,9 +159,7 @@ def test_whatever_is_broken_is_a_step_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: int, kind: str
 ) -> None:
     whole = packed(*GOOD)
-    compress: Any = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.ZstdCompressor().compress}[
-        kind
-    ]
+    compress: Any = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.ZstdCompressor().compress}[kind]
     text: bytes = compress(whole)
     place = cut % len(text)
     try:

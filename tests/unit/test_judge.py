@@ -32,7 +32,9 @@ def captured(text: str) -> Captured:
 def test_a_cell_that_was_killed_for_want_of_memory() -> None:
     killed = replace(started(exited=None, signal=9), out_of_memory=True)
     assert look(killed, Smoke()) == Finding("signal", "killed by SIGKILL: it went beyond the 3 GiB of memory of a cell")
-    assert look(replace(started(), out_of_memory=True), Smoke()) == Finding(None), "a child's death is the app's business"
+    assert look(replace(started(), out_of_memory=True), Smoke()) == Finding(None), (
+        "a child's death is the app's business"
+    )
 
 
 def started(out: str = "", err: str = "", *, timed_out: bool = False, **changes: Any) -> Started:
@@ -155,9 +157,7 @@ def test_an_engine_that_gave_up_is_a_timeout() -> None:
         (("a",), "", "a"),
     ],
 )
-def test_lines_must_appear_whole_and_in_this_order(
-    expected: tuple[str, ...], seen: str, lost: str | None
-) -> None:
+def test_lines_must_appear_whole_and_in_this_order(expected: tuple[str, ...], seen: str, lost: str | None) -> None:
     found = look(started(seen), Smoke(stdout=expected))
     assert found.reason == ("output" if lost else None)
     assert not lost or (found.detail or "").startswith(f"stdout lacks the line {lost!r}")
@@ -243,9 +243,7 @@ def test_any_text_gives_a_finding(out: str, err: str) -> None:
 def test_the_loader_is_believed_where_the_elf_files_bear_it_out(
     finding: Finding, elf: bool, image: str | None, floor: str | None, reason: str | None
 ) -> None:
-    found = corroborate(
-        finding, is_elf=elf, image_glibc=image, measured_floor=floor, asked_for=lambda _detail: True
-    )
+    found = corroborate(finding, is_elf=elf, image_glibc=image, measured_floor=floor, asked_for=lambda _detail: True)
     assert found.reason == reason
 
 

@@ -13,7 +13,14 @@ from py_portable.steps import closure
 from py_portable.steps.graph import code, decides
 
 EVERY = {"steps.context", "steps.graph", "steps.output", "base.file_modes"}
-ELF = {"inspect.elf", "inspect.elf.floor", "inspect.elf.members", "inspect.elf.reader", "inspect.elf.symbols", "inspect.elf.view"}
+ELF = {
+    "inspect.elf",
+    "inspect.elf.floor",
+    "inspect.elf.members",
+    "inspect.elf.reader",
+    "inspect.elf.symbols",
+    "inspect.elf.view",
+}
 READS_ELF = ELF - {"inspect.elf"}
 FORMAT = {"formats.format", "formats.app_entry"}
 PROVIDER = {"interpreters.provider"}
@@ -54,9 +61,7 @@ def with_actions() -> set[str]:
     """The modules that make steps."""
     sources = {path: path.read_text() for path in closure.PACKAGE.rglob("*.py")}
     found = (path for path, text in sources.items() if re.search(r"\bStep\(\s", text) and "action=" in text)
-    return {
-        path.relative_to(closure.PACKAGE).as_posix().removesuffix(".py").replace("/", ".") for path in found
-    }
+    return {path.relative_to(closure.PACKAGE).as_posix().removesuffix(".py").replace("/", ".") for path in found}
 
 
 @pytest.fixture

@@ -31,9 +31,7 @@ from py_portable.wheels.lacking import hint, optional
     ],
 )
 def test_what_is_missing_is_named(said: str, what: str) -> None:
-    assert hint(f"before\n{said}after\n").startswith(
-        f"{what} is missing: name its Debian package in baselines."
-    )
+    assert hint(f"before\n{said}after\n").startswith(f"{what} is missing: name its Debian package in baselines.")
 
 
 def test_nothing_is_guessed() -> None:

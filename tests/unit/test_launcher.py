@@ -70,9 +70,7 @@ def start(project: Path, path: Path | str, *words: str, **extra: str) -> subproc
     )
 
 
-def test_a_named_python_that_is_too_old_is_refused_even_if_others_are_there(
-    project: Path, path: Path
-) -> None:
+def test_a_named_python_that_is_too_old_is_refused_even_if_others_are_there(project: Path, path: Path) -> None:
     old = too_old(path / "old-python")
     result = start(project, f"{path}:{os.environ['PATH']}", "--ensure", PY_PORTABLE_PYTHON=str(old))
     assert result.returncode == 3
@@ -101,9 +99,7 @@ exec "$@"
 """
 
 
-@pytest.mark.parametrize(
-    ("ci", "free", "installs"), [("true", "yes", True), ("true", "no", False), ("", "yes", False)]
-)
+@pytest.mark.parametrize(("ci", "free", "installs"), [("true", "yes", True), ("true", "no", False), ("", "yes", False)])
 def test_an_ordinary_user_of_a_ci_installs_by_sudo(
     project: Path, path: Path, ci: str, free: str, installs: bool
 ) -> None:
@@ -116,9 +112,7 @@ def test_an_ordinary_user_of_a_ci_installs_by_sudo(
     program(path / "env", f'exec {shutil.which("env")} "$@"')
     # What it brings in truth makes ensurepip importable.
     program(path / "apt-get", f'rm "{path}/bare-python-lacks/ensurepip.py"; echo "apt-get $*" >>"{calls}"')
-    result = start(
-        project, path, "--ensure", PY_PORTABLE_PYTHON=str(bare), CI=ci, PIP_NO_INDEX="1"
-    )
+    result = start(project, path, "--ensure", PY_PORTABLE_PYTHON=str(bare), CI=ci, PIP_NO_INDEX="1")
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     line = f"apt-get install --yes --no-install-recommends {version}"
     said = calls.read_text().splitlines() if calls.exists() else []
@@ -131,9 +125,7 @@ def test_an_ordinary_user_of_a_ci_installs_by_sudo(
 
 
 def test_an_install_that_fails_is_told_and_leaves_no_stamp(project: Path, path: Path) -> None:
-    result = start(
-        project, os.environ["PATH"], "--ensure", PIP_NO_INDEX="1", PY_PORTABLE_PYTHON=sys.executable
-    )
+    result = start(project, os.environ["PATH"], "--ensure", PIP_NO_INDEX="1", PY_PORTABLE_PYTHON=sys.executable)
     assert result.returncode == 3
     assert "could not be set up (see above)" in result.stderr
     assert "nothing" in result.stderr

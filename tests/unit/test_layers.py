@@ -121,9 +121,7 @@ def test_the_order_of_whiteouts_in_a_layer_does_not_matter(first: bool, tmp_path
     unpack_members(tmp_path, lower, mark + made if first else made + mark)
     found = seen(tmp_path / "root")
     assert set(found) == {".", "a", "a/b", "a/b/new"}
-    assert found["a"] == found["a/b"] == ("folder", 0o755, 0.0, None), (
-        "what the hidden folders were is hidden"
-    )
+    assert found["a"] == found["a/b"] == ("folder", 0o755, 0.0, None), "what the hidden folders were is hidden"
 
 
 def test_an_opaque_root(tmp_path: Path) -> None:
@@ -132,9 +130,7 @@ def test_an_opaque_root(tmp_path: Path) -> None:
 
 
 def test_marks_of_aufs_are_passed_over(tmp_path: Path) -> None:
-    unpack_members(
-        tmp_path, [file("a"), folder(".wh..wh.plnk"), file(".wh..wh.plnk/1.2"), file(".wh..wh.aufs")]
-    )
+    unpack_members(tmp_path, [file("a"), folder(".wh..wh.plnk"), file(".wh..wh.plnk/1.2"), file(".wh..wh.aufs")])
     assert names(tmp_path / "root") == {"a"}
 
 
@@ -164,9 +160,7 @@ def test_one_kind_takes_the_place_of_another(tmp_path: Path) -> None:
 
 
 def test_writing_a_file_again_leaves_its_other_name_alone(tmp_path: Path) -> None:
-    unpack_members(
-        tmp_path, [file("a", b"1"), link("b", "a")], [file("a", b"2")], [link("c", "b"), link("c", "c")]
-    )
+    unpack_members(tmp_path, [file("a", b"1"), link("b", "a")], [file("a", b"2")], [link("c", "b"), link("c", "c")])
     found = seen(tmp_path / "root")
     assert (found["a"][3], found["b"][3:], found["c"][3:]) == (b"2", (b"1", "b"), (b"1", "b"))
 
@@ -249,9 +243,7 @@ def test_attributes(tmp_path: Path) -> None:
 
 def test_capabilities_survive_the_change_of_owner(tmp_path: Path) -> None:
     value = b"\1\0\0\2\0\4\0\0" + bytes(12)
-    info = file(
-        "ping", uid=5, mode=0o755, pax_headers={"SCHILY.xattr.security.capability": value.decode("latin-1")}
-    )
+    info = file("ping", uid=5, mode=0o755, pax_headers={"SCHILY.xattr.security.capability": value.decode("latin-1")})
     unpack_members(tmp_path, [info])
     assert os.getxattr(tmp_path / "root/ping", "security.capability") == value
 
@@ -306,9 +298,7 @@ def test_a_hostile_layer_is_refused_by_name(what: str, tmp_path: Path) -> None:
     said = refused(tmp_path, members)
     assert f": {path}" in said and reason in said
     outside = {name: what for name, what in seen(tmp_path).items() if name.split("/")[0] not in ("root", ".")}
-    assert {name: outside[name] for name in before if name != "."} == {
-        n: w for n, w in before.items() if n != "."
-    }
+    assert {name: outside[name] for name in before if name != "."} == {n: w for n, w in before.items() if n != "."}
 
 
 def test_limits(tmp_path: Path) -> None:
@@ -351,11 +341,7 @@ def test_a_zip_bomb_ends_early(tmp_path: Path) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     info = file("zeros")[0]
     info.size = 4 << 30
-    data = (
-        packer.compress(info.tobuf())
-        + b"".join(packer.compress(bytes(1 << 20)) for _ in range(64))
-        + packer.flush()
-    )
+    data = packer.compress(info.tobuf()) + b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
     with pytest.raises(Failure, match="zip bomb"):
         unpack_bytes(tmp_path, [data], replace(Limits(), ratio_floor=32 << 20))
 
@@ -438,17 +424,12 @@ def test_what_the_program_tells_becomes_an_error(tmp_path: Path) -> None:
         stack.unpack([Layer(blob.path, blob.digest, GZIP)], tmp_path / "root", log=tmp_path / "log")
     assert isinstance(caught.value, ImageUnavailable)
     assert (
-        caught.value.reason
-        == f"layer 1 of 1 ({blob.digest[:19]}): d/\\x1b[31m\\n../../x: its name leads out by '..'"
+        caught.value.reason == f"layer 1 of 1 ({blob.digest[:19]}): d/\\x1b[31m\\n../../x: its name leads out by '..'"
     )
     with pytest.raises(LayerError, match="its blob cannot be read: No such file"):
         stack.unpack([Layer(tmp_path / "none", blob.digest, GZIP)], tmp_path / "root")
-    with pytest.raises(
-        LayerError, match=r"'application/vnd.oci.image.config.v1\+json' is none that can be unpacked"
-    ):
-        stack.unpack(
-            [Layer(blob.path, blob.digest, "application/vnd.oci.image.config.v1+json")], tmp_path / "root"
-        )
+    with pytest.raises(LayerError, match=r"'application/vnd.oci.image.config.v1\+json' is none that can be unpacked"):
+        stack.unpack([Layer(blob.path, blob.digest, "application/vnd.oci.image.config.v1+json")], tmp_path / "root")
     with pytest.raises(LayerError, match="300 layers; the limit is 256"):
         stack.unpack([Layer(blob.path, blob.digest, GZIP)] * 300, tmp_path / "root")
     with pytest.raises(LayerError, match=r"not unpacked within 0 s"):
@@ -483,9 +464,7 @@ def test_media_types() -> None:
         for c in ("", "+gzip", "+zstd")
     ]
     docker = [
-        f"application/vnd.docker.image.rootfs.{n}diff.tar{c}"
-        for n in ("", "foreign.")
-        for c in ("", ".gzip", ".zstd")
+        f"application/vnd.docker.image.rootfs.{n}diff.tar{c}" for n in ("", "foreign.") for c in ("", ".gzip", ".zstd")
     ]
     assert all(map(blobs.is_layer, oci + docker))
     for name in (

@@ -236,9 +236,7 @@ PATHS = st.one_of(
 )
 TARGETS = st.one_of(
     PATHS,
-    st.sampled_from(
-        ["/", ".", "..", "/a", "/b", "/b/a", "../b", "../a", "../../a", "a/../b", "../../../outside", ""]
-    ),
+    st.sampled_from(["/", ".", "..", "/a", "/b", "/b/a", "../b", "../a", "../../a", "a/../b", "../../../outside", ""]),
 )
 KINDS = [
     "file",
@@ -329,9 +327,7 @@ def grouped(found: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...
     for path, what in found.items():
         if len(what) > 4:
             sets.setdefault(what[4], set()).add(path)
-    return {
-        path: (*what[:4], frozenset(sets[what[4]])) if len(what) > 4 else what for path, what in found.items()
-    }
+    return {path: (*what[:4], frozenset(sets[what[4]])) if len(what) > 4 else what for path, what in found.items()}
 
 
 @given(st.lists(LAYER, min_size=1, max_size=3), st.sampled_from([True, True, True, False]))
@@ -339,11 +335,7 @@ def grouped(found: dict[str, tuple[object, ...]]) -> dict[str, tuple[object, ...
 def test_layers_come_out_as_the_model_says(layers: list[list[Step]], good: bool) -> None:
     # A mark is a name of its own: `./` and `a/../b` say nothing that a whiteout could be of.
     layers = [
-        [
-            s
-            for s in layer
-            if s.kind not in ("whiteout", "opaque") or not s.path.endswith(("./", "../b", "../a"))
-        ]
+        [s for s in layer if s.kind not in ("whiteout", "opaque") or not s.path.endswith(("./", "../b", "../a"))]
         for layer in layers
     ]
     if good:

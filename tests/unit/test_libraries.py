@@ -28,9 +28,7 @@ ARTIFACTS = {
     "binary": {"format": "nuitka-onefile"},
 }
 SDIST = LockedPackage(LockedFile("b", "1.0", "b-1.0.tar.gz", "0" * 64, 1))
-LOCK = Lock(
-    houses={f"{b}/{p}": LockedHouse("x", (SDIST,)) for b in ("default", "new") for p in ("3.11", "3.13")}
-)
+LOCK = Lock(houses={f"{b}/{p}": LockedHouse("x", (SDIST,)) for b in ("default", "new") for p in ("3.11", "3.13")})
 
 
 def config(base: Path, **changes: Any) -> Config:

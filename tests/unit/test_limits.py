@@ -52,7 +52,12 @@ def test_version_2_is_in_what_hands_its_controllers_on(tmp_path: Path) -> None:
     top = tmp_path / "c group"
     scope = top / "user.slice" / "app.slice" / "x.scope"
     scope.mkdir(parents=True)
-    for folder, handed_on in ((scope, ""), (scope.parent, "memory pids"), (top, "cpu io memory pids"), (tmp_path, "pids")):
+    for folder, handed_on in (
+        (scope, ""),
+        (scope.parent, "memory pids"),
+        (top, "cpu io memory pids"),
+        (tmp_path, "pids"),
+    ):
         (folder / "cgroup.subtree_control").write_text(handed_on + "\n")
     (top / "user.slice" / "cgroup.subtree_control").write_text("cpu pids\n")
     assert list(limits._candidates(unified(top), "0::/user.slice/app.slice/x.scope\n")) == [
@@ -83,7 +88,9 @@ def test_the_words_for_cell_run(monkeypatch: pytest.MonkeyPatch) -> None:
         assert memory == ("memory", *aspects) and words == ("--join", "7", "--processes", "8192")
 
 
-@pytest.mark.parametrize(("text", "killed"), [("oom 3\noom_kill 0\n", False), ("low 0\noom_kill 12\n", True), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "killed"), [("oom 3\noom_kill 0\n", False), ("low 0\noom_kill 12\n", True), ("", False)]
+)
 def test_whether_the_kernel_ended_something(tmp_path: Path, text: str, killed: bool) -> None:
     (tmp_path / "memory.events").write_text(text)
     assert Group((tmp_path,)).killed() is killed
@@ -100,7 +107,10 @@ def real() -> Iterator[tuple[Place, ...]]:
 def groups() -> list[Path]:
     """Of this process."""
     return [
-        path for place in limits.places() for path in place.folder.glob(f"py-portable.*{os.getpid()}:*") if path.is_dir()
+        path
+        for place in limits.places()
+        for path in place.folder.glob(f"py-portable.*{os.getpid()}:*")
+        if path.is_dir()
     ]
 
 

@@ -44,9 +44,7 @@ HOUSES = st.builds(
     st.lists(FILES, max_size=2).map(tuple),
 )
 NAMED = st.dictionaries(st.text(max_size=5), st.text(max_size=9), max_size=2)
-LOCKS = st.builds(
-    Lock, images=NAMED, pins=NAMED, houses=st.dictionaries(st.text(max_size=5), HOUSES, max_size=2)
-)
+LOCKS = st.builds(Lock, images=NAMED, pins=NAMED, houses=st.dictionaries(st.text(max_size=5), HOUSES, max_size=2))
 
 
 @given(LOCKS)
@@ -66,9 +64,7 @@ def test_every_lock_is_of_its_schema() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_lock_or_a_config_error(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
+def test_any_bytes_are_a_lock_or_a_config_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "portable.lock"
     path.write_bytes(data)
     try:
@@ -155,9 +151,7 @@ def test_errors_of_a_lock_say_where_and_what_to_do() -> None:
         loads('{"version": 2}', "portable.lock")
 
 
-@pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"version": ' + "9" * 5000 + "}"], ids=["deep", "long number"]
-)
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"version": ' + "9" * 5000 + "}"], ids=["deep", "long number"])
 def test_json_that_is_too_much_is_a_config_error(text: str) -> None:
     with pytest.raises(ConfigError):
         loads(text, "portable.lock")

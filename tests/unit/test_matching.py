@@ -90,9 +90,7 @@ def test_a_digest_that_the_lock_names() -> None:
         ("ubuntu:24.04", {"job_image": None}, "ubuntu:24.04 is ubuntu:24.04"),
     ],
 )
-def test_another_image_is_refused_with_the_one_to_take(
-    wanted: str, change: Mapping[str, Any], words: str
-) -> None:
+def test_another_image_is_refused_with_the_one_to_take(wanted: str, change: Mapping[str, Any], words: str) -> None:
     with pytest.raises(MachineError) as caught:
         match(wanted, replace(HERE, **change), DIGEST)
     assert words in caught.value.what

@@ -56,9 +56,7 @@ def test_a_marker_is_read_with_the_interpreter_that_is_carried(marker: str, hold
 
 def test_extras_are_followed_through_the_whole_graph() -> None:
     mine = app("palette[colour] ; extra == 'all'")
-    palette = Installed(
-        "palette", "2", ("colorama==0.4.6 ; extra == 'colour'", "palette[other] ; extra == 'colour'")
-    )
+    palette = Installed("palette", "2", ("colorama==0.4.6 ; extra == 'colour'", "palette[other] ; extra == 'colour'"))
     assert unmet(mine, palette) == {}
     assert unmet(mine, palette, extras=("all",)) == {
         "colorama": ["palette[colour] 2 asks for colorama==0.4.6, which is not there"]
@@ -74,9 +72,7 @@ def test_an_extra_has_one_name_however_it_is_written(asked: str, written: str) -
 
 
 def test_what_nothing_leads_to_is_looked_at_too() -> None:
-    assert unmet(app(), Installed("plugin", "1", ("gone",))) == {
-        "gone": ["plugin 1 asks for gone, which is not there"]
-    }
+    assert unmet(app(), Installed("plugin", "1", ("gone",))) == {"gone": ["plugin 1 asks for gone, which is not there"]}
 
 
 def test_the_python_of_each_distribution() -> None:

@@ -37,9 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 def tree(folder: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(folder)): f"-> {path.readlink()}"
-        if path.is_symlink()
-        else oct(path.stat().st_mode)
+        str(path.relative_to(folder)): f"-> {path.readlink()}" if path.is_symlink() else oct(path.stat().st_mode)
         for path in sorted(folder.rglob("*"))
     }
 

@@ -204,7 +204,9 @@ def test_apps_with_other_packages_share_what_is_compiled_for_the_kit(tmp_path: P
     for packages in ([], ["libpq-dev"], ["libxml2-dev", "libxslt1-dev"]):
         baseline = {"image": "debian:11", "packages": packages, "libraries": ["openssl"], "before": "true"}
         plan = assemble(config(tmp_path, baselines={"default": baseline}), LOCK)
-        nodes = {name: plan.nodes[name] for name in plan.nodes if name.startswith(("interpreter", "library", "toolbox"))}
+        nodes = {
+            name: plan.nodes[name] for name in plan.nodes if name.startswith(("interpreter", "library", "toolbox"))
+        }
         assert len(nodes) == 3
         images = {node.image for node in nodes.values() if isinstance(node, Step)}
         (image,) = (plan.nodes[name] for name in images if name)
@@ -422,9 +424,7 @@ def pairs(tmp_path: Path, **changes: Any) -> Config:
 def several() -> Lock:
     return Lock(
         images={"baseline old": "sha256:old", "baseline new": "sha256:new"},
-        houses={
-            f"{b}/{p}": replace(HOUSE, inputs=f"{b}{p}") for b in ("old", "new") for p in ("3.13", "3.11")
-        },
+        houses={f"{b}/{p}": replace(HOUSE, inputs=f"{b}{p}") for b in ("old", "new") for p in ("3.13", "3.11")},
     )
 
 
@@ -445,16 +445,14 @@ def test_each_pair_of_baseline_and_python_has_one_house_and_shares_what_is_the_s
         "wheel b-1.0",
         "wheel of the app",
     ):
-        assert sorted(
-            n for n in made.nodes if n.startswith(f"{kind} ") and n.removeprefix(f"{kind} ") in places
-        ) == (sorted(f"{kind} {place}" for place in places))
+        assert sorted(n for n in made.nodes if n.startswith(f"{kind} ") and n.removeprefix(f"{kind} ") in places) == (
+            sorted(f"{kind} {place}" for place in places)
+        )
     assert sorted(n for n in made.nodes if n.startswith("source ")) == [
         "source cpython-3.11.2",
         "source cpython-3.13.5",
     ]
-    locked = {
-        n.name: n.locked for n in made.nodes.values() if isinstance(n, ImageNode) and "baseline" in n.name
-    }
+    locked = {n.name: n.locked for n in made.nodes.values() if isinstance(n, ImageNode) and "baseline" in n.name}
     assert {name: lock for name, lock in locked.items() if lock} == {
         "baseline old": "sha256:old",
         "baseline new": "sha256:new",
@@ -505,9 +503,7 @@ def test_each_artifact_is_made_of_its_own_pair_and_of_nothing_of_another(tmp_pat
 def test_steps_of_two_pairs_have_two_keys(tmp_path: Path) -> None:
     made = assemble(pairs(tmp_path), several())
     digests = {name: name for name in made.nodes}
-    compiled = [
-        n for n in made.nodes.values() if isinstance(n, Step) and n.name.startswith("wheel of the app")
-    ]
+    compiled = [n for n in made.nodes.values() if isinstance(n, Step) and n.name.startswith("wheel of the app")]
     assert len({key(step, digests, epoch=0) for step in compiled}) == 4
 
 

@@ -97,9 +97,7 @@ def test_bytes_never_do_more_than_be_refused(data: bytes) -> None:
         assert json.loads(data) == GOOD
 
 
-anything = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]) | st.just({})
-)
+anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]) | st.just({})
 
 
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), anything, max_size=4))

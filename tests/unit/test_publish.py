@@ -170,9 +170,7 @@ def test_an_sdist_is_unpacked(tmp_path: Path) -> None:
     "member",
     [("../out-of-it", b"x", ""), ("app-1.0/link", None, "/etc/passwd"), ("app-1.0/link", None, "../../x")],
 )
-def test_an_sdist_that_leaves_its_folder_is_refused(
-    tmp_path: Path, member: tuple[str, bytes | None, str]
-) -> None:
+def test_an_sdist_that_leaves_its_folder_is_refused(tmp_path: Path, member: tuple[str, bytes | None, str]) -> None:
     with pytest.raises(StepError, match="cannot be unpacked"):
         sdist.unpack(packed(tmp_path, member), tmp_path / "deep" / "out")
     assert not (tmp_path / "deep" / "out-of-it").exists()
@@ -202,7 +200,9 @@ def test_an_sdist_that_grows_too_large_is_refused(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("at", "new"), [(6, b"\1"), (6, b"\x40"), (8, b"\x4d"), (45, bytes(25))], ids=["encrypted", "strong", "method", "data"]
+    ("at", "new"),
+    [(6, b"\1"), (6, b"\x40"), (8, b"\x4d"), (45, bytes(25))],
+    ids=["encrypted", "strong", "method", "data"],
 )
 def test_a_zip_that_cannot_be_read_is_refused(tmp_path: Path, at: int, new: bytes) -> None:
     with zipfile.ZipFile(tmp_path / "app-1.0.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -266,10 +266,7 @@ def test_each_python_is_an_artifact_with_a_wheelhouse_to_be_proven_with(tmp_path
 def test_without_publish_nothing_of_it_is_planned(tmp_path: Path) -> None:
     plan = assemble(config(tmp_path), LOCK, artifacts=["house"])
     assert not [name for name in plan.nodes if "publish" in name]
-    assert (
-        published.SDIST
-        not in assemble(config(tmp_path, publish={"pythons": ["3.13"], "sdist": False}), LOCK).nodes
-    )
+    assert published.SDIST not in assemble(config(tmp_path, publish={"pythons": ["3.13"], "sdist": False}), LOCK).nodes
 
 
 def test_given_wheels_take_the_place_of_everything_that_compiles_the_app(tmp_path: Path) -> None:

@@ -104,9 +104,7 @@ def test_only_children_of_multiprocessing_are_no_start_of_the_app(
 ) -> None:
     (tmp_path / "oxidecli.py").write_text("import sys\ndef main():\n    print('app', *sys.argv[1:])\n")
     (tmp_path / "program.py").write_text(driver.command(driver.app.Entry("app", "oxidecli", "main")))
-    done = subprocess.run(
-        [sys.executable, tmp_path / "program.py", *words], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, tmp_path / "program.py", *words], capture_output=True, text=True, check=True)
     expected = " ".join(["app", *words]) if told == "app" else told or "['-c', '--multiprocessing-fork']"
     assert done.stdout == f"{expected}\n"
 
@@ -114,9 +112,7 @@ def test_only_children_of_multiprocessing_are_no_start_of_the_app(
 def test_a_module_is_run_as_the_interpreter_does_it(tmp_path: Path) -> None:
     (tmp_path / "oxidecli.py").write_text("import sys\nprint(__name__, *sys.argv[1:])\n")
     (tmp_path / "program.py").write_text(driver.command(driver.app.Entry("app", "oxidecli", "")))
-    done = subprocess.run(
-        [sys.executable, tmp_path / "program.py", "-c", "x"], capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, tmp_path / "program.py", "-c", "x"], capture_output=True, text=True)
     assert done.stdout == "__main__ -c x\n"
 
 
@@ -131,9 +127,7 @@ def cargo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return target
 
 
-def test_what_was_compiled_is_copied_once_for_a_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_compiled_is_copied_once_for_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cargo(tmp_path, monkeypatch)
     found = first / "release/deps/libregex-0123456789abcdef.rlib"
     assert found.read_text() == "compiled"
@@ -147,9 +141,7 @@ def test_one_time_for_all_that_was_copied(tmp_path: Path, monkeypatch: pytest.Mo
     assert len({path.stat().st_mtime_ns for path in target.rglob("*")}) == 1
 
 
-def test_the_program_itself_is_forgotten_and_no_crate_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_program_itself_is_forgotten_and_no_crate_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = cargo(tmp_path, monkeypatch)
     own = ["x86/release/my-app", "x86/release/my-app.d", "x86/release/deps/my_app-0123456789abcdef"]
     own += ["x86/release/.fingerprint/my-app-0123456789abcdef/x", "release/build/my-app-0123456789abcdef/x"]

@@ -39,7 +39,11 @@ def test_the_laptops_lines_are_commands() -> None:
     """tests/integration/test_stock_laptops.py runs them."""
     block, _printed = blocks("Your laptop")
     lines = [shlex.split(line, comments=True) for line in block.splitlines()]
-    assert lines[:3] == [["python3", "-m", "venv", ".venv"], [".", ".venv/bin/activate"], ["pip", "install", "py-portable"]]
+    assert lines[:3] == [
+        ["python3", "-m", "venv", ".venv"],
+        [".", ".venv/bin/activate"],
+        ["pip", "install", "py-portable"],
+    ]
     for program, command, *options in lines[3:]:
         assert program == "py-portable"
         known = {name for parameter in cli.commands[command].params for name in parameter.opts}

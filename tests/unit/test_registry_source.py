@@ -58,7 +58,7 @@ class Remote:
 def remote(monkeypatch: pytest.MonkeyPatch) -> Remote:
     def unpack(layers: object, target: Path, **_: Any) -> None:
         (target / "etc").mkdir()
-        (target / "etc/os-release").write_text('ID=debian\nVERSION_CODENAME=bookworm\n')
+        (target / "etc/os-release").write_text("ID=debian\nVERSION_CODENAME=bookworm\n")
 
     monkeypatch.setattr(root, "unpack", unpack)
     monkeypatch.setattr(ids, "available", lambda: True)
@@ -116,9 +116,7 @@ def test_an_origin_that_is_no_digest_is_the_locks_fault(remote: Remote, store: S
         get(remote, store, locked_origin="latest")
 
 
-def test_a_mirror_is_asked_and_leaves_no_trace(
-    remote: Remote, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mirror_is_asked_and_leaves_no_trace(remote: Remote, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PY_PORTABLE_MIRRORS", "r.example/=mirror.example:5000/r/")
     mirrored = get(remote, store)
     assert remote.asked == ["mirror.example:5000/r/team/app:1", f"mirror.example:5000/r/team/app@{ONE}"]
@@ -193,9 +191,7 @@ def test_the_registry_stands_in_where_nothing_can_be_bootstrapped(
 
 
 @pytest.mark.parametrize("failure", [ImageUnavailable("gone"), MachineError("disk"), PortableError("step")])
-def test_any_other_failure_is_final(
-    failure: PortableError, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_any_other_failure_is_final(failure: PortableError, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     second = Fixed("registry", IMAGE)
     with pytest.raises(type(failure)) as caught:
         ask(monkeypatch, tmp_path, Fixed("bootstrap", failure), second)
@@ -203,11 +199,13 @@ def test_any_other_failure_is_final(
 
 
 @pytest.mark.parametrize(
-    "second", [SourceUnusable("no skopeo", hint="install skopeo"), ImageUnavailable("debian:11: no skopeo", hint="install skopeo")]
+    "second",
+    [
+        SourceUnusable("no skopeo", hint="install skopeo"),
+        ImageUnavailable("debian:11: no skopeo", hint="install skopeo"),
+    ],
 )
-def test_where_all_fail_each_says_why(
-    second: PortableError, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_where_all_fail_each_says_why(second: PortableError, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(MachineError) as caught:
         ask(monkeypatch, tmp_path, Fixed("bootstrap", CANNOT), Fixed("registry", second))
     assert caught.value.what == (
@@ -216,9 +214,7 @@ def test_where_all_fail_each_says_why(
     assert caught.value.hint == "one of these is enough:\ninstall mmdebstrap\ninstall skopeo"
 
 
-def test_what_the_lock_has_from_a_registry_is_asked_for_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_the_lock_has_from_a_registry_is_asked_for_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     first, second = Fixed("bootstrap", IMAGE), Fixed("registry", IMAGE)
     ask(monkeypatch, tmp_path, first, second, locked_origin=ONE)
     assert (first.asked, second.asked) == (0, 1)
@@ -345,11 +341,18 @@ def test_a_name_is_not_taken_for_a_status() -> None:
 
 def test_a_mirror_stands_in_no_reason() -> None:
     wanted = Wanted(NAME, parse("mirror.example/team/app:1"), here())
-    for shown in (outcome("denied: mirror.example"), outcome("what?"), outcome("", timed_out=True), outcome("", stopped="it stalls")):
+    for shown in (
+        outcome("denied: mirror.example"),
+        outcome("what?"),
+        outcome("", timed_out=True),
+        outcome("", stopped="it stalls"),
+    ):
         problem = pull.failure(wanted, shown, limit=60)
         assert "mirror" not in problem.what
     problem = pull.failure(wanted, outcome("unauthorized"), limit=60)
-    assert "docker login mirror.example" in str(problem.hint) and "asked was: mirror.example/team/app" in str(problem.hint)
+    assert "docker login mirror.example" in str(problem.hint) and "asked was: mirror.example/team/app" in str(
+        problem.hint
+    )
 
 
 def test_a_login_in_what_a_tool_says_is_hidden() -> None:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from release import github, version, wheels
 
 from py_portable import __version__
 from py_portable.ci.gitlab import template
 from py_portable.engines import static_helpers
 from py_portable.errors import ConfigError
-from release import github, version, wheels
 
 HERE = Path(__file__).parents[2]
 WORKFLOW = HERE / ".github" / "workflows" / "release.yml"
@@ -41,7 +41,14 @@ def test_the_release_s_lock_has_the_packages_that_are_tested() -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """What the check looks at, with the version 1.2.3 and a date."""
-    for name in ("src/py_portable/__init__.py", "CHANGELOG.md", "README.md", "docs/gitlab.md", "release/portable.yaml", *template.FILES):
+    for name in (
+        "src/py_portable/__init__.py",
+        "CHANGELOG.md",
+        "README.md",
+        "docs/gitlab.md",
+        "release/portable.yaml",
+        *template.FILES,
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text((HERE / name).read_text("utf-8").replace(__version__, "1.2.3"), "utf-8")
     shutil.copytree(HERE / "src/py_portable/schemas", tmp_path / "src/py_portable/schemas")
@@ -60,7 +67,12 @@ def root(tmp_path: Path) -> Path:
         ("CHANGELOG.md", "2026-01-31", "unreleased", "CHANGELOG.md: the top entry has no date yet"),
         ("CHANGELOG.md", "## 1.2.3 (", "## Next (", "CHANGELOG.md: at the top stands '## Next (2026-01-31)'"),
         ("CHANGELOG.md", "## 1.2.3", "## 1.2.3 (2026-01-31)\n\n## 1.2.3", "the top entry is empty"),
-        ("templates/py-portable.yml", "py-portable==1.2.3", "py-portable==1.2.30", "names py-portable==1.2.30, the version is 1.2.3"),
+        (
+            "templates/py-portable.yml",
+            "py-portable==1.2.3",
+            "py-portable==1.2.30",
+            "names py-portable==1.2.30, the version is 1.2.3",
+        ),
         ("release/portable.yaml", "version 1.2.3", "version 1.2.0", "names py-portable, version 1.2.0, the version"),
         ("docs/gitlab.md", "py-portable@1.2.3", "py-portable@0.1.0", "names py-portable@0.1.0, the version is 1.2.3"),
         ("src/py_portable/schemas/lock.schema.json", "urn:py-portable:lock:1", "https://example.org/", "its $id is"),
@@ -90,7 +102,9 @@ def test_the_next_version_is_written_wherever_one_stands(root: Path) -> None:
     (root / "CHANGELOG.md").write_text(before.replace("2026-01-31", "unreleased"), "utf-8")
     version.bump(root, "2.0.0")
     assert version.problems(root, None) == []
-    assert (root / "CHANGELOG.md").read_text("utf-8") == before.replace("## 1.2.3 (2026-01-31)", "## 2.0.0 (unreleased)")
+    assert (root / "CHANGELOG.md").read_text("utf-8") == before.replace(
+        "## 1.2.3 (2026-01-31)", "## 2.0.0 (unreleased)"
+    )
     for wrong in ("2.0.0", "1.9.9", "2.0", "v3.0.0", "3.0.0rc1", "03.0.0"):
         with pytest.raises(ValueError, match="no version after"):
             version.bump(root, wrong)
@@ -116,10 +130,28 @@ class Gh:
 def test_the_tag_moves_to_the_last_version_and_never_back() -> None:
     first = Gh("v0.1.0")
     assert github.move("v0.1.0", "v1", "abc", ask=first) == "v1 is v0.1.0, commit abc"
-    assert first.asked[1] == ["api", "--method", "POST", "repos/{owner}/{repo}/git/refs", "-f", "ref=refs/tags/v1", "-f", "sha=abc"]
+    assert first.asked[1] == [
+        "api",
+        "--method",
+        "POST",
+        "repos/{owner}/{repo}/git/refs",
+        "-f",
+        "ref=refs/tags/v1",
+        "-f",
+        "sha=abc",
+    ]
     later = Gh("v0.9.0", "v0.10.0", "v1", "latest", "v2.0.0-rc1")
     assert github.move("v0.10.0", "v1", "abc", ask=later) == "v1 is v0.10.0, commit abc"
-    assert later.asked[1] == ["api", "--method", "PATCH", "repos/{owner}/{repo}/git/refs/tags/v1", "-F", "force=true", "-f", "sha=abc"]
+    assert later.asked[1] == [
+        "api",
+        "--method",
+        "PATCH",
+        "repos/{owner}/{repo}/git/refs/tags/v1",
+        "-F",
+        "force=true",
+        "-f",
+        "sha=abc",
+    ]
     back = Gh("v0.9.1", "v0.10.0", "v1")
     assert github.move("v0.9.1", "v1", "abc", ask=back) == "v1 stays where it is: v0.10.0 is later than v0.9.1"
     assert len(back.asked) == 1
@@ -171,7 +203,9 @@ def test_an_sdist_has_the_same_bytes_whoever_packs_it(tmp_path: Path) -> None:
         wheels.settled_sdist(tmp_path / f"{way}.tar.gz", tmp_path / f"{way}.out", 1_700_000_000)
     assert (tmp_path / "a.out").read_bytes() == (tmp_path / "b.out").read_bytes()
     with tarfile.open(tmp_path / "a.out") as tar:
-        assert [(m.name, m.mode, m.mtime, m.uid) for m in tar] == [(f"kit-1/{n}", 0o644, 1_700_000_000, 0) for n in "xy"]
+        assert [(m.name, m.mode, m.mtime, m.uid) for m in tar] == [
+            (f"kit-1/{n}", 0o644, 1_700_000_000, 0) for n in "xy"
+        ]
 
 
 def test_a_pull_request_runs_with_the_right_to_read_only() -> None:

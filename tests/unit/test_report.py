@@ -110,9 +110,7 @@ def test_the_first_screen_says_what_failed_where_why_and_how_to_see_it_again() -
 
 def test_a_build_that_failed_is_told_with_what_the_compiler_said_and_how_to_do_it_again() -> None:
     said = "\n".join(["a.c:13: error: expected ';'", *(f"pip's line {n}" for n in range(12))])
-    rows = [
-        {"name": name, "why": f"artifact {name} was not built", "tail": said} for name in ("tree", "wheels")
-    ]
+    rows = [{"name": name, "why": f"artifact {name} was not built", "tail": said} for name in ("tree", "wheels")]
     lines = card(evidence(artifacts=[], failures=rows)).splitlines()
     assert lines.count("### Not built: `tree`, `wheels`") == 1
     assert {"py-portable build tree wheels", "a.c:13: error: expected ';'"} <= set(lines[:30])
@@ -473,9 +471,7 @@ def test_report_writes_both_files_and_needs_no_config(
     ]
 
 
-def test_report_is_status_1_where_something_does_not_hold(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_report_is_status_1_where_something_does_not_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     unproven = cell("debian:13", "UNPROVEN", reason="image", detail="cannot be had")
     file = tmp_path / "merged.json"
     file.write_text(json.dumps(evidence(cell(), unproven)))
@@ -495,9 +491,7 @@ def test_annotations_of_a_project(
     assert run(tmp_path, "--github") == 1
     assert "\n::error file=portable.yaml,line=1,title=binary on " in capsys.readouterr().out
     config = {"version": 1, "app": {"requirement": "x==1"}, "python": "3.13", "artifacts": {}}
-    (tmp_path / "portable.yaml").write_text(
-        json.dumps(config)[:-2] + '\n"binary": {"format": "file", "path": "x"}}}\n'
-    )
+    (tmp_path / "portable.yaml").write_text(json.dumps(config)[:-2] + '\n"binary": {"format": "file", "path": "x"}}}\n')
     assert run(tmp_path, "--github", "--gitlab", "-q") == 1
     assert "\n::error file=portable.yaml,line=2,title=binary on " in capsys.readouterr().out
     (issue,) = json.loads((tmp_path / "dist" / "codequality.json").read_text())
@@ -543,9 +537,6 @@ def test_report_without_evidence_is_status_2(
 
 @given(st.dictionaries(st.sampled_from(["kit", "host", "config", "benchmark"]), st.just([{"a": [1]}])))
 def test_foreign_evidence_of_odd_types_is_no_traceback(odd: dict[str, Any]) -> None:
-    strange = {
-        name: [{"a": 1}]
-        for name in ("reason", "detail", "stderr_tail", "seconds", "exit_status", "reproduce")
-    }
+    strange = {name: [{"a": 1}] for name in ("reason", "detail", "stderr_tail", "seconds", "exit_status", "reproduce")}
     told = evidence(cell(verdict="FAIL", **strange), cell(verdict="UNPROVEN", **strange)) | odd
     assert card(told) and document(told) is not None

@@ -24,6 +24,7 @@ REGISTRY_HOSTS = re.compile(
     r"\b(?:" + "|".join(map(re.escape, ("py" + "pi.org", "py" + "thonhosted.org", "np" + "mjs.org"))) + r")\b"
 )
 
+
 def tracked() -> list[Path]:
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

@@ -63,7 +63,12 @@ def depends(*lines: str) -> str:
 
 
 def repository(folder: Path, *, tag: str | None = None) -> str:
-    for words in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "one"], *([["tag", tag]] if tag else [])):
+    for words in (
+        ["init", "--quiet"],
+        ["add", "-A"],
+        ["commit", "--quiet", "-m", "one"],
+        *([["tag", tag]] if tag else []),
+    ):
         subprocess.run([*GIT, *words], cwd=folder, check=True, capture_output=True)
     done = subprocess.run([*GIT, "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
@@ -130,7 +135,11 @@ def test_an_address_is_fetched_and_pinned_and_its_login_is_not_kept(
     store: Store, environ: dict[str, str], tmp_path: Path, kind: str
 ) -> None:
     name = "far-1.0-py3-none-any.whl" if kind == "wheel" else "far-1.0.tar.gz"
-    data = wheel("far", "1.0", ["bbb"]) if kind == "wheel" else sdist("far", "1.0", {"pyproject.toml": PROJECT.format(name="far") + depends("bbb")})
+    data = (
+        wheel("far", "1.0", ["bbb"])
+        if kind == "wheel"
+        else sdist("far", "1.0", {"pyproject.toml": PROJECT.format(name="far") + depends("bbb")})
+    )
     with serving({**FILES, name: data}, "user:s3cr3t") as (host, _):
         asks = environ | {"PIP_INDEX_URL": f"http://user:s3cr3t@{host}/simple"}
         line = f"far[x] @ http://user:s3cr3t@{host}/files/{name}#sha256={sha256(data)}"
@@ -212,7 +221,7 @@ def test_what_is_not_carried_is_refused_with_its_line(
         ('{path = "../x", marker = "os_name ~= \'a\'"}', "tool.uv.sources.x.marker"),
         ('{workspace = true}\n[tool.uv.workspace]\nmembers = ["/x"]', "not a list of relative paths"),
         ('{workspace = true}\n[tool.uv.workspace]\nmembers = [""]', "not a list of relative paths"),
-        ('{workspace = true}\n[tool.uv.workspace]\nmembers = 3', "has no member x"),
+        ("{workspace = true}\n[tool.uv.workspace]\nmembers = 3", "has no member x"),
     ],
 )
 def test_a_table_of_sources_that_is_wrong_is_named_with_its_line(
@@ -224,7 +233,7 @@ def test_a_table_of_sources_that_is_wrong_is_named_with_its_line(
     assert (caught.value.where or "").startswith("app/pyproject.toml:")
 
 
-@pytest.mark.parametrize("line", ['tool = 3', 'project = 3', 'tool.uv = 3'])
+@pytest.mark.parametrize("line", ["tool = 3", "project = 3", "tool.uv = 3"])
 def test_a_file_above_the_source_that_is_no_project_is_passed_over(
     store: Store, asks: dict[str, str], tmp_path: Path, line: str
 ) -> None:
@@ -243,13 +252,17 @@ def test_what_is_fetched_names_no_path_of_this_machine(store: Store, asks: dict[
         project(tmp_path / "app", "app", depends(f"taker @ http://{host}/files/{name}"))
         with pytest.raises(ConfigError, match=f"secrets is required by {name}, which came from elsewhere"):
             resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
-        project(tmp_path / "app", "app", depends(f"secrets @ file://{tmp_path}/secrets", f"taker @ http://{host}/files/{name}"))
+        project(
+            tmp_path / "app",
+            "app",
+            depends(f"secrets @ file://{tmp_path}/secrets", f"taker @ http://{host}/files/{name}"),
+        )
         house = resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
     assert [package.file.name for package in house.packages] == ["secrets", "taker"]
 
 
 def test_a_version_that_leaves_a_folder_is_refused(store: Store, asks: dict[str, str], tmp_path: Path) -> None:
-    text = 'Metadata-Version: 2.2\nName: x\nVersion: 1/../../0\n'
+    text = "Metadata-Version: 2.2\nName: x\nVersion: 1/../../0\n"
     (tmp_path / "x-1.0.tar.gz").write_bytes(sdist("x", "1.0", {"PKG-INFO": text}))
     project(tmp_path / "app", "app", depends(f"x @ file://{tmp_path}/x-1.0.tar.gz"))
     with pytest.raises(ConfigError, match=r"x says that its version is '1/\.\./\.\./0'") as caught:
@@ -297,7 +310,9 @@ def test_what_came_from_elsewhere_takes_nothing_of_this_machine(
         assert caught.value.what == said
 
 
-def test_a_source_may_choose_an_index_of_its_own(store: Store, environ: dict[str, str], tmp_path: Path, index: str) -> None:
+def test_a_source_may_choose_an_index_of_its_own(
+    store: Store, environ: dict[str, str], tmp_path: Path, index: str
+) -> None:
     late = wheel("late", "1.0", ["bbb"])
     with serving({"late-1.0-py3-none-any.whl": late}) as (own, _):
         asks = environ | {"PIP_INDEX_URL": f"http://{index}/simple"}
@@ -350,9 +365,7 @@ def test_extras_of_the_app_may_name_one_another(store: Store, asks: dict[str, st
     assert locked_names(house) == ["late-1.0-py3-none-any.whl"]
 
 
-def test_a_resolution_that_is_not_whole_names_both_sides(
-    store: Store, asks: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_resolution_that_is_not_whole_names_both_sides(store: Store, asks: dict[str, str], tmp_path: Path) -> None:
     """The index says less of an sdist than the sdist itself does."""
     told = sdist("lie", "1.0", {"PKG-INFO": "Metadata-Version: 2.2\nName: lie\nVersion: 1.0\nRequires-Dist: bbb\n"})
     data = wheel("lie", "1.0", tag="cp39-abi3-manylinux_2_17_x86_64")
@@ -446,7 +459,9 @@ def test_the_interpreter_that_uv_gets_runs_nothing(tmp_path: Path, words: list[s
     program = stand_in(tmp_path / "b a're")
     done = subprocess.run([program, *words], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{NOTHING_RUNS}\n")
-    told = subprocess.run([program, "-I", "-B", "-c", "import sys; print(sys.executable)"], capture_output=True, text=True)
+    told = subprocess.run(
+        [program, "-I", "-B", "-c", "import sys; print(sys.executable)"], capture_output=True, text=True
+    )
     assert told.stdout.strip() == str(program)
     assert [path.name for path in (tmp_path / "b a're" / "bin").glob("python*")] == ["python"]
 
@@ -527,7 +542,6 @@ def test_constraint_files_that_name_each_other_end(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("-c b.txt\n")
     (tmp_path / "b.txt").write_text("--constraint a.txt\nbbb\n")
     assert constraints({"PIP_CONSTRAINT": str(tmp_path / "a.txt")}) == ("bbb",)
-
 
 
 @pytest.mark.parametrize(

@@ -369,9 +369,7 @@ def test_values_of_passed_variables_are_taken_out_of_a_log(tmp_path: Path) -> No
 
 
 def test_secrets_are_in_no_representation_of_an_environment(env: Environment) -> None:
-    shown = repr(
-        replace(env, pass_env={"TOKEN": "s3cr3t"}, environ={"PIP_INDEX_URL": "https://u:s3cr3t@host"})
-    )
+    shown = repr(replace(env, pass_env={"TOKEN": "s3cr3t"}, environ={"PIP_INDEX_URL": "https://u:s3cr3t@host"}))
     assert "s3cr3t" not in shown
 
 

@@ -17,9 +17,7 @@ def start(tmp_path: Path, *words: str, lacks: str = "") -> subprocess.CompletedP
     info.mkdir(parents=True)
     (info / "METADATA").write_text(METADATA, encoding="utf-8")
     for name in lacks.split():
-        (tmp_path / "site" / f"{name}.py").write_text(
-            f"raise ImportError('no {name} here')\n", encoding="utf-8"
-        )
+        (tmp_path / "site" / f"{name}.py").write_text(f"raise ImportError('no {name} here')\n", encoding="utf-8")
     return subprocess.run(
         [sys.executable, "-B", "-m", "myapp.myapp", *words],
         env={**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{SOURCE}"},

@@ -42,9 +42,7 @@ def pack(path: Path, rows: Sequence[Row], headers: Mapping[str, str] | None = No
     return path
 
 
-def run(
-    rows: Sequence[Row], kept: Sequence[Row] = (), base: Sequence[str] = (), **more: Mapping[str, str]
-) -> Path:
+def run(rows: Sequence[Row], kept: Sequence[Row] = (), base: Sequence[str] = (), **more: Mapping[str, str]) -> Path:
     place = Path(tempfile.mkdtemp(prefix="settle-"))
     source = pack(place / "source", rows, more.get("headers"))
     held = pack(place / "kept", (("./", FOLDER, "", 5), *kept))
@@ -77,9 +75,7 @@ def test_what_the_moment_left_is_gone_and_the_rest_is_as_it_was() -> None:
     found = read(
         run(
             [
-                *folders(
-                    "etc", "usr", "var", "var/log", "var/cache", "var/cache/apt", "var/lib", "var/lib/dpkg"
-                ),
+                *folders("etc", "usr", "var", "var/log", "var/cache", "var/cache/apt", "var/lib", "var/lib/dpkg"),
                 ("./usr/old", FILE, "old", 7),
                 ("./usr/new", FILE, "new", NOW),
                 ("./usr/__pycache__", FOLDER, "", NOW),

@@ -151,9 +151,7 @@ def test_a_shard_that_comes_later_takes_the_place_of_its_missing_cells() -> None
 
 @settings(max_examples=40)
 @given(st.permutations([PLANNED, *PARTS]), st.integers(1, 3), st.sets(st.integers(0, 3)))
-def test_any_order_and_any_grouping_give_the_same_bytes(
-    parts: list[merge.Part], cut: int, twice: set[int]
-) -> None:
+def test_any_order_and_any_grouping_give_the_same_bytes(parts: list[merge.Part], cut: int, twice: set[int]) -> None:
     whole = text([PLANNED, *PARTS])
     assert text(parts) == whole
     assert text([*parts, *(parts[n] for n in sorted(twice))]) == whole
@@ -166,12 +164,8 @@ def test_any_order_and_any_grouping_give_the_same_bytes(
 
 @settings(max_examples=40)
 @given(st.sets(st.integers(0, 2)), st.sets(st.integers(0, 2)))
-def test_what_is_missing_of_a_merge_is_what_is_missing_of_all_its_parts(
-    some: set[int], others: set[int]
-) -> None:
-    one, other = (
-        merge.merge([PLANNED, *(PARTS[n] for n in sorted(p))], shards=True) for p in (some, others)
-    )
+def test_what_is_missing_of_a_merge_is_what_is_missing_of_all_its_parts(some: set[int], others: set[int]) -> None:
+    one, other = (merge.merge([PLANNED, *(PARTS[n] for n in sorted(p))], shards=True) for p in (some, others))
     merged = merge.merge([one, other], shards=True)
     assert text([merged]) == text([PLANNED, *(PARTS[n] for n in sorted(some | others))])
     assert len(merged["cells"]) == len(CELLS)
@@ -360,9 +354,7 @@ def test_plan_prints_a_child_pipeline_and_with_native_a_job_an_image(call: Call)
     assert '"py-portable localhost-1-x-1-' in inside.stdout
 
 
-def test_a_control_that_cannot_be_started_is_a_failure_of_the_whole_plan_only(
-    house: House, call: Call
-) -> None:
+def test_a_control_that_cannot_be_started_is_a_failure_of_the_whole_plan_only(house: House, call: Call) -> None:
     house.write(HELD | {"portability": {"images": ["debian:11"], "controls": ["built-too-new"]}})
     house.lock()
     for words, names in (([], ["control built-too-new"]), (["wheels"], [])):
@@ -462,9 +454,7 @@ def prove(house: House, dist: str, shard: str | None) -> tuple[merge.Part, list[
         plan = plan_command.read(session, house.base / "dist" / "plan.json")
         wanted = portability_command.Wanted.of_shard(plan, shard)
     started: list[str] = []
-    portability_command.prove(
-        session, wanted, lambda cell: started.append(json.dumps(merge.identity_of(cell.told())))
-    )
+    portability_command.prove(session, wanted, lambda cell: started.append(json.dumps(merge.identity_of(cell.told()))))
     (path,) = (house.base / dist / "evidence" / "parts").glob("portability-*.json")
     told = json.loads(path.read_text())
     del told["host"]
@@ -502,9 +492,7 @@ def test_a_shard_whose_artifact_is_gone_does_not_lose_its_cells(quick: House, ca
 # ---------------------------------------------------------------------------------- 30 artifacts x 400 images
 
 
-def test_plan_of_a_big_matrix_is_what_the_services_take_and_stays_where_it_was(
-    house: House, call: Call
-) -> None:
+def test_plan_of_a_big_matrix_is_what_the_services_take_and_stays_where_it_was(house: House, call: Call) -> None:
     images = [f"registry.example/distribution-{n % 40}:{n // 40}" for n in range(400)]
     told = copy.deepcopy(TOLD)
     told["artifacts"] = {f"artifact-{n}": {"format": "file", "path": "made"} for n in range(30)}

@@ -28,9 +28,7 @@ def cell(artifact: str = "a", image: str = "debian:11", condition: str = "plain"
     return PlannedCell(artifact, "file", image, condition, argv or ("run",), "pass")
 
 
-def cells_of(
-    artifacts: int, images: Sequence[str], conditions: Sequence[str] = ("plain",)
-) -> list[PlannedCell]:
+def cells_of(artifacts: int, images: Sequence[str], conditions: Sequence[str] = ("plain",)) -> list[PlannedCell]:
     names = [f"app{n}" for n in range(artifacts)]
     return [cell(*of) for of in itertools.product(names, images, conditions)]
 

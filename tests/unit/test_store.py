@@ -91,9 +91,7 @@ def test_a_step_without_a_log_has_an_empty_one(store: Store) -> None:
     assert store.make(KEY, lambda work: {}).log.read_text() == ""
 
 
-@pytest.mark.parametrize(
-    "key", ["", "short", "../../../etc/x", "a/b" * 9, "A" * 64, "sha256:" + "a" * 64, ".a" * 9]
-)
+@pytest.mark.parametrize("key", ["", "short", "../../../etc/x", "a/b" * 9, "A" * 64, "sha256:" + "a" * 64, ".a" * 9])
 def test_a_key_is_no_path(store: Store, key: str) -> None:
     with pytest.raises(ValueError, match="not a key"):
         store.get(key)
@@ -103,18 +101,14 @@ def test_a_key_is_no_path(store: Store, key: str) -> None:
 
 def test_the_store_is_closed_to_others(entry: Entry, store: Store) -> None:
     assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
-    assert (
-        (store.root / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
-    )
+    assert (store.root / "CACHEDIR.TAG").read_bytes().startswith(b"Signature: 8a477f597d28d172789f06886806bc55")
     store.root.chmod(0o777)
     with pytest.raises(StoreError, match="others can write") as raised:
         Store(store.root)
     assert raised.value.hint == f"run: chmod go-w {store.root}"
 
 
-def test_a_store_of_somebody_else_is_refused(
-    store: Store, entry: Entry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_of_somebody_else_is_refused(store: Store, entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(StoreError, match=f"belongs to uid {os.getuid()}, and this is uid {os.getuid() + 1}"):
         Store(store.root)
@@ -205,9 +199,7 @@ def test_meta_that_is_no_json_leaves_nothing(store: Store) -> None:
     ["entry.json empty", "entry.json changed", "entry.json gone", "entry.json array", "manifest changed",
      "manifest gone", "out gone", "out link"],
 )  # fmt: skip
-def test_damage_that_get_sees_counts_as_missing_and_is_moved_aside(
-    store: Store, entry: Entry, damage: str
-) -> None:
+def test_damage_that_get_sees_counts_as_missing_and_is_moved_aside(store: Store, entry: Entry, damage: str) -> None:
     folder = entry.path.parent
     name, how = damage.split()
     path = folder / name
@@ -340,9 +332,7 @@ def collect_elsewhere(store: Store, days: float) -> int:
         "import sys\nfrom pathlib import Path\nfrom py_portable.store import Store\n"
         "print(Store(Path(sys.argv[1])).gc(keep_days=float(sys.argv[2])))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(store.root), str(days)], capture_output=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(store.root), str(days)], capture_output=True, check=True)
     return int(done.stdout)
 
 

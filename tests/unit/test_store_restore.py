@@ -75,9 +75,7 @@ def test_a_file_comes_out_as_a_copy_with_its_mode(store: Store, entry: Entry, di
     "before", ["nothing", "file", "folder", "empty folder", "link", "broken link", "locked folder"]
 )
 @pytest.mark.parametrize("what", ["app", "app/run"])
-def test_whatever_was_there_is_replaced(
-    store: Store, entry: Entry, dist: Path, before: str, what: str
-) -> None:
+def test_whatever_was_there_is_replaced(store: Store, entry: Entry, dist: Path, before: str, what: str) -> None:
     target = dist / "x"
     other = dist / "other"
     other.mkdir(parents=True)
@@ -102,9 +100,7 @@ def test_whatever_was_there_is_replaced(
     assert (other / "keep").exists()
 
 
-@pytest.mark.parametrize(
-    "relative", ["..", "../x", "app/../..", "/etc/passwd", "app/etc/passwd", "nothing", "a\0b"]
-)
+@pytest.mark.parametrize("relative", ["..", "../x", "app/../..", "/etc/passwd", "app/etc/passwd", "nothing", "a\0b"])
 def test_no_path_leaves_the_output(store: Store, entry: Entry, dist: Path, relative: str) -> None:
     with pytest.raises(StoreError) as raised:
         store.restore(entry, relative, dist / "x")

@@ -159,15 +159,11 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     seen: list[Path] = []
     hash_tree = whole.hash_tree
-    monkeypatch.setattr(
-        whole, "hash_tree", lambda folder, prefix=(): seen.append(folder) or hash_tree(folder, prefix)
-    )
+    monkeypatch.setattr(whole, "hash_tree", lambda folder, prefix=(): seen.append(folder) or hash_tree(folder, prefix))
     return seen
 
 
-@pytest.mark.parametrize(
-    "how", ["no seal", "another seal", "half a seal", "touched", "a second name for a file"]
-)
+@pytest.mark.parametrize("how", ["no seal", "another seal", "half a seal", "touched", "a second name for a file"])
 def test_without_a_seal_that_fits_it_is_hashed_and_sealed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -276,9 +272,7 @@ def test_a_path_in_the_store_leads_to_its_key(tmp_path: Path, where: str) -> Non
         assert store.key_of(other) is None, other
 
 
-def test_a_file_that_its_owner_may_not_read_is_damaged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_its_owner_may_not_read_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And so is one that the disk does not give any more: the error of the read is what is told."""
     made = Store(tmp_path / "store").make(KEY, build)
     os.utime(made.path / "lib" / "libm.so")

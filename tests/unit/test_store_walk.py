@@ -51,9 +51,7 @@ def test_every_kind_is_recorded_and_no_link_followed(tmp_path: Path) -> None:
 
 
 def test_large_and_many_files_are_hashed_right(tmp_path: Path) -> None:
-    contents = {
-        f"f{i}": os.urandom(size) for i, size in enumerate([0, 1, 4095, (1 << 20) - 1, 1 << 20, 3 << 20])
-    }
+    contents = {f"f{i}": os.urandom(size) for i, size in enumerate([0, 1, 4095, (1 << 20) - 1, 1 << 20, 3 << 20])}
     contents |= {f"small{i}": b"%d" % i for i in range(500)}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)

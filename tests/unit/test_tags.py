@@ -81,9 +81,7 @@ def test_one_admitted_tag_of_several_is_enough() -> None:
 
 @given(st.integers(0, 99), st.integers(0, 99), st.sampled_from(["x86_64", "aarch64"]))
 def test_admitting_is_an_order_on_versions(ours: int, theirs: int, arch: str) -> None:
-    assert admits(f"manylinux_2_{ours}_x86_64", f"manylinux_2_{theirs}_{arch}") is (
-        arch == "x86_64" and theirs <= ours
-    )
+    assert admits(f"manylinux_2_{ours}_x86_64", f"manylinux_2_{theirs}_{arch}") is (arch == "x86_64" and theirs <= ours)
 
 
 def test_expand() -> None:
@@ -118,12 +116,8 @@ def test_good_wheels(tmp_path: Path) -> None:
         "foo-1.0-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl",
         {"foo/a.so": needing("GLIBC_2.17", "f"), "foo/weak.so": needing("GLIBC_2.38", "g", weak=True)},
     )
-    build_wheel(
-        tmp_path, "static-1.0-py3-none-manylinux_2_5_x86_64.whl", {"bin/x": build_elf(kind=2, dynamic=False)}
-    )
-    build_wheel(
-        tmp_path, "bpf-1.0-py3-none-manylinux_2_5_x86_64.whl", {"x.o": build_elf(kind=1, machine=247)}
-    )
+    build_wheel(tmp_path, "static-1.0-py3-none-manylinux_2_5_x86_64.whl", {"bin/x": build_elf(kind=2, dynamic=False)})
+    build_wheel(tmp_path, "bpf-1.0-py3-none-manylinux_2_5_x86_64.whl", {"x.o": build_elf(kind=1, machine=247)})
     (tmp_path / "README.txt").write_text("not a wheel")
     assert check(tmp_path, [X86, "any"]) == []
 
@@ -144,11 +138,7 @@ def test_message_and_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "  has any; allowed: manylinux_2_28_x86_64",
     ]
     assert main(["--exact", str(tmp_path), X86, "linux_x86_64", "any"]) == 1
-    assert (
-        capsys.readouterr()
-        .out.splitlines()[0]
-        .endswith("found: good-1.0-cp313-cp313-manylinux_2_17_x86_64.whl.")
-    )
+    assert capsys.readouterr().out.splitlines()[0].endswith("found: good-1.0-cp313-cp313-manylinux_2_17_x86_64.whl.")
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -244,9 +234,7 @@ def test_kept_promises(tmp_path: Path, tag: str, data: bytes) -> None:
         ),
     ],
 )
-def test_the_tags_inside_agree_with_the_name(
-    tmp_path: Path, said: Sequence[str], message: Sequence[str]
-) -> None:
+def test_the_tags_inside_agree_with_the_name(tmp_path: Path, said: Sequence[str], message: Sequence[str]) -> None:
     build_wheel(tmp_path, f"foo-1.0-cp313-cp313-{X86}.whl", tags=said)
     found = details(tmp_path, X86)
     assert len(found) == len(message)

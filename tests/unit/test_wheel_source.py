@@ -141,9 +141,7 @@ def checkout(app: Path) -> Path:
 def test_tracked_files_are_named_for_a_build_system_that_asks_git(checkout: Path, tmp_path: Path) -> None:
     assert tracked.asked_for(checkout, ["setuptools", "wheel"]) == ()
     named = tracked.asked_for(checkout, ["setuptools", "setuptools-scm"])
-    assert sorted(named) == sorted(
-        ["pyproject.toml", "src/app/__init__.py", *(f"src/app/{name}" for name in DATA)]
-    )
+    assert sorted(named) == sorted(["pyproject.toml", "src/app/__init__.py", *(f"src/app/{name}" for name in DATA)])
     assert not (checkout.parent / "ran").exists()
     assert source_digest(checkout, named) != source_digest(checkout)
     assert source_digest(checkout, named) != source_digest(checkout, named[:-1])
@@ -512,9 +510,7 @@ def test_metadata_that_is_too_large_is_passed_over(tmp_path: Path) -> None:
         "a" * 9,
     ],
 )
-def test_a_broken_project_file_of_an_sdist_is_a_config_error_or_says_nothing(
-    tmp_path: Path, text: str
-) -> None:
+def test_a_broken_project_file_of_an_sdist_is_a_config_error_or_says_nothing(tmp_path: Path, text: str) -> None:
     path = sdist(tmp_path, {"x-1.0/pyproject.toml": text})
     try:
         assert said(path).backend == Backend(LEGACY_BUILD)
@@ -544,9 +540,7 @@ def test_a_damaged_sdist_is_a_config_error_or_still_readable(
 
 
 def test_a_folder_tells_its_build_system_and_its_name(app: Path) -> None:
-    (app / "pyproject.toml").write_text(
-        '[project]\nname = "My_App"\n[build-system]\nrequires = ["flit_core"]\n'
-    )
+    (app / "pyproject.toml").write_text('[project]\nname = "My_App"\n[build-system]\nrequires = ["flit_core"]\n')
     assert build_requires(app) == ("flit_core",)
     assert distribution_name(app) == "my-app"
     (app / "pyproject.toml").unlink()

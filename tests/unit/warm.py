@@ -18,7 +18,15 @@ from functools import cache
 from pathlib import Path
 
 SECONDS = 60
-IMPORTED = ("cli", "project.session", "project.building", "commands.portability", "commands.prove", "commands.publish", "report")
+IMPORTED = (
+    "cli",
+    "project.session",
+    "project.building",
+    "commands.portability",
+    "commands.prove",
+    "commands.publish",
+    "report",
+)
 FORKER = """
 import importlib, json, os, signal, sys
 for name in sys.argv[1:]:
@@ -54,7 +62,9 @@ def _forker(environ: tuple[tuple[str, str], ...]) -> subprocess.Popen[str]:
 
 def run(words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """`py-portable WORDS…`; it is ended after SECONDS, by SIGALRM."""
-    begins = tuple(sorted((name, value) for name, value in environ.items() if name.startswith(("PYTHON", "LANG", "LC_"))))
+    begins = tuple(
+        sorted((name, value) for name, value in environ.items() if name.startswith(("PYTHON", "LANG", "LC_")))
+    )
     child = _forker(begins)
     assert child.stdin and child.stdout
     with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:

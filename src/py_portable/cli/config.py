@@ -92,9 +92,14 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
 
 @click.command()
 @click.option(
-    "--update", multiple=True, metavar="NAME", help="Look up the package or image NAME again; '*' means all of them."
+    "--update",
+    multiple=True,
+    metavar="NAME",
+    help="Look up the package or image NAME again; '*' means all of them.",
 )
-@click.option("--images", is_flag=True, help="Also make all images now, for jobs that reuse the images of this store.")
+@click.option(
+    "--images", is_flag=True, help="Also make all images now, for jobs that reuse the images of this store."
+)
 @common
 def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
     """Resolve every name once and write the digests into portable.lock."""

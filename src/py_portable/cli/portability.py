@@ -17,11 +17,15 @@ from py_portable.plan.tiers import PR
 @click.command()
 @click.option("--image", "images", multiple=True, help="Use only this image. Can be repeated.")
 @click.option("--artifact", "artifacts", multiple=True, help="Use only this artifact. Can be repeated.")
-@click.option("--probes", help="Probes to run instead of those of the config: names separated by commas, or 'none'.")
+@click.option(
+    "--probes", help="Probes to run instead of those of the config: names separated by commas, or 'none'."
+)
 @click.option("--controls/--no-controls", default=True, help="Also start the controls.  [default: controls]")
 @tier
 @click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
-@click.option("--shard", envvar="PY_PORTABLE_SHARD", help="Run only the cells that the plan gives to this shard.")
+@click.option(
+    "--shard", envvar="PY_PORTABLE_SHARD", help="Run only the cells that the plan gives to this shard."
+)
 @click.option(
     "--plan",
     type=GivenPath(),

@@ -78,9 +78,7 @@ def _preview(work: Work, may: May, say: Callable[[str], None], fetched: list[str
     return tool.names(shown.stdout.text) or work.packages
 
 
-def _install(
-    work: Work, tool: Manager, may: May, say: Callable[[str], None], fetched: list[str]
-) -> None:
+def _install(work: Work, tool: Manager, may: May, say: Callable[[str], None], fetched: list[str]) -> None:
     if tool.refresh and not work.lists and not fetched:
         fetched.append(_refresh(tool, may, say))
     outcome = _root((*tool.install, *work.packages), may)
@@ -146,7 +144,9 @@ _CAUSES = (
         "",
     ),
     (
-        re.compile(r"is not in the sudoers file|may not run sudo|is not allowed to (?:run|execute)", re.IGNORECASE),
+        re.compile(
+            r"is not in the sudoers file|may not run sudo|is not allowed to (?:run|execute)", re.IGNORECASE
+        ),
         "sudo refuses this user",
         "ask somebody who may to run this",
     ),
@@ -180,7 +180,9 @@ def _require(outcome: Outcome, what: str, work: Work, before: str = "") -> None:
         return
     said = before + _said(outcome)
     cause, cure = next(((cause, cure) for found, cause, cure in _CAUSES if found.search(said)), ("", ""))
-    how = f"did not end within {SECONDS:.0f} s" if outcome.timed_out else f"failed with status {outcome.status}"
+    how = (
+        f"did not end within {SECONDS:.0f} s" if outcome.timed_out else f"failed with status {outcome.status}"
+    )
     raise MachineError(
         f"{what} {how}" + (f": {cause}" if cause else ""),
         tail=said,

@@ -173,5 +173,7 @@ def job_image(wanted: str, digest: str | None = None) -> str:
         return wanted
     if reference.registry in _DOCKER_HUB:
         # As people write it, and as mirrors of runners know it.
-        reference = replace(reference, registry=None, repository=reference.repository.removeprefix("library/"))
+        reference = replace(
+            reference, registry=None, repository=reference.repository.removeprefix("library/")
+        )
     return str(replace(reference, tag=None, digest=digest)) if digest else str(reference)

@@ -220,7 +220,9 @@ def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[str
     own = {step.name: f"{step.name} for {control.node}" for step in steps if nodes.get(step.name) != step}
     own[steps[-1].name] = control.node
     renamed = (
-        replace(step, name=own.get(step.name, step.name), needs=tuple(own.get(need, need) for need in step.needs))
+        replace(
+            step, name=own.get(step.name, step.name), needs=tuple(own.get(need, need) for need in step.needs)
+        )
         for step in steps
     )
     return [image, *renamed]

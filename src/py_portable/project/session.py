@@ -34,6 +34,8 @@ from py_portable.steps.runner import Report, Runner
 from py_portable.store import Store, default_root
 
 LOCK_NAME = "portable.lock"
+
+
 @dataclass(frozen=True)
 class Session:
     config: Config

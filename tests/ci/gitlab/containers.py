@@ -60,9 +60,7 @@ def kit(folder: Path, *, builds: bool = False) -> None:
     `builds`: with what it takes to build, too."""
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     packages = folder / "lib" / version
-    shutil.copytree(
-        sysconfig.get_path("stdlib"), packages, symlinks=True, ignore=shutil.ignore_patterns(*_NOT_NEEDED)
-    )
+    shutil.copytree(sysconfig.get_path("stdlib"), packages, symlinks=True, ignore=shutil.ignore_patterns(*_NOT_NEEDED))
     python = folder / "bin" / "python"
     python.parent.mkdir()
     shutil.copy(os.path.realpath(sys.executable), python)

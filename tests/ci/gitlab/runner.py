@@ -108,7 +108,9 @@ class Caller:
     runner: Path
     prefix: tuple[str, ...] = ()
 
-    def run(self, *words: str, env: Mapping[str, str] | None = None, containers: bool = False, seconds: int = 300) -> Ran:
+    def run(
+        self, *words: str, env: Mapping[str, str] | None = None, containers: bool = False, seconds: int = 300
+    ) -> Ran:
         """`containers`: jobs with an image run in it."""
         words = words if containers else ("--force-shell-executor", *words)
         done = subprocess.run(

@@ -94,7 +94,9 @@ def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: Platfo
         digest = image_manifest.choose(data, platform, name).digest
         data = image_manifest.read_bounded(blob(digest), name)
     told = image_manifest.manifest(data, name)
-    config = image_manifest.config(image_manifest.read_bounded(blob(told.config.digest), name), platform, name)
+    config = image_manifest.config(
+        image_manifest.read_bounded(blob(told.config.digest), name), platform, name
+    )
     layers = tuple(Piece(blob(b.digest, b.size), b.digest, b.media_type) for b in told.layers)
     return Saved(digest, Content(config, layers))
 

@@ -106,7 +106,9 @@ def _content(wanted: Wanted, found: Manifest, folder: Path) -> Content:
 
     try:
         data = image_manifest.read_bounded(path(found.config.digest), name)
-        told = image_manifest.config(image_manifest.checked(data, found.config.digest, name), wanted.platform, name)
+        told = image_manifest.config(
+            image_manifest.checked(data, found.config.digest, name), wanted.platform, name
+        )
         for layer in found.layers:
             size = path(layer.digest).stat().st_size
             if size != layer.size:
