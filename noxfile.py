@@ -101,7 +101,9 @@ def lint(session: nox.Session) -> None:
     """Style, types, and what GitHub will read."""
     ensure_venv()
     run(BIN / "ruff", "check")
+    run(BIN / "ruff", "format", "--check", "--quiet")
     run(BIN / "mypy")
+    run(BIN / "lint-imports", "--no-logo", "--no-cache")
     workflows = files(".github/workflows/*.yml", "ci-templates/github/*.yml")
     run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
     run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from py_portable import resources
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError
-from py_portable.images import Image, ImageUnavailable, Request, failures, network, releases
+from py_portable.images import Image, ImageUnavailable, Request, failures, releases
 from py_portable.images.adding import aptfiles
 from py_portable.images.adding.additions import (
     Additions,
@@ -24,7 +24,7 @@ from py_portable.images.adding.additions import (
 )
 from py_portable.images.adding.derive import derive
 from py_portable.images.adding.normalise import FIXED
-from py_portable.images.debian import apt
+from py_portable.images.debian import apt, network
 from py_portable.images.packages import optional_packages, programs, provided, system_packages
 from py_portable.store import Store
 

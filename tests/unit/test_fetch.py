@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.base import fetch as module
-from py_portable.base.fetch import DebianPool, FetchError, Limits, Source, Url, fetch, pins
+from py_portable.base.fetch import FetchError, Limits, Source, Url, fetch
+from py_portable.images.debian import pool
+from py_portable.images.debian.pool import DebianPool
+from py_portable.interpreters.pins import pins
 
 DATA = b"the pristine tarball " * 5000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -141,7 +143,7 @@ def plain_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("py_portable.base.fetch._PAUSE_SECONDS", 0.0)
 
 
 def refused(tmp_path: Path, *sources: Source, max_bytes: int = 1 << 20) -> str:
@@ -290,9 +292,9 @@ def test_no_digest_no_fetch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("helper", ["apt", "none"])
 def test_a_file_of_the_pool(server: Server, tmp_path: Path, helper: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if helper == "none":
-        monkeypatch.setattr(module, "APT_HELPER", tmp_path / "missing")
+        monkeypatch.setattr(pool, "APT_HELPER", tmp_path / "missing")
     else:
-        assert module.APT_HELPER.is_file()
+        assert pool.APT_HELPER.is_file()
     source = DebianPool("good", mirror=server.url + "/")
     assert fetch([source], SHA, tmp_path / "x", max_bytes=1 << 20, limits=QUICK).read_bytes() == DATA
     shown = refused(tmp_path, DebianPool("missing", mirror=f"http://me:hidden@{server.host}"))

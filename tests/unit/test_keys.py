@@ -43,12 +43,12 @@ ACTIONS = {
     "formats.wheel": FORMAT | READS_ELF | WHEELS | CHECKS | PUBLISHES | {"formats.installed"},
     "formats.wheelhouse": FORMAT | WHEELS | {"formats.installed"},
     "interpreters.manylinux": PROVIDER | ELF | {"interpreters.settle"},
-    "interpreters.source": PROVIDER | {"interpreters.libraries"},
+    "interpreters.source": PROVIDER | {"interpreters.libraries", "interpreters.pins"},
     "interpreters.standalone": PROVIDER | ELF | UNPACKS | {"interpreters.settle", "interpreters.archives"},
     "interpreters.system": PROVIDER | ELF | {"interpreters.settle"},
-    "interpreters.libraries": set[str](),
+    "interpreters.libraries": {"interpreters.pins"},
     "wheels.published": READS_ELF | WHEELS | CHECKS | PUBLISHES,
-    "wheels.making": READS_ELF | WHEELS | CHECKS | {"interpreters.libraries", "wheels.lacking"},
+    "wheels.making": READS_ELF | WHEELS | CHECKS | {"interpreters.libraries", "interpreters.pins", "wheels.lacking"},
     "wheels.tools": set[str](),
 }
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from py_portable import resources
-from py_portable.base.fetch import DebianPool, Url
+from py_portable.base.fetch import Url
 from py_portable.config import Config, parse
 from py_portable.config.schema import schema
 from py_portable.errors import ConfigError
+from py_portable.images.debian.pool import DebianPool
 from py_portable.images.packages import system_packages
 from py_portable.interpreters import libraries
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse, LockedPackage

@@ -28,6 +28,7 @@ def project(tmp_path: Path) -> Path:
         ".venv/bin/python",
         ".venv/bin/ruff",
         ".venv/bin/mypy",
+        ".venv/bin/lint-imports",
         ".venv/bin/check-jsonschema",
         ".venv/bin/actionlint",
         ".venv/bin/zizmor",
@@ -90,9 +91,17 @@ def test_tests_are_the_whole_suite(project: Path) -> None:
 def test_lint_does_not_ask_the_doctor(project: Path) -> None:
     code, calls = nox(project, "-s", "lint")
     assert code == 0
-    assert calls[:3] == ["scripts/nox --ensure", ".venv/bin/ruff check", ".venv/bin/mypy "]
+    assert calls[:3] == ["scripts/nox --ensure", ".venv/bin/ruff check", ".venv/bin/ruff format --check --quiet"]
     programs = [call.split()[0].removeprefix(".venv/bin/") for call in calls[3:]]
-    assert programs == ["check-jsonschema", "check-jsonschema", "actionlint", "zizmor", "shellcheck"]
+    assert programs == [
+        "mypy",
+        "lint-imports",
+        "check-jsonschema",
+        "check-jsonschema",
+        "actionlint",
+        "zizmor",
+        "shellcheck",
+    ]
 
 
 def test_the_benchmark_asks_the_doctor_and_passes_its_words_on(project: Path) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from py_portable.engines.engine import Engine
 from py_portable.errors import MachineError
-from py_portable.images import libc, network
+from py_portable.images import libc
 from py_portable.images.adding import additions, running
 from py_portable.images.adding.additions import Additions, Installed
 from py_portable.images.adding.running import Work, folder, look, read_text
-from py_portable.images.debian import apt
+from py_portable.images.debian import apt, network
 from py_portable.images.debian.recipe import TIMEOUT_SECONDS
 from py_portable.images.host import NOTE
 from py_portable.images.image import Found, Image, Request

@@ -14,8 +14,9 @@ from functools import cache
 from typing import Any
 
 from py_portable import resources
-from py_portable.base.fetch import Pin, fetch, pins
+from py_portable.base.fetch import fetch
 from py_portable.engines.engine import Bind
+from py_portable.interpreters.pins import Pin, pins
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 

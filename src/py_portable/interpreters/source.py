@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from py_portable.base.fetch import Pin, fetch, pins
+from py_portable.base.fetch import fetch
 from py_portable.config import InterpreterChoice
 from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError
 from py_portable.interpreters import libraries
+from py_portable.interpreters.pins import Pin, pins
 from py_portable.interpreters.provider import PREFIX, Libpython, Wanted
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step

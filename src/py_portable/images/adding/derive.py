@@ -10,12 +10,11 @@ from pathlib import Path
 
 from py_portable.engines import beside
 from py_portable.errors import MachineError, PortableError
-from py_portable.images import network
 from py_portable.images.adding import additions, running
 from py_portable.images.adding.additions import Additions
 from py_portable.images.adding.running import Work, folder, look, no_tar, read_text
 from py_portable.images.adding.unpacking import unpack
-from py_portable.images.debian import apt
+from py_portable.images.debian import apt, network
 from py_portable.images.debian.recipe import TIMEOUT_SECONDS
 from py_portable.images.debian.releases import releases
 from py_portable.images.entries import Entries, drift

@@ -11,10 +11,10 @@ from py_portable.base import process
 from py_portable.base.process import Outcome
 from py_portable.engines.engine import Bind, Engine, Job
 from py_portable.errors import PortableError, StepError
-from py_portable.images import failures, network
+from py_portable.images import failures
 from py_portable.images.adding import additions, aptfiles
 from py_portable.images.adding.additions import SCRIPT, Additions, Manager
-from py_portable.images.debian import apt
+from py_portable.images.debian import apt, network
 from py_portable.images.debian.recipe import EPOCH
 from py_portable.images.debian.releases import Release, releases
 from py_portable.images.image import Image

@@ -9,8 +9,8 @@ from py_portable.base import process
 from py_portable.base.regular import sha256_of
 from py_portable.engines import beside, ids, stage
 from py_portable.errors import StepError
-from py_portable.images import network
 from py_portable.images.adding.normalise import KEPT, Moment, settle
+from py_portable.images.debian import network
 from py_portable.images.debian.recipe import EPOCH
 from py_portable.images.layers import stack
 from py_portable.images.layers.blobs import PLAIN_TAR

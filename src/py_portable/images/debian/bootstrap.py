@@ -16,8 +16,8 @@ from py_portable.base import process
 from py_portable.base.redact import hide
 from py_portable.engines import own_ids
 from py_portable.errors import MachineError, PortableError, StepError
-from py_portable.images import failures, network
-from py_portable.images.debian import apt
+from py_portable.images import failures
+from py_portable.images.debian import apt, network
 from py_portable.images.debian.recipe import (
     BootstrapSpec,
     Mode,
