@@ -10,7 +10,7 @@ from py_portable.doctor import managers, provision
 from py_portable.doctor.consent import MayNot, may_fix
 from py_portable.doctor.findings import Finding, commands, lacking, packages, render
 from py_portable.doctor.machine import Machine, observe
-from py_portable.doctor.needs import cure, system
+from py_portable.doctor.needs import cure, line, system
 from py_portable.errors import MachineError
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "examine",
     "fix",
     "lacking",
+    "line",
     "observe",
     "on_linux",
     "render",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from py_portable.doctor import managers
-from py_portable.doctor.findings import Finding
+from py_portable.doctor import managers, needs
+from py_portable.doctor.findings import Finding, lacking
 from py_portable.doctor.machine import Machine
 from py_portable.engines import builds
 from py_portable.engines.engine import Engine, EngineInfo
@@ -23,6 +23,8 @@ _PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "podman": dict.fromkeys(managers.MANAGERS, ("podman",)),
 }
 """What brings an engine, by package manager."""
+_BY_NAME = "native"
+"""Isolates nothing, so `auto` never takes it."""
 
 
 def examine(
@@ -56,13 +58,15 @@ def examine(
             full.append(info.name)
             if enough(full):
                 break
-    return (*found, _some(infos, full, found)), frozenset(full)
+    return (*found, _some(infos, full, found, machine)), frozenset(full)
 
 
 def _silent(name: str, problem: MachineError, machine: Machine) -> Finding:
     what, cause = "does not start", problem.what
     tool = managers.manager(machine)
     if tool and name in _PROGRAMS and _PROGRAMS[name] not in machine.programs:
+        if needs.confined(machine):
+            return Finding(f"engine {name}", False, what, cause, required=False)
         packages = _PACKAGES[name][tool.program]
         line = managers.line(machine, packages)
         return Finding(f"engine {name}", False, what, cause, line, required=False, packages=packages)
@@ -81,7 +85,9 @@ def _builds(engine: Engine) -> tuple[str, list[Finding]]:
     return f"; builds do without: {'; '.join(said)}" if said else "", []
 
 
-def _some(infos: Sequence[EngineInfo], full: Sequence[str], found: Sequence[Finding]) -> Finding:
+def _some(
+    infos: Sequence[EngineInfo], full: Sequence[str], found: Sequence[Finding], machine: Machine
+) -> Finding:
     name, what = "an engine", "one that keeps an app away from everything else"
     if full:
         return Finding(name, True, f"{what}: {full[0]}")
@@ -92,6 +98,11 @@ def _some(infos: Sequence[EngineInfo], full: Sequence[str], found: Sequence[Find
     if not infos:
         return Finding(name, False, what, f"none starts here: {cause}", cure, packages=packages)
     names = ", ".join(info.name for info in infos)
-    partly = f"only {names}, so some cells stay unproven"
+    partly, required = f"only {names}, so some cells stay unproven", False
+    if names == _BY_NAME:
+        partly = f"only {names} starts here, which has to be asked for by its name"
+        # What else is lacking is what an engine takes, and says better what to do.
+        required = not machine.asks_for_native and not lacking(needs.system(machine, full))
+        cure, packages = (None, ()) if needs.confined(machine) else (cure, packages)
     cause = f"{partly}; {cause}" if cause else partly
-    return Finding(name, False, what, cause, cure, required=False, packages=packages)
+    return Finding(name, False, what, cause, cure, required, packages)
