@@ -238,9 +238,7 @@ def test_where_the_kernel_refuses_namespaces_nothing_is_installed_for_them(one: 
 
 
 def test_a_setting_that_forbids_namespaces_is_lifted_all_the_same() -> None:
-    one = dataclasses.replace(
-        USER, namespaces=False, sysctls={"kernel.apparmor_restrict_unprivileged_userns": 1}
-    )
+    one = dataclasses.replace(USER, namespaces=False, sysctls={"kernel.apparmor_restrict_unprivileged_userns": 1})
     assert list(lacking(one)) == ["user namespaces"]
 
 

@@ -211,7 +211,9 @@ def confined(machine: Machine) -> bool:
 
 def _forbidden(machine: Machine) -> str | None:
     """The setting that forbids them to ordinary users."""
-    return next((name for name, (value, *_) in _FORBIDDING.items() if machine.sysctls.get(name) == value), None)
+    return next(
+        (name for name, (value, *_) in _FORBIDDING.items() if machine.sysctls.get(name) == value), None
+    )
 
 
 def line(machine: Machine, findings: tuple[Finding, ...]) -> str:
