@@ -22,7 +22,7 @@ USER = machine.Machine(
 )
 
 
-def lacking(one: machine.Machine, *engines: str) -> dict[str, findings.Finding]:
+def lacking(one: machine.Machine, *engines: str) -> dict[str, findings.DoctorFinding]:
     return {finding.name: finding for finding in findings.lacking(needs.system(one, engines))}
 
 
@@ -338,9 +338,9 @@ def test_nothing_is_installed_where_nothing_is_lacking() -> None:
 
 def test_the_picture_shows_cause_and_cure_below_what_lacks() -> None:
     found = (
-        findings.Finding("a", True, "does this"),
-        findings.Finding("bcd", False, "does that", "it is gone", "one\ntwo"),
-        findings.Finding("e", False, "nice to have", required=False),
+        findings.DoctorFinding("a", True, "does this"),
+        findings.DoctorFinding("bcd", False, "does that", "it is gone", "one\ntwo"),
+        findings.DoctorFinding("e", False, "nice to have", required=False),
     )
     assert findings.render(found).splitlines() == [
         "ok       a    does this",

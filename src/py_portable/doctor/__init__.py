@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from py_portable.doctor import managers, provision
 from py_portable.doctor.consent import MayNot, may_fix
-from py_portable.doctor.findings import Finding, commands, lacking, packages, render
+from py_portable.doctor.findings import DoctorFinding, commands, lacking, packages, render
 from py_portable.doctor.machine import Machine, observe
 from py_portable.doctor.needs import cure, line, system
 from py_portable.errors import MachineError
@@ -56,7 +56,7 @@ def _nobody(question: str) -> bool:
 
 def examine(
     registry: Registry, machine: Machine | None = None, *, formats: Collection[str] = ()
-) -> tuple[Finding, ...]:
+) -> tuple[DoctorFinding, ...]:
     """Look at the machine and start a canary on every engine of `registry`; changes nothing.
 
     `formats`: those that are to be built here; what only they need is required then. Raises MachineError on another
@@ -76,7 +76,7 @@ def examine(
 
 def ensure(
     registry: Registry, say: Say = _tell, *, yes: bool = False, agreed: Agreed = _nobody
-) -> tuple[Finding, ...]:
+) -> tuple[DoctorFinding, ...]:
     """What `doctor --fix` does: examine, install, examine again. MachineError if that was not enough.
 
     Engines are tried in the registry's order, until one is found with which nothing is lacking. `yes`: sudo may be
@@ -96,7 +96,7 @@ def ensure(
 
 
 def fix(
-    findings: tuple[Finding, ...],
+    findings: tuple[DoctorFinding, ...],
     machine: Machine,
     say: Say = _tell,
     *,
@@ -113,7 +113,7 @@ def fix(
     if not lacking(findings):
         return False
     tool = managers.manager(machine)
-    work = provision.Work(
+    work = provision.Provisioning(
         tool, packages(findings), commands(findings), cure(machine, findings), machine.package_lists
     )
     if not (work.packages or work.commands):
@@ -126,7 +126,7 @@ def fix(
     return True
 
 
-def _look(registry: Registry, machine: Machine) -> tuple[Finding, ...]:
+def _look(registry: Registry, machine: Machine) -> tuple[DoctorFinding, ...]:
     def enough(names: Collection[str]) -> bool:
         return not lacking(system(machine, names))
 
@@ -136,13 +136,13 @@ def _look(registry: Registry, machine: Machine) -> tuple[Finding, ...]:
 
 def _engines(
     registry: Registry, machine: Machine, enough: Callable[[Collection[str]], bool] = lambda names: False
-) -> tuple[tuple[Finding, ...], frozenset[str]]:
+) -> tuple[tuple[DoctorFinding, ...], frozenset[str]]:
     from py_portable.doctor import engines
 
     try:
         candidates = registry()
     except MachineError as problem:
-        finding = Finding("an engine", False, "one to start apps with", problem.what, problem.hint)
+        finding = DoctorFinding("an engine", False, "one to start apps with", problem.what, problem.hint)
         return (finding,), frozenset()
     return engines.examine(candidates, machine, enough=enough)
 
@@ -154,7 +154,7 @@ def on_linux(machine: Machine) -> Machine:
     return machine
 
 
-def refuse(findings: tuple[Finding, ...], machine: Machine, why: str = "") -> NoReturn:
+def refuse(findings: tuple[DoctorFinding, ...], machine: Machine, why: str = "") -> NoReturn:
     """Raise MachineError naming all that is lacking, with causes and the cure; `why` nothing was done about it."""
     bad = lacking(findings)
     lines = [f"{finding.name}: {finding.cause}" for finding in bad]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from py_portable.doctor import managers
-from py_portable.doctor.findings import Finding, commands, lacking, packages
+from py_portable.doctor.findings import DoctorFinding, commands, lacking, packages
 from py_portable.doctor.machine import CA_BUNDLES, HEADERS, KEYRINGS, Machine
 
 FULL_RANGE = 65536
@@ -216,12 +216,12 @@ def _forbidden(machine: Machine) -> str | None:
     )
 
 
-def line(machine: Machine, findings: tuple[Finding, ...]) -> str:
+def line(machine: Machine, findings: tuple[DoctorFinding, ...]) -> str:
     """One shell line that brings everything lacking that can be brought."""
     return managers.line(machine, packages(findings), commands(findings))
 
 
-def cure(machine: Machine, findings: tuple[Finding, ...]) -> str:
+def cure(machine: Machine, findings: tuple[DoctorFinding, ...]) -> str:
     """The line that brings everything lacking; below it what no such line can bring."""
     first = line(machine, findings)
     bad = lacking(findings)
@@ -229,7 +229,7 @@ def cure(machine: Machine, findings: tuple[Finding, ...]) -> str:
     return "\n".join(dict.fromkeys([*([first] if first else []), *others]))
 
 
-def system(machine: Machine, engines: Engines = ()) -> tuple[Finding, ...]:
+def system(machine: Machine, engines: Engines = ()) -> tuple[DoctorFinding, ...]:
     """A finding for every need of this machine, then whether an ordinary user has a range of ids."""
     tool = _manager(machine) or ""
     found = []
@@ -239,14 +239,14 @@ def system(machine: Machine, engines: Engines = ()) -> tuple[Finding, ...]:
             continue
         cause, required = need.missing(machine), need.required(machine, engines)
         if cause is None:
-            found.append(Finding(need.name, True, need.what, required=required))
+            found.append(DoctorFinding(need.name, True, need.what, required=required))
             continue
         brings = need.names.get(tool, ())
         by_line = managers.line(machine, brings) or (
             f"install {need.name} by hand: this system has no package of it that the doctor knows"
         )
         what = need.what if required else need.gain or need.what
-        found.append(Finding(need.name, False, what, cause, by_line, required, brings))
+        found.append(DoctorFinding(need.name, False, what, cause, by_line, required, brings))
     if confined(machine):
         found.append(_refused(machine, engines))
     elif not machine.is_root:
@@ -254,7 +254,7 @@ def system(machine: Machine, engines: Engines = ()) -> tuple[Finding, ...]:
     return tuple(found)
 
 
-def _refused(machine: Machine, engines: Engines) -> Finding:
+def _refused(machine: Machine, engines: Engines) -> DoctorFinding:
     required = _no_engine(machine, engines) and not machine.asks_for_native
     though = ", though it is root" if machine.is_root else ""
     cause = (
@@ -262,28 +262,28 @@ def _refused(machine: Machine, engines: Engines) -> Finding:
         "nothing that could be installed changes that"
     )
     what = "let bubblewrap and chroot start commands in images"
-    return Finding("namespaces", False, what, cause, None if engines else INSIDE, required)
+    return DoctorFinding("namespaces", False, what, cause, None if engines else INSIDE, required)
 
 
-def _namespaces(machine: Machine, engines: Engines) -> Finding:
+def _namespaces(machine: Machine, engines: Engines) -> DoctorFinding:
     name, required = "user namespaces", _no_engine(machine, engines)
     what = "let an ordinary user start bubblewrap"
     setting = _forbidden(machine)
     if setting is None:
-        return Finding(name, True, what, required=required)
+        return DoctorFinding(name, True, what, required=required)
     forbids, allows, why = _FORBIDDING[setting]
     command = ("sysctl", "-w", f"{setting}={allows}")
     cause = f"{why}: {setting} is {forbids}"
     what = what if required else f"would {what}"
     cure = managers.line(machine, (), [command])
-    return Finding(name, False, what, cause, cure, required, command=command)
+    return DoctorFinding(name, False, what, cause, cure, required, command=command)
 
 
-def _ids(machine: Machine, engines: Engines) -> Finding:
+def _ids(machine: Machine, engines: Engines) -> DoctorFinding:
     name, what = "id range", "files of other users inside images need ids to map to"
     required = _no_engine(machine, engines)
     if machine.subordinate_ids >= FULL_RANGE:
-        return Finding(name, True, what, required=required)
+        return DoctorFinding(name, True, what, required=required)
     has = (
         f"grant {machine.user} {machine.subordinate_ids} ids"
         if machine.subordinate_ids
@@ -292,4 +292,6 @@ def _ids(machine: Machine, engines: Engines) -> Finding:
     span = f"{machine.free_ids}-{machine.free_ids + FULL_RANGE - 1}"
     command = ("usermod", "--add-subuids", span, "--add-subgids", span, machine.user)
     cause = f"/etc/subuid and /etc/subgid {has}; {FULL_RANGE} are needed"
-    return Finding(name, False, what, cause, managers.line(machine, (), [command]), required, command=command)
+    return DoctorFinding(
+        name, False, what, cause, managers.line(machine, (), [command]), required, command=command
+    )

@@ -11,7 +11,7 @@ from py_portable.config import Artifact, Config
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, OWN_TOOLS
 from py_portable.images.packages import of_interpreter
-from py_portable.interpreters import PROVIDERS, SOURCE, Wanted, libraries
+from py_portable.interpreters import PROVIDERS, SOURCE, InterpreterRequest, libraries
 from py_portable.interpreters.source import pin
 from py_portable.lock.container_baselines import node
 from py_portable.lock.lockfile import Lock
@@ -41,7 +41,7 @@ class Ground:
     fetched: Step
     libraries: tuple[str, ...]
     interpreter: tuple[Step, ...]
-    wanted: Wanted
+    wanted: InterpreterRequest
     fresh: tuple[Step, ...]
 
     @property
@@ -67,7 +67,7 @@ def ground(config: Config, lock: Lock, baseline_name: str, python: str) -> Groun
     bare = image if provider.of_packages else _without_packages(image, lock)
     fetched = tools.fetch_step(f"{python} ({baseline.name})", target(config, baseline.name, python))
     own = libraries.nodes(baseline.libraries, baseline.name)
-    wanted = Wanted(config.interpreter, python, baseline.name, bare.name, fetched.name, own)
+    wanted = InterpreterRequest(config.interpreter, python, baseline.name, bare.name, fetched.name, own)
     fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=bare.name)
     return Ground(image, bare, fetched, own, tuple(provider.steps(wanted)), wanted, tuple(fresh))
 

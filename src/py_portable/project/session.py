@@ -21,7 +21,7 @@ from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.images import Image
 from py_portable.lock import container_baselines, lockfile
 from py_portable.lock.lockfile import Lock
-from py_portable.lock.markers import Target
+from py_portable.lock.markers import ResolveTarget
 from py_portable.lock.resolve import Resolver
 from py_portable.lock.update import check_names
 from py_portable.plan.assemble import Plan, assemble, houses
@@ -97,7 +97,7 @@ class Session:
             lambda: self.sandbox(lock, baseline, python),
             may_run,
         )
-        whole = Target(**aim, full=full_version(self.config, python))
+        whole = ResolveTarget(**aim, full=full_version(self.config, python))
         return Resolver(self.config, self.store, whole, os.environ, backends)
 
     def sandbox(self, lock: Lock, baseline: str, python: str) -> Sandbox:
