@@ -44,13 +44,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """A link to a file of the repository outside docs/ goes to the repository. One that is not there stays wrong."""
+    """A link to what is in the repository outside docs/ goes to the repository. One that is not there stays wrong."""
     here = PurePosixPath("docs", page.file.src_uri).parent
 
     def rewritten(link: re.Match[str]) -> str:
         path, mark, anchor = link[1].partition("#")
         target = normpath(here / path)
-        outside = not target.startswith("docs/") and (ROOT / target).is_file()
+        outside = not target.startswith("docs/") and (ROOT / target).exists()
         return f"]({config.repo_url}/blob/main/{target}{mark}{anchor})" if outside else link[0]
 
     return re.sub(r"\]\((\.\./[^)\s]+)\)", rewritten, markdown)
