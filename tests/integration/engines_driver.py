@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from py_portable.engines import builds, own_ids
+from py_portable.engines import builds, ids, own_ids
 from py_portable.engines.engine import Bind, Job
 from py_portable.engines.select import ENGINES, select
 from py_portable.prove.canary import observe
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.prove.start import start
+from py_portable.store.ranged import remove_tree
 
 
 def main(order: dict[str, Any]) -> dict[str, Any]:
@@ -57,6 +60,8 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
             "stderr": outcome.stderr.text,
             "builds": builds.told(),
         }
+    if order["do"] == "install":
+        return installed(engine, root, binds, helpers, order)
     started = start(engine, root, CONDITIONS[order["condition"]], order["argv"], binds, helpers, order["timeout"])
     return {
         "record": dataclasses.asdict(started.record) if started.record else None,
@@ -71,6 +76,46 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
         "limits": started.limits,
         "out_of_memory": started.out_of_memory,
     }
+
+
+def installed(engine: Any, root: Path, binds: tuple[Bind, ...], helpers: Path, order: dict[str, Any]) -> dict[str, Any]:
+    """One job after the other, each over the layers of those before it, and what cells see over all of them."""
+    with ExitStack() as stack:
+        place = Path(tempfile.mkdtemp(prefix="py-portable-layers-"))
+        stack.callback(remove_tree, place, ids.prefix())
+        layers: tuple[Path, ...] = ()
+        ended = []
+        for number, mode in enumerate(order["modes"]):
+            layer = place / str(number)
+            layer.mkdir()
+            stack.callback(engine.forget, layer)
+            job = Job(
+                profile="build",
+                root=root,
+                argv=("/app/mischief", mode),
+                binds=binds,
+                root_access="throw-away",
+                layers=layers,
+                layer=layer,
+            )
+            outcome = engine.run(job, timeout=order["timeout"])
+            ended.append([outcome.status, outcome.stderr.text, bool(outcome.record)])
+            if outcome.ok:
+                layers = (*layers, layer)
+        seen = {}
+        for name in ("plain", "read-only"):
+            argv = ["/app/mischief", "look"]
+            started = start(engine, root, CONDITIONS[name], argv, binds, helpers, order["timeout"], layers=layers)
+            seen[name] = started.stdout.text.splitlines() or [started.trouble, started.stderr.text]
+            again = start(engine, root, CONDITIONS[name], argv, binds, helpers, order["timeout"], layers=layers)
+            seen[f"{name} again"] = again.stdout.text.splitlines()
+        return {
+            "ended": ended,
+            "seen": seen,
+            "before": {name: dataclasses.astuple(node) for name, node in engine.listing(root, ()).items()},
+            "after": {name: dataclasses.astuple(node) for name, node in engine.listing(root, layers).items()},
+            "reproduce": started.reproduce,
+        }
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static const char *token = "";
@@ -159,6 +160,76 @@ static void forge(void)
     }
 }
 
+static void put(const char *path, const char *text)
+{
+    int fd = open(path, O_CREAT | O_WRONLY | O_APPEND, 0644);
+    if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || close(fd) < 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
+static void must(int result, const char *what)
+{
+    if (result < 0) {
+        perror(what);
+        exit(1);
+    }
+}
+
+/* What an installation may do to a root: everything that a layer has to keep. */
+static void spread(void)
+{
+    /* security.capability of revision 2: CAP_NET_RAW, permitted and effective (linux/capability.h). */
+    static const unsigned char net_raw[20] = {1, 0, 0, 2, 0, 32};
+    put("/etc/made", "made\n");
+    must(chown("/etc/made", 5, 6), "chown");
+    must(chmod("/etc/made", 04755), "chmod");
+    put("/etc/passwd", "more:x:7:7::/:/none\n");
+    must(unlink("/bin/keep"), "unlink");
+    must(rmdir("/bin"), "rmdir");
+    must(mkdir("/bin", 0750), "mkdir");
+    put("/bin/new", "new\n");
+    must(symlink("../etc/made", "/usr/link"), "symlink");
+    must(link("/etc/made", "/usr/hard"), "link");
+    put("/usr/a\nb", "odd\n");
+    put("/usr/capable", "capable\n");
+    must(setxattr("/usr/capable", "security.capability", net_raw, sizeof net_raw, 0), "setxattr");
+}
+
+/* After it, what it says of itself: a later job sees it, and may take some of it back. */
+static void shrink(void)
+{
+    must(unlink("/etc/made"), "unlink");
+    must(unlink("/usr/hard"), "unlink");
+    must(unlink("/usr/a\nb"), "unlink");
+    must(unlink("/bin/new"), "unlink");
+    put("/usr/second", "second\n");
+}
+
+static void tell(const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) < 0) {
+        printf("%s none\n", path);
+        return;
+    }
+    char value[64];
+    ssize_t capability = getxattr(path, "security.capability", value, sizeof value);
+    printf("%s %o %u %u %u%s%s\n", path, st.st_mode, st.st_uid, st.st_gid, S_ISREG(st.st_mode) ? (unsigned)st.st_size : 0,
+           capability > 0 ? " capable" : "", access(path, W_OK) == 0 ? " writable" : "");
+}
+
+static void look_around(void)
+{
+    static const char *const files[] = {"/bin",     "/bin/keep",  "/bin/new",     "/etc/made",
+                                        "/etc/passwd", "/usr/hard", "/usr/capable", "/usr/link", "/usr/second"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        tell(files[i]);
+    int fd = open("/etc/spoilt", O_CREAT | O_WRONLY, 0644);
+    printf("/etc %s\n", fd >= 0 ? "written" : errno == EROFS ? "read-only" : "closed");
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -222,6 +293,26 @@ int main(int argc, char **argv)
         if (fd < 0 || fchown(fd, 1234, 1234) < 0 || fstat(fd, &st) < 0 || st.st_uid != 1234)
             return 1;
         return fchown(fd, 0, 0) < 0;
+    }
+    if (strcmp(mode, "spread") == 0) {
+        spread();
+        return 0;
+    }
+    if (strcmp(mode, "shrink") == 0) {
+        shrink();
+        return 0;
+    }
+    if (strcmp(mode, "fill") == 0) {
+        static char block[1 << 20];
+        int fd = open("/usr/full", O_CREAT | O_WRONLY, 0644);
+        for (int i = 0; i < 4096; i++)
+            if (write(fd, block, sizeof block) < 0)
+                return errno == ENOSPC ? 28 : 1;
+        return 0;
+    }
+    if (strcmp(mode, "look") == 0) {
+        look_around();
+        return 0;
     }
     if (strcmp(mode, "hostile") == 0) {
         attack();

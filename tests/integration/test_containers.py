@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from py_portable.engines import daemon, owner, static_helpers
+from py_portable.engines import committed, daemon, owner, static_helpers
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.containers import Containers
 from py_portable.engines.engine import Bind, Job
-from py_portable.images import Request, find
+from py_portable.images import Request, resolve
 from py_portable.images.adding.derive import derive
 from py_portable.prove.canary import observe
 from py_portable.prove.conditions import CONDITIONS
@@ -57,7 +57,7 @@ class Pulled:
 @pytest.fixture(scope="module")
 def pulled(tmp_path_factory: pytest.TempPathFactory, manylinux_layout: Layout) -> Iterator[Pulled]:
     folder = tmp_path_factory.mktemp("pulled")
-    debian = find("debian:12", store=Store(default_root(os.environ)))
+    debian = resolve("debian:12", store=Store(default_root(os.environ)))
     with Registry(folder / "registry") as registry:
         trusted = folder / "ca.pem"
         assert registry.authority
@@ -194,7 +194,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def root() -> Path:
-    return find("debian:12", store=Store(default_root(os.environ))).root
+    return resolve("debian:12", store=Store(default_root(os.environ))).root
 
 
 def wait_for(true: Any, seconds: float = 20) -> None:
@@ -220,6 +220,47 @@ def test_a_container_of_a_dead_owner_is_swept_and_others_are_not(here: dict[str,
         assert sorted(left(here, "docker")) == sorted(["of-elsewhere", "of-mine", kept])
     finally:
         daemon.remove("docker", "of-dead", "of-elsewhere", "of-mine", kept)
+
+
+def layers_of(variables: Mapping[str, str]) -> list[str]:
+    words = ["docker", "image", "ls", "--format", "{{.Tag}}", committed.REPOSITORY]
+    done = subprocess.run(words, env={**os.environ, **variables}, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_a_layer_goes_with_its_run_and_that_of_a_killed_one_with_the_next(
+    here: dict[str, str], root: Path, tools: Path, tmp_path: Path
+) -> None:
+    engine = Containers("docker", tools)
+    layer = tmp_path / "layer"
+    layer.mkdir()
+    job = Job("build", root, ("/bin/sh", "-c", "echo x >/opt/made"), root_access="throw-away", layer=layer)
+    assert engine.run(job, timeout=60).ok
+    argv = ["/bin/cat", "/opt/made"]
+    seen = start(engine, root, CONDITIONS["plain"], argv, (), tools, 20, layers=(layer,))
+    assert seen.stdout.text == "x\n" and len(layers_of(here)) == 2, "one more, with a home"
+    engine.forget(layer)
+    assert layers_of(here) == []
+    code = "import sys; from tests.integration.test_containers import killed; killed(*sys.argv[1:])"
+    subprocess.run([sys.executable, "-c", code, root, tools, layer], cwd=Path(__file__).parents[2])
+    assert len(layers_of(here)) == 1
+    engine.probe()
+    assert layers_of(here) == []
+
+
+def killed(root: str, tools: str, layer: str) -> None:
+    job = Job("build", Path(root), ("/bin/true",), root_access="throw-away", layer=Path(layer))
+    assert Containers("docker", Path(tools)).run(job, timeout=60).ok
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_layer_that_is_too_large_is_not_kept(here: dict[str, str], root: Path, tools: Path, tmp_path: Path) -> None:
+    words = ("/bin/sh", "-c", "dd if=/dev/zero of=/opt/full bs=1M count=2100 2>/dev/null")
+    ended = Containers("docker", tools).run(
+        Job("build", root, words, root_access="throw-away", layer=tmp_path), timeout=120
+    )
+    assert (ended.status, ended.record) == (125, b"") and "no more than 2147483648 are kept" in ended.stderr.text
+    assert layers_of(here) == []
 
 
 DRIVER = """
@@ -298,7 +339,7 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
     (place / "in").mkdir()
     (place / "in" / "told").write_text("from the caller")
     (place / "out").mkdir()
-    root = find("debian:12", store=Store(default_root(os.environ))).root
+    root = resolve("debian:12", store=Store(default_root(os.environ))).root
     engine = Containers("docker", tools)
     assert engine.probe().isolation == "full"
     for name, condition in CONDITIONS.items():
@@ -313,6 +354,16 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
         argv = ["/bin/cat", "/opt/some where/in/told"]
         seen = start(engine, root, CONDITIONS[condition], argv, binds[:1], tools, 20)
         assert (seen.stdout.text, seen.trouble) == ("from the caller", None), seen
+    layer = place / "layer"
+    layer.mkdir()
+    job = Job("build", root, ("/bin/sh", "-c", "cp /opt/in/told /opt/kept"), binds=(Bind(place / "in", "/opt/in"),))
+    assert engine.run(replace(job, root_access="throw-away", layer=layer), timeout=60).ok
+    for condition in ("plain", "read-only"):
+        argv = ["/bin/cat", "/opt/kept"]
+        seen = start(engine, root, CONDITIONS[condition], argv, (), tools, 20, layers=(layer,))
+        assert (seen.stdout.text, seen.trouble) == ("from the caller", None), seen
+    engine.forget(layer)
+    assert layers_of(apart) == []
     assert left(apart, "docker") == []
     images = subprocess.run(["docker", "images", "--format", "{{.Tag}}"], capture_output=True, text=True).stdout
     assert not [tag for tag in images.split() if tag.startswith("py-portable-")]
@@ -330,7 +381,7 @@ def test_a_daemon_that_is_not_there(main_job: MainJob, tmp_path: Path) -> None:
 
 def test_packages_are_added_to_an_image_in_docker(here: dict[str, str], tools: Path, tmp_path: Path) -> None:
     """What docker itself puts into a container is in no image that is made there."""
-    bootstrapped = find("debian:12", store=Store(default_root(os.environ)))
+    bootstrapped = resolve("debian:12", store=Store(default_root(os.environ)))
     base = replace(bootstrapped, name="x/debian:12", source="registry", origin="sha256:" + "1" * 64)
     made = {}
     for engine in (Containers("docker", tools), Bubblewrap(tools)):

@@ -85,6 +85,7 @@ def furnish(root: Path) -> None:
     (root / "tmp").chmod(0o1777)
     (root / "bin" / "keep").write_text("keep me\n")
     (root / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (root / "etc" / "group").write_text("root:x:0:\n")
     (root / "etc" / "shadow").write_text("secret\n")
     (root / "etc" / "shadow").chmod(0o600)
 
@@ -508,3 +509,81 @@ def test_the_line_that_reproduces_a_cell(caller: Caller, engine: str) -> None:
     )
     assert done.returncode == 7, done
     assert "\n" not in line and shlex.split(line)
+
+
+INSTALLED = """\
+/bin 40750 0 0 0
+/bin/keep none
+/etc/made 104755 5 6 5
+/etc/passwd 100644 0 0 46
+/usr/hard 104755 5 6 5
+/usr/capable 100644 0 0 8 capable
+/usr/link 120777 0 0 0
+/usr/second none
+""".splitlines()
+"""What a cell sees of the mode `spread` of mischief: owners, setuid bits and capabilities as they were given."""
+
+
+def without(found: list[str], *names: str) -> list[str]:
+    return [line for line in found if line.split()[0] not in names]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_an_installation_writes_anywhere_lies_under_every_start(caller: Caller, engine: str) -> None:
+    # That image, artifact and helpers stay as they were is what the fixture `untouched` compares.
+    told = caller.ask(engine, "install", modes=["spread"], timeout=60)
+    assert told["ended"] == [[0, "", True]], told["ended"]
+    # Nobody but root may look into /bin now.
+    plain = without(told["seen"]["plain"], "/bin/new")
+    assert plain == [*INSTALLED, "/etc closed"]
+    assert without(told["seen"]["read-only"], "/bin/new") == [*INSTALLED, "/etc read-only"]
+    assert told["seen"]["plain again"] == told["seen"]["plain"], "a start leaves nothing to the next one"
+    assert told["seen"]["read-only again"] == told["seen"]["read-only"]
+    before, after = told["before"], told["after"]
+    assert sorted(set(after) - set(before) - {"app", "app/mischief", "run", "run/py-portable"}) == [
+        "bin/new",
+        "etc/made",
+        "usr/a\nb",
+        "usr/capable",
+        "usr/hard",
+        "usr/link",
+    ]
+    assert sorted(set(before) - set(after)) == ["bin/keep"]
+    assert after["etc/made"][:4] == ["file", 0o4755, 5, 6] and after["usr/link"][-1] == "../etc/made"
+    files = set(before) & set(after)
+    assert sorted(name for name in files if after[name] != before[name] and after[name][0] != "folder") == [
+        "etc/passwd"
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_installation_stands_on_the_one_before_it(caller: Caller, engine: str) -> None:
+    told = caller.ask(engine, "install", modes=["spread", "shrink"], timeout=60)
+    assert told["ended"] == [[0, "", True], [0, "", True]], told["ended"]
+    gone = {"/etc/made none", "/usr/hard none", "/bin/keep none"}
+    assert gone < set(told["seen"]["plain"])
+    assert "/usr/second 100644 0 0 7" in told["seen"]["plain"]
+    assert "/usr/capable 100644 0 0 8 capable" in told["seen"]["plain"]
+    left = set(told["after"]) - set(told["before"]) - {"app", "app/mischief", "run", "run/py-portable"}
+    assert left == {"usr/second", "usr/capable", "usr/link"}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_installation_that_fails_leaves_no_layer(caller: Caller, engine: str) -> None:
+    told = caller.ask(engine, "install", modes=["seven", "spread"], timeout=60)
+    assert [status for status, *_ in told["ended"]] == [7, 0]
+    assert "/etc/made 104755 5 6 5" in told["seen"]["plain"]
+
+
+@pytest.mark.parametrize("engine", ["bubblewrap", "chroot"])
+def test_what_an_installation_writes_has_a_bound(caller: Caller, engine: str) -> None:
+    told = caller.ask(engine, "install", modes=["fill"], timeout=60)
+    assert told["ended"][0][0] == 28, "the disk of an installation is full at 2 GiB"
+
+
+def test_native_keeps_no_root(house: House) -> None:
+    me = Caller("me", (), sys.executable, house, Path("/"))
+    done = subprocess.run(me.words("native", "install", modes=["spread"]), env=me.env(), capture_output=True, cwd="/")
+    assert done.returncode != 0
+    assert b"the engine native changes the root that it runs in, so nothing is installed there" in done.stderr
+    assert not Path("/etc/made").exists()

@@ -10,8 +10,17 @@ from pathlib import Path, PurePosixPath
 
 from py_portable.base.process import Outcome, run
 from py_portable.engines import builds, diagnose, ids, own_ids, stage
-from py_portable.engines.engine import BUILD_CAPS, PROOF_CAPS, SHM_BYTES, Ended, EngineInfo, Job, isolation
-from py_portable.engines.guard import piped, supervised
+from py_portable.engines.engine import (
+    BUILD_CAPS,
+    PROOF_CAPS,
+    SHM_BYTES,
+    Ended,
+    EngineInfo,
+    Job,
+    Node,
+    isolation,
+)
+from py_portable.engines.guard import kept, piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
@@ -65,7 +74,14 @@ class Bubblewrap:
                     lines=job.lines,
                 )
 
-        return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
+        ended = piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
+        return kept(ended, job, helpers, log)
+
+    def listing(self, root: Path, layers: tuple[Path, ...]) -> Mapping[str, Node]:
+        return stage.listing(root, layers)
+
+    def forget(self, layer: Path) -> None:
+        """All of it is in its folder."""
 
 
 def _program() -> str:

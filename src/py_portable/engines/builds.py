@@ -278,6 +278,8 @@ def _observe(engine: Engine, job: Job, folder: Path) -> tuple[Observed | None, s
                 cwd="/",
                 binds=(Bind(place / "out", _OUT, writable=True),),
                 keep=False,
+                layers=(),
+                layer=None,
                 canary_of=job,
             ),
             timeout=_CANARY_SECONDS,

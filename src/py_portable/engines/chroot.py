@@ -7,13 +7,14 @@ environment of a build can be seen in the list of processes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable.base.process import Outcome, run
 from py_portable.engines import builds, ids, own_ids, stage
-from py_portable.engines.engine import Ended, EngineInfo, Job
-from py_portable.engines.guard import piped, supervised
+from py_portable.engines.engine import Ended, EngineInfo, Job, Node
+from py_portable.engines.guard import kept, piped, supervised
 from py_portable.engines.static_helpers import lent
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
@@ -63,7 +64,14 @@ class Chroot:
                 lines=job.lines,
             )
 
-        return piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
+        ended = piped(call, job, helpers, timeout, own_ids=bool(ids.detect().flags))
+        return kept(ended, job, helpers, log)
+
+    def listing(self, root: Path, layers: tuple[Path, ...]) -> Mapping[str, Node]:
+        return stage.listing(root, layers)
+
+    def forget(self, layer: Path) -> None:
+        """All of it is in its folder."""
 
 
 def _assignments(job: Job) -> tuple[str, ...]:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from py_portable.base.process import Outcome, run
-from py_portable.engines import builds, daemon, owner, transfer
+from py_portable.engines import builds, committed, daemon, owner, transfer
 from py_portable.engines.engine import (
     BUILD_CAPS,
     LIMITS,
@@ -26,6 +26,7 @@ from py_portable.engines.engine import (
     Ended,
     EngineInfo,
     Job,
+    Node,
     isolation,
 )
 from py_portable.engines.guard import refused, spoken, supervised
@@ -52,6 +53,7 @@ class Containers:
         """Start the canary. Raises MachineError, whose hint is the cure."""
         found = daemon.find(self.name)
         daemon.sweep(self.name)
+        committed.sweep(self.name)
         lacks = trial(self, self.helpers, diagnose=self._diagnose)
         return EngineInfo(self.name, found.version, isolation(lacks), lacks)
 
@@ -73,7 +75,7 @@ class Containers:
             "run",
             "--rm",
             *bounds,
-            *_words(kept, daemon.image_of(job.root, _home(job)), kept.binds),
+            *_words(kept, committed.image_of(job), kept.binds),
         )
 
     def run(
@@ -89,7 +91,7 @@ class Containers:
         try:
             found = daemon.find(self.name)
             apart(supervised(job, builds.helpers(job, self.helpers)))
-            image = daemon.bring(self.name, job.root, _home(job))
+            image = committed.bring(self.name, job)
             carried = self._way(found, job) == "carried"
         except MachineError as problem:
             return refused((self.name, "run"), problem, log)
@@ -108,9 +110,12 @@ class Containers:
                 )
                 if carried:
                     return self._carried(job, name, marks, bounds, image, begin)
-                words = (self.name, "run", *(() if job.keep else ("--rm",)), "--interactive", *marks)
+                gone = not job.keep and not job.layer
+                words = (self.name, "run", *(("--rm",) if gone else ()), "--interactive", *marks)
                 outcome = begin((*words, *bounds, *_words(job, image, job.binds)))
-                if outcome.ok and not job.keep:
+                if outcome.ok and job.layer:
+                    committed.commit(self.name, name, job.layer)
+                if outcome.ok and gone:
                     stack.pop_all()  # --rm has done it
                 return outcome
 
@@ -121,6 +126,13 @@ class Containers:
         except MachineError as problem:
             return refused((self.name, "create"), problem, log)
         return self._settled(ended, job, name)
+
+    def listing(self, root: Path, layers: tuple[Path, ...]) -> Mapping[str, Node]:
+        """What the daemon hands out of a container that is never started. Raises MachineError."""
+        return committed.listing(self.name, root, layers)
+
+    def forget(self, layer: Path) -> None:
+        committed.forget(self.name, layer)
 
     def _way(self, found: daemon.Daemon, job: Job) -> Way:
         helpers = job.helpers or self.helpers
@@ -155,6 +167,8 @@ class Containers:
                 transfer.create(self.name, name, (*marks, *bounds, *_words(job, image, ())))
                 transfer.copy_in(self.name, name, job.binds)
             outcome = begin((self.name, "start", "--attach", "--interactive", name))
+            if outcome.ok and job.layer:
+                committed.commit(self.name, name, job.layer)
             for bind in job.binds:
                 if bind.writable:
                     transfer.copy_out(self.name, name, bind)
@@ -179,10 +193,6 @@ def docker(helpers: Path | None) -> Containers:
 
 def podman(helpers: Path | None) -> Containers:
     return Containers("podman", helpers)
-
-
-def _home(job: Job) -> daemon.Home | None:
-    return daemon.Home(job.home, job.uid) if job.home is not None else None
 
 
 def _given(found: daemon.Daemon, job: Job) -> tuple[str, ...]:

@@ -61,6 +61,12 @@ class Job:
     """Where the command fails, keep what there is to look at (a container)."""
     canary_of: Job | None = None
     """build: it is the canary, which looks whether builds like that one may be started at all."""
+    layers: tuple[Path, ...] = ()
+    """What earlier jobs of this engine wrote over the same root (their `layer`), the lowest first: it lies between the
+    root and what this job writes."""
+    layer: Path | None = None
+    """build, throw-away: an empty folder that gets all that the command wrote anywhere in its root but for its binds,
+    /tmp, /dev and /proc, where it ends with 0. `Engine.forget` it before the folder is removed."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,20 @@ class Ended(Outcome):
     """proof: what the engine set bounds to for this job alone: "memory", "processes"."""
     out_of_memory: bool = False
     """Whether the kernel ended a process of the job because it went beyond its bound of memory."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a listing knows of a file. `mode`: the permission bits with setuid, setgid and sticky. `changed`: the second
+    of its last change; `size` and `changed` of a folder are 0, since whatever is put into it changes them."""
+
+    kind: Literal["file", "folder", "link", "other"]
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    changed: int
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,5 +134,14 @@ class Engine(Protocol):
     ) -> Ended:
         """Run the job under cell-run; at the time limit all it started is ended. Never raises for a failing command.
 
-        Raises MachineError where builds on this engine are not held as is promised (engines/builds.py)."""
+        Raises MachineError where builds on this engine are not held as is promised (engines/builds.py), and where it
+        can keep no layer (`native`). A layer that cannot be kept is a job that was not run: it has no record."""
+        ...
+
+    def listing(self, root: Path, layers: tuple[Path, ...]) -> Mapping[str, Node]:
+        """All files of a root with these layers over it, by paths without the first slash. Raises MachineError."""
+        ...
+
+    def forget(self, layer: Path) -> None:
+        """Remove what the engine has of a layer outside of its folder. A layer that it does not have is no trouble."""
         ...

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from py_portable.base.capture import Captured
 from py_portable.base.process import Outcome
-from py_portable.engines import limits
+from py_portable.engines import limits, written
 from py_portable.engines.engine import BUILD_CAPS, Bind, Ended, Job, Profile
-from py_portable.engines.stage import LinkLoop
+from py_portable.engines.stage import LinkLoop, apart
 from py_portable.errors import MachineError
 
 HELPERS = "/run/py-portable"
@@ -101,6 +101,17 @@ def _piped(
     finally:
         os.close(reader)
     return replace(_ended(outcome, record), limits=bounds)
+
+
+def kept(ended: Ended, job: Job, helpers: Path | None, log: Path | None) -> Ended:
+    """What came of a job of an engine that stage.sh sets up, with the layer that was asked for."""
+    if job.layer is None or not ended.ok:
+        return ended
+    try:
+        written.settle(job.layer, apart(supervised(job, helpers)))
+    except MachineError as problem:
+        return refused(job.argv, problem, log)
+    return ended
 
 
 def refused(argv: tuple[str, ...], problem: MachineError, log: Path | None) -> Ended:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from py_portable.base.process import Outcome, run
 from py_portable.engines import builds, footprint, throwaway
-from py_portable.engines.engine import Ended, EngineInfo, Job
+from py_portable.engines.engine import Ended, EngineInfo, Job, Node
 from py_portable.engines.footprint import Footprint
 from py_portable.engines.guard import HELPERS, piped, supervised
 from py_portable.engines.native import ROOT, Native
@@ -66,7 +66,7 @@ class Inside:
     ) -> Ended:
         """Run the job in this root. Raises MachineError where it is none that is thrown away, and StepError where a
         command changed more of it than its own places: no other is started in it then."""
-        if job.profile == "proof" or job.canary_of:
+        if job.profile == "proof" or job.canary_of or job.layer or job.layers:
             return Native(self.helpers).run(job, timeout=timeout, log=log, capture_bytes=capture_bytes)
         if job.root.absolute() != ROOT:
             raise MachineError(
@@ -100,6 +100,13 @@ class Inside:
         if before is not None:
             _settle(before, moved, log)
         return ended
+
+    def listing(self, root: Path, layers: tuple[Path, ...]) -> Mapping[str, Node]:
+        """Raises MachineError."""
+        return Native(self.helpers).listing(root, layers)
+
+    def forget(self, layer: Path) -> None:
+        """It has none."""
 
 
 def _look(log: Path | None) -> Footprint:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from py_portable.engines.engine import Ended, Engine, EngineInfo, Job
+from py_portable.engines.engine import Ended, Engine, EngineInfo, Job, Node
 from py_portable.engines.select import BUILD_ENGINES, ENGINES, select
 
 
@@ -46,3 +46,9 @@ class LazyEngine:
 
     def run(self, job: Job, **options: Any) -> Ended:
         return self.chosen[0].run(job, **options)
+
+    def listing(self, root: Path, layers: tuple[Path, ...]) -> Mapping[str, Node]:
+        return self.chosen[0].listing(root, layers)
+
+    def forget(self, layer: Path) -> None:
+        self.chosen[0].forget(layer)

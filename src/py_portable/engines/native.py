@@ -8,19 +8,22 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from py_portable.base.process import Outcome, run
 from py_portable.engines import builds
-from py_portable.engines.engine import Bind, Ended, EngineInfo, Job
+from py_portable.engines.engine import Bind, Ended, EngineInfo, Job, Node
 from py_portable.engines.guard import HELPERS, piped, supervised
 from py_portable.engines.trial import trial
 from py_portable.errors import MachineError
 
 ROOT = Path("/")
 _HOMES = "py-portable-home-"
+_NO_LAYERS = "the engine native changes the root that it runs in, so nothing is installed there"
+_OTHER = "use --engine bubblewrap, docker, podman or chroot"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,9 @@ class Native:
         log: Path | None = None,
         capture_bytes: int = 65536,
     ) -> Ended:
-        """Run the job. Raises MachineError for a root other than /, which this engine cannot give."""
+        """Run the job. Raises MachineError for a root other than /, which this engine cannot give, and for layers."""
+        if job.layer or job.layers:
+            raise MachineError(_NO_LAYERS, hint=_OTHER)
         if job.root.absolute() != ROOT:
             raise MachineError(
                 f"the engine native cannot run a command in {job.root}",
@@ -81,6 +86,13 @@ class Native:
                         os.chown(home, job.uid, job.uid)
                 job = replace(job, env={**job.env, "HOME": str(home)})
             return piped(call, job, self.helpers, timeout)
+
+    def listing(self, root: Path, layers: tuple[Path, ...]) -> Mapping[str, Node]:
+        """Raises MachineError."""
+        raise MachineError(_NO_LAYERS, hint=_OTHER)
+
+    def forget(self, layer: Path) -> None:
+        """It has none."""
 
 
 def _within_reach(bind: Bind, stack: ExitStack) -> Bind:

@@ -65,7 +65,7 @@ def choose(job: Job, engine: str, helpers: Path) -> Choice:
     first = first_free()
     if reason := _refused.get((engine, helpers)) or _outside(Path("/proc/self/uid_map").read_text(), first):
         return Choice(program, reason=reason)
-    for path in (job.root, *(bind.source for bind in job.binds if bind.writable)):
+    for path in (job.root, *job.layers, *(bind.source for bind in job.binds if bind.writable)):
         if path.exists() and (reason := _cannot(program, path.absolute(), first)):
             return Choice(program, reason=reason)
     return Choice(program, first)

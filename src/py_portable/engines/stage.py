@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from py_portable.base.process import run
-from py_portable.engines import beside, ids
-from py_portable.engines.engine import Bind, Job
+from py_portable.base.process import require, run
+from py_portable.engines import beside, ids, written
+from py_portable.engines.engine import Bind, Job, Node
 from py_portable.engines.own_ids import Choice
 from py_portable.errors import MachineError
 
@@ -35,8 +36,10 @@ _SHOWN = "/sys/binds"
 PROOF_BYTES = 2 << 30
 """The most that one cell may write, outside of a sized /tmp."""
 BUILD_SIZE = "50%"
-"""The same for a build, of the machine's memory."""
+"""The same for a build, of the machine's memory; one whose layer is kept may write as much as a cell."""
 _MAX_LINKS = 40
+_LIST_SECONDS = 120.0
+_LIST_BYTES = 256 << 20
 _SCRIPTS = Path(__file__).parent.parent / "resources" / "engines"
 
 
@@ -67,8 +70,9 @@ class Overlap(LinkLoop):
     """The image's links lead two places that a job needs to one: what is shown at the one would hide the other."""
 
 
-def inside(root: Path, target: str, home: str | None = None) -> str:
-    """`target` with the image's symbolic links resolved as if `root` were the root: no path leaves it.
+def inside(root: Path, target: str, home: str | None = None, layers: Sequence[Path] = ()) -> str:
+    """`target` with the symbolic links of the image and of the layers over it resolved as if `root` were the root: no
+    path leaves it. Raises LinkLoop.
 
     What stage.sh makes in the upper layer (/tmp, /proc, /dev and the `home` folder) is no link there.
     """
@@ -87,9 +91,8 @@ def inside(root: Path, target: str, home: str | None = None) -> str:
         if (*done, part) in made:
             done.append(part)
             continue
-        try:
-            link = str(root.joinpath(*done, part).readlink())
-        except OSError:  # no link, not there, or not to be looked at
+        link = _link(root, layers, (*done, part))
+        if link is None:
             done.append(part)
             continue
         links += 1
@@ -101,6 +104,26 @@ def inside(root: Path, target: str, home: str | None = None) -> str:
     return "/" + "/".join(done)
 
 
+def _link(root: Path, layers: Sequence[Path], parts: tuple[str, ...]) -> str | None:
+    """Where the link at this place leads; None where there is none, or none that can be looked at."""
+    for layer in reversed(layers):
+        path = written.root(layer).joinpath(*parts)
+        try:
+            return str(path.readlink()) if stat.S_ISLNK(path.lstat().st_mode) else None
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as problem:
+            # What was installed there may be made to lead anywhere, by who can close a folder to its caller.
+            raise LinkLoop(
+                f"what was installed at /{'/'.join(parts)} cannot be looked at: {problem.strerror}",
+                where=str(root),
+            ) from problem
+    try:
+        return str(root.joinpath(*parts).readlink())
+    except OSError:
+        return None
+
+
 def _steps(path: str) -> list[str]:
     """The steps of a path, the first one last."""
     return [step for step in reversed(path.split("/")) if step not in ("", ".")]
@@ -110,7 +133,7 @@ def apart(job: Job) -> tuple[str, ...]:
     """The targets of the job's binds as the image's links resolve them. Raises Overlap where two of them then lie in
     one another that do not by their names, LinkLoop for links in a circle."""
     named = [PurePosixPath(bind.target) for bind in job.binds]
-    found = [PurePosixPath(inside(job.root, bind.target, job.home)) for bind in job.binds]
+    found = [PurePosixPath(inside(job.root, bind.target, job.home, job.layers)) for bind in job.binds]
     for (one, at), (other, there) in itertools.permutations(zip(named, found, strict=True), 2):
         if at.is_relative_to(there) and not one.is_relative_to(other):
             raise Overlap(
@@ -138,7 +161,7 @@ def resolved(job: Job) -> tuple[Bind, ...]:
     found = [Bind(bind.source.absolute(), target, bind.writable) for bind, target in targets]
     resolver = Path("/etc/resolv.conf")
     if job.network and resolver.exists():
-        found.append(Bind(resolver.resolve(), inside(job.root, "/etc/resolv.conf")))
+        found.append(Bind(resolver.resolve(), inside(job.root, "/etc/resolv.conf", layers=job.layers)))
     return tuple(found)
 
 
@@ -146,6 +169,7 @@ def words(job: Job, who: ids.Ids, own: Choice, flags: tuple[str, ...] = ()) -> t
     """The words before the command that uses MERGED as its root; `flags`: more namespaces for `unshare`."""
     beside.refuse(job.root)
     shown = enumerate(resolved(job)) if own.first is not None else ()
+    layers = [(str(written.root(layer)), f"layer{number}") for number, layer in enumerate(job.layers)]
     owner = 0 if who.kind == "single" else job.uid
     return (
         # Before anything else: a caller that is killed now takes all that follows with it.
@@ -155,7 +179,7 @@ def words(job: Job, who: ids.Ids, own: Choice, flags: tuple[str, ...] = ()) -> t
         # moment, waits for ever for its parent.
         *("--pid", "--fork", "--kill-child=KILL", *flags, "--"),
         *("sh", str(script("stage.sh"))),
-        str(PROOF_BYTES) if job.profile == "proof" else BUILD_SIZE,
+        str(PROOF_BYTES) if job.profile == "proof" or job.layer else BUILD_SIZE,
         # Without it an overlay in a user namespace cannot mark a folder as replaced.
         "userxattr" if who.flags else "",
         str(job.root.absolute()),
@@ -163,6 +187,9 @@ def words(job: Job, who: ids.Ids, own: Choice, flags: tuple[str, ...] = ()) -> t
         str(owner),
         str(own.program),
         *own.told,
+        ":".join([*(name for _, name in reversed(layers)), "lower"]),
+        str(written.archive(job.layer)) if job.layer else "",
+        *(word for source, name in layers for word in ("image", source, name)),
         *(
             word
             for number, bind in shown
@@ -179,6 +206,23 @@ def fresh_tmp(job: Job) -> str | None:
     if job.profile == "build" and all(bind.target != "/tmp" for bind in job.binds):
         return ""
     return None
+
+
+def listing(root: Path, layers: tuple[Path, ...]) -> Mapping[str, Node]:
+    """`Engine.listing`: what `find` of this machine sees in the root as a job would have it. Raises MachineError."""
+    job = Job("build", root, (), root_access="throw-away", layers=layers)
+    words_before = words(job, ids.detect(), Choice(Path("none")))
+    fields = "".join(f"%{letter}\\0" for letter in "PymUGsTl").replace("%T", "%T@")
+    outcome = run(
+        [*words_before, tool("find"), MERGED, "-xdev", "-mindepth", "1", "-printf", fields],
+        env=environment(),
+        timeout=_LIST_SECONDS,
+        capture_bytes=_LIST_BYTES,
+    )
+    require(outcome, what="listing the files of a root", error=MachineError)
+    if outcome.stdout.cut:
+        raise MachineError(f"the names of its files have more than {_LIST_BYTES >> 20} MiB", where=str(root))
+    return written.nodes(outcome.stdout.data)
 
 
 def environment() -> Mapping[str, str]:

@@ -46,6 +46,7 @@ def job(
     *,
     keep: bool = False,
     lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    layers: tuple[Path, ...] = (),
 ) -> Job:
     """What the engine is asked for: `argv`, whose first word is an absolute path inside the image."""
     if not argv or not argv[0].startswith("/"):
@@ -64,6 +65,7 @@ def job(
         helpers=helpers,
         keep=keep,
         lines=lines,
+        layers=layers,
     )
 
 
@@ -80,14 +82,15 @@ def start(
     capture_bytes: int = 65536,
     keep: bool = False,
     lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
+    layers: tuple[Path, ...] = (),
 ) -> Started:
     """Start `argv` once, at most `timeout` seconds long; whatever it leaves running is ended.
 
     `helpers` is the folder with the compiled cell-run and canary. `lines` are looked for in stdout and in stderr, also
-    in what `capture_bytes` leaves no room for. A failing, hanging or missing app is no
-    error; raises MachineError only where the engine itself cannot be started.
+    in what `capture_bytes` leaves no room for. `layers`: what was installed over the root. A failing, hanging or
+    missing app is no error; raises MachineError only where the engine itself cannot be started.
     """
-    asked = job(root, condition, argv, binds, helpers, keep=keep, lines=lines)
+    asked = job(root, condition, argv, binds, helpers, keep=keep, lines=lines, layers=layers)
     outcome = engine.run(asked, timeout=timeout, log=log, capture_bytes=capture_bytes)
     record, trouble = None, None
     try:
