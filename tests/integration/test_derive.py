@@ -24,7 +24,7 @@ import pytest
 from py_portable.engines import ids
 from py_portable.engines.engine import Job
 from py_portable.errors import StepError
-from py_portable.images import Image, ImageUnavailable, Request, find, releases
+from py_portable.images import Image, ImageUnavailable, Request, releases, resolve
 from py_portable.images.adding.derive import derive
 from py_portable.images.debian import apt
 from py_portable.images.debian.recipe import EPOCH
@@ -39,7 +39,7 @@ NO_SUCH_IDENTITY = "sha256:" + "0" * 64
 
 
 def registry_image(name: str, **more: object) -> Image:
-    made = find(name, store=Store(default_root(os.environ)))
+    made = resolve(name, store=Store(default_root(os.environ)))
     told = {"source": "registry", "origin": ORIGIN, "key": None, "packages": (), "suite": None, **more}
     return dataclasses.replace(made, **told)  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as xml
 import pytest
 
 from py_portable import __version__
-from py_portable.images import find
+from py_portable.images import resolve
 from py_portable.store import Store, default_root
 from tests.ci.gitlab import containers, runner
 from tests.integration.conftest import Project
@@ -245,7 +245,7 @@ def test_a_job_in_its_image_on_docker(
     tmp_path: Path, program: Path, docker: dict[str, str], secrets: dict[str, str]
 ) -> None:
     """The image holds neither Python nor compiler: everything was brought along, and no token came in."""
-    debian = find(runner.IMAGE, store=Store(default_root(os.environ)))
+    debian = resolve(runner.IMAGE, store=Store(default_root(os.environ)))
     containers.images(docker, runner.IMAGE, debian.root)
     looks = {**BAD, "works": 'echo "$1"; ! env | grep -q "TOKEN\\|PASSWORD\\|DEPLOY\\|^CI_"'}
     caller = runner.make(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from py_portable.images import find
+from py_portable.images import resolve
 from py_portable.store import Store, default_root
 from tests.ci.gitlab import containers, runner
 from tests.integration.conftest import portable
@@ -132,9 +132,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gitlab(docker: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     folder = tmp_path_factory.mktemp("images")
     store = Store(default_root(os.environ))
-    containers.images(docker, "debian:12", find("debian:12", store=store).root)
+    containers.images(docker, "debian:12", resolve("debian:12", store=store).root)
     # The image of another test as well, so that it is made once.
-    rich = find("debian:12", needs=("compilers", "system-python"), store=store)
+    rich = resolve("debian:12", needs=("compilers", "system-python"), store=store)
     containers.images(docker, "rich", rich.root)
     containers.kit(folder / "kit", builds=True)
     mirror(folder)

@@ -21,7 +21,7 @@ import pytest
 import py_portable
 from py_portable.engines import ids
 from py_portable.errors import StepError
-from py_portable.images import BootstrapSource, Image, ImageUnavailable, Request, find, find_release, releases
+from py_portable.images import BootstrapSource, Image, ImageUnavailable, Request, find_release, releases, resolve
 from py_portable.images.debian import apt
 from py_portable.images.debian.bootstrap import bootstrap
 from py_portable.images.debian.recipe import BootstrapSpec
@@ -53,7 +53,7 @@ def machines_hosts() -> set[str]:
 
 @pytest.mark.parametrize("name", ["debian:11", "debian:12", "debian:13"])
 def test_a_root_is_bare_and_tells_nothing_of_its_maker(name: str, store: Store) -> None:
-    image = find(name, store=store)
+    image = resolve(name, store=store)
     release = find_release(name)
     assert release is not None
     assert image.glibc == release.glibc and image.suite == release.suite
@@ -102,7 +102,7 @@ def half_made() -> list[Path]:
 
 
 def test_killed_then_drifted_then_the_same_bits(store: Store, tmp_path: Path) -> None:
-    made = find("debian:11", store=store)
+    made = resolve("debian:11", store=store)
     program = (
         "import sys; from pathlib import Path; from py_portable.images import resolve;"
         "from py_portable.store import Store; resolve('debian:11', store=Store(Path(sys.argv[1])))"
@@ -126,13 +126,13 @@ def test_killed_then_drifted_then_the_same_bits(store: Store, tmp_path: Path) ->
     assert [path for path in half_made() if path.name.startswith(mine)]
 
     other = Store(tmp_path / "store")
-    again = find("debian:11", store=other, locked_identity=NO_SUCH_IDENTITY)
+    again = resolve("debian:11", store=other, locked_identity=NO_SUCH_IDENTITY)
     assert not [path for path in half_made() if path.name.startswith(mine)]
     assert mounts(mine) == []
     assert again.drifted_from == NO_SUCH_IDENTITY
     assert again.identity == made.identity
     assert digest(other, again) == digest(store, made)
-    assert find("debian:11", store=other, locked_identity=made.identity).drifted_from is None
+    assert resolve("debian:11", store=other, locked_identity=made.identity).drifted_from is None
 
 
 def tasks(word: str) -> list[int]:
@@ -214,7 +214,7 @@ def test_an_ordinary_user_gets_the_same_bits(room: Path, store: Store) -> None:
     }
     done = subprocess.run(words, cwd=room / "home", env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    made = find("debian:11", store=store)
+    made = resolve("debian:11", store=store)
     assert done.stdout.split() == [made.identity, digest(store, made)]
     assert [path for path in half_made() if path.stat().st_uid == UID] == []
 
@@ -229,7 +229,7 @@ def test_packages_and_a_script_before(tmp_path: Path) -> None:
     printf '%s' '$(not "run" `twice`)' >/opt/note
     """
     store = Store(tmp_path / "store")
-    image = find("debian:13", packages=("patchelf",), before=before, store=store, engine=bubblewrap())
+    image = resolve("debian:13", packages=("patchelf",), before=before, store=store, engine=bubblewrap())
     names = {name: digest for name, _, digest in image.packages}
     assert names["patchelf"] and "jq" in names
     assert (image.root / "opt/note").read_text() == '$(not "run" `twice`)'
@@ -239,7 +239,7 @@ def test_packages_and_a_script_before(tmp_path: Path) -> None:
 
 def test_a_failing_script_shows_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(StepError) as caught:
-        find(
+        resolve(
             "debian:13",
             before="echo 'the library is not there' >&2\nfalse\necho no",
             store=Store(tmp_path / "s"),
@@ -262,7 +262,7 @@ def test_a_bootstrap_that_takes_too_long_is_ended_whole(tmp_path: Path) -> None:
 
 def test_an_unknown_package_and_its_neighbour(tmp_path: Path) -> None:
     with pytest.raises(StepError) as caught:
-        find("debian:12", packages=("zlib1g-devv",), store=Store(tmp_path / "s"))
+        resolve("debian:12", packages=("zlib1g-devv",), store=Store(tmp_path / "s"))
     assert caught.value.what == "bookworm has no package zlib1g-devv"
     assert caught.value.hint and "zlib1g-dev" in caught.value.hint
 

@@ -13,7 +13,7 @@ import pytest
 
 from py_portable.engines.engine import Job
 from py_portable.errors import MachineError, PortableError
-from py_portable.images import Image, ImageUnavailable, find
+from py_portable.images import Image, ImageUnavailable, resolve
 from py_portable.images.registry import pull, skopeo
 from py_portable.store import Store, default_root
 from tests.integration.conftest import bubblewrap, portable
@@ -37,7 +37,7 @@ LIMIT_SECONDS = 20.0
 
 @pytest.fixture(scope="module")
 def debian() -> Image:
-    return find("debian:12", store=Store(default_root(os.environ)))
+    return resolve("debian:12", store=Store(default_root(os.environ)))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def refusal(name: str, store: Store, **wishes: str) -> tuple[PortableError, floa
     """The error and the seconds it took; nothing of the image may be left that could be used."""
     started = time.monotonic()
     with pytest.raises(PortableError) as caught:
-        find(name, store=store, **wishes)  # type: ignore[arg-type]
+        resolve(name, store=store, **wishes)  # type: ignore[arg-type]
     took = time.monotonic() - started
     for folder in ("objects", "tmp"):
         assert not [path for path in (store.root / folder).glob("*") if path.is_dir()]
@@ -110,12 +110,12 @@ def refusal(name: str, store: Store, **wishes: str) -> tuple[PortableError, floa
 
 def test_by_tag_and_by_digest_into_the_store_and_started(logged_in: Registry, store: Store, debian: Image) -> None:
     name = f"{logged_in.host}/team/app"
-    image = find(f"{name}:1", store=store)
+    image = resolve(f"{name}:1", store=store)
     assert (image.source, image.glibc, image.suite) == ("registry", debian.glibc, debian.suite)
     assert image.identity == image.origin == digest_in(logged_in, "team/app:1")
     assert not (image.root / "opt/gone").exists()
     assert start(image, "/bin/sh", "-c", "hello") == "hello from the image\n"
-    other = find(f"{name}@{image.origin}", store=store)
+    other = resolve(f"{name}@{image.origin}", store=store)
     assert other.root == image.root
 
 
@@ -127,22 +127,22 @@ def test_what_is_in_the_store_asks_no_network(
         layer = [tar_layer({"bin/x": "x"})]
         digest = own.image("x:1", layer, tmp_path / "x")
         become(monkeypatch, own.environment())
-        first = find(f"{own.host}/x:1", store=store)
+        first = resolve(f"{own.host}/x:1", store=store)
         assert first.identity == digest
     monkeypatch.setenv("PATH", "/nonexistent")
     for wishes in ({}, {"locked_origin": digest, "locked_identity": digest}):
-        assert find(f"{own.host}/x:1", store=store, prefix=(), **wishes) == first  # type: ignore[arg-type]
-    assert find(f"{own.host}/x@{digest}", store=store, prefix=()).root == first.root
+        assert resolve(f"{own.host}/x:1", store=store, prefix=(), **wishes) == first  # type: ignore[arg-type]
+    assert resolve(f"{own.host}/x@{digest}", store=store, prefix=()).root == first.root
 
 
 def test_a_moved_tag_stays_what_the_lock_says(logged_in: Registry, store: Store, tmp_path: Path) -> None:
     name = f"{logged_in.host}/moving:1"
     old = logged_in.image("moving:1", [tar_layer({"version": "old"})], tmp_path / "old")
     new = logged_in.image("moving:1", [tar_layer({"version": "new"})], tmp_path / "new")
-    locked = find(name, store=store, locked_origin=old, locked_identity=old)
+    locked = resolve(name, store=store, locked_origin=old, locked_identity=old)
     assert (locked.identity, locked.drifted_from) == (old, None)
     assert (locked.root / "version").read_text() == "old"
-    assert find(name, store=store, fresh=True).identity == new
+    assert resolve(name, store=store, fresh=True).identity == new
 
 
 @pytest.mark.parametrize("form", ["oci", "docker"])
@@ -152,7 +152,7 @@ def test_an_index_gives_this_machines_image(form: str, logged_in: Registry, stor
     other = layout.add([tar_layer({"for": "others"})], tag=None, architecture="s390x", form=form)  # type: ignore[arg-type]
     index = layout.index([other, mine], form=form)  # type: ignore[arg-type]
     assert logged_in.push(layout, f"both:{form}") == index["digest"]
-    image = find(f"{logged_in.host}/both:{form}", store=store)
+    image = resolve(f"{logged_in.host}/both:{form}", store=store)
     assert image.identity == index["digest"]
     assert (image.root / "for").read_text() == "me"
 
@@ -171,7 +171,7 @@ def test_without_tls_and_login_where_the_machine_allows_it(
     with Registry(tmp_path / "plain", tls=False, login=False) as plain:
         digest = plain.image("x:1", [tar_layer({"a": "b"})], tmp_path / "x")
         become(monkeypatch, plain.environment())
-        assert find(f"{plain.host}/x:1", store=store).identity == digest
+        assert resolve(f"{plain.host}/x:1", store=store).identity == digest
         (Path(os.environ["HOME"]) / ".config/containers/registries.conf").unlink()
         problem, _ = refusal(f"{plain.host}/x:1", Store(tmp_path / "other"))
     assert isinstance(problem, MachineError)
@@ -181,7 +181,7 @@ def test_without_tls_and_login_where_the_machine_allows_it(
 def test_a_mirror(logged_in: Registry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = logged_in.image("hub/library/tiny:2", [tar_layer({"a": "b"})], tmp_path / "x")
     monkeypatch.setenv("PY_PORTABLE_MIRRORS", f"docker.io/={logged_in.host}/hub/ quay.io/={logged_in.host}/quay/")
-    image = find("tiny:2", store=store)
+    image = resolve("tiny:2", store=store)
     assert (image.name, image.identity) == ("tiny:2", digest)
     problem, _ = refusal("manylinux_2_28", Store(tmp_path / "other"))
     assert problem.what == "manylinux_2_28: the registry has no such tag or digest"
@@ -200,7 +200,7 @@ def test_debian_comes_from_the_registry_where_it_cannot_be_bootstrapped(
             if not tool.name.startswith(("apt", "mmdebstrap")) and not (bin_folder / tool.name).is_symlink():
                 (bin_folder / tool.name).symlink_to(tool)
     monkeypatch.setenv("PATH", str(bin_folder))
-    image = find("debian:12", store=store)
+    image = resolve("debian:12", store=store)
     assert (image.source, image.origin, image.suite, image.glibc) == ("registry", digest, "bookworm", "2.36")
     (bin_folder / "skopeo").unlink()
     for name in ("docker", "podman"):
@@ -224,17 +224,17 @@ def test_archives(kind: str, layers: list[bytes], store: Store, tmp_path: Path) 
     else:
         name = f"docker-archive:{tmp_path / 'x.tar'}:some/name:1"
         subprocess.run(["skopeo", "copy", "--quiet", f"oci:{layout.folder}:latest", name], check=True)
-    image = find(name, store=store)
+    image = resolve(name, store=store)
     assert (image.source, image.origin, image.suite) == ("archive", None, "bookworm")
     assert (image.identity == digest) == (kind != "docker-archive")
     assert start(image, "/bin/sh", "-c", "hello") == "hello from a file\n"
     if kind != "oci":
         (tmp_path / "x.tar").chmod(0o600)
-        assert find(name, store=store).root == image.root
+        assert resolve(name, store=store).root == image.root
         (tmp_path / "x.tar").unlink()
-        assert find(name, store=store, locked_identity=image.identity) == image
+        assert resolve(name, store=store, locked_identity=image.identity) == image
         with pytest.raises(ImageUnavailable, match="No such file"):
-            find(name, store=store)
+            resolve(name, store=store)
 
 
 # --- what goes wrong
@@ -312,7 +312,7 @@ def misbehaving(faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_faulty_one_without_a_fault(misbehaving: Faulty, store: Store) -> None:
-    assert find(f"{misbehaving.host}/x:1", store=store).identity == misbehaving.layout.entries[0]["digest"]
+    assert resolve(f"{misbehaving.host}/x:1", store=store).identity == misbehaving.layout.entries[0]["digest"]
 
 
 @pytest.mark.parametrize(
@@ -345,7 +345,7 @@ def test_faults_are_named_and_nothing_is_used(
     assert problem.what.startswith(f"{name}: ") and what in problem.what
     assert problem.hint and took < LIMIT_SECONDS
     misbehaving.fault = None
-    assert find(name, store=store).identity == digest
+    assert resolve(name, store=store).identity == digest
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,7 +399,7 @@ def test_docker_gets_it_where_there_is_no_skopeo(
     monkeypatch.setenv("PATH", str(places))
     name = f"{logged_in.host}/by/docker:1"
     try:
-        image = find(name, store=store)
+        image = resolve(name, store=store)
         assert (image.identity, image.source, image.env) == (digest, "registry", {"A": "b"})
         assert sorted(path.name for path in image.root.iterdir()) == ["a"]
         missing, _ = refusal(f"{logged_in.host}/by/none:1", Store(tmp_path / "other"))
