@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+from py_portable.base.capture import Captured
 from py_portable.config import Smoke
-from py_portable.engines.engine import EngineInfo
+from py_portable.engines.engine import Ended, EngineInfo
 from py_portable.engines.native import Native
 from py_portable.evidence.merge import CellResult
-from py_portable.formats import Made, Start
+from py_portable.evidence.stages import StageResult
+from py_portable.formats import Install, Made, Start
 from py_portable.images import Image
-from py_portable.prove import cell_runs
+from py_portable.prove import cell_runs, stages
 from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.canary import Observation
-from py_portable.prove.install import finding_of_install
+from py_portable.prove.install import Installed, failure_of, finding_of_install
 from py_portable.prove.judge import judge
 from py_portable.store import Store
 
@@ -156,3 +160,74 @@ def test_only_engines_that_are_known_to_isolate_partly_are_excused(bench: Bench)
 def test_any_engine_is_excused_for_limits_that_its_machine_does_not_give(bench: Bench) -> None:
     lacking = replace(bench.info, name="docker", lacks=("memory", "network", "processes", "seccomp"))
     assert cell_runs._excused(replace(bench, info=lacking)) == ("memory", "processes")
+
+
+PACKAGE = Start("/usr/bin/app", (), Install(("/usr/bin/dpkg", "--install", "/x.deb"), manager="/usr/bin/dpkg"))
+DONE = StageResult("install", "done", 0.1)
+
+
+def test_an_image_of_another_family_is_not_applicable(bench: Bench, tmp_path: Path) -> None:
+    image = replace(IMAGE, root=tmp_path)
+    seen = {("debian:11", "plain"): SEEN}
+    found = cell_runs._known(cell(start=PACKAGE, image=image), bench, seen)
+    assert found is not None
+    assert (found.verdict, found.reason) == ("NOT-APPLICABLE", None)
+    assert found.detail == "the image has no dpkg: its packages are of another kind"
+    (tmp_path / "usr" / "bin").mkdir(parents=True)
+    (tmp_path / "usr" / "bin" / "dpkg").symlink_to("/anywhere")
+    assert cell_runs._known(cell(start=PACKAGE, image=image), bench, seen) is None
+
+
+def test_what_came_of_an_installation_is_told_by_every_condition_and_the_rest_by_plain() -> None:
+    installed = Installed((DONE, StageResult("remove", "failed", 0.1, "it stays")))
+    plain = cell(start=PACKAGE)
+    result = stages.with_installation(passed(plain), plain, installed, 100)
+    assert (result.install, [one.stage for one in result.stages]) == ("done", ["install", "remove"])
+    other = cell(start=PACKAGE, condition="read-only")
+    assert [one.stage for one in stages.with_installation(passed(other), other, installed, 100).stages] == ["install"]
+    worse = stages.with_later(result, installed, None, 100)
+    assert (worse.verdict, worse.reason, worse.detail) == ("FAIL", "remove", "the stage remove failed: it stays")
+    unproven = stages.with_later(result, installed, stages.Later("upgrade", "unproven", "no daemon"), 100)
+    assert (unproven.verdict, unproven.reason) == ("UNPROVEN", "engine")
+
+
+def test_a_stage_that_could_not_be_run_says_nothing_of_the_package() -> None:
+    of = cell(start=PACKAGE, expect="fail:install")
+    blank = replace(passed(of), verdict="UNPROVEN")
+    unproven = Installed((StageResult("install", "unproven", 0.1, "no room"),))
+    result = stages.with_installation(blank, of, unproven, 100)
+    assert (result.verdict, result.reason, result.detail, result.install) == ("UNPROVEN", "engine", "no room", None)
+    failed = Installed((StageResult("install", "failed", 0.1, "exit status 1"),), "dpkg: no")
+    result = stages.with_installation(blank, of, failed, 4)
+    assert (result.verdict, result.reason, result.stderr_tail) == ("XFAIL", "install", ": no")
+
+
+def test_stages_are_remembered_with_their_pass_and_fit_the_schema(bench: Bench) -> None:
+    removal = StageResult("remove", "done", 0.2, left=("/var/a",), changed=("/etc/b",), manager=("/var/lib/dpkg/c",))
+    seen = replace(passed(cell()), stages=(DONE, removal))
+    memory = cell_runs._remembered(cell(), bench, SEEN)
+    memory.keep(seen)
+    found = memory.recall(passed(cell()))
+    assert found is not None and found.stages == seen.stages
+    schema = json.loads((Path(__file__).parents[2] / "schemas" / "evidence.schema.json").read_text())
+    jsonschema.validate(seen.told()["stages"], schema["properties"]["cells"]["items"]["properties"]["stages"])
+    assert "stages" not in passed(cell()).told(), "evidence of what is no package is as it was"
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("dpkg: error: no\n", "exit status 2: dpkg: error: no"),
+        (
+            "one\ndpkg: warning: never mind\ndpkg: dependency problems of x:\n x needs y\n  y is not there\n\ndpkg: more\n",
+            "exit status 2: dpkg: dependency problems of x: x needs y y is not there",
+        ),
+        ("one\nthe last\n\n", "exit status 2: the last"),
+        ("", "exit status 2: "),
+    ],
+)
+def test_what_is_quoted_of_a_stage_that_failed(said: str, words: str) -> None:
+    data = Captured(said.encode(), b"", len(said))
+    ended = Ended(("engine", "word"), 2, False, 1.0, Captured(b"", b"", 0), data)
+    assert failure_of(ended, "/usr/bin/dpkg") == words
+    assert failure_of(replace(ended, timed_out=True), "/usr/bin/dpkg") == "it did not end within 600 s"

@@ -17,6 +17,7 @@ from py_portable.cli import show
 from py_portable.cli.show import cell_line, failure_status, message
 from py_portable.errors import Blocked, ConfigError, MachineError, PortableError, StepError
 from py_portable.evidence.merge import CellResult
+from py_portable.evidence.stages import StageResult
 from tests.unit.test_cli import ELSEWHERE, HELD, House, first
 
 FORGED = "x\x1b[2J\nSuccess: app passed on debian:11\r\u202e"
@@ -229,3 +230,19 @@ def test_the_first_line_of_an_error_is_whole() -> None:
     assert first(message(ConfigError("is wrong", where="portable.yaml:1:2", hint="mend it"))) == (
         "Error: portable.yaml:1:2: is wrong"
     )
+
+
+def test_what_a_removal_leaves_is_said_in_a_few_words() -> None:
+    paths = tuple(f"/var/{name}" for name in "abcde")
+    removal = StageResult("remove", "done", 0.1, left=paths, manager=("/var/lib/dpkg/status",), more=7)
+    install = StageResult("install", "done", 0.1)
+    line = cell_line(result(stages=(install, removal)))
+    assert line == "Success: app passed on debian:11 (0.08 s); its removal leaves /var/a, /var/b, /var/c and 9 more"
+    assert cell_line(result(stages=(install,))) == cell_line(result())
+    forged = cell_line(result(stages=(StageResult("remove", "done", 0.1, left=(FORGED,)),)))
+    assert "\n" not in forged and "\x1b" not in forged
+
+
+def test_an_image_of_another_family_is_no_failure_and_no_success() -> None:
+    line = cell_line(result(verdict="NOT-APPLICABLE", detail="the image has no dpkg"))
+    assert line == "Not applicable: app on debian:11: the image has no dpkg"

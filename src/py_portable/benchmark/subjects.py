@@ -47,7 +47,9 @@ class Workshop:
         return path
 
     def install(self, stage: Install, name: str) -> Bind:
-        """Raises UnmetError where the stage fails."""
+        """Raises UnmetError where the stage fails, or is one of a whole root."""
+        if stage.target is None:
+            raise UnmetError("is a package of a whole system, whose start is not measured", where=name)
         bind = Bind(self.folder(), stage.target)
         log = self.session.dist / "logs" / f"benchmark-install-{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -27,6 +27,13 @@ MOST_SECONDS = 86400
 @click.option(
     "--image", "images", multiple=True, required=True, help="An image to start it in. Can be repeated."
 )
+@click.option("--program", help="The program to start, where PATH is a folder or a package that has several.")
+@click.option(
+    "--upgrade-from",
+    "older",
+    type=GivenPath(must=True),
+    help="An older version of the package at PATH: it is installed first and then upgraded.",
+)
 @click.option("--probes", default="", help="Probes to run: names separated by commas.")
 @click.option(
     "--expect",
@@ -53,6 +60,8 @@ MOST_SECONDS = 86400
 def prove(
     path: Path,
     images: tuple[str, ...],
+    program: str | None,
+    older: Path | None,
     probes: str,
     expect: str,
     stdout: tuple[str, ...],
@@ -65,7 +74,10 @@ def prove(
     verbose: bool,
     args: tuple[str, ...],
 ) -> None:
-    """Start an executable or a folder that was built elsewhere: prove PATH --image debian:11 -- ARGS."""
+    """Start what was built elsewhere: prove PATH --image debian:11 -- ARGS.
+
+    PATH is an executable, a folder with one, or a Debian package, which is installed first and removed in the end.
+    """
     from py_portable.base.talk import Talk
     from py_portable.commands.prove import ForeignApp, prove_foreign
     from py_portable.config import Smoke
@@ -83,7 +95,9 @@ def prove(
         )
     smoke = Smoke(args=args, stdout=stdout, exit=exit_status, timeout=timeout)
     proved = prove_foreign(
-        ForeignApp(path, image_names(images), ("plain", *(probe_names(probes) or ())), smoke, expect),
+        ForeignApp(
+            path, image_names(images), ("plain", *(probe_names(probes) or ())), smoke, expect, program, older
+        ),
         engine,
         (lambda cell: None) if as_json else echo_cell,
         Talk(quiet or as_json, verbose),
@@ -91,7 +105,9 @@ def prove(
     if as_json:
         echo_json([cell.told() for cell in proved])
     bad = {"FAIL", "XPASS"} | (set() if allow_unproven else {"UNPROVEN"})
-    if any(cell.verdict in bad for cell in proved):
+    if any(cell.verdict in bad for cell in proved) or all(
+        cell.verdict == "NOT-APPLICABLE" for cell in proved
+    ):
         raise click.exceptions.Exit(1)
 
 

@@ -13,6 +13,8 @@ from py_portable.base.redact import hide
 from py_portable.errors import Blocked, PortableError, StepError
 from py_portable.evidence.merge import CellResult
 
+SHOWN_PATHS = 3
+
 
 def clean(text: str) -> str:
     """One line that neither a terminal nor a CI's log obeys."""
@@ -47,15 +49,28 @@ def _cell_line(cell: CellResult) -> str:
         case "PASS":
             took = [f"{cell.seconds:.2f} s"] if cell.seconds is not None else []
             cached = ["cached"] if cell.cached and took else []
-            return f"Success: {name} passed on {image}{_bracketed([*took, *cached, *partial])}"
+            return f"Success: {name} passed on {image}{_bracketed([*took, *cached, *partial])}{_left(cell)}"
         case "XFAIL":
             return f"Success: {name} failed on {where} as it must: {why}"
         case "XPASS":
             return f"Failure: {name} passed on {where}, where it must not: {why}{again}"
         case "FAIL":
             return f"Failure: {name} on {where}: {why}{again}"
+        case "NOT-APPLICABLE":
+            return f"Not applicable: {name} on {where}: {why}"
         case _:
             return f"Unproven: {name} on {where}: {why}"
+
+
+def _left(cell: CellResult) -> str:
+    """What a removal left, in a few words: all of it is in the evidence and in what --json prints."""
+    paths = [path for stage in cell.stages for path in stage.left]
+    more = sum(stage.more for stage in cell.stages) + len(paths) - SHOWN_PATHS
+    if not paths:
+        return ""
+    return f"; its removal leaves {', '.join(paths[:SHOWN_PATHS])}" + (
+        f" and {more} more" if more > 0 else ""
+    )
 
 
 def _bracketed(words: Sequence[str]) -> str:
@@ -69,7 +84,9 @@ def echo_json(told: Any, *, sort_keys: bool = False) -> None:
 
 
 def echo_cell(cell: CellResult) -> None:
-    colour = {"PASS": "green", "XFAIL": "green", "UNPROVEN": "yellow"}.get(cell.verdict, "red")
+    colour = {"PASS": "green", "XFAIL": "green", "UNPROVEN": "yellow", "NOT-APPLICABLE": "yellow"}.get(
+        cell.verdict, "red"
+    )
     word, _, rest = cell_line(cell).partition(":")
     click.echo(click.style(word, fg=colour) + ":" + rest)
 

@@ -1,9 +1,10 @@
-"""`prove`: the same cells for an executable or a folder that somebody else built, without a config."""
+"""`prove`: the same cells for an executable, a folder or a package that somebody else built, without a config."""
 
 from __future__ import annotations
 
 import functools
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from py_portable.engines.static_helpers.stored import helpers
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence.merge import CellResult
 from py_portable.formats import FORMATS, Made
+from py_portable.formats.deb_file import is_deb, look
 from py_portable.inspect.elf import measure
 from py_portable.plan import asked
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags
@@ -29,13 +31,16 @@ from py_portable.store import Store, default_root, digest, file_mode
 
 @dataclass(frozen=True)
 class ForeignApp:
-    """`path`: an executable, or a folder with one that is called like it; `conditions` begin with plain."""
+    """`path`: an executable, a folder with one that is called like it, or a Debian package; `conditions` begin with
+    plain. `program`: what is started of a folder or a package. `older`: the package that an upgrade begins with."""
 
     path: Path
     images: tuple[str, ...]
     conditions: tuple[str, ...]
     smoke: Smoke
     expect: str
+    program: str | None = None
+    older: Path | None = None
 
 
 def prove_foreign(foreign: ForeignApp, engine: str, tell: Tell, talk: Talk) -> Sequence[CellResult]:
@@ -46,15 +51,37 @@ def prove_foreign(foreign: ForeignApp, engine: str, tell: Tell, talk: Talk) -> S
         raise ConfigError("there is no such file or folder", where=str(foreign.path))
     if not (path.is_file() or path.is_dir()) or not path.name:
         raise ConfigError("is neither a file nor a folder of an app", where=str(foreign.path))
-    if path.is_file() and not os.access(path, os.X_OK):
+    package = is_deb(path)
+    if foreign.older and not (package and is_deb(foreign.older)):
+        which = foreign.older if package else foreign.path
+        raise ConfigError("is no Debian package, and only packages are upgraded", where=str(which))
+    if path.is_file() and not package and not os.access(path, os.X_OK):
         raise ConfigError("is not executable", where=str(foreign.path), hint=f"chmod +x {foreign.path}")
     store = Store(default_root(os.environ))
     lazy = LazyEngine(engine, functools.partial(helpers, store))
     env = Environment(
         store=store, engine=lazy, epoch=DEFAULT_EPOCH, jobs=len(os.sched_getaffinity(0)), on_host=lazy.on_host
     )
-    made = Made(path.name, "file", path, {}, sha256=digest(path), mode=file_mode(path))
-    start, floor = FORMATS["file"].start(made), measure(path).floor
+    with tempfile.TemporaryDirectory(prefix="py-portable-") as logs:
+        return _prove(foreign, _made(path, foreign, Path(logs)), env, lazy, tell, talk, Path(logs))
+
+
+def _made(path: Path, foreign: ForeignApp, room: Path) -> Made:
+    """What is proven. An older package is copied into `room`, so that nobody changes it meanwhile."""
+    meta: dict[str, str] = {"script": foreign.program} if foreign.program else {}
+    if foreign.older:
+        older = room / "older.deb"
+        shutil.copyfile(foreign.older, older)
+        meta |= {"older": str(older), "older_sha256": digest(older)}
+    return Made(path.name, "file", path, meta, sha256=digest(path), mode=file_mode(path))
+
+
+def _prove(
+    foreign: ForeignApp, made: Made, env: Environment, lazy: LazyEngine, tell: Tell, talk: Talk, logs: Path
+) -> Sequence[CellResult]:
+    path, store = made.path, env.store
+    start = FORMATS["file"].start(made)
+    floor = look(path, made.sha256).floor if is_deb(path) else measure(path).floor
     nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
 
     def cells() -> list[Cell]:
@@ -82,9 +109,8 @@ def prove_foreign(foreign: ForeignApp, engine: str, tell: Tell, talk: Talk) -> S
 
     wanted = cells()
     chosen, info, _ = lazy.chosen
-    with tempfile.TemporaryDirectory(prefix="py-portable-") as logs:
-        bench = Bench(chosen, info, helpers(store), store, cpu_flags(), Path(logs))
-        return spoiled.run(wanted, bench, tell, cells)
+    bench = Bench(chosen, info, helpers(store), store, cpu_flags(), logs)
+    return spoiled.run(wanted, bench, tell, cells)
 
 
 def _why(problem: PortableError | None) -> str | None:

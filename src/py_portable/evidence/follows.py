@@ -33,7 +33,7 @@ def why_not(row: Mapping[str, Any], exit_status: int | None) -> str | None:
                 return f"verdict is XFAIL, though expect is {expect} and reason is {reason}"
             return _failed(row, wanted)
         case "FAIL":
-            if reason not in verdicts.OF_A_START:
+            if reason not in (*verdicts.OF_A_START, *verdicts.OF_A_PACKAGE):
                 return f"verdict is FAIL, though reason is {reason}"
             if wanted is not None and (reason == wanted or (wanted, reason) == ("musl", "loader")):
                 return f"verdict is FAIL, though reason is what it expects: {expect}"

@@ -16,6 +16,7 @@ from py_portable.base.shape import MOST_BYTES
 from py_portable.errors import ConfigError
 from py_portable.evidence import one_run
 from py_portable.evidence.reading import SCHEMA, read
+from py_portable.evidence.stages import StageResult
 from py_portable.plan.shards import Sharding
 
 __all__ = [
@@ -85,10 +86,15 @@ class CellResult:
     cached: bool = False
     smoke: str | None = None
     """The digest of what it was asked (`plan.asked`)."""
+    stages: tuple[StageResult, ...] = ()
+    """Of a package that was installed in the root, in the order in which they ran."""
     when: str = field(default_factory=lambda: now())
 
     def told(self) -> dict[str, Any]:
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
+        told = json.loads(json.dumps(asdict(self)))
+        if not self.stages:
+            del told["stages"]
+        return told  # type: ignore[no-any-return]
 
 
 def now() -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from py_portable.formats import pyoxidizer
 from py_portable.formats.bundle import Bundle
 from py_portable.formats.file import File
-from py_portable.formats.format import APP, Format, House, Install, Made, Start
+from py_portable.formats.format import APP, Format, House, Install, Made, Stage, Start
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
 from py_portable.formats.pyoxidizer import PyOxidizer
 from py_portable.formats.wheel import Wheel
@@ -21,4 +21,4 @@ FORMATS: dict[str, Format] = {
 OWN_TOOLS: dict[str, Callable[[], dict[str, str]]] = {PyOxidizer.name: pyoxidizer.pins}
 """What the lock says of the tools that only one format takes: name -> version and digest."""
 
-__all__ = ["APP", "FORMATS", "OWN_TOOLS", "Format", "House", "Install", "Made", "Start"]
+__all__ = ["APP", "FORMATS", "OWN_TOOLS", "Format", "House", "Install", "Made", "Stage", "Start"]

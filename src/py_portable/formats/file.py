@@ -1,10 +1,12 @@
-"""`file`: something that was made elsewhere, an executable or a folder, only to be proven."""
+"""`file`: something that was made elsewhere, an executable, a folder or a Debian package, only to be proven."""
 
 from __future__ import annotations
 
 from py_portable.config import Artifact
 from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError
+from py_portable.formats.deb_file import is_deb
+from py_portable.formats.deb_install import installed
 from py_portable.formats.format import APP, House, Made, Start
 from py_portable.inspect.elf import is_elf
 from py_portable.steps.graph import Step
@@ -20,10 +22,13 @@ class File:
         return ()
 
     def start(self, made: Made) -> Start:
-        """A file is started itself; in a folder, the executable that the config names or that is called like it.
+        """A file is started itself; in a folder, the executable that the config names or that is called like it. A
+        Debian package is installed first.
 
-        Raises ConfigError where a folder has no such executable.
+        Raises ConfigError where a folder or a package has no such executable.
         """
+        if is_deb(made.path):
+            return installed(made)
         shown = f"{APP}/{made.path.name}"
         binds = (Bind(made.path, shown),)
         if not made.path.is_dir():

@@ -65,12 +65,27 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Install:
-    """A stage as root before the start: `argv` fills the writable folder shown at `target`."""
+class Stage:
+    """One command that runs as root in the image, offline; `binds` are shown to it alone."""
 
     argv: tuple[str, ...]
-    binds: tuple[Bind, ...]
-    target: str
+    binds: tuple[Bind, ...] = ()
+
+
+@dataclass(frozen=True)
+class Install(Stage):
+    """The stage before the start. All conditions start what it made."""
+
+    target: str | None = None
+    """The writable folder that it fills: nothing else is kept. None: it writes anywhere in the root, and all of it is
+    kept as a layer between the image and what a start writes."""
+    manager: str | None = None
+    """The image's own program that it takes, an absolute path: an image without it is of another family of systems, and
+    its cells are NOT-APPLICABLE."""
+    older: Stage | None = None
+    """Of a whole root: installs an older version. The stage `upgrade` runs it first, then `argv`, then the start."""
+    remove: Stage | None = None
+    """Of a whole root: the stage `remove`, which comes last. What it leaves is listed."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,12 @@ class Start:
     """Whether the program is an ELF file."""
     needs: tuple[str, ...] = ()
     """What besides the artifact decides what a start shows: digests and words."""
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The paths of this machine that it shows, in all its stages."""
+        stages = (self.install, self.install.older, self.install.remove) if self.install else ()
+        return tuple(bind.source for one in (self, *stages) if one for bind in one.binds)
 
 
 class Format(Protocol):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from py_portable.engines.engine import Bind
-from py_portable.formats import Start
+from py_portable.formats import Start, deb_file
 from py_portable.inspect.elf import Elf, ElfError, is_elf, read
 from py_portable.inspect.elf.floor import walk
 from py_portable.inspect.elf.members import elf_members
@@ -71,11 +71,13 @@ def _bytes_hold(data: Path | Buffer, word: bytes) -> bool:
 
 
 def _elves(shown: tuple[Path, ...]) -> Iterator[Path | Buffer]:
-    """Also those in wheels. What cannot be read bears nothing out."""
+    """Also those in wheels and packages. What cannot be read bears nothing out."""
     for top in shown:
         with suppress(ElfError):
             for path in (Path(os.fsdecode(name)) for name, _ in walk(top)) if top.is_dir() else (top,):
-                if path.suffix == ".whl":
+                if path.suffix == ".deb":
+                    yield from deb_file.elves(path)
+                elif path.suffix == ".whl":
                     yield from (data for _, data in elf_members(path) if not isinstance(data, ElfError))
                 elif is_elf(path):
                     yield path

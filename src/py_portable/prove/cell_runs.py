@@ -9,20 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from py_portable.base import process
-from py_portable.engines.engine import LIMITS, Bind
+from py_portable.engines.engine import LIMITS
 from py_portable.engines.select import reproduce
 from py_portable.errors import PortableError
 from py_portable.evidence.merge import CellResult, now
 from py_portable.formats import FORMATS
+from py_portable.prove import stages
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.prove.borne import asked_for
 from py_portable.prove.canary import Observation, observe
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.prove.frozen import Freezer
-from py_portable.prove.install import Installed, Place, finding_of_install, install
-from py_portable.prove.judge import corroborate, judge, look
+from py_portable.prove.install import Installed, Place, install, tells_of_all
+from py_portable.prove.judge import Finding, corroborate, judge, look
 from py_portable.prove.memory import Memory
 from py_portable.prove.start import Started, job, start
 from py_portable.store import StoreError
@@ -156,6 +158,9 @@ def _unknown(cell: Cell) -> CellResult:
 def _known(cell: Cell, bench: Bench, observations: Mapping[Place, Observation]) -> CellResult | None:
     """What can be said without a start: that nothing can be shown here, or a PASS that was seen before."""
     result = _blank(cell, bench)
+    if cell.image and (manager := _other_manager(cell)):
+        why = f"the image has no {manager}: its packages are of another kind"
+        return replace(result, verdict="NOT-APPLICABLE", detail=why)
     if cell.image is None:
         why = (cell.unavailable or "it was not made").removeprefix(f"{cell.image_name}: ")
         return replace(result, reason=cell.lacks, detail=why)
@@ -167,6 +172,14 @@ def _known(cell: Cell, bench: Bench, observations: Mapping[Place, Observation]) 
     return _remembered(cell, bench, observation).recall(result)
 
 
+def _other_manager(cell: Cell) -> str | None:
+    """The package manager that the artifact is for and the image has not."""
+    if cell.image is None or cell.start.install is None or cell.start.install.manager is None:
+        return None
+    manager = cell.start.install.manager
+    return None if os.path.lexists(cell.image.root / manager.lstrip("/")) else Path(manager).name
+
+
 def _start(
     cell: Cell,
     bench: Bench,
@@ -176,34 +189,12 @@ def _start(
     assert cell.image is not None
     result = _blank(cell, bench)
     memory = _remembered(cell, bench, observations[cell.image_name, cell.condition])
-    binds = cell.start.binds
-    if cell.start.install:
-        installed = installs[cell.artifact, cell.image_name]
-        if installed.failure:
-            judged = judge(finding_of_install(installed.failure), cell.expect)
-            return replace(
-                result,
-                verdict=judged.verdict,
-                reason=judged.reason,
-                detail=judged.detail,
-                install="failed",
-                stderr_tail=installed.said[-TAIL_CHARS:],
-            )
-        binds = (*binds, Bind(installed.folder, installed.target))
-        result = replace(result, install="done")
-    started = start(
-        bench.engine,
-        cell.image.root,
-        CONDITIONS[cell.condition],
-        (cell.start.program, *cell.smoke.args),
-        binds,
-        bench.helpers,
-        cell.smoke.timeout,
-        capture_bytes=CAPTURE_BYTES,
-        keep=bench.keep,
-        lines=(cell.smoke.stdout, cell.smoke.stderr),
-    )
-    record = started.record
+    installed = installs[cell.artifact, cell.image_name] if cell.start.install else Installed(())
+    if installed.stages:
+        result = stages.with_installation(result, cell, installed, TAIL_CHARS)
+        if result.install != "done":
+            return result
+    started = _started(cell, bench, installed, installed.layers)
     result = replace(
         result,
         stdout_tail=started.stdout.text[-TAIL_CHARS:],
@@ -212,17 +203,11 @@ def _start(
         reproduce=None if cell.start.install else _by_hand(cell, bench, started),
         when=now(),
     )
+    record = started.record
     if record is None or not record.called:
         return replace(result, reason="engine", detail=started.trouble)
     seconds = record.wall_ns / 1e9
-    finding = corroborate(
-        look(started, cell.smoke),
-        is_elf=cell.start.is_elf,
-        image_glibc=cell.image.glibc,
-        measured_floor=cell.measured_floor,
-        asked_for=functools.partial(asked_for, cell.start),
-    )
-    judged = judge(finding, cell.expect)
+    judged = judge(_finding(cell, started), cell.expect)
     result = replace(
         result,
         left_behind=record.left_behind,
@@ -233,9 +218,49 @@ def _start(
         seconds=round(seconds, 4),
         overhead_seconds=round(max(0.0, started.seconds - seconds), 4),
     )
+    if result.verdict == "PASS" and tells_of_all(cell):
+        result = stages.with_later(result, installed, _upgraded(cell, bench, installed), TAIL_CHARS)
     memory.keep(result)
     bench.kept.append((cell, memory))
     return result
+
+
+def _started(cell: Cell, bench: Bench, installed: Installed, layers: tuple[Path, ...]) -> Started:
+    assert cell.image is not None
+    return start(
+        bench.engine,
+        cell.image.root,
+        CONDITIONS[cell.condition],
+        (cell.start.program, *cell.smoke.args),
+        (*cell.start.binds, *installed.binds),
+        bench.helpers,
+        cell.smoke.timeout,
+        capture_bytes=CAPTURE_BYTES,
+        keep=bench.keep,
+        lines=(cell.smoke.stdout, cell.smoke.stderr),
+        layers=layers,
+    )
+
+
+def _finding(cell: Cell, started: Started) -> Finding:
+    return corroborate(
+        look(started, cell.smoke),
+        is_elf=cell.start.is_elf,
+        image_glibc=cell.image.glibc if cell.image else None,
+        measured_floor=cell.measured_floor,
+        asked_for=functools.partial(asked_for, cell.start),
+    )
+
+
+def _upgraded(cell: Cell, bench: Bench, installed: Installed) -> stages.Later | None:
+    """What is wrong with the start after the upgrade; None where there was no upgrade, or nothing is wrong."""
+    if installed.upgraded is None:
+        return None
+    started = _started(cell, bench, installed, installed.upgraded)
+    if started.record is None or not started.record.called:
+        return stages.Later("upgrade", "unproven", f"the start after it: {started.trouble}")
+    found = _finding(cell, started)
+    return stages.Later("upgrade", "failed", f"the start after it: {found.detail}") if found.reason else None
 
 
 def _by_hand(cell: Cell, bench: Bench, started: Started) -> str:

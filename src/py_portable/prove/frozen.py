@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from py_portable.errors import UnmetError
-from py_portable.formats import FORMATS, Made, Start
+from py_portable.formats import FORMATS, Made
 from py_portable.store import Store, copying
 from py_portable.store.faults import explain, is_out_of_room
 from py_portable.store.walk import remove, started_mode
@@ -43,7 +43,7 @@ class Freezer:
         digest says, StoreError for a full disk.
         """
         path = self._take(made.stored or made.path, made.sha256, made.mode, made.name)
-        shown = [] if whole else sources(FORMATS[made.format].start(made))
+        shown = [] if whole else FORMATS[made.format].start(made).sources
 
         def beside(name: str, place: Path | None, digest: str | None) -> Path | None:
             if place is None or digest is None:
@@ -104,8 +104,3 @@ class Freezer:
         elif self._room is None:
             self._room = self._stack.enter_context(self._store.scratch("frozen"))
         return self._room
-
-
-def sources(start: Start) -> list[Path]:
-    """The paths of this machine that a start shows."""
-    return [bind.source for bind in (*start.binds, *(start.install.binds if start.install else ()))]

@@ -1,35 +1,112 @@
-"""The install stage: as root, once for each artifact x image; all conditions start the same installation."""
+"""The stages around a start: as root, once for each artifact x image; all conditions start the same installation."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from py_portable.engines.engine import Bind, Job
-from py_portable.formats import Install
+from py_portable.engines import ids
+from py_portable.engines.engine import Bind, Ended, Job
+from py_portable.engines.guard import HELPERS
+from py_portable.errors import MachineError
+from py_portable.evidence.stages import Name, StageResult
+from py_portable.formats import Install, Stage
 from py_portable.images import Image
 from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.judge import Finding
+from py_portable.prove.leftovers import leftovers
+from py_portable.prove.record import RecordError, parse
 
 INSTALL_SECONDS = 600.0
+MOST_WORDS = 400
+_ENV = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+}
 Place = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Installed:
-    folder: Path
-    target: str
-    failure: str | None
-    said: str
+    """What came of the stages of one artifact on one image. A start is shown `binds` and gets `layers`; that of the
+    stage `upgrade` gets `upgraded`, where there is one. `said`: by the last stage that ran."""
+
+    stages: tuple[StageResult, ...]
+    said: str = ""
+    binds: tuple[Bind, ...] = ()
+    layers: tuple[Path, ...] = ()
+    upgraded: tuple[Path, ...] | None = None
+
+    @property
+    def first(self) -> StageResult:
+        """That of the installation itself."""
+        return self.stages[0]
+
+
+@dataclass(frozen=True)
+class _Site:
+    """Where the stages of one artifact x image run. `room`: a folder of their own; `name`: of their logs."""
+
+    bench: Bench
+    image: Image
+    room: Path
+    name: str
+
+    def run(self, stage: str, command: Stage, layers: tuple[Path, ...]) -> _Ran:
+        """Run a command over the layers; what it writes is one more of them."""
+        layer = self.room / stage
+        layer.mkdir(mode=0o700)
+        job = replace(self.job(command), layers=layers, layer=layer)
+        try:
+            outcome = self.engine_run(stage, job)
+        except MachineError as problem:
+            return _Ran(command, None, layers, problem.what)
+        return _Ran(command, outcome, (*layers, layer) if outcome.ok else layers, _why_not_run(outcome))
+
+    def job(self, command: Stage) -> Job:
+        return Job(
+            "build", self.image.root, command.argv, _ENV, binds=command.binds, root_access="throw-away"
+        )
+
+    def engine_run(self, stage: str, job: Job) -> Ended:
+        log = self.bench.logs / f"{stage}-{self.name}.log"
+        return self.bench.engine.run(job, timeout=INSTALL_SECONDS, log=log)
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """`layers`: what is over the root now. `trouble`: why it was not run, a matter of the engine."""
+
+    command: Stage
+    outcome: Ended | None
+    layers: tuple[Path, ...]
+    trouble: str | None
+
+    @property
+    def said(self) -> str:
+        return self.outcome.stderr.text + self.outcome.stdout.text if self.outcome else ""
+
+    def result(self, stage: Name) -> StageResult:
+        seconds = round(self.outcome.seconds, 4) if self.outcome else 0.0
+        if self.outcome is None or self.trouble:
+            return StageResult(stage, "unproven", seconds, self.trouble)
+        if self.outcome.ok:
+            return StageResult(stage, "done", seconds)
+        return StageResult(stage, "failed", seconds, failure_of(self.outcome, self.command.argv[0]))
 
 
 def install(
     cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor, stack: ExitStack
 ) -> Mapping[Place, Installed]:
-    """The install stage, once for each artifact x image: all conditions start the same installation."""
+    """The stages, once for each artifact x image. Those after the installation run where a cell is to say what came of
+    them. What was installed is gone when `stack` is closed."""
+    cells = [cell for cell in cells if cell.image and cell.start.install]
     places = {
         (cell.artifact, cell.image_name): (cell.image, cell.start.install)
         for cell in cells
@@ -37,34 +114,107 @@ def install(
     }
     if not places:
         return {}
-    room = stack.enter_context(bench.store.scratch("install"))
+    answered = {(cell.artifact, cell.image_name) for cell in cells if tells_of_all(cell)}
+    room = stack.enter_context(bench.store.scratch("install", prefix=ids.prefix()))
     room.chmod(0o755)
-    folders = {place: room / str(number) for number, place in enumerate(places)}
-    for folder in folders.values():
+    sites = {}
+    for number, (place, (image, _)) in enumerate(places.items()):
+        folder = room / str(number)
         folder.mkdir(mode=0o755)
+        log = f"{place[0]}-{place[1].replace('/', '_').replace(':', '-')}"
+        sites[place] = _Site(bench, image, folder, log)
+        stack.callback(_forget, sites[place])
 
     def fill(item: tuple[Place, tuple[Image, Install]]) -> Installed:
-        place, (image, stage) = item
-        outcome = bench.engine.run(
-            Job(
-                profile="build",
-                root=image.root,
-                argv=stage.argv,
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"},
-                binds=(*stage.binds, Bind(folders[place], stage.target, writable=True)),
-                root_access="throw-away",
-            ),
-            timeout=INSTALL_SECONDS,
-            log=bench.logs / f"install-{place[0]}-{place[1].replace('/', '_').replace(':', '-')}.log",
-        )
-        said = outcome.stderr.text + outcome.stdout.text
-        lines = [line for line in said.splitlines() if line.strip()]
-        failure = None if outcome.ok else f"exit status {outcome.status}: {lines[-1] if lines else ''}"
-        return Installed(folders[place], stage.target, failure, said)
+        place, (_, stage) = item
+        if stage.target is not None:
+            return _folder(sites[place], stage, stage.target)
+        return _root(sites[place], stage, whole=place in answered)
 
-    ready = [(place, (image, stage)) for place, (image, stage) in places.items() if image and stage]
-    return dict(zip(folders, pool.map(fill, ready), strict=True))
+    return dict(zip(places, pool.map(fill, places.items()), strict=True))
+
+
+def tells_of_all(cell: Cell) -> bool:
+    """Whether the cell's verdict is about all stages, and not about installation and start alone: one of them is."""
+    return cell.condition_name == "plain"
 
 
 def finding_of_install(failure: str) -> Finding:
     return Finding("install", f"the install stage failed: {failure}")
+
+
+def failure_of(outcome: Ended, program: str) -> str:
+    """What a stage says of its failure: the first thing that its program says under its own name, with the lines below
+    it that belong to it; else its last line."""
+    if outcome.timed_out:
+        return f"it did not end within {INSTALL_SECONDS:.0f} s"
+    program = Path(program).name
+    lines = [line for line in outcome.stderr.text.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if line.startswith(f"{program}: ") and not line.startswith(f"{program}: warning"):
+            block = [line, *itertools.takewhile(lambda one: one.startswith(" "), lines[number + 1 :])]
+            return f"exit status {outcome.status}: {' '.join(' '.join(block).split())}"[:MOST_WORDS]
+    said = [line for line in (outcome.stderr.text + outcome.stdout.text).splitlines() if line.strip()]
+    return f"exit status {outcome.status}: {said[-1] if said else ''}"
+
+
+def _why_not_run(outcome: Ended) -> str | None:
+    """None where the stage's own program was called."""
+    try:
+        record = parse(outcome.record)
+    except RecordError as problem:
+        said = outcome.stderr.text.strip().splitlines()
+        return said[-1] if said else str(problem)
+    return None if record.called else f"cell-run failed at {record.stage}"
+
+
+def _folder(site: _Site, stage: Install, target: str) -> Installed:
+    folder = site.room / "kept"
+    folder.mkdir(mode=0o755)
+    job = site.job(replace(stage, binds=(*stage.binds, Bind(folder, target, writable=True))))
+    outcome = site.engine_run("install", job)
+    ran = _Ran(stage, outcome, (), _why_not_run(outcome))
+    return Installed((ran.result("install"),), ran.said, (Bind(folder, target),))
+
+
+def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
+    """Installation; then, where a cell tells of it, upgrade and removal: each over what was there before it."""
+    first = site.run("install", stage, ())
+    done = Installed((first.result("install"),), first.said, layers=first.layers)
+    if not whole or done.first.status != "done":
+        return done
+    last = first.layers
+    if stage.older:
+        older = site.run("older", stage.older, ())
+        ran = site.run("upgrade", stage, older.layers) if older.result("upgrade").status == "done" else older
+        told = ran.result("upgrade")
+        if ran is older:
+            told = replace(told, detail=f"the older package: {told.detail}")
+        done = replace(done, stages=(*done.stages, told), said=ran.said)
+        if told.status != "done":
+            return done
+        done, last = replace(done, upgraded=ran.layers), ran.layers
+    if stage.remove:
+        ran = site.run("remove", stage.remove, last)
+        told = ran.result("remove")
+        if told.status == "done":
+            told = _with_leftovers(told, site, ran.layers, stage)
+        done = replace(done, stages=(*done.stages, told), said=ran.said)
+    return done
+
+
+def _with_leftovers(told: StageResult, site: _Site, layers: tuple[Path, ...], stage: Install) -> StageResult:
+    engine, root = site.bench.engine, site.image.root
+    shown = [HELPERS, *(bind.target for one in (stage, stage.older) if one for bind in one.binds)]
+    try:
+        found = leftovers(engine.listing(root, ()), engine.listing(root, layers), shown)
+    except MachineError as problem:
+        return replace(told, status="unproven", detail=problem.what)
+    return replace(told, left=found.left, changed=found.changed, manager=found.manager, more=found.more)
+
+
+def _forget(site: _Site) -> None:
+    # A daemon that does not answer any more must not hide what a run found out.
+    with suppress(MachineError):
+        for layer in sorted(site.room.iterdir(), reverse=True):
+            site.bench.engine.forget(layer)

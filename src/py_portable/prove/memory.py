@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.evidence.merge import CellResult
+from py_portable.evidence.stages import remembered
 from py_portable.steps import closure
 
 JUDGE = "py_portable.prove.cell_runs"
@@ -43,7 +44,8 @@ class Memory:
             if told["verdict"] != "PASS":
                 return None
             seen = {name: told[name] for name in (*_KEPT, "reproduce", "install", "when")}
-            return replace(blank, verdict="PASS", cached=True, **seen)
+            stages = remembered(told.get("stages", ()))
+            return replace(blank, verdict="PASS", cached=True, stages=stages, **seen)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from py_portable.evidence.merge import CellResult
 from py_portable.prove import cell_runs
 from py_portable.prove.bench import Bench, Cell, Tell
-from py_portable.prove.frozen import sources
 
 _log = logging.getLogger(__name__)
 _BLAMED = ("FAIL", "XPASS", "UNPROVEN")
@@ -67,7 +66,7 @@ class _Watch:
 
 def _keys(cell: Cell, bench: Bench) -> set[str]:
     """Of the objects of the store that the cell is started from."""
-    paths = [*sources(cell.start), bench.helpers]
+    paths = [*cell.start.sources, bench.helpers]
     if cell.image:
         paths.append(cell.image.root)
     if cell.made and cell.made.stored:

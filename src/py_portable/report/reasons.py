@@ -13,6 +13,8 @@ _MEANING = {
     "timeout": "It did not end in time; if it is only slow, raise the smoke command's timeout.",
     "output": "It ran, and did not print a line that its smoke command asks for.",
     "install": "The install stage failed; the app itself was not started.",
+    "upgrade": "The upgrade from the older package failed, or the app did not start after it.",
+    "remove": "The package could not be removed.",
     "condition": "The engine could not bring about what the condition promises, so the start would prove nothing.",
     "engine": "The app's own start was not reached, so nothing is known of the app.",
     "artifact": "What is to be started, or what it needs besides, is not here.",

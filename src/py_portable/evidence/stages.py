@@ -1,0 +1,40 @@
+"""What came of the stages of an installation, as a cell of the evidence tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Name = Literal["install", "upgrade", "remove"]
+MOST_PATHS = 1000
+"""Of one list: a package may leave any number of files."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """`unproven`: it could not be run, for a reason of the engine. `seconds` of the whole call.
+
+    Of `remove`, against the image before the package came: `left` are the paths that were not there, `changed` those
+    of files that were rewritten or are gone, `manager` both of them where they are the package manager's own, or
+    of the tools that it calls (databases, logs, caches, backups). `more`: how many paths these lists had no room for.
+    """
+
+    stage: Name
+    status: Literal["done", "failed", "unproven"]
+    seconds: float
+    detail: str | None = None
+    left: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    manager: tuple[str, ...] = ()
+    more: int = 0
+
+
+def remembered(told: Any) -> tuple[StageResult, ...]:
+    """What `CellResult.told` made of them. Raises TypeError, KeyError."""
+    return tuple(_one(row) for row in told)
+
+
+def _one(row: Mapping[str, Any]) -> StageResult:
+    lists = {name: tuple(row[name]) for name in ("left", "changed", "manager")}
+    return StageResult(**{**row, **lists})

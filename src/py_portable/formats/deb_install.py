@@ -1,0 +1,72 @@
+"""A .deb that somebody made: the image's dpkg installs it, offline, and what it wrote is kept as a layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from py_portable.engines.engine import Bind
+from py_portable.errors import ConfigError
+from py_portable.formats.deb_file import Deb, look
+from py_portable.formats.format import Install, Made, Stage, Start
+
+DPKG = "/usr/bin/dpkg"
+_SHOWN = "/run/py-portable-packages"
+
+
+def installed(made: Made) -> Start:
+    """Installed with its dependencies as the image has them, started, and removed with its configuration files.
+
+    `meta` may have `script`, the program, and `older`, the path of a package that it is an upgrade of, with its digest
+    `older_sha256`. Raises ConfigError where the program is not to be told, or the older package is another one.
+    """
+    deb = look(made.path, made.sha256)
+    program = _program(deb, made.meta.get("script"), made.name)
+    older = _older(deb, made)
+    install = Install(
+        argv=(DPKG, "--install", f"{_SHOWN}/package.deb"),
+        binds=(Bind(made.path, f"{_SHOWN}/package.deb"),),
+        manager=DPKG,
+        older=older,
+        remove=Stage((DPKG, "--purge", deb.name)),
+    )
+    needs = (*install.argv, made.meta["older_sha256"] if older else "")
+    return Start(program, (), install, is_elf=program in deb.elves, needs=needs)
+
+
+def _older(deb: Deb, made: Made) -> Stage | None:
+    if not made.meta.get("older"):
+        return None
+    path = Path(made.meta["older"])
+    found = look(path, made.meta["older_sha256"])
+    if found.name != deb.name:
+        raise ConfigError(
+            f"it is the package {found.name}, and {made.name} is the package {deb.name}: that is no upgrade",
+            where=str(path),
+        )
+    return Stage(
+        (DPKG, "--install", f"{_SHOWN}/older.deb"),
+        (Bind(path, f"{_SHOWN}/older.deb"),),
+    )
+
+
+def _program(deb: Deb, asked: str | None, name: str) -> str:
+    """The absolute path of what is started: what was asked for, else the only program, or the one called like the
+    package."""
+    if asked:
+        path = asked if asked.startswith("/") else f"/usr/bin/{asked}"
+        if path in deb.files:
+            return path
+        raise ConfigError(f"the package has no {path}", where=name, hint=_choices(deb))
+    if len(deb.programs) == 1:
+        return deb.programs[0]
+    if f"/usr/bin/{deb.name}" in deb.programs:
+        return f"/usr/bin/{deb.name}"
+    what = "several programs" if deb.programs else "no program"
+    raise ConfigError(f"the package has {what} in /usr/bin", where=name, hint=_choices(deb))
+
+
+def _choices(deb: Deb) -> str:
+    if not deb.programs:
+        return "name the program: prove PACKAGE --program /an/absolute/path"
+    names = ", ".join(path.removeprefix("/usr/bin/") for path in deb.programs)
+    return f"name one of these with --program (app.script in the config): {names}"

@@ -1,0 +1,64 @@
+"""What is left of a package after its removal: two listings of a root compared. Pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from py_portable.engines.engine import Node
+from py_portable.evidence.stages import MOST_PATHS
+
+_MANAGER = re.compile(
+    r"var/lib/(?:dpkg|apt)(?:/.*)?"
+    r"|var/cache/(?:apt|debconf|ldconfig)(?:/.*)?"
+    r"|var/log/(?:dpkg\.log|alternatives\.log|apt(?:/.*)?)"
+    r"|etc/ld\.so\.cache"
+    r"|etc/\.pwd\.lock|etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-",
+    re.DOTALL,
+)
+"""What dpkg, apt, debconf, update-alternatives, ldconfig and useradd keep for themselves."""
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """Sorted paths, each with its first slash. See `evidence.stages.StageResult`."""
+
+    left: tuple[str, ...]
+    changed: tuple[str, ...]
+    manager: tuple[str, ...]
+    more: int
+
+
+def leftovers(before: Mapping[str, Node], after: Mapping[str, Node], shown: Iterable[str]) -> Leftovers:
+    """`before`: the image; `after`: what is there after the removal. `shown`: where the stages were shown something,
+    which leaves empty files and folders."""
+    new = set(after) - set(before) - _mount_points(before, after, shown)
+    other = {name for name, node in before.items() if name not in after or _differs(node, after[name])}
+    managers = {name for name in new | other if _MANAGER.fullmatch(name)}
+    lists = [_shown(names) for names in (new - managers, other - managers, managers)]
+    left, changed, manager = (tuple(one[:MOST_PATHS]) for one in lists)
+    return Leftovers(left, changed, manager, sum(max(0, len(one) - MOST_PATHS) for one in lists))
+
+
+def _differs(before: Node, after: Node) -> bool:
+    return before != after
+
+
+def _mount_points(before: Mapping[str, Node], after: Mapping[str, Node], shown: Iterable[str]) -> set[str]:
+    """The places of what was shown, and the folders above them that hold nothing else and were not there."""
+    found: set[str] = set()
+    for place in shown:
+        name = place.strip("/")
+        found |= {one for one in after if one == name or one.startswith(f"{name}/")}
+        while (name := os.path.dirname(name)) and name not in before:  # noqa: PTH120 - a path of the image
+            if any(one.startswith(f"{name}/") and one not in found for one in after):
+                break
+            found.add(name)
+    return found
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+    """Names may hold any bytes: those that are no text are shown escaped."""
+    return sorted(f"/{os.fsencode(name).decode('utf-8', 'backslashreplace')}" for name in names)

@@ -1,0 +1,67 @@
+"""From what came of the stages around a start to the result of its cell. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from py_portable.evidence.merge import CellResult
+from py_portable.evidence.stages import Name
+from py_portable.prove.bench import Cell
+from py_portable.prove.install import Installed, finding_of_install, tells_of_all
+from py_portable.prove.judge import judge
+
+
+@dataclass(frozen=True)
+class Later:
+    """What is wrong with a stage after the first start."""
+
+    stage: Name
+    status: Literal["failed", "unproven"]
+    why: str
+
+
+def with_installation(result: CellResult, cell: Cell, installed: Installed, tail_chars: int) -> CellResult:
+    """The result with what came of the installation. It holds the verdict where `install` is not "done" in it."""
+    if cell.start.install and cell.start.install.target is None:
+        result = replace(result, stages=installed.stages if tells_of_all(cell) else installed.stages[:1])
+    match installed.first.status:
+        case "done":
+            return replace(result, install="done")
+        case "unproven":
+            return replace(result, reason="engine", detail=installed.first.detail)
+    judged = judge(finding_of_install(installed.first.detail or ""), cell.expect)
+    return replace(
+        result,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        detail=judged.detail,
+        install="failed",
+        stderr_tail=installed.said[-tail_chars:],
+    )
+
+
+def with_later(result: CellResult, installed: Installed, start: Later | None, tail_chars: int) -> CellResult:
+    """What the stages after the first start make of a PASS. `start`: what is wrong with the one after the upgrade."""
+    if start:
+        return _worse(result, start)
+    for one in installed.stages[1:]:
+        if one.status != "done":
+            result = _worse(result, Later(one.stage, one.status, one.detail or ""))
+            return replace(result, stderr_tail=installed.said[-tail_chars:])
+    return result
+
+
+def _worse(result: CellResult, later: Later) -> CellResult:
+    stages = tuple(
+        replace(one, status=later.status, detail=later.why) if one.stage == later.stage else one
+        for one in result.stages
+    )
+    failed = later.status == "failed"
+    return replace(
+        result,
+        stages=stages,
+        verdict="FAIL" if failed else "UNPROVEN",
+        reason=later.stage if failed else "engine",
+        detail=f"the stage {later.stage} {'failed' if failed else 'could not be run'}: {later.why}",
+    )
