@@ -34,6 +34,7 @@ ONE_AT_A_TIME = {
         "tests/integration/test_github_action.py",
         "tests/integration/test_gitlab.py",
         "tests/integration/test_gitlab_native.py",
+        "tests/integration/test_install_root.py",
         "tests/integration/test_layers.py",
         "tests/integration/test_ordinary_user.py",
         "tests/integration/test_publish.py",
