@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import REPOSITORY
+from tests.integration.test_install_root import hand_made
 from tests.integration.users import second_user
 
 pytestmark = pytest.mark.integration
@@ -51,6 +52,7 @@ def test_an_image_of_its_own_and_cells_on_it(home: Path) -> None:
     tool = home / "tool"
     tool.write_text("#!/bin/sh\nid -u\n! mount -o remount,rw / 2>/dev/null && ! echo x >/etc/shadow\n")
     tool.chmod(0o755)
+    package, older = hand_made(home, "2.0"), hand_made(home, "1.0")
     subprocess.run(["chown", "-R", USER, str(home)], check=True)
     home.chmod(0o755)
     words = ("prove", str(tool), "--image", "debian:12", "--probes", "read-only,no-home", "--json")
@@ -64,6 +66,16 @@ def test_an_image_of_its_own_and_cells_on_it(home: Path) -> None:
     again = as_user(home, *words)
     assert again.returncode == 0 and all(c["cached"] for c in json.loads(again.stdout))
     assert {c["image_identity"] for c in json.loads(again.stdout)} == {cells[0]["image_identity"]}
+    # A package is installed by root of that user's own ids, and what was kept of it can be removed.
+    proved = as_user(home, *words[:1], str(package), *words[2:], "--upgrade-from", str(older))
+    assert proved.returncode == 0, proved.stdout + proved.stderr
+    packaged = json.loads(proved.stdout)
+    assert [cell["verdict"] for cell in packaged] == ["PASS"] * 3
+    assert "/usr/share/hand-made/owned 644 daemon" in packaged[0]["stdout_tail"].splitlines()
+    assert [stage["status"] for stage in packaged[0]["stages"]] == ["done"] * 3
+    assert packaged[0]["stages"][-1]["left"] == ["/var/lib/hand-made", "/var/lib/hand-made/state"]
+    assert not list((home / ".cache" / "py-portable" / "tmp").iterdir())
+
     collected = as_user(home, "gc", "--keep-days", "0")
     assert collected.returncode == 0, collected.stderr
     assert not list((home / ".cache" / "py-portable" / "objects").glob("*/*/out/root"))
