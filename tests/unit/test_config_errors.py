@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.config import load, parse
 from py_portable.config.document import MAX_BYTES, MAX_DEPTH
 from py_portable.errors import TAIL_LINES, ConfigError
+from py_portable.formats import load_config, parse_config
 
 PAIRS = Path(__file__).parent / "data" / "config"
 HEAD = b'version: 1\napp: {requirement: "httpie==3.2.4"}\npython: "3.13"\n'
@@ -16,7 +16,7 @@ HEAD = b'version: 1\napp: {requirement: "httpie==3.2.4"}\npython: "3.13"\n'
 
 def said(text: bytes, base: Path = PAIRS) -> str:
     with pytest.raises(ConfigError) as caught:
-        parse(text, "portable.yaml", base)
+        parse_config(text, "portable.yaml", base)
     return caught.value.render()
 
 
@@ -55,7 +55,7 @@ def test_a_file_of_10_megabytes_is_not_even_read(tmp_path: Path, monkeypatch: py
     with Path("portable.yaml").open("wb") as stream:
         stream.truncate(10 << 20)
     with pytest.raises(ConfigError) as caught:
-        load(Path("portable.yaml"))
+        load_config(Path("portable.yaml"))
     assert str(caught.value) == "Error: portable.yaml: the file is larger than 1 MiB: that is no config"
 
 

@@ -14,8 +14,8 @@ import jsonschema
 import pytest
 import yaml
 
-from py_portable.config import schema_text
-from py_portable.config.schema import formats
+from py_portable.config.schema import Schema
+from py_portable.formats import FORMATS, schema_text
 from py_portable.plan import verdicts
 
 ROOT = Path(__file__).parents[2]
@@ -70,9 +70,10 @@ def test_every_number_is_bounded() -> None:
 
 def test_a_format_is_one_definition() -> None:
     branches = [branch["$ref"] for branch in SCHEMA["$defs"]["artifact"]["oneOf"]]
-    assert branches == [f"#/$defs/format-{name}" for name in formats()]
-    assert list(formats()) == ["wheelhouse", "nuitka-standalone", "nuitka-onefile", "bundle", "pyoxidizer", "file"]
-    for name in formats():
+    names = [name for name, one in FORMATS.items() if one.summary]
+    assert branches == [f"#/$defs/format-{name}" for name in names]
+    assert list(Schema(FORMATS).formats) == names
+    for name in names:
         entry = SCHEMA["$defs"][f"format-{name}"]
         assert entry["title"] == name
         elsewhere = {key: value for key, value in SCHEMA["$defs"].items() if key != f"format-{name}"}

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from py_portable import formats
 from py_portable.base.talk import Talk
 from py_portable.config import Smoke
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.static_helpers.stored import helpers
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence.merge import CellResult
-from py_portable.formats import FORMATS, Made
+from py_portable.formats import FORMATS
 from py_portable.inspect.elf import measure
 from py_portable.plan import asked
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags
@@ -24,7 +25,7 @@ from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
 from py_portable.steps.runner import Runner
-from py_portable.store import Store, default_root, digest, file_mode
+from py_portable.store import Store, default_root
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def prove_foreign(foreign: Foreign, engine: str, tell: Tell, talk: Talk) -> Sequ
     env = Environment(
         store=store, engine=lazy, epoch=DEFAULT_EPOCH, jobs=len(os.sched_getaffinity(0)), on_host=lazy.on_host
     )
-    made = Made(path.name, "file", path, {}, sha256=digest(path), mode=file_mode(path))
-    start, floor = FORMATS["file"].start(made), measure(path).floor
+    made, floor = formats.foreign(path), measure(path).floor
+    # Before any image is made.
+    start = FORMATS[made.format].start(made)
     nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
 
     def cells() -> list[Cell]:
@@ -63,12 +65,12 @@ def prove_foreign(foreign: Foreign, engine: str, tell: Tell, talk: Talk) -> Sequ
         return [
             Cell(
                 path.name,
-                "file",
+                made.format,
                 made.sha256,
-                start,
+                start if image is None else FORMATS[made.format].start(made, image),
                 foreign.smoke,
                 name,
-                report.images.get(name),
+                image,
                 condition,
                 foreign.expect,
                 unavailable=_why(report.failures.get(name)),
@@ -77,6 +79,7 @@ def prove_foreign(foreign: Foreign, engine: str, tell: Tell, talk: Talk) -> Sequ
                 made=made,
             )
             for name in nodes
+            for image in (report.images.get(name),)
             for condition in foreign.conditions
         ]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from py_portable.config.document import DataPath, Document, Marks
+from py_portable.config import options
+from py_portable.config.document import Document, Marks
+from py_portable.config.kinds import Kinds, Stands, artifacts
 from py_portable.config.model import (
     App,
     Archive,
@@ -23,15 +25,14 @@ from py_portable.config.model import (
     Smoke,
     Wheels,
 )
-from py_portable.config.rules import artifacts_of, baselines_of, default_baseline, published
-from py_portable.config.schema import formats, resolve, schema
-
-_COMMON = ("format", "from", "baseline", "python", "smoke")
+from py_portable.config.rules import baselines_of, default_baseline
+from py_portable.config.schema import Schema
 
 
-def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
+def build(document: Document, raw: bytes, path: Path, base: Path, schema: Schema) -> Config:
     """The config of a checked document; `path` and `base` are absolute."""
     data = document.data
+    stand = artifacts(data, schema.kinds)
     app = _app(data["app"], base)
     return Config(
         path=path,
@@ -52,20 +53,18 @@ def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
         },
         build=_build(data.get("build", {})),
         wheels=_wheels(data, base),
-        artifacts=_artifacts(data, app, base),
-        portability=_portability(data.get("portability", {})),
+        artifacts=_artifacts(stand, data, app, base, schema.kinds),
+        portability=_portability(data.get("portability", {}), schema.default_images),
         sha256=hashlib.sha256(raw).hexdigest(),
-        marks=_with_names(document.marks, artifacts_of(data), published(data)),
+        marks=_with_names(document.marks, stand),
     )
 
 
-def _with_names(marks: Marks, made: Mapping[str, tuple[DataPath, Any]], extra: Iterable[str]) -> Marks:
-    """An artifact of a bare list can be looked up by its name too, and one of `wheels.publish`."""
+def _with_names(marks: Marks, stand: Iterable[Stands]) -> Marks:
+    """Every artifact can be looked up by its name, wherever in the file it stands."""
     table = dict(marks.table)
-    for name in extra:
-        table.setdefault(("artifacts", name), table["wheels", "publish", "pythons"])
-    for name, (path, _) in made.items():
-        table.setdefault(("artifacts", name), marks.table[path])
+    for one in stand:
+        table.setdefault(("artifacts", one.name), marks.table[one.path])
     return Marks(marks.name, table)
 
 
@@ -141,26 +140,21 @@ def _canonical(project: str) -> str:
     return re.sub(r"[-_.]+", "-", project).lower()
 
 
-def _artifacts(data: Mapping[str, Any], app: App, base: Path) -> dict[str, Artifact]:
-    made = artifacts_of(data)
+def _artifacts(
+    stand: Sequence[Stands], data: Mapping[str, Any], app: App, base: Path, kinds: Kinds
+) -> dict[str, Artifact]:
+    mappings = {one.name: one.mapping for one in stand}
     built: dict[str, Artifact] = {}
 
     def add(name: str) -> Artifact:
-        if name in built:
-            return built[name]
-        mapping = made[name][1]
-        parent = add(mapping["from"]) if "from" in mapping else None
-        built[name] = _artifact(name, mapping, parent, data, app, base)
+        if name not in built:
+            mapping = mappings[name]
+            parent = add(mapping["from"]) if "from" in mapping else None
+            built[name] = _artifact(name, mapping, parent, data, app, base, kinds)
         return built[name]
 
-    for name in made:
+    for name in mappings:
         add(name)
-    publish = _publish(data)
-    for name, python in published(data).items():
-        assert publish is not None
-        built[name] = Artifact(
-            name, "wheel", publish.baseline, python, None, app.smoke, {"extras": app.extras}
-        )
     return built
 
 
@@ -171,35 +165,24 @@ def _artifact(
     data: Mapping[str, Any],
     app: App,
     base: Path,
+    kinds: Kinds,
 ) -> Artifact:
-    keys = formats()[mapping["format"]]["properties"]
-    options = {
-        key: _frozen(mapping[key] if key in mapping else resolve(node).get("default"))
-        for key, node in keys.items()
-        if key not in _COMMON
-    }
-    if options.get("config"):
-        options["config"] = str((base / options["config"]).absolute())
+    kind = kinds[mapping["format"]]
+    built = kind.interpreter != "none"
     baseline = mapping.get("baseline") or (parent.baseline if parent else default_baseline(data))
     python = mapping.get("python") or (parent.python if parent else data["python"])
     return Artifact(
         name=name,
-        format=mapping["format"],
-        baseline=baseline if "baseline" in keys else None,
-        python=str(python) if "python" in keys else None,
+        format=kind.name,
+        baseline=baseline if built else None,
+        python=str(python) if built else None,
         from_=mapping.get("from"),
         smoke=_smokes(mapping.get("smoke", ())) or app.smoke,
-        options=options,
-        path=(base / mapping["path"]).absolute() if "path" in mapping else None,
+        options=options.read(kind.options, mapping, base),
     )
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _portability(data: Mapping[str, Any]) -> Portability:
-    default = schema()["$defs"]["portability"]["properties"]["images"]["default"]
+def _portability(data: Mapping[str, Any], default: Sequence[Any]) -> Portability:
     return Portability(
         images=tuple(_image(each) for each in data.get("images", default)),
         probes=tuple(data.get("probes", ())),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from py_portable.config import Artifact, Config
 from py_portable.errors import ConfigError
-from py_portable.formats import FORMATS, OWN_TOOLS
+from py_portable.formats import FORMATS
 from py_portable.images.packages import of_interpreter
 from py_portable.interpreters import PROVIDERS, SOURCE, Wanted, libraries
 from py_portable.interpreters.source import pin
@@ -120,7 +120,10 @@ _IN_NAME = re.compile(r"cpython-([0-9]+\.[0-9]+\.[0-9]+)(?:\+|%2B)[0-9]")
 
 def to_link(config: Config, artifact: Artifact) -> bool:
     """Whether it takes an interpreter from source to link beside the one that its wheels are compiled for."""
-    return FORMATS[artifact.format].needs_libpython and not PROVIDERS[config.interpreter.provider].libpython
+    return (
+        FORMATS[artifact.format].interpreter == "linkable"
+        and not PROVIDERS[config.interpreter.provider].libpython
+    )
 
 
 def _needs(config: Config, baseline: str) -> tuple[str, ...]:
@@ -149,5 +152,5 @@ def interpreter_pins(config: Config) -> dict[str, str]:
             pin = provider.pin(config.interpreter, artifact.python)
             found |= [pin] if pin else []
         found |= libraries.locked(config.baselines[artifact.baseline].libraries)
-        found |= OWN_TOOLS.get(artifact.format, dict)()
+        found |= FORMATS[artifact.format].pins()
     return found

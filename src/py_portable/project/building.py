@@ -11,7 +11,7 @@ from py_portable.config import Artifact
 from py_portable.engines import throwaway
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import merge
-from py_portable.formats import Made
+from py_portable.formats import FORMATS, Made
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines
 from py_portable.plan.assemble import Plan, choose_control
@@ -22,7 +22,6 @@ from py_portable.project.session import Session
 from py_portable.steps.context import Result
 from py_portable.steps.runner import Report
 from py_portable.store import DamagedError, Entry, Part, digest, file_mode
-from py_portable.wheels.published import NODE as PUBLISHED
 
 EVIDENCE = "evidence"
 PUBLISH = "publish"
@@ -163,10 +162,10 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
     payload = result.meta["payload"]
     entry = _entry(session, report.keys[node])
     part = session.store.part(entry, payload)
-    if artifact.format == "wheel":
+    if folder := FORMATS[artifact.format].published:
         # All that is to be published lies in one folder, and nothing else does: it is what an upload takes.
-        place, path = session.dist / PUBLISH, session.dist / PUBLISH / payload
-        entry, payload = _entry(session, report.keys[PUBLISHED]), "."
+        place, path = session.dist / folder.name, session.dist / folder.name / payload
+        entry, payload = _entry(session, report.keys[folder.node]), "."
         published = session.store.part(entry, payload)
     else:
         place = session.dist / artifact.name

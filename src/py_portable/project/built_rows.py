@@ -73,7 +73,7 @@ def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | Non
         "sha256": made.sha256,
         **({} if made.mode is None else {"mode": f"{made.mode:04o}"}),
         "bytes": sum(p.lstat().st_size for p in _files(path)),
-        "arch": None if artifact.format == "file" else platform.machine(),
+        "arch": None if artifact.path else platform.machine(),
         "interpreter": artifact.python,
         "measured_floor": floor,
         "licences": None,

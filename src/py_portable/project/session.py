@@ -12,12 +12,12 @@ from typing import Any
 from py_portable import __version__, images, resources
 from py_portable.base.talk import Talk
 from py_portable.config import Config
-from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
 from py_portable.engines import builds
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.static_helpers.stored import Helpers
 from py_portable.errors import Blocked, ConfigError, PortableError
+from py_portable.formats import load_config
 from py_portable.images import Image
 from py_portable.lock import container_baselines, lockfile
 from py_portable.lock.lockfile import Lock
