@@ -83,6 +83,7 @@ def test_every_key_arrives(folder: Path) -> None:
 
     own = Smoke(("run", "3"), ("one", "two two"), ("warned",), 3, 1.5)
     smoke = (own, Smoke(args=()))
+    optimized = InterpreterChoice("source", True)
     assert config.app == App(folder / "app", None, "myapp", None, ("tls",), smoke)
     assert config.python == "3.13"
     assert config.interpreter == InterpreterChoice("source", True)
@@ -98,7 +99,7 @@ def test_every_key_arrives(folder: Path) -> None:
         build_requires={"old-thing": ("setuptools<60",)},
     )
     assert config.artifacts == {
-        "wheels": Artifact("wheels", "wheelhouse", "newer", "3.12", None, smoke, NoOptions()),
+        "wheels": Artifact("wheels", "wheelhouse", "newer", "3.12", None, smoke, NoOptions(), optimized),
         "binary": Artifact(
             "binary",
             "nuitka-onefile",
@@ -107,9 +108,10 @@ def test_every_key_arrives(folder: Path) -> None:
             "wheels",
             (Smoke(("--version",)),),
             nuitka.Options(("myapp.plugins",), ("myapp",), ("--python-flag=-O",), True),
+            optimized,
         ),
-        "folder": Artifact("folder", "nuitka-standalone", "default", "3.13", None, smoke, nuitka.Options()),
-        "mine": Artifact("mine", "file", None, None, None, smoke, file.Options(folder / "../built/app")),
+        "folder": Artifact("folder", "nuitka-standalone", "default", "3.13", None, smoke, nuitka.Options(), optimized),
+        "mine": Artifact("mine", "file", None, None, None, smoke, file.Options(folder / "../built/app"), optimized),
     }
     assert config.portability == Portability(
         (ImageSpec("debian:11"), ImageSpec("alpine:3.22", True, "fail:musl")),

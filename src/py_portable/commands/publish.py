@@ -13,6 +13,7 @@ from py_portable.errors import Blocked, ConfigError, UnmetError
 from py_portable.evidence import merge
 from py_portable.evidence.conclude import BAD
 from py_portable.formats import FORMATS
+from py_portable.plan.expected import starts_on
 from py_portable.project import building, refreshing
 from py_portable.project.session import Session
 from py_portable.wheels import twine
@@ -61,7 +62,7 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
     wanted = [
         [name, spec.name, "plain", list(smoke.args)]
         for name in names
-        for spec in session.config.portability.images
+        for spec in starts_on(session.config, name)
         if not spec.optional
         for smoke in session.config.artifacts[name].smoke
     ]

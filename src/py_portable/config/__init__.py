@@ -29,8 +29,8 @@ from py_portable.config.model import (
 from py_portable.config.parse import build
 from py_portable.config.problems import fail
 from py_portable.config.rules import problems as rule_problems
-from py_portable.config.schema import Schema, schema_text
 from py_portable.config.schema import problems as schema_problems
+from py_portable.config.schema import schema_of, schema_text
 from py_portable.errors import ConfigError
 
 __all__ = [
@@ -74,8 +74,8 @@ def parse(text: bytes, name: str, base: Path, kinds: Kinds, *, path: Path | None
     Raises ConfigError; `app.source` is looked up on disk, nothing else is.
     """
     document = read(text, name)
-    base, schema = base.absolute(), Schema(kinds)
-    found = schema_problems(document, schema) or rule_problems(document, base, kinds)
+    base, schema = base.absolute(), schema_of(kinds)
+    found = schema_problems(document, schema) or rule_problems(document, base, schema)
     if found:
         fail(name, document.lines, found)
     return build(document, text, (path or base / name).absolute(), base, schema)

@@ -88,7 +88,9 @@ def branch(kind: Kind, kinds: Kinds) -> dict[str, Any]:
         keys["from"] = {"description": text, **options.ref("artifact-name")}
     if kind.interpreter != "none":
         keys |= {"baseline": options.ref("artifact-baseline"), "python": options.ref("artifact-python")}
-    keys["smoke"] = options.ref("artifact-smoke")
+    if kind.interpreter in ("any", "linkable"):
+        keys["interpreter"] = options.ref("artifact-interpreter")
+    keys |= {"smoke": options.ref("artifact-smoke"), "expect": options.ref("artifact-expect")}
     needed = ["format", *(["from"] if kind.made_from else []), *options.required(kind.options)]
     return {
         "title": kind.name,

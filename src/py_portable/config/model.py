@@ -120,6 +120,12 @@ class Artifact:
     """Its own, else the app's: never empty, and no two have the same `args`."""
     options: Any
     """The format's own keys: an instance of its dataclass, which its own module alone looks into."""
+    interpreter: InterpreterChoice = InterpreterChoice()
+    """Its own, else that of what it is made from, else the config's."""
+    expect: Mapping[str, str] = field(default_factory=dict)
+    """What its cells expect on some images, by the names of `Portability.images`."""
+    images: tuple[str, ...] | None = None
+    """The images it is started on, by the names of `Portability.images`; None: all."""
 
     @property
     def path(self) -> Path | None:

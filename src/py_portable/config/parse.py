@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from py_portable.config import options
 from py_portable.config.document import Document, Marks
-from py_portable.config.kinds import Kinds, Stands, artifacts
+from py_portable.config.glibc import canonical_image
+from py_portable.config.kinds import Kind, Kinds, Stands, artifacts
 from py_portable.config.model import (
     App,
     Archive,
@@ -25,7 +27,7 @@ from py_portable.config.model import (
     Smoke,
     Wheels,
 )
-from py_portable.config.rules import baselines_of, default_baseline
+from py_portable.config.rules import baselines_of, default_baseline, image_names
 from py_portable.config.schema import Schema
 
 
@@ -33,6 +35,7 @@ def build(document: Document, raw: bytes, path: Path, base: Path, schema: Schema
     """The config of a checked document; `path` and `base` are absolute."""
     data = document.data
     stand = artifacts(data, schema.kinds)
+    interpreter = _interpreter(data.get("interpreter", {}), base)
     app = _app(data["app"], base)
     return Config(
         path=path,
@@ -40,7 +43,7 @@ def build(document: Document, raw: bytes, path: Path, base: Path, schema: Schema
         version=data["version"],
         app=app,
         python=str(data["python"]),
-        interpreter=_interpreter(data.get("interpreter", {}), base),
+        interpreter=interpreter,
         baselines={
             name: Baseline(
                 name,
@@ -53,7 +56,9 @@ def build(document: Document, raw: bytes, path: Path, base: Path, schema: Schema
         },
         build=_build(data.get("build", {})),
         wheels=_wheels(data, base),
-        artifacts=_artifacts(stand, data, app, base, schema.kinds),
+        artifacts=_artifacts(
+            stand, data, _Common(app, interpreter, base, schema.kinds, image_names(data, schema))
+        ),
         portability=_portability(data.get("portability", {}), schema.default_images),
         sha256=hashlib.sha256(raw).hexdigest(),
         marks=_with_names(document.marks, stand),
@@ -140,9 +145,18 @@ def _canonical(project: str) -> str:
     return re.sub(r"[-_.]+", "-", project).lower()
 
 
-def _artifacts(
-    stand: Sequence[Stands], data: Mapping[str, Any], app: App, base: Path, kinds: Kinds
-) -> dict[str, Artifact]:
+@dataclass(frozen=True)
+class _Common:
+    """What every artifact is read with."""
+
+    app: App
+    interpreter: InterpreterChoice
+    base: Path
+    kinds: Kinds
+    images: Mapping[str, str]
+
+
+def _artifacts(stand: Sequence[Stands], data: Mapping[str, Any], common: _Common) -> dict[str, Artifact]:
     mappings = {one.name: one.mapping for one in stand}
     built: dict[str, Artifact] = {}
 
@@ -150,7 +164,7 @@ def _artifacts(
         if name not in built:
             mapping = mappings[name]
             parent = add(mapping["from"]) if "from" in mapping else None
-            built[name] = _artifact(name, mapping, parent, data, app, base, kinds)
+            built[name] = _artifact(name, mapping, parent, data, common)
         return built[name]
 
     for name in mappings:
@@ -163,11 +177,9 @@ def _artifact(
     mapping: Mapping[str, Any],
     parent: Artifact | None,
     data: Mapping[str, Any],
-    app: App,
-    base: Path,
-    kinds: Kinds,
+    common: _Common,
 ) -> Artifact:
-    kind = kinds[mapping["format"]]
+    kind = common.kinds[mapping["format"]]
     built = kind.interpreter != "none"
     baseline = mapping.get("baseline") or (parent.baseline if parent else default_baseline(data))
     python = mapping.get("python") or (parent.python if parent else data["python"])
@@ -177,9 +189,24 @@ def _artifact(
         baseline=baseline if built else None,
         python=str(python) if built else None,
         from_=mapping.get("from"),
-        smoke=_smokes(mapping.get("smoke", ())) or app.smoke,
-        options=options.read(kind.options, mapping, base),
+        smoke=_smokes(mapping.get("smoke", ())) or common.app.smoke,
+        options=options.read(kind.options, mapping, common.base),
+        interpreter=_own_interpreter(kind, mapping, parent.interpreter if parent else common.interpreter),
+        expect={
+            common.images.get(canonical_image(name), name): expected
+            for name, expected in mapping.get("expect", {}).items()
+        },
+        images=tuple(mapping["images"]) if "images" in mapping else None,
     )
+
+
+def _own_interpreter(kind: Kind, mapping: Mapping[str, Any], given: InterpreterChoice) -> InterpreterChoice:
+    if kind.interpreter == "system":
+        return InterpreterChoice("system")
+    if "interpreter" not in mapping:
+        return given
+    own = mapping["interpreter"]
+    return InterpreterChoice(own["provider"], own.get("optimize", False), given.archives)
 
 
 def _portability(data: Mapping[str, Any], default: Sequence[Any]) -> Portability:

@@ -8,8 +8,9 @@ from typing import Any
 
 from py_portable.config.document import Document
 from py_portable.config.glibc import canonical_image, known_glibc, version_key
-from py_portable.config.kinds import Kind, Kinds, Stands, Written, artifacts, is_file, parents
+from py_portable.config.kinds import Kind, Stands, Written, artifacts, is_file, parents
 from py_portable.config.problems import DataPath, Problem, listed, nearest, show, show_path
+from py_portable.config.schema import Schema
 
 DEFAULT_BASELINES = {"default": {"image": "debian:11"}}
 
@@ -17,9 +18,9 @@ DEFAULT_BASELINES = {"default": {"image": "debian:11"}}
 RESERVED = ("evidence", "junit", "logs", "publish", "report", "sbom", "sha256sums")
 
 
-def problems(document: Document, base: Path, kinds: Kinds) -> list[Problem]:
+def problems(document: Document, base: Path, schema: Schema) -> list[Problem]:
     """All that is wrong across the fields of a document that the schema accepts."""
-    rules = _Rules(document, base, kinds)
+    rules = _Rules(document, base, schema)
     found = [
         *rules.app(),
         *rules.requirements(),
@@ -30,6 +31,7 @@ def problems(document: Document, base: Path, kinds: Kinds) -> list[Problem]:
         *rules.made_from(),
         *rules.glibc(),
         *rules.images(),
+        *rules.expectations(),
         *rules.smokes(),
         *rules.own_wheels(),
     ]
@@ -50,6 +52,13 @@ def default_baseline(data: Mapping[str, Any]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
+def image_names(data: Mapping[str, Any], schema: Schema) -> dict[str, str]:
+    """The images that apps are started on, by what is one name for several: `debian:bullseye` is `debian:11`."""
+    images = data.get("portability", {}).get("images", schema.default_images)
+    named = [image if isinstance(image, str) else image["image"] for image in images]
+    return {canonical_image(name): name for name in named}
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -64,14 +73,15 @@ def _no(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 class _Rules:
-    def __init__(self, document: Document, base: Path, kinds: Kinds) -> None:
+    def __init__(self, document: Document, base: Path, schema: Schema) -> None:
         self.document = document
         self.wrong = document.problem
         self.marks = document.marks
         self.data: dict[str, Any] = document.data
         self.base = base
-        self.kinds = kinds
-        self.all = artifacts(self.data, kinds)
+        self.kinds = schema.kinds
+        self.all = artifacts(self.data, schema.kinds)
+        self.images_by_name = image_names(self.data, schema)
         self.made = {one.name: one for one in reversed(self.all)}
         self.default = default_baseline(self.data)
 
@@ -140,6 +150,15 @@ class _Rules:
                 text = f"needs baseline, as none is named default; there are: {listed(known)}"
                 yield self.wrong(one.path, text, key=True)
         provider = self.data.get("interpreter", {}).get("provider", "source")
+        for one in self.all:
+            theirs = self.own_or_given(one, "baseline", self.default)
+            if (
+                "interpreter" in one.mapping
+                and self.provider(one) != "source"
+                and (known.get(theirs, {}).get("libraries") and provider == "source")
+            ):
+                text = f"the baseline {theirs} has libraries, which only the provider source takes"
+                yield self.wrong((*one.path, "interpreter"), text, key=True)
         for name, each in known.items():
             if each.get("libraries") and provider != "source":
                 text = f"only an interpreter that is compiled here takes them, and the provider is {provider}"
@@ -158,14 +177,20 @@ class _Rules:
         if choice.get("optimize") and provider != "source":
             text = f"only what is compiled here can be optimized, and the provider is {provider}"
             yield self.wrong(("interpreter", "optimize"), text, key=True)
-        if provider != "standalone":
+        for one in self.all:
+            own = one.mapping.get("interpreter", {})
+            if own.get("optimize") and own["provider"] != "source":
+                text = f"only what is compiled here can be optimized, and the provider is {own['provider']}"
+                yield self.wrong((*one.path, "interpreter", "optimize"), text, key=True)
+        carried = [one for one in self.all if self.built(one) and self.provider(one) == "standalone"]
+        if not carried and provider != "standalone":
             if "archives" in choice:
                 text = f"is for the provider standalone, and the provider is {provider}"
                 yield self.wrong(("interpreter", "archives"), text, key=True)
             return
         for python, each in archives.items():
             yield from self.archive(("interpreter", "archives", python), each)
-        for python in dict.fromkeys(self.python(one) for one in self.all if self.built(one)):
+        for python in dict.fromkeys(map(self.python, carried)):
             if python not in archives:
                 has = f"it has: {listed(archives)}" if archives else "the key archives is missing"
                 text = f"an artifact asks for Python {python}, and no archive is named for it; {has}"
@@ -187,6 +212,12 @@ class _Rules:
 
     def python(self, one: Stands) -> str:
         return str(self.own_or_given(one, "python", self.data["python"]))
+
+    def provider(self, one: Stands) -> str:
+        if self.kind(one).interpreter == "system":
+            return "system"
+        choice = self.own_or_given(one, "interpreter", self.data.get("interpreter", {}))
+        return str(choice.get("provider", "source"))
 
     def own_or_given(self, one: Stands, key: str, default: Any) -> Any:
         """What the artifact says, else what it is made from, else the config."""
@@ -222,6 +253,9 @@ class _Rules:
             text = f"{what}, but {show(wanted)} is {self.kind(parent).name}"
             yield self.wrong((*path, "from"), text)
             return
+        if "interpreter" in mapping:
+            text = f"is that of {show(wanted)}, which this is made from: say it there"
+            yield self.wrong((*path, "interpreter"), text, key=True)
         for key, default in (("baseline", self.default), ("python", self.data["python"])):
             # `from` takes over both: to say something else would be two answers to one question.
             theirs = self.own_or_given(parent, key, default)
@@ -254,6 +288,13 @@ class _Rules:
                 mark = self.marks.table[first]
                 what = image if name == image else f"{image} (it is {name})"
                 yield self.wrong(path, f"{what} is listed twice; the first is at {mark.line}:{mark.column}")
+
+    def expectations(self) -> Iterator[Problem]:
+        for one in self.all:
+            for name in one.mapping.get("expect", ()):
+                if canonical_image(name) not in self.images_by_name:
+                    text = _no("image", name, self.images_by_name.values())
+                    yield self.wrong((*one.path, "expect", name), text, key=True)
 
     def smokes(self) -> Iterator[Problem]:
         """A cell is known by its smoke command's arguments, so two with the same could not be told apart."""

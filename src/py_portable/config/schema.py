@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from py_portable.config.document import Document, Numeral
-from py_portable.config.kinds import Kinds, branch
+from py_portable.config.kinds import Kind, Kinds, branch
 from py_portable.config.messages import explain
 from py_portable.config.problems import Problem
 
@@ -42,10 +42,23 @@ class Schema:
                 defs |= branches
         self.data["$defs"] = defs
 
+    @functools.cached_property
+    def validator(self) -> Validator:
+        return _validator()(self.data)
+
     @property
     def default_images(self) -> list[Any]:
         images: list[Any] = self.data["$defs"]["portability"]["properties"]["images"]["default"]
         return images
+
+
+def schema_of(kinds: Kinds) -> Schema:
+    return _schema_of(tuple(kinds.values()))
+
+
+@functools.cache
+def _schema_of(kinds: tuple[Kind, ...]) -> Schema:
+    return Schema({kind.name: kind for kind in kinds})
 
 
 def schema_text(kinds: Kinds) -> str:
@@ -76,7 +89,7 @@ def _shown(node: Any, indent: str = "") -> str:
 def problems(document: Document, schema: Schema) -> list[Problem]:
     """What the schema says against the document, one problem for each key or value that is wrong."""
     found: list[Problem] = []
-    for error in _validator()(schema.data).iter_errors(document.data):
+    for error in schema.validator.iter_errors(document.data):
         found += explain(error, document, schema.formats)
     return _without_echoes(found)
 

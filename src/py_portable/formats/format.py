@@ -193,6 +193,10 @@ class Format:
         """
         return ()
 
+    def expect(self, artifact: Artifact, image: str) -> str | None:
+        """What cells expect on the image of this name: `pass` or `fail:REASON`; None: what the config says of it."""
+        return None
+
     def start(self, made: Made, image: Image | None = None) -> Start:
         """How it is started on the image; without one, what that takes on any."""
         raise NotImplementedError

@@ -14,7 +14,8 @@ from py_portable.formats import FORMATS, House, Parent
 from py_portable.interpreters import SOURCE
 from py_portable.lock.declared import distribution_name
 from py_portable.lock.lockfile import Lock
-from py_portable.plan.ground import ground, target, to_link
+from py_portable.plan.expected import expects, starts_on
+from py_portable.plan.ground import ground, place_of, target, to_link
 from py_portable.steps.graph import ImageNode, Node, Step
 from py_portable.wheels import given, making, tools
 
@@ -124,11 +125,11 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
     if not (artifact.baseline and artifact.python):
         return None
     baseline = config.baselines[artifact.baseline]
-    place = f"{artifact.python} ({baseline.name})"
+    place = place_of(config, artifact)
     aim = target(config, baseline.name, artifact.python)
-    base = ground(config, lock, baseline.name, artifact.python)
+    base = ground(config, lock, baseline.name, artifact.python, artifact.interpreter)
     image, fetched, own, interpreter = base.image, base.fetched, base.libraries, base.interpreter
-    linkable = to_link(config, artifact)
+    linkable = to_link(artifact)
     compiled = SOURCE.steps(base.wanted) if linkable else interpreter
     toolbox = tools.install_step(
         place, fetched=fetched.name, interpreter=interpreter[-1].name, image=base.bare.name
@@ -198,16 +199,17 @@ def choose_control(
 
     built-too-new: its compiler's image alone is changed: the newest image of the matrix for the baseline.
     """
-    # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
-    firm = [s.name for s in config.portability.images if not s.optional and s.expect == "pass"]
-    ages = {image: known_glibc(image) for image in firm}
-    known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
-    if len(known) < 2 or known[0][0] == known[-1][0]:
-        return None, "needs an older and a newer image in portability.images, neither of them optional"
     fit = [a for a in artifacts.values() if name in FORMATS[a.format].controls]
     if not fit:
         return None, "no artifact's format can be built too new"
     artifact = min(fit, key=lambda a: FORMATS[a.format].controls[name])
+    # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
+    starts = starts_on(config, artifact.name)
+    firm = [s.name for s in starts if not s.optional and expects(artifact, s) == "pass"]
+    ages = {image: known_glibc(image) for image in firm}
+    known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
+    if len(known) < 2 or known[0][0] == known[-1][0]:
+        return None, "needs an older and a newer image in portability.images, neither of them optional"
     node = f"control {name} {artifact.name}"
     return Control(name, artifact.name, artifact.format, node, known[0][1], known[-1][1], "glibc"), ""
 

@@ -15,6 +15,7 @@ from py_portable.formats import FORMATS, Made
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines
 from py_portable.plan.assemble import Plan, choose_control
+from py_portable.plan.ground import place_of
 from py_portable.plan.shards import lock_sha256
 from py_portable.plan.tiers import RELEASE
 from py_portable.project import built_rows, handover, records
@@ -177,7 +178,7 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
         to.parent.parent.mkdir(parents=True, exist_ok=True)
         to.parent.mkdir(exist_ok=True)
         session.store.restore(entry, payload, to)
-    return _made(artifact, path, part, result, report)
+    return _made(place_of(session.config, artifact), artifact, path, part, result, report)
 
 
 def _entry(session: Session, key: str) -> Entry:
@@ -189,8 +190,7 @@ def _entry(session: Session, key: str) -> Entry:
     return entry
 
 
-def _made(artifact: Artifact, path: Path, part: Part, result: Result, report: Report) -> Made:
-    place = f"{artifact.python} ({artifact.baseline})"
+def _made(place: str, artifact: Artifact, path: Path, part: Part, result: Result, report: Report) -> Made:
     interpreter, wheelhouse = (
         next((report.results[n] for n in report.results if n.startswith(f"{kind} {place}")), None)
         for kind in ("interpreter", "wheelhouse")

@@ -114,7 +114,7 @@ def _interpreters(plan: Plan, report: Report) -> list[dict[str, Any]]:
         {
             "version": result.meta["version"],
             "provider": result.meta["provider"],
-            "baseline": name.partition("(")[2].rstrip(")"),
+            "baseline": name.partition("(")[2].rstrip(")").partition(",")[0],
             "sha256": result.digest,
             "image": _identity(plan.nodes[name], report),
             **({"libraries": result.meta["libraries"]} if result.meta.get("libraries") else {}),

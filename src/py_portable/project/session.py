@@ -25,7 +25,7 @@ from py_portable.lock.markers import Target
 from py_portable.lock.resolve import Resolver
 from py_portable.lock.update import check_names
 from py_portable.plan.assemble import Plan, assemble, houses
-from py_portable.plan.ground import full_version, ground, interpreter_pins, one_root, target
+from py_portable.plan.ground import full_version, ground, interpreter_pins, one_root, target, usual
 from py_portable.project.backends import Backends, Sandbox
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags, source_date_epoch
 from py_portable.steps.context import Environment
@@ -97,7 +97,7 @@ class Session:
             lambda: self.sandbox(lock, baseline, python),
             may_run,
         )
-        whole = Target(**aim, full=full_version(self.config, python))
+        whole = Target(**aim, full=full_version(self.config, python, usual(self.config, baseline, python)))
         return Resolver(self.config, self.store, whole, os.environ, backends)
 
     def sandbox(self, lock: Lock, baseline: str, python: str) -> Sandbox:
