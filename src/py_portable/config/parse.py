@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.config import options
+from py_portable.config.artifact_rules import baselines_of, default_baseline, image_names
 from py_portable.config.document import Document, Marks
 from py_portable.config.glibc import canonical_image
 from py_portable.config.kinds import Kind, Kinds, Stands, artifacts
@@ -27,7 +28,6 @@ from py_portable.config.model import (
     Smoke,
     Wheels,
 )
-from py_portable.config.rules import baselines_of, default_baseline, image_names
 from py_portable.config.schema import Schema
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from py_portable.config.artifact_rules import Artifacts, baselines_of, default_baseline
 from py_portable.config.document import Document
 from py_portable.config.glibc import canonical_image, known_glibc, version_key
-from py_portable.config.kinds import Kind, Stands, Written, artifacts, is_file, parents
-from py_portable.config.problems import DataPath, Problem, listed, nearest, show, show_path
+from py_portable.config.kinds import is_file
+from py_portable.config.problems import DataPath, Problem, listed, show
 from py_portable.config.schema import Schema
-
-DEFAULT_BASELINES = {"default": {"image": "debian:11"}}
-
-# What lies beside the artifacts in dist/, whatever its suffix.
-RESERVED = ("evidence", "junit", "logs", "publish", "report", "sbom", "sha256sums")
 
 
 def problems(document: Document, base: Path, schema: Schema) -> list[Problem]:
@@ -24,39 +20,16 @@ def problems(document: Document, base: Path, schema: Schema) -> list[Problem]:
     found = [
         *rules.app(),
         *rules.requirements(),
-        *rules.names(),
-        *rules.baselines(),
+        *rules.artifacts.problems(),
+        *rules.libraries(),
         *rules.interpreter(),
-        *rules.of_formats(),
-        *rules.made_from(),
         *rules.glibc(),
         *rules.images(),
-        *rules.expectations(),
         *rules.smokes(),
         *rules.own_wheels(),
     ]
     # What one line of the file asks for several times is wrong once.
     return list(dict.fromkeys(found))
-
-
-def baselines_of(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    baselines: dict[str, dict[str, Any]] = data.get("baselines", DEFAULT_BASELINES)
-    return baselines
-
-
-def default_baseline(data: Mapping[str, Any]) -> str | None:
-    """The baseline of an artifact that names none; None where there are several and none is `default`."""
-    names = list(baselines_of(data))
-    if "default" in names:
-        return "default"
-    return names[0] if len(names) == 1 else None
-
-
-def image_names(data: Mapping[str, Any], schema: Schema) -> dict[str, str]:
-    """The images that apps are started on, by what is one name for several: `debian:bullseye` is `debian:11`."""
-    images = data.get("portability", {}).get("images", schema.default_images)
-    named = [image if isinstance(image, str) else image["image"] for image in images]
-    return {canonical_image(name): name for name in named}
 
 
 def _exists(path: Path) -> bool:
@@ -66,23 +39,13 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _no(kind: str, name: str, known: Iterable[str]) -> str:
-    meant = nearest(name, known)
-    better = f"did you mean {show(meant)}?" if meant else f"the {kind}s are: {listed(known)}"
-    return f"there is no {kind} {show(name)}; {better}"
-
-
 class _Rules:
     def __init__(self, document: Document, base: Path, schema: Schema) -> None:
-        self.document = document
         self.wrong = document.problem
         self.marks = document.marks
         self.data: dict[str, Any] = document.data
         self.base = base
-        self.kinds = schema.kinds
-        self.all = artifacts(self.data, schema.kinds)
-        self.images_by_name = image_names(self.data, schema)
-        self.made = {one.name: one for one in reversed(self.all)}
+        self.artifacts = Artifacts(document, base, schema)
         self.default = default_baseline(self.data)
 
     def app(self) -> Iterator[Problem]:
@@ -124,65 +87,19 @@ class _Rules:
             except InvalidRequirement:
                 yield self.wrong(path, f"{show(text)} is not a requirement such as httpie==3.2.4")
 
-    def names(self) -> Iterator[Problem]:
-        seen: dict[str, Stands] = {}
-        for one in self.all:
-            name, path, folded = one.name, one.path, one.name.casefold()
-            first = seen.setdefault(folded, one)
-            if first.name != name:
-                text = f"differs from {show(first.name)} only in upper and lower case"
-                yield self.wrong(path, text, key=True)
-            elif first is not one:
-                text = f"the name is taken: {show_path(path)} makes an artifact that is called so"
-                yield self.wrong(first.path, text, key=True)
-            if folded.split(".")[0] in RESERVED:
-                text = f"the name is taken; the kit's own files in dist/ are: {listed(RESERVED)}"
-                yield self.wrong(path, text, key=True)
-
-    def baselines(self) -> Iterator[Problem]:
-        known = baselines_of(self.data)
-        for one in self.all:
-            if "baseline" in one.mapping:
-                if one.mapping["baseline"] not in known:
-                    text = _no("baseline", one.mapping["baseline"], known)
-                    yield self.wrong((*one.path, "baseline"), text)
-            elif "from" not in one.mapping and self.default is None and self.built(one):
-                text = f"needs baseline, as none is named default; there are: {listed(known)}"
-                yield self.wrong(one.path, text, key=True)
-        provider = self.data.get("interpreter", {}).get("provider", "source")
-        for one in self.all:
-            theirs = self.own_or_given(one, "baseline", self.default)
-            if (
-                "interpreter" in one.mapping
-                and self.provider(one) != "source"
-                and (known.get(theirs, {}).get("libraries") and provider == "source")
-            ):
-                text = f"the baseline {theirs} has libraries, which only the provider source takes"
-                yield self.wrong((*one.path, "interpreter"), text, key=True)
-        for name, each in known.items():
-            if each.get("libraries") and provider != "source":
-                text = f"only an interpreter that is compiled here takes them, and the provider is {provider}"
-                yield self.wrong(("baselines", name, "libraries"), text, key=True)
-
-    def kind(self, one: Stands) -> Kind:
-        return self.kinds[one.mapping["format"]]
-
-    def built(self, one: Stands) -> bool:
-        """Whether it is built here, in a baseline and with an interpreter."""
-        return self.kind(one).interpreter != "none"
-
     def interpreter(self) -> Iterator[Problem]:
         choice = self.data.get("interpreter", {})
         provider, archives = choice.get("provider", "source"), choice.get("archives", {})
         if choice.get("optimize") and provider != "source":
             text = f"only what is compiled here can be optimized, and the provider is {provider}"
             yield self.wrong(("interpreter", "optimize"), text, key=True)
-        for one in self.all:
+        for one in self.artifacts.all:
             own = one.mapping.get("interpreter", {})
             if own.get("optimize") and own["provider"] != "source":
                 text = f"only what is compiled here can be optimized, and the provider is {own['provider']}"
                 yield self.wrong((*one.path, "interpreter", "optimize"), text, key=True)
-        carried = [one for one in self.all if self.built(one) and self.provider(one) == "standalone"]
+        theirs = self.artifacts
+        carried = [one for one in theirs.all if theirs.built(one) and theirs.provider(one) == "standalone"]
         if not carried and provider != "standalone":
             if "archives" in choice:
                 text = f"is for the provider standalone, and the provider is {provider}"
@@ -190,7 +107,7 @@ class _Rules:
             return
         for python, each in archives.items():
             yield from self.archive(("interpreter", "archives", python), each)
-        for python in dict.fromkeys(map(self.python, carried)):
+        for python in dict.fromkeys(map(self.artifacts.python, carried)):
             if python not in archives:
                 has = f"it has: {listed(archives)}" if archives else "the key archives is missing"
                 text = f"an artifact asks for Python {python}, and no archive is named for it; {has}"
@@ -205,69 +122,11 @@ class _Rules:
             text = f"there is no file {show(each['path'])}; relative paths start at this file's folder"
             yield self.wrong((*path, "path"), text)
 
-    def of_formats(self) -> Iterator[Problem]:
-        for one in self.all:
-            told = Written(self.document, self.base, one.path, one.mapping, self.python(one))
-            yield from self.kind(one).problems(told)
-
-    def python(self, one: Stands) -> str:
-        return str(self.own_or_given(one, "python", self.data["python"]))
-
-    def provider(self, one: Stands) -> str:
-        if self.kind(one).interpreter == "system":
-            return "system"
-        choice = self.own_or_given(one, "interpreter", self.data.get("interpreter", {}))
-        return str(choice.get("provider", "source"))
-
-    def own_or_given(self, one: Stands, key: str, default: Any) -> Any:
-        """What the artifact says, else what it is made from, else the config."""
-        seen: list[Stands] = []
-        while key not in one.mapping and one.mapping.get("from") in self.made and one not in seen:
-            seen.append(one)
-            one = self.made[one.mapping["from"]]
-        return one.mapping.get(key, default)
-
-    def made_from(self) -> Iterator[Problem]:
-        source = {one.name: one.mapping["from"] for one in self.all if "from" in one.mapping}
-        in_circle: set[str] = set()
-        for name, wanted in source.items():
-            path = self.made[name].path
-            if wanted not in self.made:
-                yield self.wrong((*path, "from"), _no("artifact", wanted, self.made))
-                continue
-            trail = [name]
-            while trail[-1] in source and source[trail[-1]] not in trail:
-                trail.append(source[trail[-1]])
-            if source.get(trail[-1]) != name:
-                yield from self.parent(name, wanted)
-            elif name not in in_circle:
-                in_circle.update(trail)
-                yield self.wrong((*path, "from"), f"made from itself: {' from '.join([*trail, name])}")
-
-    def parent(self, name: str, wanted: str) -> Iterator[Problem]:
-        path, mapping = self.made[name].path, self.made[name].mapping
-        parent = self.made[wanted]
-        allowed = parents(self.kind(self.made[name]), self.kinds)
-        if self.kind(parent).name not in allowed:
-            what = f"{mapping['format']} is made from {listed(allowed)}"
-            text = f"{what}, but {show(wanted)} is {self.kind(parent).name}"
-            yield self.wrong((*path, "from"), text)
-            return
-        if "interpreter" in mapping:
-            text = f"is that of {show(wanted)}, which this is made from: say it there"
-            yield self.wrong((*path, "interpreter"), text, key=True)
-        for key, default in (("baseline", self.default), ("python", self.data["python"])):
-            # `from` takes over both: to say something else would be two answers to one question.
-            theirs = self.own_or_given(parent, key, default)
-            if key in mapping and mapping[key] != theirs:
-                text = f"is {mapping[key]}, but {show(wanted)}, which this is made from, has {theirs}"
-                yield self.wrong((*path, key), text)
-
     def glibc(self) -> Iterator[Problem]:
         wanted = self.data.get("wheels", {}).get("max-glibc")
         if wanted is None:
             return
-        used = {one.mapping.get("baseline", self.default) for one in self.all}
+        used = {one.mapping.get("baseline", self.default) for one in self.artifacts.all}
         for name, baseline in baselines_of(self.data).items():
             floor = known_glibc(baseline["image"])
             if name in used and floor and version_key(wanted) < version_key(floor):
@@ -289,16 +148,9 @@ class _Rules:
                 what = image if name == image else f"{image} (it is {name})"
                 yield self.wrong(path, f"{what} is listed twice; the first is at {mark.line}:{mark.column}")
 
-    def expectations(self) -> Iterator[Problem]:
-        for one in self.all:
-            for name in one.mapping.get("expect", ()):
-                if canonical_image(name) not in self.images_by_name:
-                    text = _no("image", name, self.images_by_name.values())
-                    yield self.wrong((*one.path, "expect", name), text, key=True)
-
     def smokes(self) -> Iterator[Problem]:
         """A cell is known by its smoke command's arguments, so two with the same could not be told apart."""
-        owners = [(("app",), self.data["app"]), *((one.path, one.mapping) for one in self.all)]
+        owners = [(("app",), self.data["app"]), *((one.path, one.mapping) for one in self.artifacts.all)]
         for owner, mapping in owners:
             seen: dict[tuple[str, ...], DataPath] = {}
             for i, smoke in enumerate(mapping.get("smoke", ())):
@@ -317,3 +169,23 @@ class _Rules:
             if key in wheels and ("source" not in app or str(app["source"]).endswith(".whl")):
                 text = "needs app.source to be a folder or an sdist: an app from elsewhere has its wheels already"
                 yield self.wrong(("wheels", key), text, key=True)
+
+    def libraries(self) -> Iterator[Problem]:
+        """Of baselines: only an interpreter that is compiled here takes them."""
+        provider = self.data.get("interpreter", {}).get("provider", "source")
+        for name, each in baselines_of(self.data).items():
+            if not each.get("libraries"):
+                continue
+            if provider != "source":
+                text = f"only an interpreter that is compiled here takes them, and the provider is {provider}"
+                yield self.wrong(("baselines", name, "libraries"), text, key=True)
+                continue
+            for one in self.artifacts.all:
+                theirs = self.artifacts.own_or_given(one, "baseline", self.default)
+                if (
+                    "interpreter" in one.mapping
+                    and theirs == name
+                    and self.artifacts.provider(one) != "source"
+                ):
+                    text = f"the baseline {name} has libraries, which only the provider source takes"
+                    yield self.wrong((*one.path, "interpreter"), text, key=True)
