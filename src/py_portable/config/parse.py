@@ -180,14 +180,18 @@ def _artifact(
     common: _Common,
 ) -> Artifact:
     kind = common.kinds[mapping["format"]]
-    built = kind.interpreter != "none"
-    baseline = mapping.get("baseline") or (parent.baseline if parent else default_baseline(data))
-    python = mapping.get("python") or (parent.python if parent else data["python"])
+    baseline = python = None
+    if parent and kind.made_from:
+        # It carries what that was made with.
+        baseline, python = parent.baseline, parent.python
+    elif kind.interpreter != "none":
+        baseline = mapping.get("baseline") or (parent.baseline if parent else default_baseline(data))
+        python = str(mapping.get("python") or (parent.python if parent else data["python"]))
     return Artifact(
         name=name,
         format=kind.name,
-        baseline=baseline if built else None,
-        python=str(python) if built else None,
+        baseline=baseline,
+        python=python,
         from_=mapping.get("from"),
         smoke=_smokes(mapping.get("smoke", ())) or common.app.smoke,
         options=options.read(kind.options, mapping, common.base),

@@ -122,10 +122,10 @@ def _together(config: Config, lock: Lock, format: str) -> tuple[Step, ...]:
 
 def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House | None:
     """None for what is made elsewhere."""
-    if not (artifact.baseline and artifact.python):
+    place = place_of(config, artifact)
+    if not (artifact.baseline and artifact.python and place):
         return None
     baseline = config.baselines[artifact.baseline]
-    place = place_of(config, artifact)
     aim = target(config, baseline.name, artifact.python)
     base = ground(config, lock, baseline.name, artifact.python, artifact.interpreter)
     image, fetched, own, interpreter = base.image, base.fetched, base.libraries, base.interpreter

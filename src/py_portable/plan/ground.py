@@ -56,9 +56,10 @@ def usual(config: Config, baseline: str, python: str) -> InterpreterChoice:
     return config.interpreter if config.interpreter in own or not own else own[0]
 
 
-def place_of(config: Config, artifact: Artifact) -> str:
-    """What tells apart the nodes that an artifact's wheels and interpreter come from."""
-    assert artifact.baseline and artifact.python
+def place_of(config: Config, artifact: Artifact) -> str | None:
+    """What tells apart the nodes that an artifact's wheels and interpreter come from; None where it has none."""
+    if not (artifact.baseline and artifact.python):
+        return None
     return f"{artifact.python} ({_label(config, artifact.baseline, artifact.python, artifact.interpreter)})"
 
 
@@ -166,6 +167,7 @@ def interpreter_pins(config: Config) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for artifact in config.artifacts.values():
+        found |= FORMATS[artifact.format].pins()
         if not (artifact.baseline and artifact.python):
             continue
         providers = [
@@ -176,5 +178,4 @@ def interpreter_pins(config: Config) -> dict[str, str]:
             pin = provider.pin(artifact.interpreter, artifact.python)
             found |= [pin] if pin else []
         found |= libraries.locked(config.baselines[artifact.baseline].libraries)
-        found |= FORMATS[artifact.format].pins()
     return found

@@ -190,7 +190,9 @@ def _entry(session: Session, key: str) -> Entry:
     return entry
 
 
-def _made(place: str, artifact: Artifact, path: Path, part: Part, result: Result, report: Report) -> Made:
+def _made(
+    place: str | None, artifact: Artifact, path: Path, part: Part, result: Result, report: Report
+) -> Made:
     interpreter, wheelhouse = (
         next((report.results[n] for n in report.results if n.startswith(f"{kind} {place}")), None)
         for kind in ("interpreter", "wheelhouse")
