@@ -8,7 +8,8 @@ import pytest
 
 from py_portable.config.document import MAX_BYTES, MAX_DEPTH
 from py_portable.errors import TAIL_LINES, ConfigError
-from py_portable.formats import load_config, parse_config
+from py_portable.formats import FORMATS, load_config, parse_config
+from tests.integration.toy_formats import Packed, Toy
 
 PAIRS = Path(__file__).parent / "data" / "config"
 HEAD = b'version: 1\napp: {requirement: "httpie==3.2.4"}\npython: "3.13"\n'
@@ -22,7 +23,16 @@ def said(text: bytes, base: Path = PAIRS) -> str:
 
 @pytest.mark.parametrize("pair", sorted(PAIRS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_pair(pair: Path) -> None:
-    assert said(pair.read_bytes()) + "\n" == pair.with_suffix(".txt").read_text("utf-8")
+    known = ", ".join(name for name, one in FORMATS.items() if one.summary)
+    text = pair.with_suffix(".txt").read_text("utf-8").replace("{formats}", known)
+    assert said(pair.read_bytes()) + "\n" == text
+
+
+def test_a_format_more_changes_no_other_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in (Toy(), Packed()):
+        monkeypatch.setitem(FORMATS, one.name, one)
+    for pair in PAIRS.glob("*.yaml"):
+        test_pair(pair)
 
 
 def test_each_pair_is_whole() -> None:
@@ -118,4 +128,4 @@ def test_what_is_shown_cannot_steer_a_terminal() -> None:
 
 def test_the_error_in_the_documentation_is_the_one_that_is_printed() -> None:
     page = (Path(__file__).parents[2] / "docs" / "config.md").read_text("utf-8")
-    assert (PAIRS / "unknown-format.txt").read_text("utf-8") in page
+    assert (PAIRS / "unknown-key-in-format.txt").read_text("utf-8") in page

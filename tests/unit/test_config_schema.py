@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,7 @@ def test_stale_tables_are_noticed(tmp_path: Path) -> None:
     script.write_bytes((ROOT / "scripts" / "config-docs.py").read_bytes())
     page = tmp_path / "docs" / "config.md"
     page.write_bytes((ROOT / "docs" / "config.md").read_bytes())
+    shutil.copytree(ROOT / "docs" / "formats", tmp_path / "docs" / "formats")
     changed = schema_text().replace("Where and how every artifact is started.", "Where it starts.")
     (tmp_path / "schemas" / "portable.schema.json").write_text(changed, "utf-8")
 

@@ -29,7 +29,8 @@ class Options:
     )
     trim: bool = option(
         True,
-        "Leave out what no program needs when it runs: headers, static libraries, tests, symbols, pip.",
+        "Leave out what no program needs when it runs: headers, static libraries, tests, symbols, pip and its wheel "
+        "in `ensurepip`.",
     )
 
 

@@ -28,14 +28,17 @@ MODULES = "standard library as Nuitka reads it"
 class Options:
     include_packages: tuple[str, ...] = option(
         (),
-        "Packages that the app imports in ways that cannot be seen in its code. Each is included whole.",
+        "Packages that the app imports in ways that cannot be seen in its code. Each is included whole; the app's "
+        "own always are.",
         **several("import-name"),
     )
     include_data: tuple[str, ...] = option(
-        (), "Packages whose data files are included.", **several("import-name")
+        (),
+        "Packages whose data files are included; those of the app and its dependencies always are.",
+        **several("import-name"),
     )
     args: tuple[str, ...] = option((), "More arguments for Nuitka.", **ref("args"))
-    lto: bool = option(False, "Link-time optimization: a slower build.")
+    lto: bool = option(False, "Link-time optimization: a slower build, a somewhat faster program.")
 
 
 class _Nuitka(Format):
