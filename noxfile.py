@@ -6,12 +6,14 @@ import functools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nox
 
 HERE = Path(__file__).parent.resolve()
 BIN = HERE / ".venv" / "bin"
+DEPENDABOT = ".github/dependabot.yml"
 WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Two: while one waits for a start, a daemon or a lock, the other compiles. tests/conftest.py says what goes where."""
 
@@ -97,16 +99,26 @@ def nightly(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """The docs as a site, in site/; it can be read from there, without a server."""
+    ensure_venv()
+    run(BIN / "mkdocs", "build", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
-    """Style, types, and what GitHub will read."""
+    """Style, types, the docs, and what GitHub will read."""
     ensure_venv()
     run(BIN / "ruff", "check")
     run(BIN / "ruff", "format", "--check", "--quiet")
     run(BIN / "mypy")
     run(BIN / "lint-imports", "--no-logo", "--no-cache")
+    with tempfile.TemporaryDirectory() as folder:
+        run(BIN / "mkdocs", "build", "--site-dir", folder)
     workflows = files(".github/workflows/*.yml", "ci-templates/github/*.yml")
     run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-actions", "action.yml")
     run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *workflows)
+    run(BIN / "check-jsonschema", "--builtin-schema", "vendor.dependabot", DEPENDABOT)
     run(BIN / "actionlint", *workflows)
     run(
         BIN / "zizmor",
@@ -116,6 +128,7 @@ def lint(session: nox.Session) -> None:
         "--config",
         ".github/zizmor.yml",
         "action.yml",
+        DEPENDABOT,
         *workflows,
     )
     run(

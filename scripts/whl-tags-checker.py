@@ -1102,7 +1102,7 @@ def _listed(promises: Sequence[Platform]) -> str:
 # --- py_portable.inspect.wheel_check
 
 @dataclass(frozen=True)
-class Finding:
+class BadWheel:
     """A bad wheel: its file name (printable), whether the name itself is malformed, and why it is bad."""
 
     wheel: str
@@ -1123,7 +1123,7 @@ class Checked:
 
     wheels: int
     names_only: bool
-    findings: tuple[Finding, ...]
+    findings: tuple[BadWheel, ...]
 
     @property
     def exit_status(self) -> int:
@@ -1143,7 +1143,7 @@ class Checked:
 
 def check(
     directory: Path, allowed: Sequence[str], exact: bool = False, *, names_only: bool = False
-) -> list[Finding]:
+) -> list[BadWheel]:
     """The bad wheels of a folder. See `check_folder`, which also counts the good ones."""
     return list(check_folder(directory, allowed, exact, names_only=names_only).findings)
 
@@ -1184,12 +1184,12 @@ def allowed_tags(allowed: Sequence[str]) -> tuple[str, ...]:
     return tags
 
 
-def _check_wheel(path: Path, allowed: tuple[str, ...], exact: bool, names_only: bool) -> Finding | None:
+def _check_wheel(path: Path, allowed: tuple[str, ...], exact: bool, names_only: bool) -> BadWheel | None:
     name = printable(path.name)
     try:
         tags = name_tags(path.name)
     except ValueError as problem:
-        return Finding(name, True, (printable(" ".join(str(problem).split())),))
+        return BadWheel(name, True, (printable(" ".join(str(problem).split())),))
     details = []
     platforms = sorted({tag.split("-")[2] for tag in tags})
     if not supported(platforms, allowed, exact=exact):
@@ -1198,7 +1198,7 @@ def _check_wheel(path: Path, allowed: tuple[str, ...], exact: bool, names_only: 
         )
     if not names_only:
         details += broken_promises(path, tags)
-    return Finding(name, False, tuple(details)) if details else None
+    return BadWheel(name, False, tuple(details)) if details else None
 
 
 def name_tags(name: str) -> frozenset[str]:

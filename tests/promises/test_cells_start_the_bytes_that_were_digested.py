@@ -18,7 +18,7 @@ import pytest
 from py_portable.base.talk import Talk
 from py_portable.benchmark.subjects import Workshop, pairings
 from py_portable.commands import portability as portability_command
-from py_portable.commands.prove import Foreign, prove_foreign
+from py_portable.commands.prove import ForeignApp, prove_foreign
 from py_portable.config import Smoke
 from py_portable.errors import UnmetError
 from py_portable.evidence.merge import CellResult
@@ -82,7 +82,7 @@ def tool(places: Path, folder: Path) -> Path:
 
 
 def prove(places: Path, path: Path, says: str) -> CellResult:
-    asked = Foreign(path, (f"docker-archive:{places / 'image.tar'}",), ("plain",), Smoke(stdout=(says,)), "pass")
+    asked = ForeignApp(path, (f"docker-archive:{places / 'image.tar'}",), ("plain",), Smoke(stdout=(says,)), "pass")
     (cell,) = prove_foreign(asked, "auto", lambda cell: None, Talk(quiet=True))
     return cell
 

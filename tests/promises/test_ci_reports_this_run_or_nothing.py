@@ -136,8 +136,8 @@ def act(dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Act:
 def refuse(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """One command fails, and those before it leave nothing."""
 
-    def follow_(argv: Any, _env: Any) -> follow.Ended:
-        return follow.Ended(2, ("Error: it is so",)) if argv[0] == command else follow.Ended(0, ())
+    def follow_(argv: Any, _env: Any) -> follow.CommandEnded:
+        return follow.CommandEnded(2, ("Error: it is so",)) if argv[0] == command else follow.CommandEnded(0, ())
 
     monkeypatch.setattr(follow, "follow", follow_)
 

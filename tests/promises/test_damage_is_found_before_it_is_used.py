@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from py_portable.base.talk import Talk
-from py_portable.commands.prove import Foreign, prove_foreign
+from py_portable.commands.prove import ForeignApp, prove_foreign
 from py_portable.config import Smoke
 from py_portable.engines.native import Native
 from py_portable.errors import StepError
@@ -124,7 +124,7 @@ def test_an_image_that_cannot_be_made_again_proves_nothing(
         raise ImageUnavailable("the archive is gone")
 
     monkeypatch.setattr(saved, "read", gone)
-    asked = Foreign(
+    asked = ForeignApp(
         places / "one",
         (f"docker-archive:{places / 'image.tar'}",),
         ("plain",),

@@ -153,8 +153,8 @@ def test_the_record_of_an_older_kit_says_no_mode_and_is_read(tmp_path: Path) -> 
         "interpreter": None, "measured_floor": None, "licences": None, "seconds": 0.0, "cached": False,
     }  # fmt: skip
 
-    def write(row: Mapping[str, Any]) -> records.Record | None:
-        records.write(tmp_path, "app", records.Record("0" * 64, "0" * 64, sha256, None, {}, row))
+    def write(row: Mapping[str, Any]) -> records.BuildRecord | None:
+        records.write(tmp_path, "app", records.BuildRecord("0" * 64, "0" * 64, sha256, None, {}, row))
         return records.artifact(tmp_path, "app")
 
     for given in (row, {**row, "mode": "0755"}):

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.base.download import Failed, Limits, Url, redact
+from py_portable.base.download import Failed, TimeLimits, Url, redact
 from py_portable.base.fetch import FetchError, fetch
 from py_portable.base.redact import hide, is_plain
 from py_portable.ci import travel
@@ -28,7 +28,7 @@ from py_portable.lock import lockfile
 from py_portable.lock.index import ask, files
 from py_portable.lock.index.offers import LockedFile, Offer
 from py_portable.lock.lockfile import Lock
-from py_portable.lock.markers import Target
+from py_portable.lock.markers import ResolveTarget
 from py_portable.lock.resolve import Resolver
 from py_portable.store import Store
 from tests.unit.askers import Answers
@@ -111,7 +111,7 @@ def test_a_token_in_a_query_gets_the_file_and_is_kept_nowhere(
         environ["PIP_INDEX_URL"] = f"http://{index[0]}/open/"
     store = Store(tmp_path / "store")
     config = parse_config(CONFIG.encode(), "portable.yaml", tmp_path)
-    house = Resolver(config, store, Target(**TARGET), environ, Answers()).resolve()
+    house = Resolver(config, store, ResolveTarget(**TARGET), environ, Answers()).resolve()
     assert [package.file.file for package in house.packages] == [NAME]
     lock = lockfile.dumps(Lock(houses={"default/3.13": house}))
     got = files.gather(store, [package.file for package in house.packages], tmp_path / "got", environ=environ, **TARGET)
@@ -150,10 +150,10 @@ def test_a_server_that_does_not_answer_is_told_of_without_the_token(tmp_path: Pa
         f"http://{TOKEN}@[::1/kit",
     ):
         with pytest.raises(FetchError) as caught:
-            fetch([Url(url)], "0" * 64, tmp_path / "kit", max_bytes=10, limits=Limits(1.0, 5.0))
+            fetch([Url(url)], "0" * 64, tmp_path / "kit", max_bytes=10, limits=TimeLimits(1.0, 5.0))
         assert TOKEN not in caught.value.render() and "kit" in caught.value.render()
         with pytest.raises(Failed) as failed:
-            Url(url).download(tmp_path / "x", "0" * 64, 10, Limits(1.0, 5.0))
+            Url(url).download(tmp_path / "x", "0" * 64, 10, TimeLimits(1.0, 5.0))
         assert TOKEN not in str(failed.value)
         assert TOKEN not in repr(Url(url)) + redact(url)
 

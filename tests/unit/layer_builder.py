@@ -12,7 +12,7 @@ from pathlib import Path
 
 from py_portable.images.layers.apply import Tally
 from py_portable.images.layers.bounds import Limits
-from py_portable.images.layers.unpack import Blob, unpack
+from py_portable.images.layers.unpack import LayerFile, unpack
 
 Member = tuple[tarfile.TarInfo, bytes]
 NEEDED = "needs root: a layer's files have owners"
@@ -54,11 +54,11 @@ def archive(members: Iterable[Member], form: int = tarfile.PAX_FORMAT) -> bytes:
     return out + bytes(1024)
 
 
-def put(where: Path, data: bytes) -> Blob:
+def put(where: Path, data: bytes) -> LayerFile:
     digest = hashlib.sha256(data).hexdigest()
     path = where / digest
     path.write_bytes(data)
-    return Blob(path, f"sha256:{digest}", f"layer {digest[:8]}")
+    return LayerFile(path, f"sha256:{digest}", f"layer {digest[:8]}")
 
 
 def unpack_bytes(where: Path, layers: Sequence[bytes], limits: Limits | None = None) -> Tally:

@@ -32,7 +32,7 @@ from py_portable.evidence.merge import CellResult
 from py_portable.formats import Made
 from py_portable.images import Image
 from py_portable.project import as_made, building, handover, records
-from py_portable.project.records import Record
+from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell
 from py_portable.steps.runner import Report
@@ -137,9 +137,9 @@ def lay(base: Path) -> None:
     ):
         one = row(name, format_, dist / place if place else base / "made")
         beside = compared if place else {}
-        record = Record(sha256, LOCK, one["sha256"], "2.28", meta, one, place, carried, beside)
+        record = BuildRecord(sha256, LOCK, one["sha256"], "2.28", meta, one, place, carried, beside)
         records.write(dist, name, record)
-    records.write(dist, "built-too-new", Record(sha256, LOCK, control, "2.41", script))
+    records.write(dist, "built-too-new", BuildRecord(sha256, LOCK, control, "2.41", script))
 
 
 @pytest.fixture
@@ -484,7 +484,7 @@ def test_a_record_is_read_back_as_it_was_written(there: Dist) -> None:
 
 
 def test_only_what_starts_an_artifact_is_recorded_of_it(tmp_path: Path) -> None:
-    record = Record("c" * 64, LOCK, f"sha256:{'1' * 64}", None, {"payload": "x", "compiler": object()})
+    record = BuildRecord("c" * 64, LOCK, f"sha256:{'1' * 64}", None, {"payload": "x", "compiler": object()})
     records.write(tmp_path, "x", record)
     found = records.control(tmp_path, "x")
     assert found is not None and found.meta == {"payload": "x"}

@@ -166,7 +166,7 @@ def test_rows_fit_the_schema_and_say_how_noisy_their_reference_was() -> None:
     same = Compared(Pairing(bare, bare), exact, exact, Estimate(1.2, 1.1, 1.3), (1.0,))
     found = Compared(Pairing(own, bare), exact, exact, exact, (1.0,))
     noises = {"python3.13 -m app": measure._noise(same)}
-    wanted = measure.Wanted(args=("--version",), seed=3)
+    wanted = measure.BenchmarkRequest(args=("--version",), seed=3)
     (row,) = measure._rows([found], noises, {"folder": "sha256:1"}, "debian:12", wanted)
     assert (row["noisy"], row["same"]["median"], row["args"]) == ("without 1", 1.2, ["--version"])
     schema = json.loads((Path(turns.__file__).parents[1] / "schemas" / "evidence.schema.json").read_text())
@@ -185,9 +185,9 @@ def test_rows_fit_the_schema_and_say_how_noisy_their_reference_was() -> None:
 def test_what_stands_after_two_dashes_is_the_apps(
     monkeypatch: pytest.MonkeyPatch, words: list[str], artifacts: tuple[str, ...], args: tuple[str, ...]
 ) -> None:
-    seen: list[measure.Wanted] = []
+    seen: list[measure.BenchmarkRequest] = []
 
-    def stop(_session: object, wanted: measure.Wanted) -> measure.Measured:
+    def stop(_session: object, wanted: measure.BenchmarkRequest) -> measure.Measured:
         seen.append(wanted)
         raise UnmetError("stopped")
 

@@ -21,7 +21,7 @@ from py_portable.engines.engine import Job
 from py_portable.engines.inside import Inside
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.native import Native
-from py_portable.engines.throwaway import Verdict
+from py_portable.engines.throwaway import ThrowawayVerdict
 from py_portable.errors import ConfigError, MachineError
 from py_portable.formats import parse_config
 from py_portable.images import ImageUnavailable, host
@@ -55,7 +55,7 @@ CONFIG: dict[str, Any] = {
     },
     "portability": {"images": ["debian:12"]},
 }
-NOT_HERE, THROWN_AWAY = Verdict((), ("it is a laptop",)), Verdict(("x",), ())
+NOT_HERE, THROWN_AWAY = ThrowawayVerdict((), ("it is a laptop",)), ThrowawayVerdict(("x",), ())
 
 
 @pytest.fixture
@@ -267,7 +267,7 @@ def test_a_container_that_is_another_one_than_was_locked() -> None:
     ],
 )
 def test_what_builds_on_a_runner(
-    needed: bool, trouble: str | None, container: Verdict, chosen: str, words: str
+    needed: bool, trouble: str | None, container: ThrowawayVerdict, chosen: str, words: str
 ) -> None:
     said: list[str] = []
     assert decide(needed, trouble, container, said.append) == chosen

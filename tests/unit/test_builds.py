@@ -50,7 +50,7 @@ def broken(change: Callable[[dict[str, Any]], object], **options: Any) -> tuple[
 
 
 def test_a_build_that_is_held_breaks_nothing() -> None:
-    assert builds.judge(GOOD, "bubblewrap", OWN, network=False) == builds.Verdict({}, ())
+    assert builds.judge(GOOD, "bubblewrap", OWN, network=False) == builds.BuildPromises({}, ())
 
 
 @pytest.mark.parametrize("name", TRIES)
@@ -114,7 +114,7 @@ def test_who_is_excused_from_what_and_why() -> None:
         verdict = builds.judge(root, engine, own, network=False)
         assert verdict.broken == () and reason in verdict.lacks["own-ids"] and len(verdict.lacks) == 1
     # A daemon in a namespace of its own lacks nothing, and is excused from nothing.
-    assert builds.judge(GOOD, "docker", OWN, network=False) == builds.Verdict({}, ())
+    assert builds.judge(GOOD, "docker", OWN, network=False) == builds.BuildPromises({}, ())
     native = builds.judge({}, "native", NOT_OWN, network=False)
     assert native.broken == () and set(native.lacks) == {p.aspect for p in builds.promises(network=False)}
 

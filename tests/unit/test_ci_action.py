@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from py_portable.ci import travel
 from py_portable.ci.github import __main__, action, caching, calls, console, cost_cache
 from py_portable.ci.github.calls import Call
-from py_portable.ci.github.follow import Ended, environment
+from py_portable.ci.github.follow import CommandEnded, environment
 from py_portable.ci.github.inputs import PREFIX, Inputs, read
 from py_portable.ci.github.runner_files import RunnerFiles, code, cut, output
 from py_portable.ci.job_config import Project
@@ -221,7 +221,7 @@ def test_the_log_obeys_nothing_foreign(text: str, capfd: pytest.CaptureFixture[s
 @pytest.mark.parametrize("text", CORPUS)
 def test_the_summary_shows_foreign_text_as_code(text: str, tmp_path: Path) -> None:
     failed = Call("build", ("build", "--config", text, "--dist", "/d"))
-    result = action.Result(Project(text, tmp_path), 4, "FAIL", None, None, None, failed, (text,))
+    result = action.ConfigResult(Project(text, tmp_path), 4, "FAIL", None, None, None, failed, (text,))
     told = action.summary(result, several=True)
     for line in told.split("\n"):
         foreign = re.sub(r"`[^`]*`", "", line)
@@ -232,14 +232,16 @@ def test_the_summary_shows_foreign_text_as_code(text: str, tmp_path: Path) -> No
 
 def test_the_command_of_the_summary_can_be_pasted(tmp_path: Path) -> None:
     argv = ("build", "--config", "my app/portable.yaml", "--dist", "/d", "--", "tree")
-    result = action.Result(Project(argv[2], tmp_path), 4, "FAIL", None, None, None, Call("build", argv))
+    result = action.ConfigResult(Project(argv[2], tmp_path), 4, "FAIL", None, None, None, Call("build", argv))
     assert "again: `py-portable build --config 'my app/portable.yaml' -- tree`" in action.summary(result, False)
 
 
 def test_the_command_of_a_job_is_one_that_other_machines_can_do() -> None:
     argv = ("--config", "a.yaml", "--dist", "/d", "--shard", "shard-002", "--as-made")
     failed = Call("portability", ("portability", *argv))
-    told = action.summary(action.Result(Project("a.yaml", Path("/d")), 1, "FAIL", None, None, None, failed), False)
+    told = action.summary(
+        action.ConfigResult(Project("a.yaml", Path("/d")), 1, "FAIL", None, None, None, failed), False
+    )
     assert "again: `py-portable portability --config a.yaml`" in told
 
 
@@ -249,7 +251,7 @@ def test_what_the_report_tells_is_not_told_before_it(tmp_path: Path) -> None:
     merge = Call("merge", ("merge", "--output", "/runner/dist/evidence.json", "/runner/dist/plan.json"))
 
     def told(status: int) -> str:
-        result = action.Result(Project("a.yaml", tmp_path), status, "FAIL", report, None, None, merge, ("why",))
+        result = action.ConfigResult(Project("a.yaml", tmp_path), status, "FAIL", report, None, None, merge, ("why",))
         return action.summary(result, False)
 
     assert told(1) == "# FAIL: 1 FAIL\n"
@@ -298,9 +300,9 @@ def test_the_annotation_of_a_command_that_failed_says_why_and_the_summary_that_a
     (tmp_path / "portable.yaml").touch()
     place = tmp_path / "summary"
 
-    def follow(argv: object, env: object) -> Ended:
+    def follow(argv: object, env: object) -> CommandEnded:
         Path("portable.lock").touch()
-        return Ended(2, ("  | Error: the app's", "Error: portable.yaml:15:3: no artifact is named treee"))
+        return CommandEnded(2, ("  | Error: the app's", "Error: portable.yaml:15:3: no artifact is named treee"))
 
     monkeypatch.setattr(action.follow, "follow", follow)
     assert action.run({**variables(command="build"), "GITHUB_STEP_SUMMARY": str(place)}) == 2

@@ -17,7 +17,7 @@ import pytest
 from py_portable import formats
 from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.lockfile import Lock, LockedHouse, LockedPackage, dumps, loads
-from py_portable.lock.markers import Target
+from py_portable.lock.markers import ResolveTarget
 from py_portable.lock.resolve import Resolver
 from py_portable.plan.assemble import assemble
 from py_portable.plan.ground import full_version, target
@@ -91,7 +91,7 @@ class House:
     def lock(self) -> None:
         """A lock that fits the config, as a resolution would have left it."""
         config = formats.load_config(self.base / "portable.yaml")
-        whole = Target(**target(config, "default", "3.13"), full=full_version(config, "3.13"))
+        whole = ResolveTarget(**target(config, "default", "3.13"), full=full_version(config, "3.13"))
         resolver = Resolver(config, Store(self.base / "store"), whole, self.environ, Answers())
         packages = (
             LockedPackage(LockedFile("aaa", "1.0", "aaa-1.0.tar.gz", "0" * 64, 1)),
@@ -251,7 +251,7 @@ def test_check_runs_no_build_backend_and_says_that_it_cannot_know(house: House) 
     house.write(text, "app/pyproject.toml")
     house.write(HELD | {"app": {"source": "app"}})
     config = formats.load_config(house.base / "portable.yaml")
-    whole = Target(**target(config, "default", "3.13"), full=full_version(config, "3.13"))
+    whole = ResolveTarget(**target(config, "default", "3.13"), full=full_version(config, "3.13"))
     resolver = Resolver(config, Store(house.base / "store"), whole, house.environ, Answers())
     house.write(dumps(Lock(houses={"default/3.13": LockedHouse("x", (), seen=resolver.app.seen())})), "portable.lock")
     assert "portable.lock: up to date" in house.run("check", "--locked").stdout

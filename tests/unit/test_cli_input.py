@@ -29,11 +29,11 @@ def house(tmp_path: Path) -> House:
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[prove_command.Foreign, str, bool]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[prove_command.ForeignApp, str, bool]]:
     """What `prove` asked for; nothing is started."""
-    asked: list[tuple[prove_command.Foreign, str, bool]] = []
+    asked: list[tuple[prove_command.ForeignApp, str, bool]] = []
 
-    def take(wanted: prove_command.Foreign, engine: str, _tell: object, talk: Any) -> list[Any]:
+    def take(wanted: prove_command.ForeignApp, engine: str, _tell: object, talk: Any) -> list[Any]:
         asked.append((wanted, engine, talk.verbose))
         return []
 
@@ -173,7 +173,7 @@ def test_empty_choices_of_the_matrix_are_unset(house: House, monkeypatch: pytest
 # -------------------------------------------------------------------------------------------------- prove
 
 
-def test_prove_takes_an_image_and_a_probe_once(started: list[tuple[prove_command.Foreign, str, bool]]) -> None:
+def test_prove_takes_an_image_and_a_probe_once(started: list[tuple[prove_command.ForeignApp, str, bool]]) -> None:
     images = ["debian:bullseye", "debian:11", "debian:12", "", "debian:12", "ubuntu:20.04"]
     words = [word for image in images for word in ("--image", image)]
     done = call("prove", "x", *words, "--probes", "no-home,no-home", "--engine", "", "-v", "--exit", "255")
@@ -201,14 +201,14 @@ def test_prove_takes_an_image_and_a_probe_once(started: list[tuple[prove_command
         (["--image", "debian:11", "--timeout", "inf"], "at most 86400"),
     ],
 )
-def test_prove_refuses(started: list[tuple[prove_command.Foreign, str, bool]], words: list[str], said: str) -> None:
+def test_prove_refuses(started: list[tuple[prove_command.ForeignApp, str, bool]], words: list[str], said: str) -> None:
     done = call("prove", "x", *words)
     assert isinstance(done.exception, click.UsageError)
     assert said in done.exception.format_message()
     assert started == []
 
 
-def test_prove_refuses_an_empty_path(started: list[tuple[prove_command.Foreign, str, bool]]) -> None:
+def test_prove_refuses_an_empty_path(started: list[tuple[prove_command.ForeignApp, str, bool]]) -> None:
     assert isinstance(call("prove", "", "--image", "debian:11").exception, click.UsageError)
     assert started == []
 

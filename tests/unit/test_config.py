@@ -107,11 +107,13 @@ def test_every_key_arrives(folder: Path) -> None:
             "3.12",
             "wheels",
             (Smoke(("--version",)),),
-            nuitka.Options(("myapp.plugins",), ("myapp",), ("--python-flag=-O",), True),
+            nuitka.NuitkaOptions(("myapp.plugins",), ("myapp",), ("--python-flag=-O",), True),
             optimized,
         ),
-        "folder": Artifact("folder", "nuitka-standalone", "default", "3.13", None, smoke, nuitka.Options(), optimized),
-        "mine": Artifact("mine", "file", None, None, None, smoke, file.Options(folder / "../built/app"), optimized),
+        "folder": Artifact(
+            "folder", "nuitka-standalone", "default", "3.13", None, smoke, nuitka.NuitkaOptions(), optimized
+        ),
+        "mine": Artifact("mine", "file", None, None, None, smoke, file.FileOptions(folder / "../built/app"), optimized),
     }
     assert config.portability == Portability(
         (ImageSpec("debian:11"), ImageSpec("alpine:3.22", True, "fail:musl")),

@@ -22,7 +22,7 @@ USER = machine.Machine(
 )
 
 
-def lacking(one: machine.Machine, *engines: str) -> dict[str, findings.Finding]:
+def lacking(one: machine.Machine, *engines: str) -> dict[str, findings.DoctorFinding]:
     return {finding.name: finding for finding in findings.lacking(needs.system(one, engines))}
 
 
@@ -204,6 +204,65 @@ def test_a_kernel_that_forbids_user_namespaces_is_named_with_the_line(setting: s
     assert lacking(dataclasses.replace(ROOT, sysctls={setting: value})) == {}
 
 
+CONFINED = dataclasses.replace(
+    ROOT, programs=frozenset({"apt-get"}), files=FILES - set(machine.KEYRINGS), namespaces=False
+)
+"""Root in an unprivileged container: nothing that could be installed starts there."""
+NATIVE = EngineInfo("native", "6.1", "partial", ("network", "pids"))
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        CONFINED,
+        dataclasses.replace(CONFINED, family=frozenset({"fedora"}), programs=frozenset({"dnf"})),
+        dataclasses.replace(CONFINED, uid=1000, user="ada"),
+        dataclasses.replace(CONFINED, environment={"PY_PORTABLE_TESTS": "1"}, programs=PROGRAMS),
+    ],
+    ids=["debian", "fedora", "user", "tests"],
+)
+def test_where_the_kernel_refuses_namespaces_nothing_is_installed_for_them(one: machine.Machine) -> None:
+    found = needs.system(one)
+    (lacks,) = findings.lacking(found)
+    assert lacks.name == "namespaces"
+    assert lacks.cause and lacks.cause.startswith("the kernel refuses them to this process")
+    assert ("though it is root" in lacks.cause) == one.is_root
+    assert (findings.packages(found), findings.commands(found), needs.line(one, found)) == ((), (), "")
+    said: list[str] = []
+    with pytest.raises(MachineError) as caught:
+        doctor.fix(found, one, said.append)
+    assert (caught.value.exit_code, said) == (3, [])
+    assert caught.value.what == "this machine lacks namespaces"
+    for possible in ("--engine native", "--build-engine native", "GitLab's template", "docs/gitlab.md", "docker"):
+        assert possible in str(caught.value.hint)
+
+
+def test_a_setting_that_forbids_namespaces_is_lifted_all_the_same() -> None:
+    one = dataclasses.replace(USER, namespaces=False, sysctls={"kernel.apparmor_restrict_unprivileged_userns": 1})
+    assert list(lacking(one)) == ["user namespaces"]
+
+
+def test_a_refusal_of_namespaces_is_no_matter_where_docker_works_or_native_is_asked_for() -> None:
+    assert lacking(CONFINED, "docker") == {}
+    for name in ("PY_PORTABLE_ENGINE", "PY_PORTABLE_BUILD_ENGINE"):
+        one = dataclasses.replace(CONFINED, environment={name: "native"})
+        assert lacking(one) == {}
+        assert findings.lacking(engines.examine([Answer("native", NATIVE)], one)[0]) == ()  # type: ignore[list-item]
+
+
+def test_native_alone_is_lacking_an_engine_since_it_is_taken_by_name_only() -> None:
+    absent = Answer("docker", MachineError("docker is not installed", hint="install it"))
+    known = [BROKEN, absent, Answer("native", NATIVE)]
+    last = engines.examine(known, ROOT)[0][-1]  # type: ignore[arg-type]
+    assert (last.ok, last.required) == (False, True)
+    assert last.cause and last.cause.startswith("only native starts here, which has to be asked for by its name")
+    # Where something else is lacking, that comes first and says what to do.
+    for one in (dataclasses.replace(ROOT, programs=PROGRAMS - {"bwrap"}), CONFINED):
+        last = engines.examine(known, one)[0][-1]  # type: ignore[arg-type]
+        assert (last.ok, last.required) == (False, False)
+    assert (last.packages, last.cure) == ((), None)
+
+
 def test_an_apt_get_on_fedora_is_not_fedoras_package_manager() -> None:
     one = machine.Machine(0, "root", frozenset({"fedora"}), programs=PROGRAMS - {"bwrap"} | {"dnf"}, files=FILES)
     assert needs.cure(one, needs.system(one)) == "dnf install --assumeyes bubblewrap skopeo"
@@ -279,9 +338,9 @@ def test_nothing_is_installed_where_nothing_is_lacking() -> None:
 
 def test_the_picture_shows_cause_and_cure_below_what_lacks() -> None:
     found = (
-        findings.Finding("a", True, "does this"),
-        findings.Finding("bcd", False, "does that", "it is gone", "one\ntwo"),
-        findings.Finding("e", False, "nice to have", required=False),
+        findings.DoctorFinding("a", True, "does this"),
+        findings.DoctorFinding("bcd", False, "does that", "it is gone", "one\ntwo"),
+        findings.DoctorFinding("e", False, "nice to have", required=False),
     )
     assert findings.render(found).splitlines() == [
         "ok       a    does this",

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.base.fetch import FetchError, Limits, Source, Url, fetch
+from py_portable.base.fetch import FetchError, FileSource, TimeLimits, Url, fetch
 from py_portable.images.debian import pool
 from py_portable.images.debian.pool import DebianPool
 from py_portable.interpreters.pins import pins
 
 DATA = b"the pristine tarball " * 5000
 SHA = hashlib.sha256(DATA).hexdigest()
-QUICK = Limits(idle=0.4, total=5)
+QUICK = TimeLimits(idle=0.4, total=5)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -146,7 +146,7 @@ def plain_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("py_portable.base.fetch._PAUSE_SECONDS", 0.0)
 
 
-def refused(tmp_path: Path, *sources: Source, max_bytes: int = 1 << 20) -> str:
+def refused(tmp_path: Path, *sources: FileSource, max_bytes: int = 1 << 20) -> str:
     """What the error says; nothing may be left behind."""
     into = tmp_path / "in" / "x.tar"
     with pytest.raises(FetchError) as caught:
@@ -215,7 +215,7 @@ def test_a_drip_ends_at_the_whole_limit(server: Server, tmp_path: Path) -> None:
     started = time.monotonic()
     into = tmp_path / "x"
     with pytest.raises(FetchError, match="it took too long"):
-        fetch([Url(f"{server.url}/drip")], SHA, into, max_bytes=1 << 20, limits=Limits(idle=2, total=0.5))
+        fetch([Url(f"{server.url}/drip")], SHA, into, max_bytes=1 << 20, limits=TimeLimits(idle=2, total=0.5))
     assert time.monotonic() - started < 5
 
 

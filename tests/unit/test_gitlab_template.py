@@ -84,12 +84,12 @@ def scripts_of(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 BUILDS = (
-    pipeline.Build("default", "quay.io/pypa/manylinux_2_28_x86_64@sha256:" + "1" * 64),
-    pipeline.Build("old", "debian:11"),
+    pipeline.BuildJob("default", "quay.io/pypa/manylinux_2_28_x86_64@sha256:" + "1" * 64),
+    pipeline.BuildJob("old", "debian:11"),
 )
 
 
-def child(inside: bool, builds: Sequence[pipeline.Build] = ()) -> dict[str, Any]:
+def child(inside: bool, builds: Sequence[pipeline.BuildJob] = ()) -> dict[str, Any]:
     shards = by_image([PlannedCell("a", "file", "debian:12", "plain", (), "pass")], limit=9)
     text = pipeline.pipeline(shards, inside=inside, job_image="python:3.13", builds=builds)
     told: dict[str, Any] = yaml.safe_load(text)
@@ -142,7 +142,7 @@ def test_the_server_s_schema_holds_for_the_jobs(kind: str) -> None:
 
 @pytest.mark.parametrize("builds", [(), BUILDS], ids=["built before", "builds in images"])
 @pytest.mark.parametrize("inside", [False, True])
-def test_the_server_s_schema_holds_for_the_child(inside: bool, builds: Sequence[pipeline.Build]) -> None:
+def test_the_server_s_schema_holds_for_the_child(inside: bool, builds: Sequence[pipeline.BuildJob]) -> None:
     jsonschema.validate(child(inside, builds), schema())
 
 
@@ -175,7 +175,7 @@ def test_flat_builds_in_the_images_that_are_listed() -> None:
 
 def test_a_baseline_that_no_runner_can_start_is_refused() -> None:
     with pytest.raises(ConfigError, match="of the baseline a"):
-        child(True, (pipeline.Build("a", "docker-archive:/x y.tar"),))
+        child(True, (pipeline.BuildJob("a", "docker-archive:/x y.tar"),))
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)

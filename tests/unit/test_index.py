@@ -15,7 +15,7 @@ from py_portable.errors import ConfigError, PortableError, StepError
 from py_portable.formats import parse_config
 from py_portable.lock.index import ask, files
 from py_portable.lock.index.offers import LockedFile, Offer
-from py_portable.lock.markers import Target
+from py_portable.lock.markers import ResolveTarget
 from py_portable.lock.resolve import Resolver
 from py_portable.store import Store
 from tests.unit.askers import Answers
@@ -284,7 +284,7 @@ def resolver(
         "artifacts": ["wheelhouse"],
     } | changes
     config = parse_config(json.dumps(told).encode(), "portable.yaml", base)
-    return Resolver(config, store, Target(**TARGET, full="3.13.5"), environ, asker or Answers())
+    return Resolver(config, store, ResolveTarget(**TARGET, full="3.13.5"), environ, asker or Answers())
 
 
 def locked_names(house: Any) -> list[str]:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.engines import limits, owner
-from py_portable.engines.limits import Group, NoGroup, Place
+from py_portable.engines.limits import Cgroup, CgroupRoot, NoGroup
 
 HYBRID = """\
 21 1 0:20 / /proc rw,nosuid - proc proc rw
@@ -29,8 +29,8 @@ def unified(folder: Path, *, root: str = "/") -> str:
     return f"40 21 0:30 {root} {point} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
-def own(folder: Path, *rest: Any) -> Place:
-    return Place(folder, folder, *rest)
+def own(folder: Path, *rest: Any) -> CgroupRoot:
+    return CgroupRoot(folder, folder, *rest)
 
 
 def test_version_1_is_below_the_callers_own_groups() -> None:
@@ -61,9 +61,9 @@ def test_version_2_is_in_what_hands_its_controllers_on(tmp_path: Path) -> None:
         (folder / "cgroup.subtree_control").write_text(handed_on + "\n")
     (top / "user.slice" / "cgroup.subtree_control").write_text("cpu pids\n")
     assert list(limits._candidates(unified(top), "0::/user.slice/app.slice/x.scope\n")) == [
-        Place(scope, scope.parent, 2, ("memory", "processes")),
-        Place(scope, top / "user.slice", 2, ("processes",)),
-        Place(scope, top, 2, ("memory", "processes")),
+        CgroupRoot(scope, scope.parent, 2, ("memory", "processes")),
+        CgroupRoot(scope, top / "user.slice", 2, ("processes",)),
+        CgroupRoot(scope, top, 2, ("memory", "processes")),
     ], "nearest first, and not beyond the mount"
 
 
@@ -74,17 +74,17 @@ def test_no_table_of_the_kernel_is_a_traceback(mounts: str, groups: str) -> None
 
 def test_what_cannot_be_written_gives_no_limit(tmp_path: Path) -> None:
     # An ordinary folder: a file that is no file of a control group starts nothing in one.
-    place = Place(tmp_path, tmp_path / "none", 2, ("memory",))
+    place = CgroupRoot(tmp_path, tmp_path / "none", 2, ("memory",))
     assert limits._works(place) is False
 
 
 def test_the_words_for_cell_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = Group(fds=(7, 9), aspects=("memory", "processes"))
+    both = Cgroup(fds=(7, 9), aspects=("memory", "processes"))
     assert limits.bounds(both, False) == (("memory", "processes"), ("--join", "7", "--join", "9"))
     for release, own_ids, aspects in (("6.1.0-9", True, ("processes",)), ("6.1.0-9", False, ()), ("5.10.0", True, ())):
         monkeypatch.setattr(os, "uname", lambda release=release: os.uname_result(("", "", release, "", "")))
-        assert limits.bounds(Group(), own_ids) == (aspects, ("--processes", "8192"))
-        memory, words = limits.bounds(Group(fds=(7,), aspects=("memory",)), own_ids)
+        assert limits.bounds(Cgroup(), own_ids) == (aspects, ("--processes", "8192"))
+        memory, words = limits.bounds(Cgroup(fds=(7,), aspects=("memory",)), own_ids)
         assert memory == ("memory", *aspects) and words == ("--join", "7", "--processes", "8192")
 
 
@@ -93,11 +93,11 @@ def test_the_words_for_cell_run(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_whether_the_kernel_ended_something(tmp_path: Path, text: str, killed: bool) -> None:
     (tmp_path / "memory.events").write_text(text)
-    assert Group((tmp_path,)).killed() is killed
+    assert Cgroup((tmp_path,)).killed() is killed
 
 
 @pytest.fixture
-def real() -> Iterator[tuple[Place, ...]]:
+def real() -> Iterator[tuple[CgroupRoot, ...]]:
     if not limits.places():
         pytest.skip("no control group can be made here")
     yield limits.places()
@@ -114,7 +114,7 @@ def groups() -> list[Path]:
     ]
 
 
-def test_a_group_is_limited_and_gone_afterwards(real: tuple[Place, ...]) -> None:
+def test_a_group_is_limited_and_gone_afterwards(real: tuple[CgroupRoot, ...]) -> None:
     with limits.group() as group:
         assert sorted(groups()) == sorted(group.folders)
         for folder in group.folders:
@@ -123,7 +123,7 @@ def test_a_group_is_limited_and_gone_afterwards(real: tuple[Place, ...]) -> None
                     assert (folder / name).read_text() == f"{value}\n"
 
 
-def test_the_group_of_a_dead_caller_is_removed(real: tuple[Place, ...]) -> None:
+def test_the_group_of_a_dead_caller_is_removed(real: tuple[CgroupRoot, ...]) -> None:
     for place in real:
         mine = owner.mine().replace("/", "_")
         dead = re.sub(r":\d+:\d+$", ":1:1", mine)  # init did not start in the first hundredth of a second
@@ -140,8 +140,8 @@ def test_the_group_of_a_dead_caller_is_removed(real: tuple[Place, ...]) -> None:
         living.rmdir()
 
 
-def test_a_machine_that_gives_no_more_groups(real: tuple[Place, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = Place(Path("/sys/fs/cgroup/none"), Path("/sys/fs/cgroup/none/none"), 1, ("memory",))
+def test_a_machine_that_gives_no_more_groups(real: tuple[CgroupRoot, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = CgroupRoot(Path("/sys/fs/cgroup/none"), Path("/sys/fs/cgroup/none/none"), 1, ("memory",))
     monkeypatch.setattr(limits, "places", lambda: (gone,))
     with pytest.raises(NoGroup, match="no control group can be made"), limits.group():
         raise AssertionError("nothing may start")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from py_portable.images import ImageUnavailable
 from py_portable.images.registry import image_manifest
-from py_portable.images.registry.image_manifest import Blob, Platform, here
+from py_portable.images.registry.image_manifest import Descriptor, ImagePlatform, here
 
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -72,7 +72,7 @@ def test_an_architecture_that_is_not_there_is_named(machine: str, platforms: tup
 
 def test_a_manifest_is_read() -> None:
     found = image_manifest.manifest(raw({"schemaVersion": 2, "config": BLOB, "layers": [BLOB, BLOB]}), "x")
-    assert found.config == Blob(DIGEST, 3, BLOB["mediaType"])  # type: ignore[arg-type]
+    assert found.config == Descriptor(DIGEST, 3, BLOB["mediaType"])  # type: ignore[arg-type]
     assert len(found.layers) == 2 and found.size == 9
 
 
@@ -159,7 +159,7 @@ JSON = st.recursive(
 def test_any_json_is_read_or_refused(told: object) -> None:
     for read in (image_manifest.choose, image_manifest.config):
         try:
-            read(raw(told), Platform("amd64"), "x")
+            read(raw(told), ImagePlatform("amd64"), "x")
         except ImageUnavailable:
             continue
     for look in (image_manifest.manifest, image_manifest.is_index):

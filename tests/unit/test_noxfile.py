@@ -29,6 +29,7 @@ def project(tmp_path: Path) -> Path:
         ".venv/bin/ruff",
         ".venv/bin/mypy",
         ".venv/bin/lint-imports",
+        ".venv/bin/mkdocs",
         ".venv/bin/check-jsonschema",
         ".venv/bin/actionlint",
         ".venv/bin/zizmor",
@@ -96,6 +97,8 @@ def test_lint_does_not_ask_the_doctor(project: Path) -> None:
     assert programs == [
         "mypy",
         "lint-imports",
+        "mkdocs",
+        "check-jsonschema",
         "check-jsonschema",
         "check-jsonschema",
         "actionlint",

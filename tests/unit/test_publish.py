@@ -22,7 +22,7 @@ from py_portable.config import Config
 from py_portable.engines.daemon import Daemon
 from py_portable.errors import ConfigError, MachineError, StepError, UnmetError
 from py_portable.formats import APP, FORMATS, Made, parse_config
-from py_portable.formats.wheel import Options
+from py_portable.formats.wheel import WheelOptions
 from py_portable.images import Image
 from py_portable.lock.declared import build_backend
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse
@@ -251,7 +251,7 @@ def config(base: Path, **wheels: Any) -> Config:
 def test_each_python_is_an_artifact_with_a_wheelhouse_to_be_proven_with(tmp_path: Path) -> None:
     one = config(tmp_path)
     made = {name: (a.format, a.python, a.options) for name, a in one.artifacts.items()}
-    assert made["publish-3.11"] == ("wheel", "3.11", Options(extras=("fast",)))
+    assert made["publish-3.11"] == ("wheel", "3.11", WheelOptions(extras=("fast",)))
     assert list(made) == ["house", "publish-3.13", "publish-3.11"]
     assert houses(one) == [("default", "3.13"), ("default", "3.11")]
     assert one.where(("artifacts", "publish-3.11")).startswith("portable.yaml:1:")

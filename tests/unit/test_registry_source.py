@@ -17,8 +17,8 @@ from py_portable.errors import ConfigError, MachineError, PortableError
 from py_portable.images import ImageUnavailable, Request, SourceUnusable, root
 from py_portable.images.from_registry import RegistrySource, puller
 from py_portable.images.registry import aliases, pull
-from py_portable.images.registry.image_manifest import Config, here
-from py_portable.images.registry.pull import Content, Wanted
+from py_portable.images.registry.image_manifest import ImageConfig, here
+from py_portable.images.registry.pull import Content, Pull
 from py_portable.images.registry.reference import parse
 from py_portable.store import Store
 
@@ -40,18 +40,18 @@ class Remote:
     def __call__(self) -> Remote:
         return self
 
-    def digest(self, wanted: Wanted) -> str:
+    def digest(self, wanted: Pull) -> str:
         self.asked.append(str(wanted.reference))
         if self.failure:
             raise self.failure
         return self.means
 
-    def fetch(self, wanted: Wanted, digest: str, room: Path, log: Path) -> Content:
+    def fetch(self, wanted: Pull, digest: str, room: Path, log: Path) -> Content:
         self.asked.append(str(wanted.reference.pinned(digest)))
         (room / "blob").write_text("half")
         if self.failure:
             raise self.failure
-        return Content(Config("amd64", "", {"PATH": "/opt/bin"}), ())
+        return Content(ImageConfig("amd64", "", {"PATH": "/opt/bin"}), ())
 
 
 @pytest.fixture
@@ -320,7 +320,7 @@ def outcome(text: str, **changes: Any) -> Outcome:
     ],
 )  # fmt: skip
 def test_causes_are_named(text: str, error: type[PortableError], what: str) -> None:
-    wanted = Wanted(NAME, parse(NAME), here())
+    wanted = Pull(NAME, parse(NAME), here())
     form = f'time="x" level=warning msg="denied"\ntime="x" level=fatal msg="{text}"'.replace('"https', '\\"https')
     for shown in (text, form.replace('v2/":', 'v2/\\":')):
         problem = pull.failure(wanted, outcome(shown), limit=60)
@@ -332,15 +332,15 @@ def test_causes_are_named(text: str, error: type[PortableError], what: str) -> N
 def test_a_name_is_not_taken_for_a_status() -> None:
     name = "r.example:503/denied/unauthorized:x509"
     text = f'Error parsing image name "docker://{name}": pinging registry r.example:503: dial tcp 1.1.1.1:404: connection refused'
-    problem = pull.failure(Wanted(name, parse(name), here()), outcome(text), limit=60)
+    problem = pull.failure(Pull(name, parse(name), here()), outcome(text), limit=60)
     assert problem.what == f"{name}: the registry refuses connections"
     text = "reading manifest unauthorized in r.example:503/denied: manifest unknown"
-    wanted = Wanted("x", parse("r.example:503/denied:unauthorized"), here())
+    wanted = Pull("x", parse("r.example:503/denied:unauthorized"), here())
     assert "no such tag" in pull.failure(wanted, outcome(text), limit=60).what
 
 
 def test_a_mirror_stands_in_no_reason() -> None:
-    wanted = Wanted(NAME, parse("mirror.example/team/app:1"), here())
+    wanted = Pull(NAME, parse("mirror.example/team/app:1"), here())
     for shown in (
         outcome("denied: mirror.example"),
         outcome("what?"),
@@ -356,12 +356,12 @@ def test_a_mirror_stands_in_no_reason() -> None:
 
 
 def test_a_login_in_what_a_tool_says_is_hidden() -> None:
-    problem = pull.failure(Wanted(NAME, parse(NAME), here()), outcome('Get "https://me:secret@r/v2/": eof'), limit=1)
+    problem = pull.failure(Pull(NAME, parse(NAME), here()), outcome('Get "https://me:secret@r/v2/": eof'), limit=1)
     assert "secret" not in problem.render()
 
 
 def test_time_limits_are_named() -> None:
-    wanted = Wanted(NAME, parse(NAME), here())
+    wanted = Pull(NAME, parse(NAME), here())
     assert pull.failure(wanted, outcome("", timed_out=True), limit=60).what == (
         f"{NAME}: the registry did not answer within 60 s"
     )

@@ -15,9 +15,9 @@ import pytest
 
 from py_portable.images import ImageUnavailable
 from py_portable.images.registry import saved
-from py_portable.images.registry.image_manifest import Platform
+from py_portable.images.registry.image_manifest import ImagePlatform
 
-HERE = Platform("amd64")
+HERE = ImagePlatform("amd64")
 LAYER = b"layer one" * 100
 SECOND = b"layer two" * 100
 

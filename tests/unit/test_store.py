@@ -20,7 +20,7 @@ import pytest
 
 from py_portable.errors import StepError
 from py_portable.store import DamagedError, Entry, Store, StoreError, default_root, digest, gc, manifest
-from py_portable.store.locks import Lock, lock, try_lock
+from py_portable.store.locks import FileLock, lock, try_lock
 from py_portable.store.manifest import decode
 
 KEY = "0123456789abcdef" * 4
@@ -384,7 +384,7 @@ def test_a_use_while_the_collector_looks_is_noticed(store: Store, monkeypatch: p
     subprocess.run([sys.executable, "-c", MAKE, str(store.root), KEY], check=True)
     age(store, KEY, 30)
 
-    def used_meanwhile(path: Path, note: Mapping[str, Any]) -> Lock | None:
+    def used_meanwhile(path: Path, note: Mapping[str, Any]) -> FileLock | None:
         age(store, KEY, 0)
         return try_lock(path, note)
 

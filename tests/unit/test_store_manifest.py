@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from py_portable.store import Record, digest, manifest
+from py_portable.store import ManifestRow, digest, manifest
 from py_portable.store.manifest import decode, differences, digest_of, encode, printable, to_bytes, to_text
 
 # Any bytes that may stand in a file name.
@@ -23,7 +23,7 @@ names = (
 )
 paths = st.lists(names, min_size=1, max_size=3).map(lambda parts: to_text(b"/".join(parts)))
 records = st.builds(
-    Record,
+    ManifestRow,
     path=paths | st.just("."),
     kind=st.sampled_from(["file", "folder", "link", "char", "block", "fifo", "socket"]),
     mode=st.integers(0, 0o7777),
@@ -34,19 +34,19 @@ record_lists = st.lists(records, max_size=8, unique_by=lambda record: record.pat
 
 
 @given(record_lists)
-def test_decode_undoes_encode(chosen: list[Record]) -> None:
+def test_decode_undoes_encode(chosen: list[ManifestRow]) -> None:
     assert decode(encode(chosen)) == sorted(chosen, key=lambda record: to_bytes(record.path))
 
 
 @given(record_lists, st.randoms(use_true_random=False))
-def test_the_order_of_records_does_not_matter(chosen: list[Record], chance: object) -> None:
+def test_the_order_of_records_does_not_matter(chosen: list[ManifestRow], chance: object) -> None:
     shuffled = list(chosen)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     assert encode(shuffled) == encode(chosen)
 
 
 @given(record_lists.filter(bool), record_lists)
-def test_other_records_give_other_bytes(one: list[Record], two: list[Record]) -> None:
+def test_other_records_give_other_bytes(one: list[ManifestRow], two: list[ManifestRow]) -> None:
     assert (encode(one) == encode(two)) == (set(one) == set(two))
 
 
@@ -104,7 +104,7 @@ def test_the_mode_of_the_folder_itself_counts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/etc/passwd", "..", "../x", "a/../../x", "a//b", "a/", "", "./a", "a/.", "a\0b"])
 def test_a_manifest_with_a_path_that_leaves_its_folder_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="not a line of a manifest"):
-        decode(encode([Record(path, "file", 0o644)]))
+        decode(encode([ManifestRow(path, "file", 0o644)]))
 
 
 @pytest.mark.parametrize(
@@ -126,10 +126,10 @@ def test_digests_are_those_of_the_world(tmp_path: Path) -> None:
 
 
 def test_differences_name_each_path_and_how(tmp_path: Path) -> None:
-    old = [Record("a", "file", 0o644, 1, "11"), Record("b", "file", 0o644), Record("c", "folder", 0o755),
-           Record("e", "link", 0, 0, "x"), Record("f", "file", 0o644)]  # fmt: skip
-    new = [Record("a", "file", 0o644, 1, "22"), Record("b", "file", 0o755), Record("d\n", "file", 0o600),
-           Record("e", "link", 0, 0, "y"), Record("f", "fifo", 0o644)]  # fmt: skip
+    old = [ManifestRow("a", "file", 0o644, 1, "11"), ManifestRow("b", "file", 0o644), ManifestRow("c", "folder", 0o755),
+           ManifestRow("e", "link", 0, 0, "x"), ManifestRow("f", "file", 0o644)]  # fmt: skip
+    new = [ManifestRow("a", "file", 0o644, 1, "22"), ManifestRow("b", "file", 0o755), ManifestRow("d\n", "file", 0o600),
+           ManifestRow("e", "link", 0, 0, "y"), ManifestRow("f", "fifo", 0o644)]  # fmt: skip
     assert differences(old, new) == [
         "a: other contents",
         "b: mode was 0644, is 0755",

@@ -308,7 +308,7 @@ def test_the_doctor_says_what_it_could_not_read() -> None:
         Examined("b" * 64, "whole", "a wheel", size=2_000_000),
         Examined("c" * 64, "busy"),
     )
-    checked = store_check.Checked("/store", found, 0)
+    checked = store_check.StoreCheck("/store", found, 0)
     assert not checked.sound
     assert store_check.render(checked) == [
         "Checked 1 stored result (2 MB are as they were stored).",

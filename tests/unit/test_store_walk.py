@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.store import Record, digest, manifest, walk
+from py_portable.store import ManifestRow, digest, manifest, walk
 from py_portable.store.manifest import decode
 
 
@@ -37,16 +37,16 @@ def test_every_kind_is_recorded_and_no_link_followed(tmp_path: Path) -> None:
     (sub / "empty").touch(0o600)
     value = hashlib.sha256(b"abc").hexdigest()
     assert manifest(tree) == [
-        Record(".", "folder", 0o755),
-        Record("absolute", "link", 0, 0, "/etc/passwd"),
-        Record("again", "file", 0o4755, 3, value),
-        Record("fifo", "fifo", 0o600),
-        Record("file", "file", 0o4755, 3, value),
-        Record("loop", "link", 0, 0, "loop"),
-        Record("out", "link", 0, 0, "../outside"),
-        Record("sock", "socket", 0o700),
-        Record("sub", "folder", 0o750),
-        Record("sub/empty", "file", 0o600, 0, hashlib.sha256().hexdigest()),
+        ManifestRow(".", "folder", 0o755),
+        ManifestRow("absolute", "link", 0, 0, "/etc/passwd"),
+        ManifestRow("again", "file", 0o4755, 3, value),
+        ManifestRow("fifo", "fifo", 0o600),
+        ManifestRow("file", "file", 0o4755, 3, value),
+        ManifestRow("loop", "link", 0, 0, "loop"),
+        ManifestRow("out", "link", 0, 0, "../outside"),
+        ManifestRow("sock", "socket", 0o700),
+        ManifestRow("sub", "folder", 0o750),
+        ManifestRow("sub/empty", "file", 0o600, 0, hashlib.sha256().hexdigest()),
     ]
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from py_portable.images.layers.bounds import Limits, Refused
 from py_portable.images.layers.fields import number, pax_records
-from py_portable.images.layers.tar import Entry, Reader
+from py_portable.images.layers.tar import Member, Reader
 from tests.unit.layer_builder import archive, file, folder, link, member, symlink
 
 KINDS = {
@@ -38,7 +38,7 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
-def read(data: bytes, size: int = 1 << 16, limits: Limits = Limits()) -> list[tuple[Entry, bytes]]:  # noqa: B008
+def read(data: bytes, size: int = 1 << 16, limits: Limits = Limits()) -> list[tuple[Member, bytes]]:  # noqa: B008
     reader = Reader(cut(data, size), limits)
     return [(entry, b"".join(bytes(piece) for piece in reader.data())) for entry in reader.entries()]
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from py_portable.engines.throwaway import Facts, judge, require, root_type, statements
+from py_portable.engines.throwaway import ContainerFacts, judge, require, root_type, statements
 from py_portable.errors import MachineError
 
-JOB = Facts(
+JOB = ContainerFacts(
     own_pids=True,
     init="sh",
     root_type="overlay",
     marks=("/.dockerenv",),
     said=("CI_DISPOSABLE_ENVIRONMENT", "CI_JOB_IMAGE"),
 )
-LAPTOP = Facts(own_pids=False, init="systemd", root_type="ext4", marks=(), said=())
+LAPTOP = ContainerFacts(own_pids=False, init="systemd", root_type="ext4", marks=(), said=())
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ LAPTOP = Facts(own_pids=False, init="systemd", root_type="ext4", marks=(), said=
         replace(JOB, init="docker-init"),
     ],
 )
-def test_a_job_of_ci_in_a_container_is_thrown_away(facts: Facts) -> None:
+def test_a_job_of_ci_in_a_container_is_thrown_away(facts: ContainerFacts) -> None:
     verdict = judge(facts)
     assert verdict.thrown_away and set(facts.marks) | set(facts.said) <= set(verdict.witnesses)
     assert require(facts) == verdict

@@ -36,7 +36,7 @@ class Failed(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class TimeLimits:
     """Seconds. `idle` is the longest wait for a connection, an answer or the next bytes."""
 
     idle: float = 10.0
@@ -67,7 +67,7 @@ class Url:
     def name(self) -> str:
         return redact(self.url)
 
-    def download(self, target: Path, sha256: str, max_bytes: int, limits: Limits) -> None:
+    def download(self, target: Path, sha256: str, max_bytes: int, limits: TimeLimits) -> None:
         end = time.monotonic() + limits.total
         try:
             request = _request(self.url)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from py_portable.base.download import Failed, Limits, Url
+from py_portable.base.download import Failed, TimeLimits, Url
 from py_portable.errors import StepError
 
 _PAUSE_SECONDS = 1.0
@@ -22,7 +22,7 @@ class FetchError(StepError):
     """No source gave the file that was asked for."""
 
 
-class Source(Protocol):
+class FileSource(Protocol):
     """A place that a file may come from."""
 
     @property
@@ -30,13 +30,18 @@ class Source(Protocol):
         """How messages call it; without logins."""
         ...
 
-    def download(self, target: Path, sha256: str, max_bytes: int, limits: Limits) -> None:
+    def download(self, target: Path, sha256: str, max_bytes: int, limits: TimeLimits) -> None:
         """Write the file to `target`, which does not exist. Verifying is the caller's work. Raises Failed."""
         ...
 
 
 def fetch(
-    sources: Sequence[Source], sha256: str, into: Path, *, max_bytes: int, limits: Limits | None = None
+    sources: Sequence[FileSource],
+    sha256: str,
+    into: Path,
+    *,
+    max_bytes: int,
+    limits: TimeLimits | None = None,
 ) -> Path:
     """Make `into` the file with this sha256 (hex), from the first source that gives it; returns `into`.
 
@@ -53,7 +58,7 @@ def fetch(
         for number, source in enumerate(sources):
             fresh = Path(folder) / str(number)
             try:
-                _download(source, fresh, sha256, max_bytes, limits or Limits())
+                _download(source, fresh, sha256, max_bytes, limits or TimeLimits())
                 _verify(fresh, sha256, max_bytes)
             except Failed as problem:
                 reasons.append(f"{source.name}: {problem}")
@@ -68,7 +73,7 @@ def fetch(
     )
 
 
-def _download(source: Source, target: Path, sha256: str, max_bytes: int, limits: Limits) -> None:
+def _download(source: FileSource, target: Path, sha256: str, max_bytes: int, limits: TimeLimits) -> None:
     try:
         source.download(target, sha256, max_bytes, limits)
     except Failed as problem:
@@ -108,4 +113,4 @@ def _settle(fresh: Path, into: Path) -> None:
         os.close(handle)
 
 
-__all__ = ["Failed", "FetchError", "Limits", "Source", "Url", "fetch"]
+__all__ = ["Failed", "FetchError", "FileSource", "TimeLimits", "Url", "fetch"]

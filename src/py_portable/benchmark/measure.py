@@ -27,7 +27,7 @@ EVERY = 10
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BenchmarkRequest:
     """`image` None: one from the middle of the config's list. `module` None: the one of the console script."""
 
     artifacts: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Measured:
         return tuple(one for one in map(_noise, self.same) if one.reason)
 
 
-def measure(session: Session, wanted: Wanted) -> Measured:
+def measure(session: Session, wanted: BenchmarkRequest) -> Measured:
     """Build what is missing, start all in pairs, write the evidence.
 
     Raises ConfigError for an image that the config does not name, UnmetError where something does not start as it
@@ -121,7 +121,7 @@ def _keys(session: Session, built: building.Built, image: Image) -> set[str | No
     return {image.key, *(session.store.key_of(path) for path in paths)}
 
 
-def _built(session: Session, wanted: Wanted, image: str) -> building.Built:
+def _built(session: Session, wanted: BenchmarkRequest, image: str) -> building.Built:
     if wanted.as_made:
         return as_made.take(session, wanted.artifacts, [image], controls=False, compared=True)
     return building.build(session, wanted.artifacts, images=[image])
@@ -137,7 +137,7 @@ def _default_image(session: Session) -> str:
     return firm[len(firm) // 2]
 
 
-def _tell(session: Session, wanted: Wanted, todo: Sequence[Pairing]) -> Callable[[int], None]:
+def _tell(session: Session, wanted: BenchmarkRequest, todo: Sequence[Pairing]) -> Callable[[int], None]:
     def tell(number: int) -> None:
         if number % EVERY == 0:
             session.talk.say(f"pair {number + 1} of {wanted.pairs}, {len(todo)} comparisons each")
@@ -154,7 +154,7 @@ def _rows(
     noises: Mapping[str, Noise],
     digests: Mapping[str, str],
     image: str,
-    wanted: Wanted,
+    wanted: BenchmarkRequest,
 ) -> list[dict[str, Any]]:
     rows = []
     for one in others:

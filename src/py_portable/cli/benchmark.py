@@ -77,7 +77,7 @@ def benchmark(
     """
     from py_portable.benchmark import measure
 
-    wanted = measure.Wanted(
+    wanted = measure.BenchmarkRequest(
         given(artifacts, "artifact"),
         image or None,
         ctx.obj or ("--help",),

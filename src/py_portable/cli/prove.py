@@ -67,7 +67,7 @@ def prove(
 ) -> None:
     """Start an executable or a folder that was built elsewhere: prove PATH --image debian:11 -- ARGS."""
     from py_portable.base.talk import Talk
-    from py_portable.commands.prove import Foreign, prove_foreign
+    from py_portable.commands.prove import ForeignApp, prove_foreign
     from py_portable.config import Smoke
     from py_portable.plan import verdicts
 
@@ -83,7 +83,7 @@ def prove(
         )
     smoke = Smoke(args=args, stdout=stdout, exit=exit_status, timeout=timeout)
     proved = prove_foreign(
-        Foreign(path, image_names(images), ("plain", *(probe_names(probes) or ())), smoke, expect),
+        ForeignApp(path, image_names(images), ("plain", *(probe_names(probes) or ())), smoke, expect),
         engine,
         (lambda cell: None) if as_json else echo_cell,
         Talk(quiet or as_json, verbose),

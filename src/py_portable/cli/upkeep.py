@@ -50,7 +50,7 @@ def doctor(fix: bool, yes: bool, stored: bool, quiet: bool, config: Path) -> Non
     if shown := lacking if quiet else findings:
         click.echo(lines(room.render(shown)))
     if lacking:
-        if line := room.cure(room.observe(), findings):
+        if line := room.line(room.observe(), findings):
             click.echo(lines(f"\nTo paste into a shell, for all that is lacking:\n{line}"))
         raise click.exceptions.Exit(3)
 

@@ -87,10 +87,10 @@ def write(
     return text
 
 
-def _builds(session: Session, lock: Lock, plan: Plan) -> tuple[pipeline.Build, ...]:
+def _builds(session: Session, lock: Lock, plan: Plan) -> tuple[pipeline.BuildJob, ...]:
     """By digest, where the lock knows what the name of the image stands for."""
     return tuple(
-        pipeline.Build(job.name, job_image(job.image, lock.origins.get(job.image)))
+        pipeline.BuildJob(job.name, job_image(job.image, lock.origins.get(job.image)))
         for job in baselines.jobs(session.config, plan.artifacts)
     )
 

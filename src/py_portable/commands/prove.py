@@ -29,7 +29,7 @@ from py_portable.store import Store, default_root
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignApp:
     """`path`: an executable, or a folder with one that is called like it; `conditions` begin with plain."""
 
     path: Path
@@ -39,7 +39,7 @@ class Foreign:
     expect: str
 
 
-def prove_foreign(foreign: Foreign, engine: str, tell: Tell, talk: Talk) -> Sequence[CellResult]:
+def prove_foreign(foreign: ForeignApp, engine: str, tell: Tell, talk: Talk) -> Sequence[CellResult]:
     """Raises ConfigError where there is nothing to start at the path."""
     # Not resolved: a link is started by its own name. "." and ".." are no names to show it by.
     path = Path(os.path.abspath(foreign.path))  # noqa: PTH100

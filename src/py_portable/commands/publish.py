@@ -20,7 +20,7 @@ from py_portable.wheels import twine
 
 
 @dataclass(frozen=True)
-class File:
+class Upload:
     """A file that is to be uploaded. `sha256` is in hex."""
 
     path: Path
@@ -32,8 +32,8 @@ class File:
 class Ready:
     """What can be uploaded, and where to. `unproven`: what --allow-unproven let through."""
 
-    files: tuple[File, ...]
-    target: twine.Target
+    files: tuple[Upload, ...]
+    target: twine.UploadTarget
     unproven: tuple[str, ...]
 
 
@@ -115,5 +115,5 @@ def _identities(built: building.Built) -> dict[str, str | None]:
     return {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
 
 
-def _file(path: Path) -> File:
-    return File(path, sha256_of(path), path.stat().st_size)
+def _file(path: Path) -> Upload:
+    return Upload(path, sha256_of(path), path.stat().st_size)

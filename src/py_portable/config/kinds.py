@@ -84,8 +84,8 @@ def branch(kind: Kind, kinds: Kinds) -> dict[str, Any]:
     """Its entry in the schema: the bare name, where no key is required, or a mapping."""
     keys: dict[str, Any] = {"format": {"const": kind.name}}
     if fit := parents(kind, kinds):
-        text = f"The {' or '.join(fit)} artifact it is made from: it takes over that one's baseline, Python and "
-        text += "interpreter."
+        what = f"The {' or '.join(fit)} artifact it is made from"
+        text = f"{what}: it takes over that one's baseline, Python and interpreter."
         keys["from"] = {"description": text, **options.ref("artifact-name")}
     if kind.interpreter != "none":
         keys |= {"baseline": options.ref("artifact-baseline"), "python": options.ref("artifact-python")}

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 from py_portable.doctor import managers, provision
 from py_portable.doctor.consent import MayNot, may_fix
-from py_portable.doctor.findings import Finding, commands, lacking, packages, render
+from py_portable.doctor.findings import DoctorFinding, commands, lacking, packages, render
 from py_portable.doctor.machine import Machine, observe
-from py_portable.doctor.needs import cure, system
+from py_portable.doctor.needs import cure, line, system
 from py_portable.errors import MachineError
 
 if TYPE_CHECKING:
     from py_portable.engines.engine import Engine
 
 __all__ = [
-    "Finding",
+    "DoctorFinding",
     "Machine",
     "Registry",
     "cure",
@@ -26,6 +26,7 @@ __all__ = [
     "examine",
     "fix",
     "lacking",
+    "line",
     "observe",
     "on_linux",
     "render",
@@ -56,7 +57,7 @@ def _nobody(question: str) -> bool:
 
 def examine(
     registry: Registry, machine: Machine | None = None, *, formats: Collection[str] = ()
-) -> tuple[Finding, ...]:
+) -> tuple[DoctorFinding, ...]:
     """Look at the machine and start a canary on every engine of `registry`; changes nothing.
 
     `formats`: those that are to be built here; what only they need is required then. Raises MachineError on another
@@ -74,7 +75,7 @@ def examine(
     )
 
 
-def _of_formats(wanted: Collection[str]) -> Iterable[Finding]:
+def _of_formats(wanted: Collection[str]) -> Iterable[DoctorFinding]:
     """The programs that formats work with; those of the wanted ones are required."""
     from py_portable.formats import FORMATS
 
@@ -83,16 +84,16 @@ def _of_formats(wanted: Collection[str]) -> Iterable[Finding]:
             required = one.name in wanted
             try:
                 version = program.look(os.environ)
-                yield Finding(program.name, True, f"{program.purpose}: {version}", required=required)
+                yield DoctorFinding(program.name, True, f"{program.purpose}: {version}", required=required)
             except MachineError as problem:
-                yield Finding(
+                yield DoctorFinding(
                     program.name, False, program.purpose, problem.what, problem.hint, required=required
                 )
 
 
 def ensure(
     registry: Registry, say: Say = _tell, *, yes: bool = False, agreed: Agreed = _nobody
-) -> tuple[Finding, ...]:
+) -> tuple[DoctorFinding, ...]:
     """What `doctor --fix` does: examine, install, examine again. MachineError if that was not enough.
 
     Engines are tried in the registry's order, until one is found with which nothing is lacking. `yes`: sudo may be
@@ -112,7 +113,7 @@ def ensure(
 
 
 def fix(
-    findings: tuple[Finding, ...],
+    findings: tuple[DoctorFinding, ...],
     machine: Machine,
     say: Say = _tell,
     *,
@@ -129,7 +130,7 @@ def fix(
     if not lacking(findings):
         return False
     tool = managers.manager(machine)
-    work = provision.Work(
+    work = provision.Provisioning(
         tool, packages(findings), commands(findings), cure(machine, findings), machine.package_lists
     )
     if not (work.packages or work.commands):
@@ -142,7 +143,7 @@ def fix(
     return True
 
 
-def _look(registry: Registry, machine: Machine) -> tuple[Finding, ...]:
+def _look(registry: Registry, machine: Machine) -> tuple[DoctorFinding, ...]:
     def enough(names: Collection[str]) -> bool:
         return not lacking(system(machine, names))
 
@@ -152,13 +153,13 @@ def _look(registry: Registry, machine: Machine) -> tuple[Finding, ...]:
 
 def _engines(
     registry: Registry, machine: Machine, enough: Callable[[Collection[str]], bool] = lambda names: False
-) -> tuple[tuple[Finding, ...], frozenset[str]]:
+) -> tuple[tuple[DoctorFinding, ...], frozenset[str]]:
     from py_portable.doctor import engines
 
     try:
         candidates = registry()
     except MachineError as problem:
-        finding = Finding("an engine", False, "one to start apps with", problem.what, problem.hint)
+        finding = DoctorFinding("an engine", False, "one to start apps with", problem.what, problem.hint)
         return (finding,), frozenset()
     return engines.examine(candidates, machine, enough=enough)
 
@@ -170,7 +171,7 @@ def on_linux(machine: Machine) -> Machine:
     return machine
 
 
-def refuse(findings: tuple[Finding, ...], machine: Machine, why: str = "") -> NoReturn:
+def refuse(findings: tuple[DoctorFinding, ...], machine: Machine, why: str = "") -> NoReturn:
     """Raise MachineError naming all that is lacking, with causes and the cure; `why` nothing was done about it."""
     bad = lacking(findings)
     lines = [f"{finding.name}: {finding.cause}" for finding in bad]

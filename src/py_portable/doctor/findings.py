@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Finding:
+class DoctorFinding:
     """One thing looked at. `what` says what was seen or what it is for; `cure` is one shell line."""
 
     name: str
@@ -22,22 +22,22 @@ class Finding:
     """What root starts to have it, where no package brings it."""
 
 
-def lacking(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def lacking(findings: tuple[DoctorFinding, ...]) -> tuple[DoctorFinding, ...]:
     """The findings that keep the kit from working here."""
     return tuple(finding for finding in findings if finding.required and not finding.ok)
 
 
-def packages(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+def packages(findings: tuple[DoctorFinding, ...]) -> tuple[str, ...]:
     """The packages that bring what is lacking, each once, in order."""
     return tuple(dict.fromkeys(name for finding in lacking(findings) for name in finding.packages))
 
 
-def commands(findings: tuple[Finding, ...]) -> tuple[tuple[str, ...], ...]:
+def commands(findings: tuple[DoctorFinding, ...]) -> tuple[tuple[str, ...], ...]:
     """What root starts to have what is lacking and no package brings, each once, in order."""
     return tuple(dict.fromkeys(finding.command for finding in lacking(findings) if finding.command))
 
 
-def render(findings: tuple[Finding, ...]) -> str:
+def render(findings: tuple[DoctorFinding, ...]) -> str:
     """One line a finding; what is not well is followed by its cause and its cure."""
     width = max((len(finding.name) for finding in findings), default=0)
     indent = " " * (11 + width)

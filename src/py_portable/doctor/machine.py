@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from py_portable.base import process
 from py_portable.engines import static_helpers
+from py_portable.errors import MachineError
 
 PROGRAMS = (
     "apt-get",
@@ -53,7 +55,9 @@ SYSCTLS = (
 )
 LISTS = (("/var/lib/apt/lists", "*_Packages*"), ("/var/lib/pacman/sync", "*.db"))
 """Where package managers keep lists of packages that they fetch only when they are asked to."""
-OBEYED = ("CI", "PY_PORTABLE_NO_FIX", "PY_PORTABLE_TESTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
+ENGINES = ("PY_PORTABLE_ENGINE", "PY_PORTABLE_BUILD_ENGINE")
+OBEYED = ("CI", "PY_PORTABLE_NO_FIX", "PY_PORTABLE_TESTS", *ENGINES, "SSL_CERT_FILE", "SSL_CERT_DIR")
+_SECONDS = 20.0
 # An ordinary user's PATH often lacks these, and root's in a CI job too.
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 
@@ -77,6 +81,8 @@ class Machine:
     """The first id above all ranges that are granted to somebody."""
     sysctls: Mapping[str, int] = field(default_factory=dict)
     """Those of SYSCTLS that this kernel has."""
+    namespaces: bool = True
+    """Whether the kernel lets this process make what bubblewrap starts a command in."""
     helpers: bool = True
     """Whether the kit has compiled helpers for this machine."""
     package_lists: bool = True
@@ -94,6 +100,11 @@ class Machine:
         return self.environment.get("PY_PORTABLE_TESTS") == "1"
 
     @property
+    def asks_for_native(self) -> bool:
+        """Whether an engine is named that needs nothing."""
+        return any(self.environment.get(name) == "native" for name in ENGINES)
+
+    @property
     def is_root(self) -> bool:
         return self.uid == 0
 
@@ -104,7 +115,7 @@ class Machine:
 
 
 def observe() -> Machine:
-    """Look at the machine: a few file reads, no process is started."""
+    """Look at the machine: a few file reads, and one try at namespaces."""
     here = platform.system()
     environment = {name: os.environ[name] for name in OBEYED if os.environ.get(name)}
     terminal = bool(sys.stdin and sys.stderr and sys.stdin.isatty() and sys.stderr.isatty())
@@ -127,6 +138,7 @@ def observe() -> Machine:
         subordinate_ids=min(longest_range(text, user, uid) for text in granted),
         free_ids=ids.free_range(*granted),
         sysctls=_sysctls(),
+        namespaces=_namespaces(),
         helpers=static_helpers.compiled() is not None,
         package_lists=any(next(Path(folder).glob(name), None) for folder, name in LISTS),
         terminal=terminal,
@@ -145,6 +157,17 @@ def _user(uid: int) -> str:
 def _sysctls() -> dict[str, int]:
     texts = {name: _text(Path("/proc/sys", *name.split("."))).strip() for name in SYSCTLS}
     return {name: int(text) for name, text in texts.items() if text.isdigit()}
+
+
+def _namespaces() -> bool:
+    """Tried with `unshare`, which every system has: neither the user's name nor a mark of a container says it."""
+    from py_portable.engines import ids
+
+    own = () if os.geteuid() == 0 and ids.has_capability(ids.CAP_SYS_ADMIN) else ids.SINGLE_FLAGS
+    try:
+        return process.run(("unshare", *own, "--pid", "--fork", "--mount-proc", "true"), timeout=_SECONDS).ok
+    except MachineError:
+        return True  # There is no unshare; the engines say so.
 
 
 def os_release(text: str) -> dict[str, str]:

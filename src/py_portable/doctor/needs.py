@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from py_portable.doctor import managers
-from py_portable.doctor.findings import Finding, commands, lacking, packages
+from py_portable.doctor.findings import DoctorFinding, commands, lacking, packages
 from py_portable.doctor.machine import CA_BUNDLES, HEADERS, KEYRINGS, Machine
 
 FULL_RANGE = 65536
@@ -78,6 +78,7 @@ NEEDS = (
         "starts commands in images",
         _programs("bwrap"),
         dict.fromkeys(_EVERYWHERE, ("bubblewrap",)),
+        wanted=lambda machine: not confined(machine),
         required=_no_engine,
         gain="would start commands in images faster: about 0.02 s a cell, docker and podman take 0.3 s",
     ),
@@ -118,7 +119,7 @@ NEEDS = (
         "maps a range of ids for an ordinary user",
         _programs("newuidmap", "newgidmap"),
         {"apt-get": ("uidmap",), "dnf": ("shadow-utils",), "zypper": ("shadow",), "pacman": ("shadow",)},
-        wanted=lambda machine: not machine.is_root or machine.for_tests,
+        wanted=lambda machine: not confined(machine) and (not machine.is_root or machine.for_tests),
         required=_no_engine,
         gain="would map a range of ids for bubblewrap, podman and mmdebstrap",
     ),
@@ -191,56 +192,98 @@ _FORBIDDING: Mapping[str, tuple[int, int, str]] = {
     "user.max_user_namespaces": (0, 15000, "none is allowed"),
 }
 """By setting of the kernel: the value that forbids user namespaces, one that allows them, and why."""
+_WITHOUT_IMAGES = ("musl", "ca-certificates")
+"""What is of use where nothing can be started in an image."""
+INSIDE = (
+    "here artifacts can be started in this job's own image: py-portable portability --engine native\n"
+    "where this container is thrown away and its image is the baseline, they can be built in it as well: "
+    "py-portable build --build-engine native\n"
+    "GitLab's template does both by itself (docs/gitlab.md); all else needs docker, or a container with more rights "
+    "(docker run --privileged)"
+)
+"""What is possible where the kernel refuses namespaces."""
 
 
-def cure(machine: Machine, findings: tuple[Finding, ...]) -> str:
-    """One shell line that brings everything lacking; below it what no such line can bring."""
+def confined(machine: Machine) -> bool:
+    """Whether the kernel refuses namespaces, and not by one of the settings that root can change."""
+    return not machine.namespaces and (machine.is_root or _forbidden(machine) is None)
+
+
+def _forbidden(machine: Machine) -> str | None:
+    """The setting that forbids them to ordinary users."""
+    return next(
+        (name for name, (value, *_) in _FORBIDDING.items() if machine.sysctls.get(name) == value), None
+    )
+
+
+def line(machine: Machine, findings: tuple[DoctorFinding, ...]) -> str:
+    """One shell line that brings everything lacking that can be brought."""
+    return managers.line(machine, packages(findings), commands(findings))
+
+
+def cure(machine: Machine, findings: tuple[DoctorFinding, ...]) -> str:
+    """The line that brings everything lacking; below it what no such line can bring."""
+    first = line(machine, findings)
     bad = lacking(findings)
-    line = managers.line(machine, packages(findings), commands(findings))
     others = [finding.cure for finding in bad if finding.cure and not (finding.packages or finding.command)]
-    return "\n".join(dict.fromkeys([*([line] if line else []), *others]))
+    return "\n".join(dict.fromkeys([*([first] if first else []), *others]))
 
 
-def system(machine: Machine, engines: Engines = ()) -> tuple[Finding, ...]:
+def system(machine: Machine, engines: Engines = ()) -> tuple[DoctorFinding, ...]:
     """A finding for every need of this machine, then whether an ordinary user has a range of ids."""
     tool = _manager(machine) or ""
     found = []
+    no_images = confined(machine) and not engines
     for need in NEEDS:
-        if not need.wanted(machine):
+        if not need.wanted(machine) or (no_images and need.name not in _WITHOUT_IMAGES):
             continue
         cause, required = need.missing(machine), need.required(machine, engines)
         if cause is None:
-            found.append(Finding(need.name, True, need.what, required=required))
+            found.append(DoctorFinding(need.name, True, need.what, required=required))
             continue
         brings = need.names.get(tool, ())
-        line = managers.line(machine, brings) or (
+        by_line = managers.line(machine, brings) or (
             f"install {need.name} by hand: this system has no package of it that the doctor knows"
         )
         what = need.what if required else need.gain or need.what
-        found.append(Finding(need.name, False, what, cause, line, required, brings))
-    if not machine.is_root:
+        found.append(DoctorFinding(need.name, False, what, cause, by_line, required, brings))
+    if confined(machine):
+        found.append(_refused(machine, engines))
+    elif not machine.is_root:
         found += [_ids(machine, engines), _namespaces(machine, engines)]
     return tuple(found)
 
 
-def _namespaces(machine: Machine, engines: Engines) -> Finding:
+def _refused(machine: Machine, engines: Engines) -> DoctorFinding:
+    required = _no_engine(machine, engines) and not machine.asks_for_native
+    though = ", though it is root" if machine.is_root else ""
+    cause = (
+        f"the kernel refuses them to this process{though}, as in an unprivileged container; "
+        "nothing that could be installed changes that"
+    )
+    what = "let bubblewrap and chroot start commands in images"
+    return DoctorFinding("namespaces", False, what, cause, None if engines else INSIDE, required)
+
+
+def _namespaces(machine: Machine, engines: Engines) -> DoctorFinding:
     name, required = "user namespaces", _no_engine(machine, engines)
     what = "let an ordinary user start bubblewrap"
-    for setting, (forbids, allows, why) in _FORBIDDING.items():
-        if machine.sysctls.get(setting) == forbids:
-            command = ("sysctl", "-w", f"{setting}={allows}")
-            line = managers.line(machine, (), [command])
-            cause = f"{why}: {setting} is {forbids}"
-            what = what if required else f"would {what}"
-            return Finding(name, False, what, cause, line, required, command=command)
-    return Finding(name, True, what, required=required)
+    setting = _forbidden(machine)
+    if setting is None:
+        return DoctorFinding(name, True, what, required=required)
+    forbids, allows, why = _FORBIDDING[setting]
+    command = ("sysctl", "-w", f"{setting}={allows}")
+    cause = f"{why}: {setting} is {forbids}"
+    what = what if required else f"would {what}"
+    cure = managers.line(machine, (), [command])
+    return DoctorFinding(name, False, what, cause, cure, required, command=command)
 
 
-def _ids(machine: Machine, engines: Engines) -> Finding:
+def _ids(machine: Machine, engines: Engines) -> DoctorFinding:
     name, what = "id range", "files of other users inside images need ids to map to"
     required = _no_engine(machine, engines)
     if machine.subordinate_ids >= FULL_RANGE:
-        return Finding(name, True, what, required=required)
+        return DoctorFinding(name, True, what, required=required)
     has = (
         f"grant {machine.user} {machine.subordinate_ids} ids"
         if machine.subordinate_ids
@@ -249,4 +292,6 @@ def _ids(machine: Machine, engines: Engines) -> Finding:
     span = f"{machine.free_ids}-{machine.free_ids + FULL_RANGE - 1}"
     command = ("usermod", "--add-subuids", span, "--add-subgids", span, machine.user)
     cause = f"/etc/subuid and /etc/subgid {has}; {FULL_RANGE} are needed"
-    return Finding(name, False, what, cause, managers.line(machine, (), [command]), required, command=command)
+    return DoctorFinding(
+        name, False, what, cause, managers.line(machine, (), [command]), required, command=command
+    )

@@ -23,7 +23,7 @@ _KEPT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
 @dataclass(frozen=True)
-class Work:
+class Provisioning:
     """What is to be done. `line` is what a person types to do the same."""
 
     manager: Manager | None
@@ -42,7 +42,7 @@ def sudo_is_free() -> bool:
         return False
 
 
-def do(work: Work, may: May, say: Callable[[str], None], agreed: Callable[[str], bool]) -> bool:
+def do(work: Provisioning, may: May, say: Callable[[str], None], agreed: Callable[[str], bool]) -> bool:
     """Do it; False where nobody agreed. Raises MachineError with the last lines of what failed, cause and cure.
 
     `say` gets the packages and commands before anything is changed, `agreed` a question where somebody has to.
@@ -64,7 +64,7 @@ def do(work: Work, may: May, say: Callable[[str], None], agreed: Callable[[str],
     return True
 
 
-def _preview(work: Work, may: May, say: Callable[[str], None], fetched: list[str]) -> Sequence[str]:
+def _preview(work: Provisioning, may: May, say: Callable[[str], None], fetched: list[str]) -> Sequence[str]:
     """All that would come, as far as the manager says so now; else what was asked for."""
     if not (work.packages and work.manager):
         return ()
@@ -78,7 +78,9 @@ def _preview(work: Work, may: May, say: Callable[[str], None], fetched: list[str
     return tool.names(shown.stdout.text) or work.packages
 
 
-def _install(work: Work, tool: Manager, may: May, say: Callable[[str], None], fetched: list[str]) -> None:
+def _install(
+    work: Provisioning, tool: Manager, may: May, say: Callable[[str], None], fetched: list[str]
+) -> None:
     if tool.refresh and not work.lists and not fetched:
         fetched.append(_refresh(tool, may, say))
     outcome = _root((*tool.install, *work.packages), may)
@@ -95,7 +97,7 @@ def _refresh(tool: Manager, may: May, say: Callable[[str], None]) -> str:
     return _root(tool.refresh, may).stderr.text
 
 
-def _log_in(may: May, work: Work) -> None:
+def _log_in(may: May, work: Provisioning) -> None:
     """Have sudo ask once, and not anew with every command. Raises MachineError where it refuses."""
     # It asks on the terminal that this was started from, so it has to keep that.
     if subprocess.run((*may.prefix, "-v"), env=_environment(), check=False).returncode:
@@ -173,7 +175,7 @@ _CAUSES = (
 )
 
 
-def _require(outcome: Outcome, what: str, work: Work, before: str = "") -> None:
+def _require(outcome: Outcome, what: str, work: Provisioning, before: str = "") -> None:
     """Raises MachineError with the cause, where it is a known one, the last lines, and what to do. `before`: what an
     earlier command said that this one may have failed of."""
     if outcome.ok:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 
-from py_portable.doctor.findings import Finding
+from py_portable.doctor.findings import DoctorFinding
 from py_portable.wheels.twine import INSTALL
 
 MODULES = ("cibuildwheel", "twine")
 
 
-def examine() -> Finding:
+def examine() -> DoctorFinding:
     """Only `wheels.publish` needs it, so it is not required."""
     absent = [name for name in MODULES if importlib.util.find_spec(name) is None]
     what = "builds the app's own wheels and uploads them"
     if not absent:
-        return Finding("publishing", True, what, required=False)
-    return Finding(
+        return DoctorFinding("publishing", True, what, required=False)
+    return DoctorFinding(
         "publishing", False, what, f"{' and '.join(absent)} not installed", INSTALL, required=False
     )

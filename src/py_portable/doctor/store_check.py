@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from py_portable.store import Examined, Store, audit
-from py_portable.store.layout import Layout
+from py_portable.store.layout import StoreLayout
 
 
 @dataclass(frozen=True)
-class Checked:
+class StoreCheck:
     """What came of it. `kept`: how many damaged objects lie in quarantine now, also of earlier runs."""
 
     root: str
@@ -27,19 +27,19 @@ class Checked:
         return all(one.state not in ("damaged", "unread") for one in self.found)
 
 
-def examine(store: Store, say: Callable[[str], None]) -> Checked:
+def examine(store: Store, say: Callable[[str], None]) -> StoreCheck:
     """Hash every object; a damaged one is moved aside. What another process makes now is left alone.
 
     Raises StoreError.
     """
-    layout = Layout(store.root)
+    layout = StoreLayout(store.root)
     keys = audit.keys(layout)
     say(f"Reading {_count(len(keys), 'stored result')} in {store.root}, byte by byte.")
     found = tuple(store.examine(key, wait=False) for key in keys)
-    return Checked(str(store.root), found, audit.quarantined(layout))
+    return StoreCheck(str(store.root), found, audit.quarantined(layout))
 
 
-def render(checked: Checked, *, quiet: bool = False) -> list[str]:
+def render(checked: StoreCheck, *, quiet: bool = False) -> list[str]:
     """Lines for people; `quiet`: only of what is damaged. Pure."""
     whole = [one for one in checked.found if one.state == "whole"]
     busy = [one for one in checked.found if one.state == "busy"]

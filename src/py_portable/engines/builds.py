@@ -178,16 +178,16 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BuildPromises:
     lacks: Mapping[str, str]
     broken: tuple[str, ...]
 
 
-def judge(observed: Observed, engine: str, own: Choice, *, network: bool) -> Verdict:
+def judge(observed: Observed, engine: str, own: Choice, *, network: bool) -> BuildPromises:
     """What the observation says of the promises. Pure."""
     excused = excuses(engine, own)
     found = broken(promises(network=network), observed)
-    return Verdict(
+    return BuildPromises(
         {promise.aspect: excused[promise.aspect] for promise in found if promise.aspect in excused},
         tuple(promise.text for promise in found if promise.aspect not in excused),
     )

@@ -74,7 +74,7 @@ def piped(call: Call, job: Job, helpers: Path | None, timeout: float, *, own_ids
     if job.helpers is None and helpers is None:
         return Ended(**vars(call(job, timeout, ())))
     try:
-        with limits.group() if job.profile == "proof" else nullcontext(limits.Group()) as group:
+        with limits.group() if job.profile == "proof" else nullcontext(limits.Cgroup()) as group:
             ended = _piped(call, job, helpers, timeout, group, own_ids)
             return replace(ended, out_of_memory=group.killed())
     except (LinkLoop, limits.NoGroup) as problem:
@@ -82,7 +82,7 @@ def piped(call: Call, job: Job, helpers: Path | None, timeout: float, *, own_ids
 
 
 def _piped(
-    call: Call, job: Job, helpers: Path | None, timeout: float, group: limits.Group, own_ids: bool
+    call: Call, job: Job, helpers: Path | None, timeout: float, group: limits.Cgroup, own_ids: bool
 ) -> Ended:
     reader, writer = os.pipe()
     try:

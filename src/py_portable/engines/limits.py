@@ -42,7 +42,7 @@ _REMOVE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Place:
+class CgroupRoot:
     """A folder in which groups can be made that limit `aspects`. `own`: the group that the caller is in."""
 
     own: Path
@@ -52,7 +52,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Group:
+class Cgroup:
     """What one cell runs in. `fds`: what is written to join it; they have to reach cell-run."""
 
     folders: tuple[Path, ...] = ()
@@ -75,7 +75,7 @@ class NoGroup(MachineError):
     """This machine gave a control group before, and does not now."""
 
 
-def bounds(group: Group, own_ids: bool) -> tuple[tuple[Aspect, ...], tuple[str, ...]]:
+def bounds(group: Cgroup, own_ids: bool) -> tuple[tuple[Aspect, ...], tuple[str, ...]]:
     """What is limited for a job in this group, and cell-run's words for it.
 
     Without a group processes are counted by uid; where a job has a user namespace of its own (`own_ids`), so are
@@ -94,7 +94,7 @@ def _counts_by_namespace() -> bool:
 
 
 @contextlib.contextmanager
-def group() -> Iterator[Group]:
+def group() -> Iterator[Cgroup]:
     """A group for one cell; it is gone afterwards. Without limits where none can be had.
 
     Raises NoGroup.
@@ -116,13 +116,13 @@ def group() -> Iterator[Group]:
                 where=str(problem.filename or ""),
                 hint="look at: py-portable doctor",
             ) from problem
-        yield Group(tuple(made), tuple(fds), tuple(aspect for place in places() for aspect in place.aspects))
+        yield Cgroup(tuple(made), tuple(fds), tuple(aspect for place in places() for aspect in place.aspects))
 
 
 @functools.cache
-def places() -> tuple[Place, ...]:
+def places() -> tuple[CgroupRoot, ...]:
     """Where this process can make groups that it can start a process in: tried once. None of two limits the same."""
-    found: list[Place] = []
+    found: list[CgroupRoot] = []
     for place in _candidates(_read(Path("/proc/self/mountinfo")), _read(Path("/proc/self/cgroup"))):
         wanted = tuple(
             aspect for aspect in place.aspects if all(aspect not in other.aspects for other in found)
@@ -133,7 +133,7 @@ def places() -> tuple[Place, ...]:
     return tuple(found)
 
 
-def _candidates(mountinfo: str, cgroup: str) -> Iterator[Place]:
+def _candidates(mountinfo: str, cgroup: str) -> Iterator[CgroupRoot]:
     """The folders that come into question, the nearest first, as the caller's mounts and groups have them."""
     own: dict[str, str] = {}
     for controllers, path in re.findall(r"^\d+:([^:\n]*):(/.*)$", cgroup, re.MULTILINE):
@@ -144,12 +144,12 @@ def _candidates(mountinfo: str, cgroup: str) -> Iterator[Place]:
             for aspect in ASPECTS:
                 controller = _CONTROLLER[aspect]
                 if controller in options.split(",") and (folder := _within(point, root, own.get(controller))):
-                    yield Place(folder, folder, 1, (aspect,))
+                    yield CgroupRoot(folder, folder, 1, (aspect,))
         elif kind == "cgroup2" and (folder := _within(point, root, own.get(""))):
             for step in (folder, *folder.parents):
                 handed_on = _read(step / "cgroup.subtree_control").split()
                 if aspects := tuple(aspect for aspect in ASPECTS if _CONTROLLER[aspect] in handed_on):
-                    yield Place(folder, step, 2, aspects)
+                    yield CgroupRoot(folder, step, 2, aspects)
                 if step == Path(point):
                     break
 
@@ -168,7 +168,7 @@ def _within(point: str, root: str, path: str | None) -> Path | None:
         return None
 
 
-def _works(place: Place) -> bool:
+def _works(place: CgroupRoot) -> bool:
     """Make a group, set its limits, join it from namespaces like those of a cell: kernels judge that differently."""
     try:
         folder = _make(place)
@@ -183,7 +183,7 @@ def _works(place: Place) -> bool:
         return False
 
 
-def _make(place: Place) -> Path:
+def _make(place: CgroupRoot) -> Path:
     """Raises OSError."""
     folder = place.folder / f"{_PREFIX}{owner.mine().replace('/', '_')}.{secrets.token_hex(4)}"
     folder.mkdir()

@@ -31,7 +31,7 @@ _BY_HAND = (
 
 
 @dataclass(frozen=True)
-class Facts:
+class ContainerFacts:
     """What was observed. `init`: the name of process 1. `root_type`: of the file system that / is on, "" where that
     could not be read. `marks`: what container runtimes leave. `said`: what CI says of the job."""
 
@@ -43,7 +43,7 @@ class Facts:
     is_root: bool = True
 
     @classmethod
-    def gather(cls, environ: Mapping[str, str] | None = None) -> Facts:
+    def gather(cls, environ: Mapping[str, str] | None = None) -> ContainerFacts:
         """Look at this process."""
         environ = os.environ if environ is None else environ
         return cls(
@@ -57,7 +57,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ThrowawayVerdict:
     """`witnesses`: what says that it is thrown away. `missing`: what does not, one sentence each; empty where it is."""
 
     witnesses: tuple[str, ...]
@@ -69,7 +69,7 @@ class Verdict:
         return not self.missing
 
 
-def judge(facts: Facts) -> Verdict:
+def judge(facts: ContainerFacts) -> ThrowawayVerdict:
     """Whether all three witnesses say so. Pure."""
     witnesses, missing = [], []
     if not facts.own_pids:
@@ -99,12 +99,14 @@ def judge(facts: Facts) -> Verdict:
     if not facts.is_root:
         missing.append("its user is not root, who alone can make places such as /opt/python")
     only_unsaid = in_container and not facts.said and facts.is_root
-    return Verdict(tuple(witnesses), tuple(missing), f"{_CURE}\n{_BY_HAND}" if only_unsaid else _CURE)
+    return ThrowawayVerdict(
+        tuple(witnesses), tuple(missing), f"{_CURE}\n{_BY_HAND}" if only_unsaid else _CURE
+    )
 
 
-def require(facts: Facts | None = None) -> Verdict:
+def require(facts: ContainerFacts | None = None) -> ThrowawayVerdict:
     """The verdict. Raises MachineError, which names every witness that is missing."""
-    verdict = judge(facts or Facts.gather())
+    verdict = judge(facts or ContainerFacts.gather())
     if not verdict.thrown_away:
         raise MachineError(
             "the build engine native changes the root file system that it runs in, and this one is not a container "

@@ -22,7 +22,7 @@ _BESIDE = ("build/launcher.sh", app_entry.CERTIFICATES)
 
 
 @dataclass(frozen=True)
-class Options:
+class BundleOptions:
     archive: bool = option(
         True,
         "Make a reproducible `.tar.zst` of the folder beside it. The folder is then what this archive unpacks to.",
@@ -37,7 +37,7 @@ class Options:
 class Bundle(Format):
     name = "bundle"
     summary = "The interpreter with the app installed in it, as a folder that can be moved, and packed."
-    options = Options
+    options = BundleOptions
     shares = ("wheelhouse",)
     folder = True
 
@@ -45,7 +45,7 @@ class Bundle(Format):
         self, artifact: Artifact, house: House | None, parent: Parent | None = None
     ) -> tuple[Step, ...]:
         assert house is not None
-        options: Options = artifact.options
+        options: BundleOptions = artifact.options
         spec = {
             **app_entry.asked(house),
             "trim": options.trim,

@@ -13,7 +13,7 @@ from py_portable.inspect.elf import is_elf
 
 
 @dataclass(frozen=True)
-class Options:
+class FileOptions:
     path: Path = option(..., "Where it lies. A relative path starts at this file's folder.")
 
 
@@ -23,7 +23,7 @@ class File(Format):
         "An executable, or a folder with one, that was made elsewhere: it is only proven. It needs `path`, so it "
         "cannot stand in a bare list."
     )
-    options = Options
+    options = FileOptions
     interpreter = "none"
 
     def start(self, made: Made, image: Image | None = None) -> Start:

@@ -20,7 +20,6 @@ from py_portable.wheels.given import Given
 __all__ = [
     "APP",
     "FOLDER",
-    "Folder",
     "Format",
     "House",
     "Install",
@@ -28,6 +27,7 @@ __all__ = [
     "Parent",
     "Problem",
     "Program",
+    "SharedFolder",
     "Stands",
     "Start",
     "Written",
@@ -135,7 +135,7 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class Folder:
+class SharedFolder:
     """A folder of dist/ that artifacts of a format share, and the node whose whole output it is."""
 
     name: str
@@ -161,7 +161,7 @@ class Format:
     """What it needs of this machine: the doctor asks for it where a config has the format."""
     controls: Mapping[str, int] = {}
     """The controls that can be built for it, each with a rank: of two formats the one with the lower is built."""
-    published: Folder | None = None
+    published: SharedFolder | None = None
     """Where its artifacts lie together, to be uploaded to a package index."""
 
     def pins(self) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ MODULES = "standard library as Nuitka reads it"
 
 
 @dataclass(frozen=True)
-class Options:
+class NuitkaOptions:
     include_packages: tuple[str, ...] = option(
         (),
         "Packages that the app imports in ways that cannot be seen in its code. Each is included whole; the app's "
@@ -43,7 +43,7 @@ class Options:
 
 class _Nuitka(Format):
     mode: Literal["standalone", "onefile"]
-    options = Options
+    options = NuitkaOptions
     shares = ("wheelhouse",)
     interpreter = "linkable"
 
@@ -51,7 +51,7 @@ class _Nuitka(Format):
         self, artifact: Artifact, house: House | None, parent: Parent | None = None
     ) -> tuple[Step, ...]:
         assert house is not None and house.linkable is not None
-        options: Options = artifact.options
+        options: NuitkaOptions = artifact.options
         spec = {
             **app_entry.asked(house),
             "mode": self.mode,

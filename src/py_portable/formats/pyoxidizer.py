@@ -50,7 +50,7 @@ _BESIDE = ("build/cargo_wrapper.py", "build/oxide.bzl", app_entry.CERTIFICATES)
 
 
 @dataclass(frozen=True)
-class Options:
+class PyOxidizerOptions:
     config: Path | None = option(
         None,
         "A `pyoxidizer.bzl` of your own instead of the generated one. A relative path starts at this file's folder.",
@@ -61,7 +61,7 @@ class Options:
 class PyOxidizer(Format):
     name = "pyoxidizer"
     summary = "The app by PyOxidizer, as a folder with an executable that holds the interpreter. Python 3.11 at most."
-    options = Options
+    options = PyOxidizerOptions
     shares = ("wheelhouse",)
     folder = True
     interpreter = "linkable"
@@ -89,7 +89,7 @@ class PyOxidizer(Format):
         self, artifact: Artifact, house: House | None, parent: Parent | None = None
     ) -> tuple[Step, ...]:
         assert house is not None and house.linkable is not None
-        options: Options = artifact.options
+        options: PyOxidizerOptions = artifact.options
         spec = {
             **app_entry.asked(house),
             "config": options.config is not None,

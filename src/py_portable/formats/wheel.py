@@ -10,7 +10,7 @@ from typing import Any
 
 from py_portable.config import Artifact, Config
 from py_portable.engines.engine import Bind
-from py_portable.formats.format import Folder, Format, House, Made, Parent, Stands, Start, option
+from py_portable.formats.format import Format, House, Made, Parent, SharedFolder, Stands, Start, option
 from py_portable.formats.installed import installed
 from py_portable.images import Image
 from py_portable.steps.context import Context
@@ -22,14 +22,14 @@ OWN = "/opt/published"
 
 
 @dataclass(frozen=True)
-class Options:
+class WheelOptions:
     extras: tuple[str, ...] = option((), "Extras of the app that are installed with it.")
 
 
 class Wheel(Format):
     name = "wheel"
-    options = Options
-    published = Folder("publish", NODE)
+    options = WheelOptions
+    published = SharedFolder("publish", NODE)
 
     def implied(self, data: Mapping[str, Any]) -> Iterable[Stands]:
         told = data.get("wheels", {}).get("publish")

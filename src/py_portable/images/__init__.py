@@ -7,16 +7,16 @@ from py_portable.images.failures import ImageUnavailable, SourceUnusable
 from py_portable.images.find import SOURCES, resolve
 from py_portable.images.from_debian import BootstrapSource
 from py_portable.images.host import host
-from py_portable.images.image import Image, Request, Source
+from py_portable.images.image import Image, ImageSource, Request
 
 __all__ = [
     "SOURCES",
     "BootstrapSource",
     "Image",
+    "ImageSource",
     "ImageUnavailable",
     "Release",
     "Request",
-    "Source",
     "SourceUnusable",
     "find_release",
     "host",

@@ -25,7 +25,7 @@ class SourceUnusable(MachineError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class KnownFailure:
     error: type[PortableError]
     what: str
     hint: str
@@ -143,7 +143,7 @@ def explain(
     known_packages: Callable[[], Iterable[str]] = tuple,
     doing: str | None = None,
     names_first: bool = True,
-) -> Problem:
+) -> KnownFailure:
     """The cause of a failed bootstrap, from the log's text; `known_packages` is asked for near names.
 
     `doing`: what failed, as a sentence begins with it. `names_first` is False where a package manager may say that
@@ -157,19 +157,19 @@ def explain(
         found = pattern.expression.search(log)
         if found:
             line = hide(found[0].strip())[:300]
-            return Problem(pattern.error, f"{doing}: {pattern.what}: {line}", pattern.hint)
+            return KnownFailure(pattern.error, f"{doing}: {pattern.what}: {line}", pattern.hint)
     if missing:
         return missing
     if _UNMET.search(log):
-        return Problem(StepError, f"{doing}: packages do not fit together", "see the lines above")
-    return Problem(StepError, f"{failed} failed", "the log has all of it")
+        return KnownFailure(StepError, f"{doing}: packages do not fit together", "see the lines above")
+    return KnownFailure(StepError, f"{failed} failed", "the log has all of it")
 
 
-def _no_package(log: str, suite: str, known_packages: Callable[[], Iterable[str]]) -> Problem | None:
+def _no_package(log: str, suite: str, known_packages: Callable[[], Iterable[str]]) -> KnownFailure | None:
     found = _NO_PACKAGE.search(log)
     if not found:
         return None
     name = next(word for word in found.groups() if word)
     near = difflib.get_close_matches(name, list(known_packages()), n=3, cutoff=0.75)
     also = f"did you mean {' or '.join(near)}?" if near else "see the packages of the baseline in the config"
-    return Problem(StepError, f"{suite} has no package {name}", also)
+    return KnownFailure(StepError, f"{suite} has no package {name}", also)

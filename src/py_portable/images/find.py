@@ -11,11 +11,11 @@ from py_portable.images.failures import ImageUnavailable, SourceUnusable
 from py_portable.images.from_archive import ArchiveSource
 from py_portable.images.from_debian import BootstrapSource
 from py_portable.images.from_registry import RegistrySource
-from py_portable.images.image import Image, Request, Source
+from py_portable.images.image import Image, ImageSource, Request
 from py_portable.images.registry.reference import parse
 from py_portable.store import Store
 
-SOURCES: dict[str, Source] = {
+SOURCES: dict[str, ImageSource] = {
     source.name: source for source in (BootstrapSource(), ArchiveSource(), RegistrySource())
 }
 """The first that claims a name is asked for it; the next one only where that one cannot work here at all."""
@@ -62,7 +62,7 @@ def resolve(
     raise _all_failed(name, failed)
 
 
-def claiming(request: Request, sources: Iterable[Source]) -> list[Source]:
+def claiming(request: Request, sources: Iterable[ImageSource]) -> list[ImageSource]:
     """The sources to ask, in order: what the lock says came from a registry is asked for there first."""
     found = [source for source in sources if source.claims(request.name)]
     if request.locked_origin and not request.fresh:

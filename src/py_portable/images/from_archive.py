@@ -11,7 +11,7 @@ from py_portable.images.names import Names
 from py_portable.images.registry import saved
 from py_portable.images.registry.image_manifest import here
 from py_portable.images.registry.pull import Content
-from py_portable.images.registry.reference import Archive, is_archive, parse_archive
+from py_portable.images.registry.reference import ImageArchive, is_archive, parse_archive
 from py_portable.store import Entry, Store
 
 
@@ -58,7 +58,7 @@ def _entry(request: Request, store: Store, prefix: tuple[str, ...]) -> Entry:
     return entry
 
 
-def _state(archive: Archive, name: str) -> str | None:
+def _state(archive: ImageArchive, name: str) -> str | None:
     """What tells an archive from what it was before, as far as that can be seen without reading it.
 
     None for a folder, whose time says nothing of what is in it. Raises ImageUnavailable.

@@ -13,9 +13,9 @@ from py_portable.images.failures import SourceUnusable
 from py_portable.images.image import Image, Request
 from py_portable.images.names import Names
 from py_portable.images.registry import aliases, mirrors
-from py_portable.images.registry.daemon_pull import Daemon
+from py_portable.images.registry.daemon_pull import DaemonPuller
 from py_portable.images.registry.image_manifest import here
-from py_portable.images.registry.pull import Puller, Wanted
+from py_portable.images.registry.pull import Pull, Puller
 from py_portable.images.registry.reference import is_archive, is_digest, parse
 from py_portable.images.registry.skopeo import Skopeo
 from py_portable.store import Entry, Store
@@ -26,7 +26,7 @@ def puller() -> Puller:
     if shutil.which("skopeo"):
         return Skopeo()
     if program := next(daemon.answering(), None):
-        return Daemon(program)
+        return DaemonPuller(program)
     raise SourceUnusable(
         "there is nothing here to get images from a registry with: no skopeo, and no docker or podman that works",
         hint="apt-get install skopeo   (or dnf install skopeo)",
@@ -66,7 +66,7 @@ class RegistrySource:
             if candidate and (entry := store.get(root.key(candidate, platform))):
                 return entry
         asked = mirrors.apply(expanded, mirrors.read(os.environ))
-        wanted = Wanted(request.name, asked, platform)
+        wanted = Pull(request.name, asked, platform)
         tool = self._find()
         found = digest or tool.digest(wanted)
         entry = root.keep(

@@ -74,7 +74,7 @@ class Request:
         return not (self.packages or self.needs or self.before)
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """A way to get images. A new one is a module and a line in `SOURCES`."""
 
     name: str

@@ -13,8 +13,8 @@ from py_portable.errors import PortableError
 from py_portable.images import libc
 from py_portable.images.adding.derive import derive
 from py_portable.images.image import Image, Request
-from py_portable.images.layers.stack import Layer, unpack
-from py_portable.images.registry.image_manifest import Platform
+from py_portable.images.layers.stack import unpack
+from py_portable.images.registry.image_manifest import ImagePlatform
 from py_portable.images.registry.pull import Content
 from py_portable.store import Entry, Store
 
@@ -23,7 +23,7 @@ _FORM = 1
 """Raise it where a digest gives another root than before: roots in stores are then made anew."""
 
 
-def key(identity: str, platform: Platform) -> str:
+def key(identity: str, platform: ImagePlatform) -> str:
     """Where the root of an image is kept: names and ways to get it do not enter."""
     told: dict[str, object] = {
         "image": identity,
@@ -39,7 +39,7 @@ def keep(
     prefix: tuple[str, ...],
     name: str,
     identity: str,
-    platform: Platform,
+    platform: ImagePlatform,
     fetch: Callable[[Path, Path], Content],
 ) -> Entry:
     """The entry with the root of that identity. Where there is none, `fetch(room, log)` gets the layers into the
@@ -51,10 +51,9 @@ def keep(
         room.mkdir()
         content = fetch(room, log)
         root.mkdir()
-        layers = [Layer(piece.path, piece.digest, piece.media_type) for piece in content.layers]
         try:
             unpack(
-                layers,
+                content.layers,
                 root,
                 prefix=prefix,
                 log=log,

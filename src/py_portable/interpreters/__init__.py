@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from py_portable.interpreters.manylinux import Manylinux
-from py_portable.interpreters.provider import PREFIX, Libpython, Provider, Wanted
-from py_portable.interpreters.source import Source
+from py_portable.interpreters.provider import PREFIX, InterpreterRequest, Libpython, Provider
+from py_portable.interpreters.source import CPythonSource
 from py_portable.interpreters.standalone import Standalone
 from py_portable.interpreters.system import System
 
-PROVIDERS: dict[str, Provider] = {made.name: made for made in (Source(), Manylinux(), Standalone(), System())}
+PROVIDERS: dict[str, Provider] = {
+    made.name: made for made in (CPythonSource(), Manylinux(), Standalone(), System())
+}
 
 SOURCE = PROVIDERS["source"]
 """What stands in where an artifact links a libpython and its provider's prefix has none."""
 
-__all__ = ["PREFIX", "PROVIDERS", "SOURCE", "Libpython", "Provider", "Wanted"]
+__all__ = ["PREFIX", "PROVIDERS", "SOURCE", "InterpreterRequest", "Libpython", "Provider"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from py_portable.config import InterpreterChoice
 from py_portable.errors import StepError
-from py_portable.interpreters.provider import Libpython, Wanted
+from py_portable.interpreters.provider import InterpreterRequest, Libpython
 from py_portable.interpreters.settle import SCRIPTS, settle, there
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -22,7 +22,7 @@ class Manylinux:
     def pin(self, choice: InterpreterChoice, python: str) -> None:
         return None
 
-    def steps(self, wanted: Wanted) -> tuple[Step, ...]:
+    def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
         step = Step(
             name=f"interpreter {wanted.python} ({wanted.baseline})",
             action=take,

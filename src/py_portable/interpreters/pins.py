@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from py_portable import resources
-from py_portable.base.fetch import Source, Url
+from py_portable.base.fetch import FileSource, Url
 from py_portable.images.debian.pool import DebianPool
 
 
@@ -19,7 +19,7 @@ class Pin:
     version: str
     sha256: str
     max_bytes: int
-    sources: tuple[Source, ...]
+    sources: tuple[FileSource, ...]
     file_name: str
 
 

@@ -15,7 +15,7 @@ Libpython = Literal["static", "shared"]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class InterpreterRequest:
     """The interpreter of one (baseline, Python): `image` and `tools` name nodes that its steps need."""
 
     choice: InterpreterChoice
@@ -43,6 +43,6 @@ class Provider(Protocol):
         """
         ...
 
-    def steps(self, wanted: Wanted) -> tuple[Step, ...]:
+    def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
         """The last one gives a prefix for /opt/python; its meta has `version` and `provider`."""
         ...

@@ -15,7 +15,7 @@ from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError
 from py_portable.interpreters import libraries
 from py_portable.interpreters.pins import Pin, pins
-from py_portable.interpreters.provider import PREFIX, Libpython, Wanted
+from py_portable.interpreters.provider import PREFIX, InterpreterRequest, Libpython
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
@@ -32,7 +32,7 @@ def pin(python: str) -> Pin:
     return known[python]
 
 
-class Source:
+class CPythonSource:
     name = "source"
     needs: tuple[str, ...] = ("cpython",)
     libpython: Libpython | None = "static"
@@ -42,7 +42,7 @@ class Source:
         release = pin(python)
         return f"cpython {python}", f"{release.version} sha256:{release.sha256}"
 
-    def steps(self, wanted: Wanted) -> tuple[Step, ...]:
+    def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
         """(fetch, compile). For the interpreter of another provider's house, it is named for what it is there."""
         release = pin(wanted.python)
         source = Step(

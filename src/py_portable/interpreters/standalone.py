@@ -18,7 +18,7 @@ from py_portable.config.glibc import version_key
 from py_portable.errors import ConfigError, StepError
 from py_portable.inspect.elf import measure
 from py_portable.interpreters.archives import members_of, unpack
-from py_portable.interpreters.provider import Libpython, Wanted
+from py_portable.interpreters.provider import InterpreterRequest, Libpython
 from py_portable.interpreters.settle import SCRIPTS, settle
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -37,7 +37,7 @@ class Standalone:
     def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str]:
         return f"standalone {python}", f"sha256:{digest(choice.archives[python])}"
 
-    def steps(self, wanted: Wanted) -> tuple[Step, ...]:
+    def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
         archive = wanted.choice.archives[wanted.python]
         unpacked = Step(
             name=f"archive {wanted.python}",

@@ -9,7 +9,7 @@ from py_portable import resources
 from py_portable.config import InterpreterChoice
 from py_portable.engines.engine import Bind
 from py_portable.errors import StepError
-from py_portable.interpreters.provider import Libpython, Wanted
+from py_portable.interpreters.provider import InterpreterRequest, Libpython
 from py_portable.interpreters.settle import SCRIPTS, settle, there
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -26,7 +26,7 @@ class System:
     def pin(self, choice: InterpreterChoice, python: str) -> None:
         return None
 
-    def steps(self, wanted: Wanted) -> tuple[Step, ...]:
+    def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
         step = Step(
             name=f"interpreter {wanted.python} ({wanted.baseline})",
             action=take,

@@ -23,15 +23,15 @@ from py_portable.lock.backend import Answer
 from py_portable.lock.declared import Said
 from py_portable.lock.index import constraints
 from py_portable.lock.lockfile import LockedHouse
-from py_portable.lock.markers import Target, parsed, selected
+from py_portable.lock.markers import ResolveTarget, parsed, selected
 
 
 @dataclass(frozen=True)
-class App:
+class AppResolver:
     """The app of a config. `digest` hashes a source as it is copied for a build; `ask` asks a build backend."""
 
     config: Config
-    target: Target
+    target: ResolveTarget
     environ: Mapping[str, str]
     digest: Callable[[Path], str]
     ask: Callable[[str, Path, str, Said, bool], Answer]

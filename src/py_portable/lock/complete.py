@@ -10,7 +10,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion
 
-from py_portable.lock.markers import Target, holds, parsed
+from py_portable.lock.markers import ResolveTarget, holds, parsed
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Distribution:
 
 
 def missing(
-    roots: Iterable[Requirement], locked: Mapping[str, Distribution], target: Target, *, root: str
+    roots: Iterable[Requirement], locked: Mapping[str, Distribution], target: ResolveTarget, *, root: str
 ) -> list[str]:
     """One sentence for each requirement that nothing locked meets; it names who requires and what is there.
 
@@ -68,7 +68,7 @@ def _meets(found: Distribution, wanted: Requirement) -> bool:
         return False
 
 
-def python_problems(found: Distribution, target: Target) -> list[str]:
+def python_problems(found: Distribution, target: ResolveTarget) -> list[str]:
     try:
         allowed = SpecifierSet(found.requires_python or "")
     except InvalidSpecifier:

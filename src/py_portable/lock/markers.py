@@ -14,7 +14,7 @@ from py_portable.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Target:
+class ResolveTarget:
     """What a resolution is for. `python` is as in the config; `full` all of its version, where that is known."""
 
     python: str
@@ -55,7 +55,7 @@ def parsed(line: str, where: str) -> Requirement:
         ) from None
 
 
-def holds(wanted: Requirement, target: Target, extras: Collection[str]) -> bool:
+def holds(wanted: Requirement, target: ResolveTarget, extras: Collection[str]) -> bool:
     """Whether its marker is true for the target with any of the extras, or without one."""
     if wanted.marker is None:
         return True
@@ -70,7 +70,7 @@ def holds(wanted: Requirement, target: Target, extras: Collection[str]) -> bool:
 
 
 def selected(
-    name: str | None, requires: Iterable[str], extras: Iterable[str], target: Target, where: str
+    name: str | None, requires: Iterable[str], extras: Iterable[str], target: ResolveTarget, where: str
 ) -> list[Requirement]:
     """What a project requires with these extras, markers read and gone; an extra may name others of the project."""
     every = [parsed(line, where) for line in requires]

@@ -15,7 +15,7 @@ from py_portable.base.regular import sha256_of
 from py_portable.errors import ConfigError
 from py_portable.lock import declared
 from py_portable.lock.addressed import Carried, Carrier, Owner, file_name, is_local
-from py_portable.lock.app import App, completed, owner_of
+from py_portable.lock.app import AppResolver, completed, owner_of
 from py_portable.lock.backend import Answer
 from py_portable.lock.declared import Said
 from py_portable.lock.direct import Direct
@@ -49,7 +49,7 @@ class Named:
     """The projects that only a constraint names by address."""
 
     @staticmethod
-    def of(app: App, store: Store, copy: Callable[[Path, Path], None], ask: Ask) -> Named:
+    def of(app: AppResolver, store: Store, copy: Callable[[Path, Path], None], ask: Ask) -> Named:
         """Carry all that is named by address, and what that names in turn.
 
         Raises ConfigError, with its place, for what is not carried or not to be had.

@@ -17,7 +17,7 @@ from py_portable.config import Config
 from py_portable.errors import ConfigError
 from py_portable.lock import declared
 from py_portable.lock.addressed import without_login
-from py_portable.lock.app import App, completed
+from py_portable.lock.app import AppResolver, completed
 from py_portable.lock.backend import Answer, Asker, Question
 from py_portable.lock.choose import choose
 from py_portable.lock.complete import Distribution, missing, python_problems
@@ -25,7 +25,7 @@ from py_portable.lock.declared import Said
 from py_portable.lock.index import ask, files, metadata
 from py_portable.lock.index.offers import LockedFile, Offer
 from py_portable.lock.lockfile import LockedHouse, LockedPackage
-from py_portable.lock.markers import Target
+from py_portable.lock.markers import ResolveTarget
 from py_portable.lock.named import Named, plain
 from py_portable.store import Store
 
@@ -39,7 +39,7 @@ _BUILD_FAILED = re.compile(
 class Resolver:
     config: Config
     store: Store
-    target: Target
+    target: ResolveTarget
     environ: Mapping[str, str] = field(repr=False)
     asker: Asker
     _told: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
@@ -50,8 +50,8 @@ class Resolver:
     """Build systems that were resolved, by what was required and for which Python: many sdists have the same."""
 
     @cached_property
-    def app(self) -> App:
-        return App(self.config, self.target, self.environ, self.asker.digest, self._ask_backend)
+    def app(self) -> AppResolver:
+        return AppResolver(self.config, self.target, self.environ, self.asker.digest, self._ask_backend)
 
     def inputs(self) -> str:
         """The digest of all that a resolution depends on: a lock with another one is out of date."""

@@ -11,7 +11,7 @@ from py_portable.config import Artifact, Config, InterpreterChoice
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS
 from py_portable.images.packages import of_interpreter
-from py_portable.interpreters import PROVIDERS, SOURCE, Wanted, libraries
+from py_portable.interpreters import PROVIDERS, SOURCE, InterpreterRequest, libraries
 from py_portable.interpreters.source import pin
 from py_portable.lock.container_baselines import node
 from py_portable.lock.lockfile import Lock
@@ -41,7 +41,7 @@ class Ground:
     fetched: Step
     libraries: tuple[str, ...]
     interpreter: tuple[Step, ...]
-    wanted: Wanted
+    wanted: InterpreterRequest
     fresh: tuple[Step, ...]
 
     @property
@@ -91,7 +91,7 @@ def ground(
     fetched = tools.fetch_step(f"{python} ({baseline.name})", target(config, baseline.name, python))
     own = libraries.nodes(baseline.libraries, baseline.name)
     label = _label(config, baseline.name, python, choice)
-    wanted = Wanted(choice, python, label, bare.name, fetched.name, own)
+    wanted = InterpreterRequest(choice, python, label, bare.name, fetched.name, own)
     fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=bare.name)
     return Ground(image, bare, fetched, own, tuple(provider.steps(wanted)), wanted, tuple(fresh))
 

@@ -18,7 +18,7 @@ from py_portable.lock import lockfile
 from py_portable.plan.assemble import Control, Plan, choose_control, image_nodes
 from py_portable.project import records
 from py_portable.project.building import EVIDENCE, PUBLISH, Built
-from py_portable.project.records import Record
+from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session
 from py_portable.steps.context import Result
 from py_portable.steps.runner import Report
@@ -114,7 +114,7 @@ def lock_sha256(session: Session) -> str | None:
     return next(iter(named), None)
 
 
-def _take(session: Session, name: str, record: Record | None, compared: bool) -> Made | str:
+def _take(session: Session, name: str, record: BuildRecord | None, compared: bool) -> Made | str:
     """The artifact, or what it lacks. Raises PortableError."""
     if record is None:
         raise _never_made(session, name)
@@ -166,7 +166,7 @@ def _never_made(session: Session, name: str) -> PortableError:
     )
 
 
-def _place(session: Session, name: str, record: Record) -> Path:
+def _place(session: Session, name: str, record: BuildRecord) -> Path:
     """Where it lies in dist; what is made elsewhere, where the config says.
 
     Raises UnmetError where it is of another config, or not there.
@@ -215,7 +215,7 @@ def _same(path: Path, sha256: str, what: str) -> None:
         )
 
 
-def _as_built(path: Path, mode: int | None, record: Record, name: str) -> None:
+def _as_built(path: Path, mode: int | None, record: BuildRecord, name: str) -> None:
     """Raises UnmetError for a file with another mode than it was built with: its digest does not hold that."""
     built = (record.row or {}).get("mode")
     if built is not None and mode is not None and f"{mode:04o}" != built:

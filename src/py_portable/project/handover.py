@@ -22,7 +22,7 @@ from py_portable.plan import shards
 from py_portable.plan.assemble import Control
 from py_portable.plan.shards import FILE
 from py_portable.project import records
-from py_portable.project.records import Record
+from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session
 from py_portable.steps.runner import Report
 from py_portable.store import digest
@@ -61,7 +61,7 @@ def record(
     place = (
         None if session.config.artifacts[made.name].path else made.path.relative_to(session.dist).as_posix()
     )
-    told = Record(
+    told = BuildRecord(
         session.config.sha256,
         lock,
         row["sha256"],
@@ -83,7 +83,7 @@ def carry_rest(session: Session, lock: str, controls: Iterable[Control], report:
             continue
         _carry(session, report.keys[control.node], result.digest)
         floor = result.meta.get("measured_floor")
-        told = Record(session.config.sha256, lock, result.digest, floor, result.meta)
+        told = BuildRecord(session.config.sha256, lock, result.digest, floor, result.meta)
         records.write(session.dist, control.name, told)
     config = session.config
     found = [records.artifact(session.dist, name) for name in config.artifacts]

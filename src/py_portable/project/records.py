@@ -60,7 +60,7 @@ _MODE = re.compile(r"[0-7]{4}")
 
 
 @dataclass(frozen=True)
-class Record:
+class BuildRecord:
     """Of an artifact, or of a control (whose `row` is None).
 
     `config`, `lock`: digests (64 hex digits) of what it was made from. `sha256`: its own digest; of a control that of
@@ -80,17 +80,17 @@ class Record:
     compared: Mapping[str, str] = field(default_factory=dict)
 
 
-def artifact(dist: Path, name: str) -> Record | None:
+def artifact(dist: Path, name: str) -> BuildRecord | None:
     """None where there is no record. Raises ConfigError for one that cannot be read."""
     return _find(dist / FOLDER / f"{name}.json")
 
 
-def control(dist: Path, name: str) -> Record | None:
+def control(dist: Path, name: str) -> BuildRecord | None:
     """The record of a control; None where there is none. Raises ConfigError for one that cannot be read."""
     return _find(dist / CONTROLS / f"{name}.json")
 
 
-def write(dist: Path, name: str, record: Record) -> None:
+def write(dist: Path, name: str, record: BuildRecord) -> None:
     """The record of the artifact `name`, or of the control of that name where it has no row."""
     path = dist / (CONTROLS if record.row is None else FOLDER) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,18 +110,18 @@ def carried(dist: Path, digest: str) -> Path:
     return dist / CARRIED / digest.removeprefix("sha256:")
 
 
-def read(path: Path) -> Record:
+def read(path: Path) -> BuildRecord:
     """Looked at as something that anybody may have written. Raises ConfigError."""
     try:
         told = shape.parse(_bytes(path), MAX_BYTES)
         if not isinstance(told, dict) or repr(told.pop("schema", None)) != repr(SCHEMA):
             raise ValueError(f"its schema is not {SCHEMA}")
-        if unknown := told.keys() - Record.__dataclass_fields__.keys():
+        if unknown := told.keys() - BuildRecord.__dataclass_fields__.keys():
             raise ValueError(f"{min(unknown)!r} is nothing that a record says")
         for name, kinds in _TYPES.items():
             if not isinstance(told.get(name), kinds):
                 raise ValueError(f"{name} cannot be {_short(told.get(name))}")
-        record = Record(**told)
+        record = BuildRecord(**told)
         _look(record)
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=str(path))
@@ -144,7 +144,7 @@ def _short(value: object) -> str:
     return printable.short(repr(value), 60)
 
 
-def _find(path: Path) -> Record | None:
+def _find(path: Path) -> BuildRecord | None:
     return read(path) if os.path.lexists(path) else None
 
 
@@ -153,7 +153,7 @@ def _bytes(path: Path) -> bytes:
     return read_regular(path, MAX_BYTES, follow=False)
 
 
-def _look(record: Record) -> None:
+def _look(record: BuildRecord) -> None:
     """Raises ValueError, KeyError for what `write` does not write; it names the key."""
     for key, digits in (("config", record.config), ("lock", record.lock)):
         _match(_DIGITS, digits, key)
@@ -181,7 +181,7 @@ def _look(record: Record) -> None:
         _look_at_row(record, record.row)
 
 
-def _look_at_row(record: Record, row: Mapping[str, Any]) -> None:
+def _look_at_row(record: BuildRecord, row: Mapping[str, Any]) -> None:
     # Of a file only, and not in what an older kit wrote.
     if row.keys() - {"mode"} != _ROW.keys():
         raise ValueError("what it says of the artifact is not what a build says")

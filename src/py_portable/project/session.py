@@ -21,7 +21,7 @@ from py_portable.formats import load_config
 from py_portable.images import Image
 from py_portable.lock import container_baselines, lockfile
 from py_portable.lock.lockfile import Lock
-from py_portable.lock.markers import Target
+from py_portable.lock.markers import ResolveTarget
 from py_portable.lock.resolve import Resolver
 from py_portable.lock.update import check_names
 from py_portable.plan.assemble import Plan, assemble, houses
@@ -97,7 +97,8 @@ class Session:
             lambda: self.sandbox(lock, baseline, python),
             may_run,
         )
-        whole = Target(**aim, full=full_version(self.config, python, usual(self.config, baseline, python)))
+        full = full_version(self.config, python, usual(self.config, baseline, python))
+        whole = ResolveTarget(**aim, full=full)
         return Resolver(self.config, self.store, whole, os.environ, backends)
 
     def sandbox(self, lock: Lock, baseline: str, python: str) -> Sandbox:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from py_portable.store.entry import Entry, Examined
 from py_portable.store.faults import DamagedError, StoreError
 from py_portable.store.layout import default_root
-from py_portable.store.manifest import Record
+from py_portable.store.manifest import ManifestRow
 from py_portable.store.restore import Part
 from py_portable.store.store import Store
 from py_portable.store.walk import digest, file_mode, manifest
@@ -14,8 +14,8 @@ __all__ = [
     "DamagedError",
     "Entry",
     "Examined",
+    "ManifestRow",
     "Part",
-    "Record",
     "Store",
     "StoreError",
     "default_root",

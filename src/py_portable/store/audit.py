@@ -8,12 +8,12 @@ from pathlib import Path
 from py_portable.store import whole
 from py_portable.store.entry import DamageFound, Examined, look, read_manifest, title_of
 from py_portable.store.faults import StoreError, explained
-from py_portable.store.layout import Layout
+from py_portable.store.layout import StoreLayout
 from py_portable.store.locks import lock, owner_note, try_lock
 from py_portable.store.manifest import decode
 
 
-def examine(layout: Layout, key: str, *, wait: bool) -> Examined:
+def examine(layout: StoreLayout, key: str, *, wait: bool) -> Examined:
     """Hash the object of `key`; a damaged one is moved aside. Raises OSError."""
     path, folder = layout.lock(key), layout.object(key)
     what = f"looking at {key[:12]}"
@@ -40,7 +40,7 @@ def examine(layout: Layout, key: str, *, wait: bool) -> Examined:
         held.release()
 
 
-def move_aside(layout: Layout, key: str) -> Path | None:
+def move_aside(layout: StoreLayout, key: str) -> Path | None:
     """To where it is, with the key's lock held; None where it is gone. Raises OSError."""
     aside = layout.quarantine / f"{key}-{time.time_ns()}"
     try:
@@ -50,14 +50,14 @@ def move_aside(layout: Layout, key: str) -> Path | None:
     return aside
 
 
-def keys(layout: Layout) -> list[str]:
+def keys(layout: StoreLayout) -> list[str]:
     """Of all objects that are there, sorted. Raises StoreError."""
     with explained("look at the store", layout.root):
         shelves = list(layout.objects.iterdir()) if layout.objects.is_dir() else []
         return sorted(path.name for shelf in shelves for path in shelf.iterdir())
 
 
-def quarantined(layout: Layout) -> int:
+def quarantined(layout: StoreLayout) -> int:
     """How many damaged objects are kept for a person to look at. Raises StoreError."""
     with explained("look at the store", layout.root):
         return len(list(layout.quarantine.iterdir())) if layout.quarantine.is_dir() else 0

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 
 from py_portable.base.file_modes import SET_ID
-from py_portable.store.manifest import Record, digest_of, encode, order, to_text
+from py_portable.store.manifest import ManifestRow, digest_of, encode, order, to_text
 
 _READ = 1 << 20
 _FICLONE = 0x40049409
@@ -20,7 +20,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def copy(source: Path, target: Path) -> list[Record]:
+def copy(source: Path, target: Path) -> list[ManifestRow]:
     """Copy a file or folder to the new name `target`; a link at `source` itself is followed, none inside is.
 
     Returns the manifest of the copy with the modes of the original. The copy belongs to the caller and has no
@@ -38,17 +38,17 @@ def copy(source: Path, target: Path) -> list[Record]:
         os.close(parent)
 
 
-def digest_of_copy(records: list[Record]) -> str:
+def digest_of_copy(records: list[ManifestRow]) -> str:
     """`sha256:…` as `walk.digest` gives it: of a file its bytes, of a folder its manifest."""
     only = records[0]
     return f"sha256:{only.value}" if only.kind == "file" else digest_of(encode(records))
 
 
-def _folder(source: Path, target: Path) -> list[Record]:
+def _folder(source: Path, target: Path) -> list[ManifestRow]:
     root = os.open(source, _FOLDER)
     try:
         mode = stat.S_IMODE(os.fstat(root).st_mode)
-        records, folders = [Record(".", "folder", mode)], [(target, mode)]
+        records, folders = [ManifestRow(".", "folder", mode)], [(target, mode)]
         waiting = [""]
         while waiting:
             folder = waiting.pop()
@@ -65,11 +65,11 @@ def _folder(source: Path, target: Path) -> list[Record]:
                         place.mkdir(0o700)
                         folders.append((place, mode))
                         waiting.append(path)
-                        records.append(Record(_text(path), "folder", mode))
+                        records.append(ManifestRow(_text(path), "folder", mode))
                     elif stat.S_ISLNK(state.st_mode):
                         link = os.readlink(name, dir_fd=handle)
                         place.symlink_to(link)
-                        records.append(Record(_text(path), "link", 0, 0, _text(link)))
+                        records.append(ManifestRow(_text(path), "link", 0, 0, _text(link)))
                     else:
                         records.append(_file(handle, name, _text(path), place))
             finally:
@@ -86,7 +86,7 @@ def _text(name: str) -> str:
     return to_text(os.fsencode(name))
 
 
-def _file(folder: int, name: str, path: str, target: Path) -> Record:
+def _file(folder: int, name: str, path: str, target: Path) -> ManifestRow:
     source = os.open(name, _FILE, dir_fd=folder)
     try:
         state = os.fstat(source)
@@ -98,7 +98,7 @@ def _file(folder: int, name: str, path: str, target: Path) -> Record:
             os.fchmod(copied.fileno(), mode & ~SET_ID)
     finally:
         os.close(source)
-    return Record(path, "file", mode, size, value)
+    return ManifestRow(path, "file", mode, size, value)
 
 
 def _contents(source: int, target: int) -> tuple[str, int]:

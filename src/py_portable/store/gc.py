@@ -10,14 +10,14 @@ from pathlib import Path
 from py_portable.store import scratch
 from py_portable.store.entry import DamageFound, read_header
 from py_portable.store.faults import StoreError
-from py_portable.store.layout import Layout
+from py_portable.store.layout import StoreLayout
 from py_portable.store.locks import Leases, owner_note, try_lock
 from py_portable.store.ranged import remove_tree
 
 _DAY_SECONDS = 86400.0
 
 
-def collect(layout: Layout, keep_days: float) -> int:
+def collect(layout: StoreLayout, keep_days: float) -> int:
     """Remove objects unused for `keep_days` days; how many. Raises OSError."""
     oldest = time.time() - keep_days * _DAY_SECONDS
     # A descriptor of its own: leases of this very process count too.
@@ -41,7 +41,7 @@ def collect(layout: Layout, keep_days: float) -> int:
     return count
 
 
-def _forget_caches(layout: Layout, oldest: float) -> None:
+def _forget_caches(layout: StoreLayout, oldest: float) -> None:
     """A compiler's cache is for one app and one interpreter, so most are never asked again. Renamed first: whoever
     comes now begins a new one."""
     for path in list((layout.root / "cache").iterdir()):
@@ -52,19 +52,19 @@ def _forget_caches(layout: Layout, oldest: float) -> None:
                     path.rename(room / "cache")
 
 
-def _objects(layout: Layout) -> Iterator[Path]:
+def _objects(layout: StoreLayout) -> Iterator[Path]:
     for shelf in layout.objects.iterdir():
         yield from shelf.iterdir()
 
 
-def _collect_one(layout: Layout, leases: Leases, folder: Path, oldest: float) -> bool:
+def _collect_one(layout: StoreLayout, leases: Leases, folder: Path, oldest: float) -> bool:
     if _used(folder) > oldest:
         return False
     with scratch.folder(layout.tmp, "gc", _prefix(folder)) as room:
         return _take_away(layout, leases, folder, oldest, room / "object")
 
 
-def _take_away(layout: Layout, leases: Leases, folder: Path, oldest: float, target: Path) -> bool:
+def _take_away(layout: StoreLayout, leases: Leases, folder: Path, oldest: float, target: Path) -> bool:
     """Rename the object out of its place, so that it goes at once; the slow removal needs no lock."""
     key = folder.name
     held = try_lock(layout.lock(key), owner_note(what="garbage collection"))

@@ -14,7 +14,7 @@ from py_portable.base.regular import read_regular
 from py_portable.store import whole
 from py_portable.store.disk import make_folder, write_durably
 from py_portable.store.entry import DamageFound, Header, read_header, write_header
-from py_portable.store.layout import Layout, check_key
+from py_portable.store.layout import StoreLayout, check_key
 from py_portable.store.locks import lock
 from py_portable.store.manifest import decode, differences, digest_of
 from py_portable.store.ranged import remove_tree
@@ -72,7 +72,7 @@ def adopt(root: Path, folder: Path, header: Header) -> bool:
 
     What is there already stays: False then. Raises OSError.
     """
-    layout = Layout(root)
+    layout = StoreLayout(root)
     place = layout.object(check_key(header.key))
     held = lock(layout.lock(header.key), f"step {header.key[:12]}")
     try:

@@ -35,7 +35,7 @@ def default_root(environ: Mapping[str, str]) -> Path:
 
 
 @dataclass(frozen=True)
-class Layout:
+class StoreLayout:
     """The paths of one store."""
 
     root: Path

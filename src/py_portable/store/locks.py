@@ -25,7 +25,7 @@ _BUSY = (errno.EAGAIN, errno.EACCES)
 
 
 @dataclass(slots=True)
-class Lock:
+class FileLock:
     """An exclusive lock on a file, held until `release` or the end of the process."""
 
     path: Path
@@ -63,7 +63,7 @@ def read_note(path: Path) -> Mapping[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def try_lock(path: Path, note: Mapping[str, Any]) -> Lock | None:
+def try_lock(path: Path, note: Mapping[str, Any]) -> FileLock | None:
     """The lock, or None while another process or thread holds it. Raises OSError."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -76,7 +76,7 @@ def try_lock(path: Path, note: Mapping[str, Any]) -> Lock | None:
             if _is_still(path, handle):
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, json.dumps(note).encode(), 0)
-                return Lock(path, handle)
+                return FileLock(path, handle)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.close(handle)
@@ -85,7 +85,7 @@ def try_lock(path: Path, note: Mapping[str, Any]) -> Lock | None:
         os.close(handle)
 
 
-def lock(path: Path, what: str) -> Lock:
+def lock(path: Path, what: str) -> FileLock:
     """Wait for the lock. After a second it is said on stderr who holds it. Raises OSError."""
     note = owner_note(what=what)
     begin = time.monotonic()

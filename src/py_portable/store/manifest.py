@@ -15,7 +15,7 @@ _TITLE = b"py-portable manifest 1\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ManifestRow:
     """One name in a tree.
 
     `path` is relative with forward slashes, "." for the tree itself; bytes that are not UTF-8 are kept as
@@ -45,19 +45,19 @@ def to_os(name: str) -> str:
     return os.fsdecode(to_bytes(name))
 
 
-def order(records: Iterable[Record]) -> list[Record]:
+def order(records: Iterable[ManifestRow]) -> list[ManifestRow]:
     """Sorted by the bytes of the path."""
     return sorted(records, key=lambda record: to_bytes(record.path))
 
 
-def encode(records: Iterable[Record]) -> bytes:
+def encode(records: Iterable[ManifestRow]) -> bytes:
     """The canonical bytes of a manifest: a title and one JSON line (ASCII) for each record, sorted."""
     dump = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
     lines = [dump([r.path, r.kind, f"{r.mode:04o}", r.size, r.value]) for r in order(records)]
     return _TITLE + "".join(f"{line}\n" for line in lines).encode("ascii")
 
 
-def decode(data: bytes) -> list[Record]:
+def decode(data: bytes) -> list[ManifestRow]:
     """The inverse of `encode`. Raises ValueError for anything else, and for paths that leave the tree."""
     if not data.startswith(_TITLE) or not data.endswith(b"\n"):
         raise ValueError("not a manifest")
@@ -66,10 +66,10 @@ def decode(data: bytes) -> list[Record]:
     return [_record(row) for row in json.loads("[" + ",".join(lines) + "]")]
 
 
-def _record(row: object) -> Record:
+def _record(row: object) -> ManifestRow:
     match row:
         case [str(path), str(kind), str(mode), int(size), str(value)] if kind in _KINDS and _is_inside(path):
-            return Record(path, kind, int(mode, 8), size, value)  # type: ignore[arg-type]
+            return ManifestRow(path, kind, int(mode, 8), size, value)  # type: ignore[arg-type]
     raise ValueError(f"not a line of a manifest: {row!r:.200}")
 
 
@@ -82,7 +82,7 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def differences(expected: Sequence[Record], found: Sequence[Record], limit: int = 10) -> list[str]:
+def differences(expected: Sequence[ManifestRow], found: Sequence[ManifestRow], limit: int = 10) -> list[str]:
     """What changed, one line a path, at most `limit` lines."""
     old = {record.path: record for record in expected}
     new = {record.path: record for record in found}
@@ -100,7 +100,7 @@ def printable(path: str) -> str:
     return path.encode("utf-8", "backslashreplace").decode("utf-8") if path.isprintable() else ascii(path)
 
 
-def _change(old: Record | None, new: Record | None) -> str:
+def _change(old: ManifestRow | None, new: ManifestRow | None) -> str:
     if new is None:
         return "missing"
     if old is None:

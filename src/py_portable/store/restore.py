@@ -19,7 +19,7 @@ from py_portable.store import walk
 from py_portable.store.disk import put_in_place, sync_path, sync_tree
 from py_portable.store.entry import DamageFound
 from py_portable.store.faults import StoreError
-from py_portable.store.manifest import Record, digest_of, encode, order, printable, to_os
+from py_portable.store.manifest import ManifestRow, digest_of, encode, order, printable, to_os
 
 _READ = 1 << 20
 _PREFIX = ".py-portable-restore-"
@@ -28,7 +28,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def choose(records: Sequence[Record], relative: str) -> list[Record]:
+def choose(records: Sequence[ManifestRow], relative: str) -> list[ManifestRow]:
     """The record of `relative` and all under it, paths made relative to it (it becomes "."). Pure.
 
     Raises StoreError if the step made no such file or folder, or if it holds something that can't be copied.
@@ -52,11 +52,11 @@ def choose(records: Sequence[Record], relative: str) -> list[Record]:
     for record in chosen[:1] + below:
         if record.kind != "link" and (why := file_modes.trouble(record.mode)):
             raise StoreError(f"{printable(record.path)} is {why}: that can't be copied out")
-    return [Record(".", chosen[0].kind, chosen[0].mode, chosen[0].size, chosen[0].value), *below]
+    return [ManifestRow(".", chosen[0].kind, chosen[0].mode, chosen[0].size, chosen[0].value), *below]
 
 
-def _moved(record: Record, name: str) -> Record:
-    return Record(record.path[len(name) + 1 :], record.kind, record.mode, record.size, record.value)
+def _moved(record: ManifestRow, name: str) -> ManifestRow:
+    return ManifestRow(record.path[len(name) + 1 :], record.kind, record.mode, record.size, record.value)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Part:
     """A file or folder of an object: where it lies in the store, and what was recorded of it. Never write to it."""
 
     path: Path
-    records: tuple[Record, ...]
+    records: tuple[ManifestRow, ...]
 
     @property
     def digest(self) -> str:
@@ -88,17 +88,17 @@ class Part:
             return False
 
 
-def _record_of(path: Path) -> Record:
+def _record_of(path: Path) -> ManifestRow:
     handle = os.open(path, _FILE)
     with os.fdopen(handle, "rb") as stream:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
             raise OSError(errno.EINVAL, "is no regular file", os.fspath(path))
         value = hashlib.file_digest(stream, "sha256").hexdigest()
-        return Record(".", "file", stat.S_IMODE(state.st_mode), state.st_size, value)
+        return ManifestRow(".", "file", stat.S_IMODE(state.st_mode), state.st_size, value)
 
 
-def copy_out(out: Path, relative: str, chosen: Sequence[Record], destination: Path) -> None:
+def copy_out(out: Path, relative: str, chosen: Sequence[ManifestRow], destination: Path) -> None:
     """Make `destination` exactly what `chosen` says. Raises DamageFound, OSError."""
     destination.parent.mkdir(parents=True, exist_ok=True)
     _sweep(destination.parent)
@@ -117,9 +117,9 @@ def copy_out(out: Path, relative: str, chosen: Sequence[Record], destination: Pa
     sync_path(destination.parent)
 
 
-def _copy_tree(out: Path, relative: str, chosen: Sequence[Record], new: Path) -> None:
+def _copy_tree(out: Path, relative: str, chosen: Sequence[ManifestRow], new: Path) -> None:
     folders = [record for record in chosen if record.kind == "folder"]
-    by_parent: dict[str, list[Record]] = {}
+    by_parent: dict[str, list[ManifestRow]] = {}
     for record in chosen[1:]:
         by_parent.setdefault(str(PurePosixPath(record.path).parent), []).append(record)
     for folder in folders:
@@ -155,7 +155,7 @@ def _open_beneath(out: Path, relative: str) -> int:
     return handle
 
 
-def _copy_file(folder: int, name: str, record: Record, target: Path) -> None:
+def _copy_file(folder: int, name: str, record: ManifestRow, target: Path) -> None:
     try:
         source = os.open(to_os(name), _FILE, dir_fd=folder)
     except OSError as problem:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from py_portable.store.faults import StoreError, explained
-from py_portable.store.locks import Lock, owner_note, read_note, try_lock
+from py_portable.store.locks import FileLock, owner_note, read_note, try_lock
 from py_portable.store.ranged import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def _sweep_one(lock: Path) -> None:
         held.release(remove=True)
 
 
-def _new(parent: Path, name: str, prefix: tuple[str, ...]) -> tuple[Lock, Path]:
+def _new(parent: Path, name: str, prefix: tuple[str, ...]) -> tuple[FileLock, Path]:
     while True:
         path = parent / f"{name}-{os.getpid()}-{secrets.token_hex(4)}"
         held = try_lock(path.with_name(path.name + _LOCK), owner_note(prefix=list(prefix)))

@@ -22,7 +22,7 @@ from py_portable.store.entry import (
     write_header,
 )
 from py_portable.store.faults import DamagedError, StoreError, explained
-from py_portable.store.layout import Layout, check_key, check_name
+from py_portable.store.layout import StoreLayout, check_key, check_name
 from py_portable.store.locks import lock, owner_note, process_leases, try_lock
 from py_portable.store.manifest import decode, digest_of, to_os
 from py_portable.store.ranged import hash_tree, remove_tree
@@ -39,7 +39,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         """`root` is made (mode 0700) when something is put in. Raises StoreError if it is someone else's."""
         self.root = Path(os.path.realpath(root))
-        self._layout = Layout(self.root)
+        self._layout = StoreLayout(self.root)
         self._ready = False
         self._whole: dict[str, int] = {}
         """The inodes of the trees that this run has looked at, by key."""

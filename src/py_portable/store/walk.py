@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable.base.regular import sha256_of
-from py_portable.store.manifest import Kind, Record, digest_of, encode, order, to_bytes, to_text
+from py_portable.store.manifest import Kind, ManifestRow, digest_of, encode, order, to_bytes, to_text
 
 _THREADS = 2
 _READ = 1 << 20
@@ -35,7 +35,7 @@ class _File:
     identity: tuple[int, int]
 
 
-def manifest(folder: Path) -> list[Record]:
+def manifest(folder: Path) -> list[ManifestRow]:
     """Every name under `folder` and the folder itself, sorted. Raises OSError.
 
     Only what is in the tree counts: neither owners nor times. Devices, sockets and fifos are recorded by type
@@ -72,9 +72,9 @@ def started_mode(mode: int) -> int:
     return stat.S_IMODE(mode) & ~(stat.S_IWGRP | stat.S_IWOTH)
 
 
-def _look(root: int) -> tuple[list[Record], list[_File]]:
+def _look(root: int) -> tuple[list[ManifestRow], list[_File]]:
     top = os.fstat(root)
-    records = [Record(".", "folder", stat.S_IMODE(top.st_mode))]
+    records = [ManifestRow(".", "folder", stat.S_IMODE(top.st_mode))]
     files: list[_File] = []
     linked: dict[tuple[int, int], _File] = {}
     waiting = [(b".", (top.st_dev, top.st_ino))]
@@ -98,21 +98,21 @@ def _look(root: int) -> tuple[list[Record], list[_File]]:
                             paths = linked[same].paths if same in linked else ()
                             linked[same] = _File((*paths, path), mode, file.size, same)
                     elif kind == stat.S_IFDIR:
-                        records.append(Record(to_text(path), "folder", mode))
+                        records.append(ManifestRow(to_text(path), "folder", mode))
                         waiting.append((path, same))
                     elif kind == stat.S_IFLNK:
                         target = os.fsencode(os.readlink(entry.name, dir_fd=handle))
-                        records.append(Record(to_text(path), "link", 0, 0, to_text(target)))
+                        records.append(ManifestRow(to_text(path), "link", 0, 0, to_text(target)))
                     else:
-                        records.append(Record(to_text(path), _OTHER[kind], mode))
+                        records.append(ManifestRow(to_text(path), _OTHER[kind], mode))
         finally:
             os.close(handle)
     return records, files + list(linked.values())
 
 
-def _hash_all(root: int, queue: deque[_File]) -> list[Record]:
+def _hash_all(root: int, queue: deque[_File]) -> list[ManifestRow]:
     """Take files from the queue until it is empty; several threads share one queue."""
-    records: list[Record] = []
+    records: list[ManifestRow] = []
     buffer = bytearray(_READ)
     while True:
         try:
@@ -130,7 +130,7 @@ def _hash_all(root: int, queue: deque[_File]) -> list[Record]:
         if size != file.size:
             queue.clear()
             raise _changed(file.paths[0])
-        records += [Record(to_text(path), "file", file.mode, size, value) for path in file.paths]
+        records += [ManifestRow(to_text(path), "file", file.mode, size, value) for path in file.paths]
 
 
 def _hash(handle: int, expected: int, buffer: bytearray) -> tuple[str, int]:

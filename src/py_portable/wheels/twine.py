@@ -53,7 +53,7 @@ def strict_check(files: Sequence[Path]) -> None:
 
 
 @dataclass(frozen=True)
-class Target:
+class UploadTarget:
     """Where an upload goes, without logins, and which way its login comes."""
 
     url: str
@@ -68,7 +68,7 @@ class Target:
         }[self.login]
 
 
-def target(repository: str | None, environ: Mapping[str, str]) -> Target:
+def target(repository: str | None, environ: Mapping[str, str]) -> UploadTarget:
     """What twine makes of a repository's name or URL, the environment and ~/.pypirc. Nothing is contacted.
 
     Raises ConfigError for a name that ~/.pypirc does not know and for a URL with a login in it.
@@ -94,7 +94,7 @@ def target(repository: str | None, environ: Mapping[str, str]) -> Target:
         raise ConfigError(hide(str(problem.args[0]).splitlines()[0]), where="--repository") from None
     address = known["repository"] or ""
     index = address.startswith((utils.DEFAULT_REPOSITORY, utils.TEST_REPOSITORY))
-    return Target(
+    return UploadTarget(
         hide(address), _login(environ, bool(known.get("password")), index, known.get("username") or "")
     )
 

@@ -28,7 +28,7 @@ _CONCLUDE = ("portability", "merge")
 
 
 @dataclass(frozen=True)
-class Result:
+class ConfigResult:
     """What came of one config. `failed`: the command that ended it, with its last lines. `fresh`: a lock that this
     job made, because there was none."""
 
@@ -62,7 +62,7 @@ def run(environ: Mapping[str, str]) -> int:
     return max(result.status for result in results)
 
 
-def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: Path | None) -> Result:
+def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: Path | None) -> ConfigResult:
     status, plan = 0, None
     fresh_evidence = bool(_WRITE_EVIDENCE & set(inputs.commands))
     if fresh_evidence:
@@ -95,7 +95,7 @@ def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: 
         status = max(status, told)
     verdict = verdict_of(evidence_path, status)
     fresh = lock if lock.exists() and not locked else None
-    return Result(project, status, verdict, report, evidence_path, plan, failed, tail, fresh)
+    return ConfigResult(project, status, verdict, report, evidence_path, plan, failed, tail, fresh)
 
 
 def _report(inputs: Inputs, project: Project, env: Mapping[str, str]) -> tuple[Path | None, int]:
@@ -144,7 +144,7 @@ def verdict_of(evidence: Path | None, status: int) -> str:
     return told if told in VERDICTS else "FAIL"
 
 
-def _outputs(inputs: Inputs, results: Sequence[Result]) -> dict[str, str]:
+def _outputs(inputs: Inputs, results: Sequence[ConfigResult]) -> dict[str, str]:
     worst = max((VERDICTS.index("PASS"), *map(_badness, results)))
     matrices = [result.plan for result in results if result.plan]
     values = {
@@ -162,11 +162,11 @@ def _outputs(inputs: Inputs, results: Sequence[Result]) -> dict[str, str]:
     return values
 
 
-def _badness(result: Result) -> int:
+def _badness(result: ConfigResult) -> int:
     return {"PASS": 0, "UNPROVEN": 1}.get(result.verdict, 2)
 
 
-def summary(result: Result, several: bool) -> str:
+def summary(result: ConfigResult, several: bool) -> str:
     """Markdown: the scorecard, or what went wrong before there was one. What is foreign is code."""
     parts = []
     if several:

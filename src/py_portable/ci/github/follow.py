@@ -25,7 +25,7 @@ KIT = (sys.executable, "-P", "-m", "py_portable")
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandEnded:
     """`status`: the exit status, or 128 + the signal. `answer`: stdout, where it was asked for."""
 
     status: int
@@ -42,7 +42,7 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def follow(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
+def follow(argv: Sequence[str], env: Mapping[str, str]) -> CommandEnded:
     """Run the kit, and show each line of both its streams when it comes. Raises OSError."""
     child = Spawner().popen(
         [*KIT, *argv],
@@ -70,16 +70,16 @@ def follow(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
             child.wait(10)
         kill(child)
         raise
-    return Ended(_status(status), tuple(tail))
+    return CommandEnded(_status(status), tuple(tail))
 
 
-def ask(argv: Sequence[str], env: Mapping[str, str]) -> Ended:
+def ask(argv: Sequence[str], env: Mapping[str, str]) -> CommandEnded:
     """Run the kit for what it prints on stdout; what it says on stderr is shown. Raises MachineError."""
     outcome = process.run([*KIT, *argv], env=env, capture_bytes=ANSWER_BYTES)
     said = [line for line in outcome.stderr.text.split("\n") if line.strip()]
     for line in said:
         console.say(line)
-    return Ended(_status(outcome.status), tuple(said[-TAIL_LINES:]), outcome.stdout.text)
+    return CommandEnded(_status(outcome.status), tuple(said[-TAIL_LINES:]), outcome.stdout.text)
 
 
 def _status(status: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from py_portable.engines.select import select
 from py_portable.engines.static_helpers.stored import helpers
-from py_portable.engines.throwaway import Facts, Verdict, judge
+from py_portable.engines.throwaway import ContainerFacts, ThrowawayVerdict, judge
 from py_portable.errors import MachineError
 from py_portable.formats import load_config
 from py_portable.plan import baselines
@@ -24,10 +24,10 @@ def choose(config: Path, asked: str, say: Say) -> str:
     if asked not in ("", AUTO):
         return asked
     needed = bool(baselines.jobs(load_config(config)))
-    return decide(needed, _engine() if needed else None, judge(Facts.gather()), say)
+    return decide(needed, _engine() if needed else None, judge(ContainerFacts.gather()), say)
 
 
-def decide(needed: bool, trouble: str | None, container: Verdict, say: Say) -> str:
+def decide(needed: bool, trouble: str | None, container: ThrowawayVerdict, say: Say) -> str:
     """`needed`: whether anything is built at all. `trouble`: why no engine starts, None where one does. Pure but for
     what it says."""
     if not needed or trouble is None:

@@ -41,7 +41,7 @@ def pipeline(
     prefix: str = "py-portable",
     inside: bool = False,
     job_image: str | None = None,
-    builds: Sequence[Build] = (),
+    builds: Sequence[BuildJob] = (),
 ) -> str:
     """The YAML. `inside`: every shard has one image, and its job runs in it. `job_image`: what the other jobs run in,
     None for what the runner takes by itself. `builds`: jobs of this pipeline that build, in the images of baselines;
@@ -118,14 +118,14 @@ def pipeline(
 
 
 @dataclass(frozen=True)
-class Build:
+class BuildJob:
     """A job that builds in a baseline's image. `name`: the baseline's in the config. `image`: as a runner pulls it."""
 
     name: str
     image: str
 
 
-def _build(prefix: str, build: Build) -> dict[str, Any]:
+def _build(prefix: str, build: BuildJob) -> dict[str, Any]:
     if not _IMAGE.fullmatch(build.image):
         raise ConfigError(
             f"{build.image}, of the baseline {build.name}, is no image that a runner can start a job in",

@@ -27,7 +27,7 @@ _QUOTED = re.compile(r'^(\S+) "(.*)";$')
 
 
 @dataclass(frozen=True)
-class Source:
+class AptSource:
     """One entry of the configuration. Option names are those of deb822, in lower case (`signed-by`)."""
 
     types: tuple[str, ...]
@@ -65,7 +65,7 @@ class AptSetup:
         return Path(found) if found else None
 
 
-def parse_list(text: str) -> tuple[Source, ...]:
+def parse_list(text: str) -> tuple[AptSource, ...]:
     """Entries of a one-line-style `.list` file; what apt would not read is left out."""
     sources = []
     for line in text.splitlines():
@@ -79,7 +79,7 @@ def parse_list(text: str) -> tuple[Source, ...]:
             words = (options or "").split()
         pairs = (word.partition("=") for word in words)
         sources.append(
-            Source(
+            AptSource(
                 (kind,),
                 (uri,),
                 (suite,),
@@ -90,14 +90,14 @@ def parse_list(text: str) -> tuple[Source, ...]:
     return tuple(sources)
 
 
-def parse_deb822(text: str) -> tuple[Source, ...]:
+def parse_deb822(text: str) -> tuple[AptSource, ...]:
     """Entries of a deb822 `.sources` file, without the disabled ones."""
     sources = []
     for stanza in _stanzas(text):
         if stanza.get("enabled", "yes").lower() in {"no", "false", "0", "off", "without", "disable"}:
             continue
         own = {"types", "uris", "suites", "components", "enabled"}
-        source = Source(
+        source = AptSource(
             tuple(stanza.get("types", "").split()),
             tuple(stanza.get("uris", "").split()),
             tuple(stanza.get("suites", "").split()),
@@ -141,7 +141,9 @@ def kept_settings(options: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], 
     return tuple((name, value) for name, value in options if _KEPT_SETTINGS.match(name))
 
 
-def find_mirrors(sources: Sequence[Source], codenames: Iterable[str]) -> tuple[Mirror | None, Mirror | None]:
+def find_mirrors(
+    sources: Sequence[AptSource], codenames: Iterable[str]
+) -> tuple[Mirror | None, Mirror | None]:
     """The archive's and the security archive's mirror among `sources`, None for what is not there.
 
     Other vendors name their suites after Debian's releases too. What tells the archive from them: it carries
@@ -223,12 +225,12 @@ def read(codenames: Iterable[str], *, timeout: float = 20) -> AptSetup:
     return AptSetup(archive, security, kept_settings(options), tuple(netrc))
 
 
-def read_sources(main: Path, parts: Path) -> tuple[Source, ...]:
+def read_sources(main: Path, parts: Path) -> tuple[AptSource, ...]:
     """All entries of the two places; files that cannot be read count as absent, as they do for the user."""
     files = [main] if main.is_file() else []
     if parts.is_dir():
         files += sorted(path for path in parts.iterdir() if _PART_NAME.match(path.name) and path.is_file())
-    found: list[Source] = []
+    found: list[AptSource] = []
     for path in files:
         try:
             text = path.read_text("utf-8", "replace")

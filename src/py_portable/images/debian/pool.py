@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from py_portable.base import process
-from py_portable.base.fetch import Failed, Limits, Url
+from py_portable.base.fetch import Failed, TimeLimits, Url
 from py_portable.base.redact import hide
 from py_portable.images.debian import apt
 from py_portable.images.debian.releases import releases
@@ -28,7 +28,7 @@ class DebianPool:
     def name(self) -> str:
         return f"the machine's Debian mirror, {self.path}"
 
-    def download(self, target: Path, sha256: str, max_bytes: int, limits: Limits) -> None:
+    def download(self, target: Path, sha256: str, max_bytes: int, limits: TimeLimits) -> None:
         uri = self.mirror or _debian_mirror()
         if uri is None:
             raise Failed("no Debian mirror in the machine's apt configuration")

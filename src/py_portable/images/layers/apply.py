@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from py_portable.engines import beside
 from py_portable.images.layers.bounds import Limits, Refused, shown
 from py_portable.images.layers.root_tree import NO_FOLDER, Folder, Tree, join
-from py_portable.images.layers.tar import Entry, Reader
+from py_portable.images.layers.tar import Member, Reader
 
 _WHITEOUT = b".wh."
 _META = b".wh..wh."
@@ -109,7 +109,7 @@ def _parts(name: bytes, limits: Limits) -> list[bytes]:
     return parts
 
 
-def _entry(tree: Tree, reader: Reader, entry: Entry, limits: Limits, tally: Tally) -> None:
+def _entry(tree: Tree, reader: Reader, entry: Member, limits: Limits, tally: Tally) -> None:
     parts = _parts(entry.name, limits)
     if not parts:
         if entry.kind != "folder":
@@ -175,7 +175,7 @@ def _is_marker(tree: Tree, parts: list[bytes], name: bytes) -> bool:
     return True
 
 
-def _link(tree: Tree, folder: bytes, name: bytes, entry: Entry, limits: Limits) -> None:
+def _link(tree: Tree, folder: bytes, name: bytes, entry: Member, limits: Limits) -> None:
     """A hard link, also to what a lower layer made; the target's last name is never followed."""
     gone = Refused(f"it is a hard link to {shown(entry.target)}, which is not there")
     parts = _parts(entry.target, limits) if entry.target else []
@@ -205,7 +205,7 @@ def _link(tree: Tree, folder: bytes, name: bytes, entry: Entry, limits: Limits) 
         raise gone
 
 
-def _write(fd: int, entry: Entry, data: Iterable[memoryview]) -> None:
+def _write(fd: int, entry: Member, data: Iterable[memoryview]) -> None:
     if entry.holes is None:
         for piece in data:
             _write_all(fd, piece)
@@ -228,11 +228,11 @@ def _write_all(fd: int, piece: memoryview) -> None:
         piece = piece[os.write(fd, piece) :]
 
 
-def _folder(entry: Entry, layer: int) -> Folder:
+def _folder(entry: Member, layer: int) -> Folder:
     return Folder(entry.mode, entry.uid, entry.gid, entry.mtime_ns, entry.xattrs, layer)
 
 
-def _dress(tree: Tree, fd: int, path: bytes, given: Entry | Folder, tally: Tally) -> None:
+def _dress(tree: Tree, fd: int, path: bytes, given: Member | Folder, tally: Tally) -> None:
     """Owner, mode, attributes and time of what is open. The owner first: it takes set-uid bits and capabilities."""
     mode = given.mode
     if tree.owners is not None:
@@ -249,7 +249,7 @@ def _dress(tree: Tree, fd: int, path: bytes, given: Entry | Folder, tally: Tally
     os.utime(fd, ns=(given.mtime_ns, given.mtime_ns))
 
 
-def _dress_name(tree: Tree, folder: int, path: bytes, entry: Entry, tally: Tally) -> None:
+def _dress_name(tree: Tree, folder: int, path: bytes, entry: Member, tally: Tally) -> None:
     """The same for what cannot be opened: a link, a FIFO."""
     name = path.rpartition(b"/")[2]
     mode = entry.mode
@@ -269,17 +269,17 @@ def _dress_name(tree: Tree, folder: int, path: bytes, entry: Entry, tally: Tally
     os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=folder, follow_symlinks=False)
 
 
-def _keep(owners: dict[bytes, beside.Owned], path: bytes, given: Entry | Folder) -> None:
+def _keep(owners: dict[bytes, beside.Owned], path: bytes, given: Member | Folder) -> None:
     held = dict(given.xattrs).get(_CAPABILITY, b"")
     owners[path] = beside.Owned(given.uid, given.gid, given.mode, held.hex())
 
 
-def _unowned(problem: OSError, given: Entry | Folder) -> Exception:
+def _unowned(problem: OSError, given: Member | Folder) -> Exception:
     return Unowned(given.uid, given.gid) if problem.errno in (errno.EPERM, errno.EINVAL) else problem
 
 
 def _xattrs(
-    where: int | bytes, near: int, path: bytes, given: Entry | Folder, tally: Tally, *, capabilities: bool
+    where: int | bytes, near: int, path: bytes, given: Member | Folder, tally: Tally, *, capabilities: bool
 ) -> None:
     for name, value in given.xattrs:
         if name == _CAPABILITY and not capabilities:

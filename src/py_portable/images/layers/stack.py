@@ -29,9 +29,9 @@ class LayerError(ImageUnavailable):
 
 @dataclass(frozen=True)
 class Layer:
-    """`digest` is that of the blob as it lies there, `sha256:…` or `sha512:…`; `media_type` as in the manifest."""
+    """A layer as it lies in a file: `digest` is `sha256:…` or `sha512:…`, `media_type` as in the manifest."""
 
-    blob: Path
+    path: Path
     digest: str
     media_type: str
 
@@ -106,7 +106,7 @@ def _task(layers: Sequence[Layer], root: Path, limits: Limits, owners: Owners) -
     return [
         json.dumps({"root": str(root.absolute()), "limits": asdict(limits), "owners": owners}),
         *(
-            json.dumps({"blob": str(layer.blob.absolute()), "digest": layer.digest, "name": name})
+            json.dumps({"blob": str(layer.path.absolute()), "digest": layer.digest, "name": name})
             for layer, name in named
         ),
     ]

@@ -36,7 +36,7 @@ _XATTR = b"SCHILY.xattr."
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Member:
     """One member. `size` is what the file will have, `holes` its runs of data where it is sparse."""
 
     name: bytes
@@ -95,7 +95,7 @@ class Reader:
         self._padding = 0
         self.headers = 0
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Member]:
         """Each member in turn; the data of one is gone when the next is asked for."""
         before = _Extended([])
         while (block := self._block()) is not None:
@@ -124,7 +124,7 @@ class Reader:
             self._left -= len(piece)
             yield piece
 
-    def _member(self, block: bytes, before: _Extended) -> Entry | None:
+    def _member(self, block: bytes, before: _Extended) -> Member | None:
         header = _Header(*_HEADER.unpack(block))
         told, total = fields.number(header.checksum), fields.checksum(block)
         # Some old programs summed up bytes above 127 as negative numbers.
@@ -159,7 +159,7 @@ class Reader:
         stored: int,
         ordered: list[tuple[bytes, bytes]],
         records: dict[bytes, bytes],
-    ) -> Entry:
+    ) -> Member:
         kind = _KINDS.get(header.kind)
         if kind is None:
             raise Refused(f"its type {header.kind!r} is not known")
@@ -180,7 +180,7 @@ class Reader:
             size, holes = self._sparse(block, ordered, records)
         if b"\0" in name or b"\0" in target:
             raise Refused("its name holds a zero byte")
-        return Entry(
+        return Member(
             name,
             kind,
             fields.number(header.mode) & 0o7777,

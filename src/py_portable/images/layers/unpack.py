@@ -41,7 +41,7 @@ _NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
-class Blob:
+class LayerFile:
     path: Path
     digest: str
     name: str
@@ -56,7 +56,7 @@ class Failure(Exception):
     hint: str | None = None
 
 
-def unpack(layers: Sequence[Blob], root: Path, limits: Limits, owners: str = "given") -> apply.Tally:
+def unpack(layers: Sequence[LayerFile], root: Path, limits: Limits, owners: str = "given") -> apply.Tally:
     """Make `root` from the layers. Raises Failure."""
     tally = apply.Tally()
     try:
@@ -80,7 +80,7 @@ def unpack(layers: Sequence[Blob], root: Path, limits: Limits, owners: str = "gi
     return tally
 
 
-def _verified(layer: Blob) -> BinaryIO:
+def _verified(layer: LayerFile) -> BinaryIO:
     try:
         stream = layer.path.open("rb")
     except OSError as problem:
@@ -104,7 +104,9 @@ def _empty_root(root: Path) -> int:
     return fd
 
 
-def _apply(layer: Blob, stream: BinaryIO, tree: Tree, limits: Limits, tally: apply.Tally, spent: int) -> int:
+def _apply(
+    layer: LayerFile, stream: BinaryIO, tree: Tree, limits: Limits, tally: apply.Tally, spent: int
+) -> int:
     """Unpack one layer; how many bytes of an archive it was."""
     before = os.fstat(stream.fileno())
     source = blobs.Pieces(stream, before.st_size, spent, limits)
@@ -123,24 +125,24 @@ def _apply(layer: Blob, stream: BinaryIO, tree: Tree, limits: Limits, tally: app
     return source.out
 
 
-def _finish(layers: Sequence[Blob], tree: Tree, tally: apply.Tally) -> None:
+def _finish(layers: Sequence[LayerFile], tree: Tree, tally: apply.Tally) -> None:
     try:
         apply.finish(tree, tally)
     except (apply.At, Refused) as problem:
         path = problem.path or b""
         spoke = tree.folders[path].layer
-        layer = layers[spoke] if spoke >= 0 else Blob(Path(), "", "a folder that no layer speaks of")
+        layer = layers[spoke] if spoke >= 0 else LayerFile(Path(), "", "a folder that no layer speaks of")
         if isinstance(problem, Refused):
             raise _of_the_layer(layer, path, problem.reason) from problem
         raise _at(problem, layer) from problem
 
 
-def _of_the_layer(layer: Blob, path: bytes | None, reason: str) -> Failure:
+def _of_the_layer(layer: LayerFile, path: bytes | None, reason: str) -> Failure:
     where = f"{layer.name}: {shown(path)}" if path is not None else layer.name
     return Failure("layer", f"{where}: {reason}")
 
 
-def _at(problem: apply.At, layer: Blob) -> Failure:
+def _at(problem: apply.At, layer: LayerFile) -> Failure:
     cause = problem.__cause__
     if isinstance(cause, apply.Unowned):
         return Failure(
@@ -169,7 +171,7 @@ def main(argv: Sequence[str]) -> int:
     """Do the task of the command line and tell how it ended."""
     task = json.loads(argv[1])
     given = [json.loads(word) for word in argv[2:]]
-    layers = [Blob(Path(each["blob"]), each["digest"], each["name"]) for each in given]
+    layers = [LayerFile(Path(each["blob"]), each["digest"], each["name"]) for each in given]
     told: dict[str, Any]
     try:
         tally = unpack(layers, Path(task["root"]), Limits(**task["limits"]), task["owners"])

@@ -12,11 +12,11 @@ from py_portable.errors import MachineError
 from py_portable.images.failures import ImageUnavailable
 from py_portable.images.registry import saved
 from py_portable.images.registry.image_manifest import MAX_PULL
-from py_portable.images.registry.pull import COPY_SECONDS, Content, Wanted, failure, growth
+from py_portable.images.registry.pull import COPY_SECONDS, Content, Pull, failure, growth
 from py_portable.images.registry.reference import Reference, is_digest
 
 
-class Daemon:
+class DaemonPuller:
     """`docker` or `podman`: pulls into its own storage, and hands the image out as an archive.
 
     What it pulled stays there. Its digests are believed: it checked them when it pulled.
@@ -25,7 +25,7 @@ class Daemon:
     def __init__(self, program: str) -> None:
         self.name = program
 
-    def digest(self, wanted: Wanted) -> str:
+    def digest(self, wanted: Pull) -> str:
         self._pull(wanted, wanted.reference)
         told = self._inspect(wanted, wanted.reference).get("RepoDigests")
         for text in told if isinstance(told, list) else []:
@@ -37,7 +37,7 @@ class Daemon:
             hint="write the image by digest, or install skopeo: apt-get install skopeo",
         )
 
-    def fetch(self, wanted: Wanted, digest: str, room: Path, log: Path) -> Content:
+    def fetch(self, wanted: Pull, digest: str, room: Path, log: Path) -> Content:
         reference = wanted.reference.pinned(digest)
         self._pull(wanted, reference)
         number = str(self._inspect(wanted, reference).get("Id", ""))
@@ -63,7 +63,7 @@ class Daemon:
         archive.unlink()
         return found.content
 
-    def _pull(self, wanted: Wanted, reference: Reference) -> None:
+    def _pull(self, wanted: Pull, reference: Reference) -> None:
         outcome = process.run(
             [
                 self.name,
@@ -79,7 +79,7 @@ class Daemon:
         if not outcome.ok:
             raise failure(wanted, outcome, limit=COPY_SECONDS)
 
-    def _inspect(self, wanted: Wanted, reference: Reference) -> dict[str, Any]:
+    def _inspect(self, wanted: Pull, reference: Reference) -> dict[str, Any]:
         outcome = process.check(
             [self.name, "image", "inspect", "--format", "{{json .}}", str(reference)],
             what=f"{self.name} image inspect {wanted.name}",

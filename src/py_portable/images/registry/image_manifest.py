@@ -49,7 +49,7 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
-class Platform:
+class ImagePlatform:
     """What the specification calls the architecture of a machine; Linux, always."""
 
     architecture: str
@@ -59,14 +59,14 @@ class Platform:
         return architecture == self.architecture and (variant in self.variants or self.variants == ("",))
 
 
-def here(machine: str | None = None) -> Platform:
+def here(machine: str | None = None) -> ImagePlatform:
     """The platform of this machine (`machine`: another one, as `uname -m` says it)."""
     machine = machine or platform.machine()
-    return Platform(_ARCHITECTURES.get(machine, machine), _VARIANTS.get(machine, ("",)))
+    return ImagePlatform(_ARCHITECTURES.get(machine, machine), _VARIANTS.get(machine, ("",)))
 
 
 @dataclass(frozen=True)
-class Blob:
+class Descriptor:
     digest: str
     size: int
     media_type: str
@@ -76,8 +76,8 @@ class Blob:
 class Manifest:
     """An image for one platform: its config, and its layers from the lowest to the highest."""
 
-    config: Blob
-    layers: tuple[Blob, ...]
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
 
     @property
     def size(self) -> int:
@@ -86,7 +86,7 @@ class Manifest:
 
 
 @dataclass(frozen=True)
-class Config:
+class ImageConfig:
     """What an image's config says as far as it matters here."""
 
     architecture: str
@@ -117,13 +117,13 @@ def is_index(data: bytes, name: str) -> bool:
     return kind in _INDEXES if isinstance(kind, str) else isinstance(told.get("manifests"), list)
 
 
-def choose(data: bytes, wanted: Platform, name: str) -> Blob:
+def choose(data: bytes, wanted: ImagePlatform, name: str) -> Descriptor:
     """The entry of an index that this machine can run. Raises ImageUnavailable, which says what there is."""
     entries = _object(data, name).get("manifests")
     if not isinstance(entries, list) or len(entries) > 4096:
         raise _broken(name, "its index lists no manifests")
     there: list[str] = []
-    found: list[tuple[int, Blob]] = []
+    found: list[tuple[int, Descriptor]] = []
     for entry in entries:
         told = entry.get("platform") if isinstance(entry, dict) else None
         if not isinstance(told, dict):
@@ -165,7 +165,7 @@ def manifest(data: bytes, name: str) -> Manifest:
     return found
 
 
-def config(data: bytes, wanted: Platform, name: str) -> Config:
+def config(data: bytes, wanted: ImagePlatform, name: str) -> ImageConfig:
     """Read an image's config. Raises ImageUnavailable, also where it is for another platform."""
     told = _object(data, name)
     system, architecture, variant = (_word(told.get(key)) for key in ("os", "architecture", "variant"))
@@ -178,7 +178,7 @@ def config(data: bytes, wanted: Platform, name: str) -> Config:
     ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(ids, list) or not all(isinstance(i, str) and is_digest(i) for i in ids):
         raise _broken(name, "its config names no layers")
-    return Config(architecture, variant, env, tuple(ids))
+    return ImageConfig(architecture, variant, env, tuple(ids))
 
 
 def read_bounded(path: Path, name: str) -> bytes:
@@ -213,7 +213,7 @@ def _environment(told: Any, name: str) -> dict[str, str]:
     return found
 
 
-def _blob(told: Any, name: str) -> Blob:
+def _blob(told: Any, name: str) -> Descriptor:
     if not isinstance(told, dict):
         raise _broken(name, "its manifest has an entry that names nothing")
     digest, size, kind = told.get("digest"), told.get("size"), told.get("mediaType")
@@ -221,7 +221,7 @@ def _blob(told: Any, name: str) -> Blob:
         raise _broken(name, f"its manifest has the digest {_word(digest)!r}")
     if type(size) is not int or size < 0:
         raise _broken(name, f"its manifest gives {digest} no size")
-    return Blob(digest, size, _word(kind))
+    return Descriptor(digest, size, _word(kind))
 
 
 def _object(data: bytes, name: str) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def _broken(name: str, what: str) -> ImageUnavailable:
     return ImageUnavailable(f"{name}: {what}", hint="the image is broken or hostile: use another one")
 
 
-def _no_platform(name: str, wanted: Platform, there: list[str]) -> ImageUnavailable:
+def _no_platform(name: str, wanted: ImagePlatform, there: list[str]) -> ImageUnavailable:
     shown = ", ".join(dict.fromkeys(there[:20])) or "none that it names"
     return ImageUnavailable(
         f"{name}: no image for linux/{wanted.architecture}; there are: {shown}",

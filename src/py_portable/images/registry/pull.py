@@ -13,7 +13,8 @@ from py_portable.base.process import Outcome
 from py_portable.base.redact import hide
 from py_portable.errors import MachineError, PortableError
 from py_portable.images.failures import ImageUnavailable
-from py_portable.images.registry.image_manifest import Config, Platform
+from py_portable.images.layers.stack import Layer
+from py_portable.images.registry.image_manifest import ImageConfig, ImagePlatform
 from py_portable.images.registry.reference import Reference
 
 INSPECT_SECONDS = 60.0
@@ -25,24 +26,15 @@ IDLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A layer as it lies in a file."""
-
-    path: Path
-    digest: str
-    media_type: str
-
-
-@dataclass(frozen=True)
 class Content:
     """An image on the disk, not yet unpacked."""
 
-    config: Config
-    layers: tuple[Piece, ...]
+    config: ImageConfig
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Pull:
     """What is asked of a registry."""
 
     name: str
@@ -50,7 +42,7 @@ class Wanted:
     may not."""
     reference: Reference
     """What is asked for instead: aliases and mirrors are applied."""
-    platform: Platform
+    platform: ImagePlatform
 
 
 class Puller(Protocol):
@@ -58,11 +50,11 @@ class Puller(Protocol):
 
     name: str
 
-    def digest(self, wanted: Wanted) -> str:
+    def digest(self, wanted: Pull) -> str:
         """What the reference's tag stands for now: of an index or of a manifest."""
         ...
 
-    def fetch(self, wanted: Wanted, digest: str, room: Path, log: Path) -> Content:
+    def fetch(self, wanted: Pull, digest: str, room: Path, log: Path) -> Content:
         """The image of that digest, for the wanted platform, as files in the empty folder `room`."""
         ...
 
@@ -193,7 +185,7 @@ _CAUSES = (
 _FATAL = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"')
 
 
-def failure(wanted: Wanted, outcome: Outcome, *, limit: float) -> PortableError:
+def failure(wanted: Pull, outcome: Outcome, *, limit: float) -> PortableError:
     """The error for a command that asked a registry and failed. `limit` is the time limit it had, in seconds."""
     host = wanted.reference.registry or ""
     text = _said(hide(outcome.stderr.text.strip() or outcome.stdout.text.strip()))
@@ -225,7 +217,7 @@ def failure(wanted: Wanted, outcome: Outcome, *, limit: float) -> PortableError:
     return found.error(f"{wanted.name}: {found.what}", tail=text, hint=f"{hint}{asked}")
 
 
-def _match(text: str, wanted: Wanted) -> _Cause | None:
+def _match(text: str, wanted: Pull) -> _Cause | None:
     # A repository may be called what a cause is called.
     reference = wanted.reference
     for word in (str(reference), f"manifest {reference.tag} in", reference.name):
@@ -239,7 +231,7 @@ def _said(text: str) -> str:
     return fatal[-1].replace('\\"', '"').removeprefix("Error parsing image name ") if fatal else text
 
 
-def _asked(wanted: Wanted) -> str:
+def _asked(wanted: Pull) -> str:
     name = wanted.reference.name
     return "" if wanted.name.startswith(name) else f"\nasked was: {name}"
 

@@ -54,7 +54,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Archive:
+class ImageArchive:
     """An image in a file, or (kind `oci`) in a folder. `ref` chooses one where there are several."""
 
     kind: Literal["docker-archive", "oci-archive", "oci"]
@@ -77,7 +77,7 @@ def is_archive(text: str) -> bool:
     return kind in _KINDS[:2] or (kind == "oci" and "/" in rest)
 
 
-def parse_archive(text: str) -> Archive:
+def parse_archive(text: str) -> ImageArchive:
     """`docker-archive:PATH[:ref]`, `oci-archive:PATH[:ref]`, `oci:FOLDER[:ref]`. Raises ConfigError."""
     kind, _, rest = text.partition(":")
     path, colon, ref = rest.partition(":")
@@ -101,7 +101,7 @@ def parse_archive(text: str) -> Archive:
     found: Literal["docker-archive", "oci-archive", "oci"] = (
         "docker-archive" if kind == "docker-archive" else "oci-archive" if kind == "oci-archive" else "oci"
     )
-    return Archive(found, Path(path), ref or None)
+    return ImageArchive(found, Path(path), ref or None)
 
 
 def parse(text: str) -> Reference:

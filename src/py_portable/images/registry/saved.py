@@ -20,9 +20,10 @@ from typing import IO, Any
 
 from py_portable.base.regular import open_regular
 from py_portable.images.failures import ImageUnavailable
+from py_portable.images.layers.stack import Layer
 from py_portable.images.registry import image_manifest
-from py_portable.images.registry.image_manifest import MAX_PULL, Platform, digest_of
-from py_portable.images.registry.pull import Content, Piece
+from py_portable.images.registry.image_manifest import MAX_PULL, ImagePlatform, digest_of
+from py_portable.images.registry.pull import Content
 from py_portable.images.registry.reference import is_digest
 
 MAX_MEMBERS = 20_000
@@ -54,7 +55,7 @@ class _Bounded:
 
 
 def read(
-    path: Path, ref: str | None, room: Path, platform: Platform, name: str, *, docker: bool = False
+    path: Path, ref: str | None, room: Path, platform: ImagePlatform, name: str, *, docker: bool = False
 ) -> Saved:
     """Take the image `ref` (the only one, where None) out of the archive or folder `path` into files in `room`.
 
@@ -75,7 +76,7 @@ def read(
     raise _broken(name, "it holds neither index.json nor manifest.json, so it is no archive of an image")
 
 
-def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: Platform, name: str) -> Saved:
+def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: ImagePlatform, name: str) -> Saved:
     def blob(digest: str, size: int | None = None) -> Path:
         member = f"blobs/sha256/{digest.removeprefix('sha256:')}"
         if member not in files:
@@ -97,11 +98,11 @@ def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: Platfo
     config = image_manifest.config(
         image_manifest.read_bounded(blob(told.config.digest), name), platform, name
     )
-    layers = tuple(Piece(blob(b.digest, b.size), b.digest, b.media_type) for b in told.layers)
+    layers = tuple(Layer(blob(b.digest, b.size), b.digest, b.media_type) for b in told.layers)
     return Saved(digest, Content(config, layers))
 
 
-def _chosen(index: bytes, ref: str | None, platform: Platform, name: str) -> str:
+def _chosen(index: bytes, ref: str | None, platform: ImagePlatform, name: str) -> str:
     """The digest of the entry of index.json that is meant."""
     if not image_manifest.is_index(index, name):
         raise _broken(name, "its index.json is no index")
@@ -122,7 +123,9 @@ def _is_noted(entry: dict[str, Any]) -> bool:
     return isinstance(entry.get("annotations") or {}, dict)
 
 
-def _docker(files: dict[str, Path], listed: bytes, ref: str | None, platform: Platform, name: str) -> Saved:
+def _docker(
+    files: dict[str, Path], listed: bytes, ref: str | None, platform: ImagePlatform, name: str
+) -> Saved:
     entries = [entry for entry in image_manifest.read_list(listed, name) if isinstance(entry, dict)]
     tags = [tag for entry in entries for tag in _tags(entry)]
     if ref is not None:
@@ -158,7 +161,7 @@ def _docker(files: dict[str, Path], listed: bytes, ref: str | None, platform: Pl
             raise ImageUnavailable(
                 f"{name}: wrong digest: the layer {member[:120]!r} is not what its config says"
             )
-        layers.append(Piece(path, found, kind))
+        layers.append(Layer(path, found, kind))
     return Saved(digest_of(data), Content(config, tuple(layers)))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from py_portable.base import process
 from py_portable.errors import MachineError
 from py_portable.images.failures import ImageUnavailable
+from py_portable.images.layers.stack import Layer
 from py_portable.images.registry import image_manifest
 from py_portable.images.registry.image_manifest import Manifest
 from py_portable.images.registry.pull import (
@@ -18,8 +19,7 @@ from py_portable.images.registry.pull import (
     IDLE_SECONDS,
     INSPECT_SECONDS,
     Content,
-    Piece,
-    Wanted,
+    Pull,
     failure,
     growth,
 )
@@ -37,10 +37,10 @@ class Skopeo:
 
     name = "skopeo"
 
-    def digest(self, wanted: Wanted) -> str:
+    def digest(self, wanted: Pull) -> str:
         return image_manifest.digest_of(_ask(wanted, wanted.reference))
 
-    def fetch(self, wanted: Wanted, digest: str, room: Path, log: Path) -> Content:
+    def fetch(self, wanted: Pull, digest: str, room: Path, log: Path) -> Content:
         found, digest = _manifest(wanted, digest)
         target = room / "image"
         target.mkdir()
@@ -63,7 +63,7 @@ class Skopeo:
         return _content(wanted, found, target)
 
 
-def _manifest(wanted: Wanted, digest: str) -> tuple[Manifest, str]:
+def _manifest(wanted: Pull, digest: str) -> tuple[Manifest, str]:
     """The manifest for the wanted platform, and its own digest."""
     reference = wanted.reference.pinned(digest)
     data = image_manifest.checked(_ask(wanted, reference), digest, wanted.name)
@@ -79,7 +79,7 @@ def _manifest(wanted: Wanted, digest: str) -> tuple[Manifest, str]:
     return found, digest
 
 
-def _ask(wanted: Wanted, reference: Reference, *options: str) -> bytes:
+def _ask(wanted: Pull, reference: Reference, *options: str) -> bytes:
     with _environment(None) as env:
         outcome = process.run(
             ["skopeo", "inspect", "--raw", *options, f"docker://{_by_digest(reference)}"],
@@ -98,7 +98,7 @@ def _by_digest(reference: Reference) -> Reference:
     return reference.pinned(reference.digest) if reference.digest else reference
 
 
-def _content(wanted: Wanted, found: Manifest, folder: Path) -> Content:
+def _content(wanted: Pull, found: Manifest, folder: Path) -> Content:
     name = wanted.name
 
     def path(digest: str) -> Path:
@@ -117,7 +117,7 @@ def _content(wanted: Wanted, found: Manifest, folder: Path) -> Content:
                 )
     except FileNotFoundError as problem:
         raise MachineError(f"{name}: skopeo left out {problem.filename}", hint="update skopeo") from None
-    layers = tuple(Piece(path(layer.digest), layer.digest, layer.media_type) for layer in found.layers)
+    layers = tuple(Layer(path(layer.digest), layer.digest, layer.media_type) for layer in found.layers)
     return Content(told, layers)
 
 

@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from packaging.utils import canonicalize_name
 
 from py_portable.base import tarball, zips
-from py_portable.base.download import Failed, Limits, Url
-from py_portable.base.fetch import Source, fetch
+from py_portable.base.download import Failed, TimeLimits, Url
+from py_portable.base.fetch import FileSource, fetch
 from py_portable.base.redact import is_plain
 from py_portable.base.regular import sha256_of
 from py_portable.errors import StepError
@@ -126,7 +126,7 @@ def fetched(url: str, into: Path, environ: Mapping[str, str]) -> Path:
     """Fetch an address that nothing pins yet; whoever asks keeps its digest. Raises StepError."""
     source = source_of(url, ask.access(environ))
     try:
-        source.download(into, "", MAX_BYTES, Limits())
+        source.download(into, "", MAX_BYTES, TimeLimits())
     except Failed as problem:
         raise StepError(f"{source.name} cannot be fetched: {problem}") from None
     return into
@@ -168,14 +168,14 @@ class _Local:
     def name(self) -> str:
         return str(self.path)
 
-    def download(self, target: Path, sha256: str, max_bytes: int, limits: Limits) -> None:
+    def download(self, target: Path, sha256: str, max_bytes: int, limits: TimeLimits) -> None:
         try:
             shutil.copyfile(self.path, target)
         except OSError as problem:
             raise Failed(problem.strerror or str(problem)) from None
 
 
-def source_of(url: str, access: ask.Access) -> Source:
+def source_of(url: str, access: ask.Access) -> FileSource:
     parts = urlsplit(url)
     if parts.scheme == "file":
         return _Local(Path(unquote(parts.path)))
@@ -183,7 +183,7 @@ def source_of(url: str, access: ask.Access) -> Source:
     return Url(urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}")) if login else url, access.route)
 
 
-def _fetch(store: Store, file: LockedFile, source: Source) -> None:
+def _fetch(store: Store, file: LockedFile, source: FileSource) -> None:
     def build(work: Path) -> Mapping[str, object]:
         fetch([source], file.sha256, work / "out" / file.file, max_bytes=file.size or MAX_BYTES)
         _bounded(work / "out" / file.file)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from py_portable.base.download import Failed, Limits
+from py_portable.base.download import Failed, TimeLimits
 from py_portable.lock.index import ask, files
 from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.index.texts import MAX_TEXT_BYTES, metadata_of
@@ -51,7 +51,7 @@ def _beside(url: str, access: ask.Access, store: Store) -> str | None:
     )
     with store.scratch("metadata") as folder:
         try:
-            source.download(folder / "METADATA", "", MAX_TEXT_BYTES, Limits(total=60))
+            source.download(folder / "METADATA", "", MAX_TEXT_BYTES, TimeLimits(total=60))
             text = (folder / "METADATA").read_text("utf-8", "replace")
         except (Failed, OSError):
             return None
