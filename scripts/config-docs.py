@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the tables of docs/config.md from schemas/portable.schema.json: `scripts/config-docs.py [--check]`.
+"""Writes the tables of docs/config.md and of docs/formats/ from schemas/portable.schema.json: `[--check]`.
 
 With --check nothing is written, and the exit status is 1 where the tables are stale. Standard library only.
 """
@@ -9,15 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "config.md"
+FORMATS = ROOT / "docs" / "formats"
 SCHEMA = ROOT / "schemas" / "portable.schema.json"
 BEGIN = "<!-- tables: made by scripts/config-docs.py, do not edit -->"
 END = "<!-- end of tables -->"
+BEGIN_KEYS = "<!-- keys: made by scripts/config-docs.py, do not edit -->"
+END_KEYS = "<!-- end of keys -->"
 
 Schema = dict[str, Any]
 
@@ -85,15 +88,18 @@ def _resolve(schema: Schema, node: Schema) -> Schema:
 
 
 def _table(title: str, schema: Schema, node: Schema) -> str:
-    rows = [f"### {title}", "", node["description"], ""]
-    rows += ["| key | value | default | |", "| --- | --- | --- | --- |"]
-    for key, child in node["properties"].items():
+    return "\n".join([f"### {title}", "", node["description"], "", *_rows(schema, node, node["properties"])])
+
+
+def _rows(schema: Schema, node: Schema, keys: Iterable[str]) -> Iterator[str]:
+    yield from ("| key | value | default | |", "| --- | --- | --- | --- |")
+    for key in keys:
+        child = node["properties"][key]
         each = _resolve(schema, child)
         needed = key in node.get("required", ())
         default = "required" if needed else _code(each["default"]) if "default" in each else ""
         text = each.get("description", "Which format it is." if key == "format" else "")
-        rows.append(f"| `{key}` | {_kind(schema, each)} | {default} | {text.replace('|', chr(92) + '|')} |")
-    return "\n".join(rows)
+        yield f"| `{key}` | {_kind(schema, each)} | {default} | {text.replace('|', chr(92) + '|')} |"
 
 
 def _kind(schema: Schema, node: Schema) -> str:
@@ -113,28 +119,36 @@ def _code(value: object) -> str:
     return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
-def render(page: str, schema: Schema) -> str:
-    """The page with fresh tables. Raises ValueError where its two marks are missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"the page lacks {BEGIN!r} or {END!r}")
-    return f"{before}{BEGIN}\n\n{tables(schema)}\n\n{END}{after}"
+def pages(schema: Schema) -> dict[Path, str]:
+    """Each page -> its text with fresh tables. Raises ValueError where a page lacks its two marks."""
+    found = {PAGE: _between(PAGE, BEGIN, END, tables(schema))}
+    for branch in schema["$defs"]["artifact"]["oneOf"]:
+        each = _resolve(schema, branch)
+        path, keys = FORMATS / f"{each['title']}.md", list(each["else"]["properties"])[1:]
+        found[path] = _between(path, BEGIN_KEYS, END_KEYS, "\n".join(_rows(schema, each["else"], keys)))
+    return found
+
+
+def _between(page: Path, begin: str, end: str, text: str) -> str:
+    before, begins, rest = page.read_text("utf-8").partition(begin)
+    _, ends, after = rest.partition(end)
+    if not (begins and ends):
+        raise ValueError(f"{page} lacks {begin!r} or {end!r}")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write the tables of docs/config.md from the schema.")
+    parser = argparse.ArgumentParser(description="Write the tables of the docs from the schema.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where they are stale")
     options = parser.parse_args(argv)
-    page = PAGE.read_text("utf-8")
-    fresh = render(page, json.loads(SCHEMA.read_text("utf-8")))
-    if fresh == page:
-        return 0
-    if options.check:
-        print("docs/config.md is stale: run scripts/config-docs.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(fresh, "utf-8")
-    return 0
+    fresh = pages(json.loads(SCHEMA.read_text("utf-8")))
+    stale = [page for page, text in fresh.items() if text != page.read_text("utf-8")]
+    for page in stale:
+        if options.check:
+            print(f"{page.relative_to(ROOT)} is stale: run scripts/config-docs.py", file=sys.stderr)
+        else:
+            page.write_text(fresh[page], "utf-8")
+    return 1 if options.check and stale else 0
 
 
 if __name__ == "__main__":

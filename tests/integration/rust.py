@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from py_portable.base.rust import toolchain
 from py_portable.errors import MachineError
+from py_portable.formats.rust import toolchain
 
 
 def _there() -> bool:

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable import config
+from py_portable import formats
 from py_portable.commands import publish as publish_command
-from py_portable.config import Smoke
+from py_portable.config import Config, Smoke
 from py_portable.errors import ConfigError
 from py_portable.evidence import merge
 from py_portable.plan.asked import question
@@ -99,13 +99,13 @@ def test_a_part_of_the_year_2036_hides_nothing_that_this_run_saw(project: Projec
 
 
 def _asked(project: Project) -> str:
-    c = config.load(project.folder / "portable.yaml")
+    c = formats.load_config(project.folder / "portable.yaml")
     return question(c, "tool", c.artifacts["tool"].smoke[0])
 
 
-def made(folder: Path, **changes: Any) -> config.Config:
+def made(folder: Path, **changes: Any) -> Config:
     write(folder, **changes)
-    return config.load(folder / "portable.yaml")
+    return formats.load_config(folder / "portable.yaml")
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from py_portable.base.download import Failed, TimeLimits, Url, redact
 from py_portable.base.fetch import FetchError, fetch
 from py_portable.base.redact import hide, is_plain
 from py_portable.ci import travel
-from py_portable.config import parse
 from py_portable.errors import PortableError
+from py_portable.formats import parse_config
 from py_portable.lock import lockfile
 from py_portable.lock.index import ask, files
 from py_portable.lock.index.offers import LockedFile, Offer
@@ -110,7 +110,7 @@ def test_a_token_in_a_query_gets_the_file_and_is_kept_nowhere(
     if where == "files":
         environ["PIP_INDEX_URL"] = f"http://{index[0]}/open/"
     store = Store(tmp_path / "store")
-    config = parse(CONFIG.encode(), "portable.yaml", tmp_path)
+    config = parse_config(CONFIG.encode(), "portable.yaml", tmp_path)
     house = Resolver(config, store, ResolveTarget(**TARGET), environ, Answers()).resolve()
     assert [package.file.file for package in house.packages] == [NAME]
     lock = lockfile.dumps(Lock(houses={"default/3.13": house}))

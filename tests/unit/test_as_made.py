@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from py_portable import cli, config
+from py_portable import cli, formats
 from py_portable.ci.github import calls
 from py_portable.ci.github.inputs import Inputs, read
 from py_portable.ci.job_config import Project
@@ -128,7 +128,7 @@ def lay(base: Path) -> None:
     control = carry(dist, lambda at: program(at / "aaa" / "aaa.bin", "#!/bin/sh\n# too new\n"))
     script = {"script": "aaa.bin", "payload": "aaa"}
     installs = {"script": "aaa", "distribution": "aaa", "entry_point": None, "payload": "."}
-    sha256 = config.load(base / "portable.yaml").sha256
+    sha256 = formats.load_config(base / "portable.yaml").sha256
     compared = {"interpreter": python, "wheelhouse": wheels}
     for name, format_, place, meta, carried in (
         ("wheels", "wheelhouse", "wheels", installs, {"interpreter": python}),
@@ -368,7 +368,7 @@ def test_an_optional_image_excuses_what_is_unproven_there(there: Dist) -> None:
     told["portability"] = {"images": [{"image": "debian:11", "optional": True}]}
     (there.base / "portable.yaml").write_text(json.dumps(told))
     for path in (there.dist / records.FOLDER).glob("*.json"):
-        there.change(path.stem, config=config.load(there.base / "portable.yaml").sha256)
+        there.change(path.stem, config=formats.load_config(there.base / "portable.yaml").sha256)
     done = there.run("--artifact", "wheels", "--artifact", "made")
     found = {(c["artifact"], c["verdict"]) for c in there.part()["cells"]}
     assert found == {("wheels", "UNPROVEN"), ("made", "PASS")}

@@ -15,7 +15,7 @@ from py_portable.ci.gitlab import job_files
 from py_portable.ci.gitlab.look import choose, decide
 from py_portable.cli import main
 from py_portable.commands import plan as plan_command
-from py_portable.config import Config, parse
+from py_portable.config import Config
 from py_portable.engines import select
 from py_portable.engines.engine import Job
 from py_portable.engines.inside import Inside
@@ -23,6 +23,7 @@ from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.native import Native
 from py_portable.engines.throwaway import ThrowawayVerdict
 from py_portable.errors import ConfigError, MachineError
+from py_portable.formats import parse_config
 from py_portable.images import ImageUnavailable, host
 from py_portable.lock.container_baselines import learn
 from py_portable.lock.lockfile import Lock
@@ -62,7 +63,7 @@ def config(tmp_path: Path) -> Config:
     (tmp_path / "app").mkdir()
     (tmp_path / "app/pyproject.toml").write_text('[project]\nname = "x"\nversion = "1"\n')
     (tmp_path / "portable.yaml").write_text(json.dumps(CONFIG))
-    return parse(json.dumps(CONFIG).encode(), "portable.yaml", tmp_path)
+    return parse_config(json.dumps(CONFIG).encode(), "portable.yaml", tmp_path)
 
 
 # --- by name
@@ -191,7 +192,7 @@ def test_a_baseline_by_its_name_or_its_image(config: Config) -> None:
 def test_an_image_of_two_baselines_is_named_by_the_baseline(tmp_path: Path, config: Config) -> None:
     told = json.loads(json.dumps(CONFIG))
     told["artifacts"]["more"] = {"format": "bundle", "baseline": "other"}
-    two = parse(json.dumps(told).encode(), "portable.yaml", tmp_path)
+    two = parse_config(json.dumps(told).encode(), "portable.yaml", tmp_path)
     with pytest.raises(ConfigError, match="new, other have the image debian:12"):
         of_baseline(two, "debian:12")
     assert of_baseline(two, "other") == ("more",)

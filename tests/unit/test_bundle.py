@@ -12,6 +12,7 @@ import pytest
 from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.formats import FORMATS, House
+from py_portable.formats.bundle import BundleOptions
 from py_portable.formats.folder_archive import pack, unpack
 from tests.unit.build_scripts import script
 
@@ -89,9 +90,9 @@ HOUSE = House("default/3.13", "image", "interpreter", None, "toolbox", "wheelhou
 def test_both_options_decide_what_is_made() -> None:
     told = []
     for options in (
-        {"archive": True, "trim": True},
-        {"archive": False, "trim": True},
-        {"archive": True, "trim": False},
+        BundleOptions(archive=True, trim=True),
+        BundleOptions(archive=False, trim=True),
+        BundleOptions(archive=True, trim=False),
     ):
         (step,) = FORMATS["bundle"].steps(Artifact("tree", "bundle", "default", "3.13", None, (), options), HOUSE)
         assert step.needs == ("interpreter", "wheelhouse") and step.image == "image"

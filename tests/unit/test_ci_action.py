@@ -22,8 +22,8 @@ from py_portable.ci.github.follow import CommandEnded, environment
 from py_portable.ci.github.inputs import PREFIX, Inputs, read
 from py_portable.ci.github.runner_files import RunnerFiles, code, cut, output
 from py_portable.ci.job_config import Project
-from py_portable.config import load
 from py_portable.errors import ConfigError, MachineError
+from py_portable.formats import load_config
 from py_portable.store import Store
 
 HERE = Path(__file__).parents[2]
@@ -380,15 +380,15 @@ def write_config(folder: Path) -> Path:
 
 
 def test_builds_are_a_job_a_baseline() -> None:
-    groups = calls.builds(load(HERE / "portable.yaml"))
-    config = load(HERE / "portable.yaml")
+    groups = calls.builds(load_config(HERE / "portable.yaml"))
+    config = load_config(HERE / "portable.yaml")
     assert sorted(name for group in groups for name in group) == sorted(config.artifacts)
     assert calls.build_names(2) == ("build-001", "build-002")
 
 
 def test_an_artifact_is_built_with_what_it_is_made_from(tmp_path: Path) -> None:
     path = write_config(tmp_path)
-    assert calls.builds(load(path)) == (("tool",),)
+    assert calls.builds(load_config(path)) == (("tool",),)
 
 
 @pytest.mark.parametrize("told", ["FORGED\nverdict=PASS", 7, None, {"a": 1}, "PASS "])

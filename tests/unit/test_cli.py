@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from py_portable import config as configs
+from py_portable import formats
 from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.lockfile import Lock, LockedHouse, LockedPackage, dumps, loads
 from py_portable.lock.markers import ResolveTarget
@@ -90,7 +90,7 @@ class House:
 
     def lock(self) -> None:
         """A lock that fits the config, as a resolution would have left it."""
-        config = configs.load(self.base / "portable.yaml")
+        config = formats.load_config(self.base / "portable.yaml")
         whole = ResolveTarget(**target(config, "default", "3.13"), full=full_version(config, "3.13"))
         resolver = Resolver(config, Store(self.base / "store"), whole, self.environ, Answers())
         packages = (
@@ -250,7 +250,7 @@ def test_check_runs_no_build_backend_and_says_that_it_cannot_know(house: House) 
     (house.base / "app").mkdir()
     house.write(text, "app/pyproject.toml")
     house.write(HELD | {"app": {"source": "app"}})
-    config = configs.load(house.base / "portable.yaml")
+    config = formats.load_config(house.base / "portable.yaml")
     whole = ResolveTarget(**target(config, "default", "3.13"), full=full_version(config, "3.13"))
     resolver = Resolver(config, Store(house.base / "store"), whole, house.environ, Answers())
     house.write(dumps(Lock(houses={"default/3.13": LockedHouse("x", (), seen=resolver.app.seen())})), "portable.lock")

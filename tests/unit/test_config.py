@@ -20,11 +20,10 @@ from py_portable.config import (
     Portability,
     Smoke,
     Wheels,
-    load,
-    parse,
-    schema_text,
 )
+from py_portable.config.options import NoOptions
 from py_portable.errors import ConfigError
+from py_portable.formats import file, load_config, nuitka, parse_config, schema_text
 
 ROOT = Path(__file__).parents[2]
 SHORT = b"""\
@@ -80,11 +79,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_key_arrives(folder: Path) -> None:
-    config = parse(FULL.encode(), "portable.yaml", folder)
+    config = parse_config(FULL.encode(), "portable.yaml", folder)
 
     own = Smoke(("run", "3"), ("one", "two two"), ("warned",), 3, 1.5)
     smoke = (own, Smoke(args=()))
-    plain = {"include-packages": (), "include-data": (), "args": (), "lto": False}
+    optimized = InterpreterChoice("source", True)
     assert config.app == App(folder / "app", None, "myapp", None, ("tls",), smoke)
     assert config.python == "3.13"
     assert config.interpreter == InterpreterChoice("source", True)
@@ -100,7 +99,7 @@ def test_every_key_arrives(folder: Path) -> None:
         build_requires={"old-thing": ("setuptools<60",)},
     )
     assert config.artifacts == {
-        "wheels": Artifact("wheels", "wheelhouse", "newer", "3.12", None, smoke, {}),
+        "wheels": Artifact("wheels", "wheelhouse", "newer", "3.12", None, smoke, NoOptions(), optimized),
         "binary": Artifact(
             "binary",
             "nuitka-onefile",
@@ -108,15 +107,13 @@ def test_every_key_arrives(folder: Path) -> None:
             "3.12",
             "wheels",
             (Smoke(("--version",)),),
-            {
-                "include-packages": ("myapp.plugins",),
-                "include-data": ("myapp",),
-                "args": ("--python-flag=-O",),
-                "lto": True,
-            },
+            nuitka.NuitkaOptions(("myapp.plugins",), ("myapp",), ("--python-flag=-O",), True),
+            optimized,
         ),
-        "folder": Artifact("folder", "nuitka-standalone", "default", "3.13", None, smoke, plain),
-        "mine": Artifact("mine", "file", None, None, None, smoke, {"path": "../built/app"}, folder / "../built/app"),
+        "folder": Artifact(
+            "folder", "nuitka-standalone", "default", "3.13", None, smoke, nuitka.NuitkaOptions(), optimized
+        ),
+        "mine": Artifact("mine", "file", None, None, None, smoke, file.FileOptions(folder / "../built/app"), optimized),
     }
     assert config.portability == Portability(
         (ImageSpec("debian:11"), ImageSpec("alpine:3.22", True, "fail:musl")),
@@ -128,12 +125,12 @@ def test_every_key_arrives(folder: Path) -> None:
 
 
 def test_an_artifact_comes_after_the_one_it_is_made_from(folder: Path) -> None:
-    config = parse(FULL.encode(), "portable.yaml", folder)
+    config = parse_config(FULL.encode(), "portable.yaml", folder)
     assert list(config.artifacts) == ["wheels", "binary", "folder", "mine"]
 
 
 def test_what_is_left_out_has_its_default() -> None:
-    config = parse(SHORT, "portable.yaml", Path("/nowhere"))
+    config = parse_config(SHORT, "portable.yaml", Path("/nowhere"))
 
     smoke = (Smoke(("--help",), (), (), 0, 20.0),)
     assert config.app == App(None, "httpie==3.2.4", None, None, (), smoke)
@@ -144,7 +141,7 @@ def test_what_is_left_out_has_its_default() -> None:
     assert config.wheels == Wheels(None, (), {}, {})
     assert list(config.artifacts) == ["wheelhouse", "nuitka-onefile"]
     assert config.artifacts["wheelhouse"] == Artifact(
-        "wheelhouse", "wheelhouse", "default", "3.10", None, smoke, {}, None
+        "wheelhouse", "wheelhouse", "default", "3.10", None, smoke, NoOptions()
     )
     assert [image.name for image in config.portability.images] == ["debian:11", "debian:12", "debian:13"]
     assert config.portability.probes == config.portability.controls == ()
@@ -153,7 +150,7 @@ def test_what_is_left_out_has_its_default() -> None:
 
 
 def test_versions_are_plain_text_however_they_are_written() -> None:
-    config = parse(SHORT.replace(b"3.10", b"3.10 # as it stands"), "portable.yaml", Path("/nowhere"))
+    config = parse_config(SHORT.replace(b"3.10", b"3.10 # as it stands"), "portable.yaml", Path("/nowhere"))
     assert type(config.python) is str
     assert json.dumps(config.python) == '"3.10"'
 
@@ -161,7 +158,7 @@ def test_versions_are_plain_text_however_they_are_written() -> None:
 def test_words_that_other_parsers_take_for_something_else_stay_words() -> None:
     env = b"{on: off, yes: no, A: 1:30, B: 2024-01-01, C: 0x1f, D: 1_000, E: .inf, F: 1e3}"
     text = SHORT + b"build:\n  env: " + env + b"\n"
-    assert parse(text, "portable.yaml", Path("/nowhere")).build.env == {
+    assert parse_config(text, "portable.yaml", Path("/nowhere")).build.env == {
         "on": "off",
         "yes": "no",
         "A": "1:30",
@@ -178,8 +175,8 @@ def test_an_alias_stands_for_its_whole_value() -> None:
         b"version: 1\napp: {requirement: httpie}\npython: '3.13'\n"
         b"artifacts:\n  a: &a {format: nuitka-onefile, lto: true}\n  b: *a\n"
     )
-    config = parse(text, "portable.yaml", Path("/nowhere"))
-    assert config.artifacts["b"].options["lto"] is True
+    config = parse_config(text, "portable.yaml", Path("/nowhere"))
+    assert config.artifacts["b"].options.lto is True
     assert config.where(("artifacts", "b")) == "portable.yaml:5:6"
     assert config.where(("artifacts", "b"), key=True) == "portable.yaml:6:3"
 
@@ -200,31 +197,31 @@ def test_an_alias_stands_for_its_whole_value() -> None:
     ],
 )
 def test_where(folder: Path, path: tuple[str | int, ...], key: bool, place: str) -> None:
-    assert parse(FULL.encode(), "p.yaml", folder).where(path, key=key) == f"p.yaml:{place}"
+    assert parse_config(FULL.encode(), "p.yaml", folder).where(path, key=key) == f"p.yaml:{place}"
 
 
 def test_an_artifact_of_a_bare_list_is_found_by_its_name() -> None:
-    config = parse(SHORT, "p.yaml", Path("/nowhere"))
+    config = parse_config(SHORT, "p.yaml", Path("/nowhere"))
     assert config.where(("artifacts", "nuitka-onefile", "lto")) == "p.yaml:4:25"
 
 
 def test_the_newest_glibc_is_what_is_written_else_the_baselines(folder: Path) -> None:
-    assert parse(FULL.encode(), "p.yaml", folder).max_glibc("newer") == "2.31"
+    assert parse_config(FULL.encode(), "p.yaml", folder).max_glibc("newer") == "2.31"
     text = SHORT + b"baselines: {default: {image: debian:12}, far: {image: fedora:40}}\n"
-    config = parse(text, "p.yaml", folder)
+    config = parse_config(text, "p.yaml", folder)
     assert config.max_glibc("default") == "2.36"
     assert config.max_glibc("far") is None
 
 
 def test_one_baseline_needs_no_particular_name() -> None:
     text = SHORT + b"baselines: {old: {image: debian:11}}\n"
-    assert parse(text, "p.yaml", Path("/nowhere")).artifacts["wheelhouse"].baseline == "old"
+    assert parse_config(text, "p.yaml", Path("/nowhere")).artifacts["wheelhouse"].baseline == "old"
 
 
 @pytest.mark.parametrize("script", ["http", "2to3", "g++", "_x", "a.b-c_d", "python3.13"])
 def test_a_script_is_any_plain_file_name(script: str) -> None:
     text = SHORT.replace(b'4"}', f'4", script: "{script}"}}'.encode())
-    assert parse(text, "p.yaml", Path("/nowhere")).app.script == script
+    assert parse_config(text, "p.yaml", Path("/nowhere")).app.script == script
 
 
 def test_the_same_smoke_arguments_may_stand_in_lists_of_different_owners() -> None:
@@ -232,29 +229,29 @@ def test_the_same_smoke_arguments_may_stand_in_lists_of_different_owners() -> No
         b"[wheelhouse, nuitka-onefile]",
         b"{one: {format: wheelhouse, smoke: [{args: [a, b]}]}, two: {format: wheelhouse}}",
     )
-    config = parse(text, "p.yaml", Path("/nowhere"))
+    config = parse_config(text, "p.yaml", Path("/nowhere"))
     assert [smoke.args for smoke in config.artifacts["two"].smoke] == [("a", "b"), ("a b",)]
     assert [smoke.args for smoke in config.artifacts["one"].smoke] == [("a", "b")]
 
 
 def test_a_config_cannot_be_changed() -> None:
-    config = parse(SHORT, "p.yaml", Path("/nowhere"))
+    config = parse_config(SHORT, "p.yaml", Path("/nowhere"))
     with pytest.raises(FrozenInstanceError):
         config.python = "3.9"  # type: ignore[misc]
 
 
 def test_the_byte_order_mark_counts_for_nothing() -> None:
-    config = parse(b"\xef\xbb\xbf" + SHORT, "p.yaml", Path("/nowhere"))
+    config = parse_config(b"\xef\xbb\xbf" + SHORT, "p.yaml", Path("/nowhere"))
     assert config.where(("version",), key=True) == "p.yaml:1:1"
 
 
 def test_windows_line_ends_count_once() -> None:
-    config = parse(SHORT.replace(b"\n", b"\r\n"), "p.yaml", Path("/nowhere"))
+    config = parse_config(SHORT.replace(b"\n", b"\r\n"), "p.yaml", Path("/nowhere"))
     assert config.where(("artifacts",), key=True) == "p.yaml:4:1"
 
 
 def test_the_sample_app() -> None:
-    config = load(ROOT / "portable.yaml")
+    config = load_config(ROOT / "portable.yaml")
     assert {name: artifact.format for name, artifact in config.artifacts.items()} == {
         "wheels": "wheelhouse",
         "folder": "nuitka-standalone",
@@ -275,7 +272,7 @@ def test_a_file_is_named_from_the_current_folder(tmp_path: Path, monkeypatch: py
     (tmp_path / "sub" / "portable.yaml").write_text("version: 2\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path / "sub" / "portable.yaml")
+        load_config(tmp_path / "sub" / "portable.yaml")
     assert caught.value.where == "sub/portable.yaml:1:10"
     assert caught.value.exit_code == 2
 
@@ -283,7 +280,7 @@ def test_a_file_is_named_from_the_current_folder(tmp_path: Path, monkeypatch: py
 def test_a_file_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
-        load(Path("portable.yaml"))
+        load_config(Path("portable.yaml"))
     assert str(caught.value) == "Error: portable.yaml: there is no such file\n  next: run: py-portable init"
 
 
@@ -294,7 +291,7 @@ def test_things_that_are_not_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     said = {}
     for name in (".", "fifo", "/dev/zero", "loop", "x" * 300):
         with pytest.raises(ConfigError) as caught:
-            load(Path(name))
+            load_config(Path(name))
         said[name[:9]] = str(caught.value).replace(name, name[:9])
     assert said == {
         ".": "Error: .: is not a regular file",

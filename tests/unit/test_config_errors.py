@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.config import load, parse
 from py_portable.config.document import MAX_BYTES, MAX_DEPTH
 from py_portable.errors import TAIL_LINES, ConfigError
+from py_portable.formats import FORMATS, load_config, parse_config
+from tests.integration.toy_formats import Packed, Toy
 
 PAIRS = Path(__file__).parent / "data" / "config"
 HEAD = b'version: 1\napp: {requirement: "httpie==3.2.4"}\npython: "3.13"\n'
@@ -16,13 +17,22 @@ HEAD = b'version: 1\napp: {requirement: "httpie==3.2.4"}\npython: "3.13"\n'
 
 def said(text: bytes, base: Path = PAIRS) -> str:
     with pytest.raises(ConfigError) as caught:
-        parse(text, "portable.yaml", base)
+        parse_config(text, "portable.yaml", base)
     return caught.value.render()
 
 
 @pytest.mark.parametrize("pair", sorted(PAIRS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_pair(pair: Path) -> None:
-    assert said(pair.read_bytes()) + "\n" == pair.with_suffix(".txt").read_text("utf-8")
+    known = ", ".join(name for name, one in FORMATS.items() if one.summary)
+    text = pair.with_suffix(".txt").read_text("utf-8").replace("{formats}", known)
+    assert said(pair.read_bytes()) + "\n" == text
+
+
+def test_a_format_more_changes_no_other_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in (Toy(), Packed()):
+        monkeypatch.setitem(FORMATS, one.name, one)
+    for pair in PAIRS.glob("*.yaml"):
+        test_pair(pair)
 
 
 def test_each_pair_is_whole() -> None:
@@ -55,7 +65,7 @@ def test_a_file_of_10_megabytes_is_not_even_read(tmp_path: Path, monkeypatch: py
     with Path("portable.yaml").open("wb") as stream:
         stream.truncate(10 << 20)
     with pytest.raises(ConfigError) as caught:
-        load(Path("portable.yaml"))
+        load_config(Path("portable.yaml"))
     assert str(caught.value) == "Error: portable.yaml: the file is larger than 1 MiB: that is no config"
 
 
@@ -118,4 +128,4 @@ def test_what_is_shown_cannot_steer_a_terminal() -> None:
 
 def test_the_error_in_the_documentation_is_the_one_that_is_printed() -> None:
     page = (Path(__file__).parents[2] / "docs" / "config.md").read_text("utf-8")
-    assert (PAIRS / "unknown-format.txt").read_text("utf-8") in page
+    assert (PAIRS / "unknown-key-in-format.txt").read_text("utf-8") in page

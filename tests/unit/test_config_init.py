@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.config import Config, load, render
+from py_portable.config import Config, render
 from py_portable.errors import ConfigError
+from py_portable.formats import load_config
 from py_portable.plan.ground import interpreter_pins
 
 DATA = Path(__file__).parent / "data" / "config-init"
@@ -16,7 +17,7 @@ DATA = Path(__file__).parent / "data" / "config-init"
 def loaded(folder: Path) -> Config:
     path = folder / "portable.yaml"
     path.write_text(render(folder), "utf-8")
-    return load(path)
+    return load_config(path)
 
 
 def project(folder: Path, text: str) -> Path:
@@ -79,7 +80,7 @@ def test_the_commented_lines_fit_too(tmp_path: Path) -> None:
         assert text.count(line) == 1, line
         text = text.replace(line, instead)
     (tmp_path / "portable.yaml").write_text(text, "utf-8")
-    config = load(tmp_path / "portable.yaml")
+    config = load_config(tmp_path / "portable.yaml")
     assert config.app.entry_point == "pkg.mod:main"
     assert config.app.smoke[0].stdout == ("a line that it must print",)
 

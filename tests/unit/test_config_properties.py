@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from py_portable.config import Config, parse
+from py_portable.config import Config
 from py_portable.config.document import MAX_BYTES
 from py_portable.errors import TAIL_LINES, ConfigError
+from py_portable.formats import parse_config
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = (ROOT / "portable.yaml").read_bytes()
@@ -42,7 +43,7 @@ VALUES = st.recursive(
 def check(text: bytes) -> None:
     started = time.monotonic()
     try:
-        config = parse(text, "portable.yaml", ROOT)
+        config = parse_config(text, "portable.yaml", ROOT)
     except ConfigError as problem:
         shown = problem.render()
         assert shown.startswith("Error: portable.yaml")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from py_portable import doctor
-from py_portable.doctor import consent, engines, findings, machine, managers, needs, rust_needs
+from py_portable.doctor import consent, engines, findings, machine, managers, needs
 from py_portable.engines.engine import Engine, EngineInfo, Job
 from py_portable.errors import MachineError
 
@@ -456,7 +456,8 @@ def test_a_rust_that_fits_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         (tmp_path / name).write_text(f"#!/bin/sh\n{print_sysroot}\necho '{text}'\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    found = rust_needs.examine(required=True)
+    all_ = doctor.examine(lambda: (FULL,), ROOT)  # type: ignore[arg-type,return-value]
+    (found,) = (finding for finding in all_ if finding.name == "Rust")
     assert found.ok and found.what.endswith(": rustc 1.95.0 (abc), cargo 1.95.0")
 
 

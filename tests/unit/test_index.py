@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from py_portable.base.download import Route
-from py_portable.config import parse
 from py_portable.errors import ConfigError, PortableError, StepError
+from py_portable.formats import parse_config
 from py_portable.lock.index import ask, files
 from py_portable.lock.index.offers import LockedFile, Offer
 from py_portable.lock.markers import ResolveTarget
@@ -283,7 +283,7 @@ def resolver(
         "python": "3.13",
         "artifacts": ["wheelhouse"],
     } | changes
-    config = parse(json.dumps(told).encode(), "portable.yaml", base)
+    config = parse_config(json.dumps(told).encode(), "portable.yaml", base)
     return Resolver(config, store, ResolveTarget(**TARGET, full="3.13.5"), environ, asker or Answers())
 
 

@@ -22,7 +22,7 @@ ELF = {
     "inspect.elf.view",
 }
 READS_ELF = ELF - {"inspect.elf"}
-FORMAT = {"formats.format", "formats.app_entry"}
+FORMAT = {"formats.app_entry"}
 PROVIDER = {"interpreters.provider"}
 UNPACKS = {"base.tarball", "base.untar"}
 WHEELS = {"wheels.given", "wheels.app_source", "wheels.tracked", "base.zips", "base.tarball"}
@@ -39,7 +39,7 @@ PUBLISHES = {
 ACTIONS = {
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
-    "formats.pyoxidizer": FORMAT | ELF | {"base.rust", "wheels.tools"},
+    "formats.pyoxidizer": FORMAT | ELF | {"formats.rust", "wheels.tools"},
     "formats.wheel": FORMAT | READS_ELF | WHEELS | CHECKS | PUBLISHES | {"formats.installed"},
     "formats.wheelhouse": FORMAT | WHEELS | {"formats.installed"},
     "interpreters.manylinux": PROVIDER | ELF | {"interpreters.settle"},
@@ -102,6 +102,7 @@ def test_what_enters_the_keys_of_a_module_is_seen_here(name: str) -> None:
         ("formats/folder_archive.py", {"formats.bundle"}),
         ("formats/compilers.py", {"formats.nuitka"}),
         ("formats/__init__.py", set()),
+        ("formats/format.py", set()),
         ("interpreters/__init__.py", set()),
         ("interpreters/standalone.py", {"interpreters.standalone"}),
         ("wheels/lacking.py", {"wheels.making"}),

@@ -11,9 +11,10 @@ import pytest
 
 from py_portable import resources
 from py_portable.base.fetch import Url
-from py_portable.config import Config, parse
-from py_portable.config.schema import schema
+from py_portable.config import Config
+from py_portable.config.schema import Schema
 from py_portable.errors import ConfigError
+from py_portable.formats import FORMATS, parse_config
 from py_portable.images.debian.pool import DebianPool
 from py_portable.images.packages import system_packages
 from py_portable.interpreters import libraries
@@ -43,7 +44,7 @@ def config(base: Path, **changes: Any) -> Config:
         "artifacts": ARTIFACTS,
         **changes,
     }
-    return parse(json.dumps(told).encode(), "portable.yaml", base)
+    return parse_config(json.dumps(told).encode(), "portable.yaml", base)
 
 
 def plain(base: Path) -> Config:
@@ -70,7 +71,7 @@ def test_pins_are_whole() -> None:
 
 
 def test_the_schema_knows_what_is_pinned_and_nothing_else() -> None:
-    named = schema()["$defs"]["baseline"]["properties"]["libraries"]["items"]["enum"]
+    named = Schema(FORMATS).data["$defs"]["baseline"]["properties"]["libraries"]["items"]["enum"]
     assert sorted(named) == sorted(libraries.known())
 
 

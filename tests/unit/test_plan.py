@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from py_portable import resources
-from py_portable.config import Artifact, Config, parse
+from py_portable.config import Artifact, Config
 from py_portable.errors import ConfigError
-from py_portable.formats import FORMATS, House
+from py_portable.formats import FORMATS, House, Parent, parse_config
 from py_portable.formats.nuitka import MODULES, NuitkaStandalone
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
 from py_portable.plan.assemble import Plan, assemble, houses
@@ -134,7 +134,7 @@ CONFIG: dict[str, Any] = {
 def config(base: Path, **changes: Any) -> Config:
     (base / "app").mkdir(exist_ok=True)
     (base / "app" / "pyproject.toml").write_text('[project]\nname = "My.App"\nversion = "1"\n')
-    return parse(json.dumps(CONFIG | changes).encode(), "portable.yaml", base)
+    return parse_config(json.dumps(CONFIG | changes).encode(), "portable.yaml", base)
 
 
 def locked(name: str) -> LockedPackage:
@@ -218,9 +218,9 @@ def test_apps_with_other_packages_share_what_is_compiled_for_the_kit(tmp_path: P
 class OfTwoSteps(NuitkaStandalone):
     """Its first step runs in the image that the control changes, too."""
 
-    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+    def steps(self, artifact: Artifact, house: House | None, parent: Parent | None = None) -> tuple[Step, ...]:
         assert house is not None
-        known, last = super().steps(artifact, house)
+        known, last = super().steps(artifact, house, parent)
         return replace(known, image=house.image), last
 
 

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from py_portable.base.redact import scrub, without
 from py_portable.base.tarball import Bounds
 from py_portable.commands.publish import objections
-from py_portable.config import Config, parse
+from py_portable.config import Config
 from py_portable.engines.daemon import Daemon
 from py_portable.errors import ConfigError, MachineError, StepError, UnmetError
-from py_portable.formats import APP, FORMATS, Made
+from py_portable.formats import APP, FORMATS, Made, parse_config
+from py_portable.formats.wheel import WheelOptions
 from py_portable.images import Image
 from py_portable.lock.declared import build_backend
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse
@@ -244,13 +245,13 @@ def config(base: Path, **wheels: Any) -> Config:
     (base / "app").mkdir(exist_ok=True)
     (base / "app" / "pyproject.toml").write_text('[project]\nname = "My.App"\nversion = "1"\n')
     told = CONFIG | {"wheels": CONFIG["wheels"] | wheels}
-    return parse(json.dumps(told).encode(), "portable.yaml", base)
+    return parse_config(json.dumps(told).encode(), "portable.yaml", base)
 
 
 def test_each_python_is_an_artifact_with_a_wheelhouse_to_be_proven_with(tmp_path: Path) -> None:
     one = config(tmp_path)
     made = {name: (a.format, a.python, a.options) for name, a in one.artifacts.items()}
-    assert made["publish-3.11"] == ("wheel", "3.11", {"extras": ("fast",)})
+    assert made["publish-3.11"] == ("wheel", "3.11", WheelOptions(extras=("fast",)))
     assert list(made) == ["house", "publish-3.13", "publish-3.11"]
     assert houses(one) == [("default", "3.13"), ("default", "3.11")]
     assert one.where(("artifacts", "publish-3.11")).startswith("portable.yaml:1:")

@@ -14,11 +14,11 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.base.rust import Rust, toolchain
-from py_portable.config import load
 from py_portable.engines.native import Native
 from py_portable.errors import ConfigError, MachineError
+from py_portable.formats import load_config
 from py_portable.formats.pyoxidizer import observed
+from py_portable.formats.rust import Rust, toolchain
 from py_portable.steps.context import Environment
 from py_portable.store import Store
 from tests.unit.build_scripts import script
@@ -221,7 +221,7 @@ def test_a_python_that_the_driver_cannot_carry(tmp_path: Path, words: str, place
     path = tmp_path / "portable.yaml"
     path.write_text(CONFIG.replace("PYTHON", words))
     with pytest.raises(ConfigError) as caught:
-        load(path)
+        load_config(path)
     assert caught.value.exit_code == 2
     assert f"portable.yaml:{place}" in caught.value.render()
     assert 'say python: "3.11" here, or choose nuitka-standalone' in caught.value.render()
@@ -231,12 +231,12 @@ def test_a_python_that_it_can(tmp_path: Path) -> None:
     path = tmp_path / "portable.yaml"
     (tmp_path / "own.bzl").touch()
     path.write_text(CONFIG.replace("PYTHON", 'python: "3.11", config: own.bzl'))
-    made = load(path).artifacts["oxide"]
-    assert made.options["config"] == str(tmp_path / "own.bzl")
+    made = load_config(path).artifacts["oxide"]
+    assert made.options.config == tmp_path / "own.bzl"
 
 
 def test_a_configuration_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "portable.yaml"
     path.write_text(CONFIG.replace("PYTHON", 'python: "3.11", config: own.bzl'))
     with pytest.raises(ConfigError, match="there is no file"):
-        load(path)
+        load_config(path)

@@ -45,10 +45,10 @@ def init(config: Path, force: bool) -> None:
 @common
 def check(print_schema: bool, common: dict[str, Any]) -> None:
     """Validate the config and its lock."""
-    from py_portable import config
+    from py_portable import formats
 
     if print_schema:
-        click.echo(config.schema_text(), nl=False)
+        click.echo(formats.schema_text(), nl=False)
         return
     from py_portable.lock import lockfile
 

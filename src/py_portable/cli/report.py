@@ -74,14 +74,14 @@ def report(
 
 def _of_today(told: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     """The evidence of this config, with all marked that answers another question than the config asks now."""
-    from py_portable import config
+    from py_portable.formats import load_config
     from py_portable.project import stale
 
     of_run = told.get("config") or {}
     try:
         if of_run.get("file") != path.name or of_run["sha256"] == sha256_of(path):
             return told
-        return stale.marked(told, config.load(path))
+        return stale.marked(told, load_config(path))
     except (OSError, ConfigError):
         return told
 
@@ -99,12 +99,12 @@ def _known(path: Path, told: Mapping[str, Any]) -> str | None:
 def _lines(path: Path) -> Where:
     """The wheel that was given, else where the config speaks of the artifact; its first line where there is no config
     here, or a broken one."""
-    from py_portable import config
+    from py_portable.formats import load_config
 
     # Both providers want a path below the repository's root, which is where their jobs begin.
     file = os.path.relpath(path)
     try:
-        read = config.load(path)
+        read = load_config(path)
     except ConfigError:
         return lambda _artifact, _wheel: (file, 1)
 

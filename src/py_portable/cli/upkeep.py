@@ -80,11 +80,11 @@ def _check_store(quiet: bool) -> None:
 
 def _formats(path: Path) -> set[str]:
     """Those of the config. One that is not there, or not valid, says nothing of the machine."""
-    from py_portable.config import load
     from py_portable.errors import ConfigError
+    from py_portable.formats import load_config
 
     try:
-        return {artifact.format for artifact in load(path).artifacts.values()}
+        return {artifact.format for artifact in load_config(path).artifacts.values()}
     except ConfigError:
         return set()
 

@@ -271,11 +271,12 @@ def _cell(session: Session, built: building.Built, planned: PlannedCell, subject
     commands = {smoke.args: smoke for smoke in session.config.artifacts[planned.artifact].smoke}
     smoke = commands[planned.argv]
     image, why = _image(built, f"image {planned.image}")
+    made = subject.made
     return Cell(
         planned.artifact,
         planned.format,
         subject.sha256,
-        subject.start,
+        FORMATS[made.format].start(made, image) if made and image else subject.start,
         smoke,
         planned.image,
         image if subject.why_not is None else None,
@@ -287,7 +288,7 @@ def _cell(session: Session, built: building.Built, planned: PlannedCell, subject
         control=planned.control,
         asked=planned.smoke or question(session.config, planned.artifact, smoke),
         measured_floor=subject.floor,
-        made=subject.made,
+        made=made,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from py_portable import formats
 from py_portable.base.talk import Talk
 from py_portable.config import Smoke
 from py_portable.engines.lazy import LazyEngine
@@ -26,7 +27,7 @@ from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
 from py_portable.steps.runner import Runner
-from py_portable.store import Store, default_root, digest, file_mode
+from py_portable.store import Store, default_root, digest
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,15 @@ def _made(path: Path, foreign: ForeignApp, room: Path) -> Made:
         older = room / "older.deb"
         shutil.copyfile(foreign.older, older)
         meta |= {"older": str(older), "older_sha256": digest(older)}
-    return Made(path.name, "file", path, meta, sha256=digest(path), mode=file_mode(path))
+    return formats.foreign(path, meta)
 
 
 def _prove(
     foreign: ForeignApp, made: Made, env: Environment, lazy: LazyEngine, tell: Tell, talk: Talk, logs: Path
 ) -> Sequence[CellResult]:
     path, store = made.path, env.store
-    start = FORMATS["file"].start(made)
+    # Before any image is made.
+    start = FORMATS[made.format].start(made)
     floor = look(path, made.sha256).floor if is_deb(path) else measure(path).floor
     nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
 
@@ -90,12 +92,12 @@ def _prove(
         return [
             Cell(
                 path.name,
-                "file",
+                made.format,
                 made.sha256,
-                start,
+                start if image is None else FORMATS[made.format].start(made, image),
                 foreign.smoke,
                 name,
-                report.images.get(name),
+                image,
                 condition,
                 foreign.expect,
                 unavailable=_why(report.failures.get(name)),
@@ -104,6 +106,7 @@ def _prove(
                 made=made,
             )
             for name in nodes
+            for image in (report.images.get(name),)
             for condition in foreign.conditions
         ]
 

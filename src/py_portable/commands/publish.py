@@ -12,6 +12,8 @@ from py_portable.base.regular import sha256_of
 from py_portable.errors import Blocked, ConfigError, UnmetError
 from py_portable.evidence import merge
 from py_portable.evidence.conclude import BAD
+from py_portable.formats import FORMATS
+from py_portable.plan.expected import starts_on
 from py_portable.project import building, refreshing
 from py_portable.project.session import Session
 from py_portable.wheels import twine
@@ -49,7 +51,9 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
         )
     # First of all: a wrong name should not show after an hour of building.
     target = twine.target(repository, session.environment().environ)
-    names = [name for name, artifact in session.config.artifacts.items() if artifact.format == "wheel"]
+    names = [
+        name for name, artifact in session.config.artifacts.items() if FORMATS[artifact.format].published
+    ]
     built = building.build(session, names)
     # What lies between a cause and a wheel is of no use to anybody.
     for problem in sorted(built.failures.values(), key=lambda one: isinstance(one, Blocked)):
@@ -58,7 +62,7 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
     wanted = [
         [name, spec.name, "plain", list(smoke.args)]
         for name in names
-        for spec in session.config.portability.images
+        for spec in starts_on(session.config, name)
         if not spec.optional
         for smoke in session.config.artifacts[name].smoke
     ]

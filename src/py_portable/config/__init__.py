@@ -1,4 +1,4 @@
-"""portable.yaml -> frozen dataclasses. Nothing here builds, runs or asks the network.
+"""portable.yaml -> frozen dataclasses. Nothing here builds, runs or asks the network, and no format is named.
 
 `load` reads a file, `parse` its bytes; both raise ConfigError, whose `where` is `portable.yaml:line:column`.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from py_portable.base.regular import NotRegularError, open_regular
 from py_portable.config.document import MAX_BYTES, read
 from py_portable.config.init import render
+from py_portable.config.kinds import Kinds
 from py_portable.config.model import (
     App,
     Archive,
@@ -29,7 +30,7 @@ from py_portable.config.parse import build
 from py_portable.config.problems import fail
 from py_portable.config.rules import problems as rule_problems
 from py_portable.config.schema import problems as schema_problems
-from py_portable.config.schema import schema_text
+from py_portable.config.schema import schema_of, schema_text
 from py_portable.errors import ConfigError
 
 __all__ = [
@@ -52,8 +53,8 @@ __all__ = [
 ]
 
 
-def load(path: Path) -> Config:
-    """Read and check a config file. Raises ConfigError."""
+def load(path: Path, kinds: Kinds) -> Config:
+    """Read and check a config file, in which the formats may be `kinds`. Raises ConfigError."""
     name = _name(path)
     try:
         with open_regular(path) as stream:
@@ -64,20 +65,20 @@ def load(path: Path) -> Config:
         raise ConfigError("there is no such file", where=name, hint="run: py-portable init") from None
     except OSError as problem:
         raise ConfigError(f"cannot be read: {problem.strerror}", where=name) from None
-    return parse(raw, name, path.absolute().parent, path=path)
+    return parse(raw, name, path.absolute().parent, kinds, path=path)
 
 
-def parse(text: bytes, name: str, base: Path, *, path: Path | None = None) -> Config:
+def parse(text: bytes, name: str, base: Path, kinds: Kinds, *, path: Path | None = None) -> Config:
     """Check a config's bytes. `name` is what errors call it; `base` is where relative paths start.
 
     Raises ConfigError; `app.source` is looked up on disk, nothing else is.
     """
     document = read(text, name)
-    base = base.absolute()
-    found = schema_problems(document) or rule_problems(document, base)
+    base, schema = base.absolute(), schema_of(kinds)
+    found = schema_problems(document, schema) or rule_problems(document, base, schema)
     if found:
         fail(name, document.lines, found)
-    return build(document, text, (path or base / name).absolute(), base)
+    return build(document, text, (path or base / name).absolute(), base, schema)
 
 
 def _name(path: Path) -> str:

@@ -44,45 +44,8 @@ portability:
   controls: [built-too-new]    # must fail, so that a PASS means something
 """
 
-_BUILT = """\
-baselines:                     # where things are compiled; what is built there runs on that glibc and newer
-  default:
-    image: "debian:11"         # glibc 2.31
-    packages: []               # system packages to compile with, such as [libpq-dev, libssl-dev]
-
-wheels:
-  max-glibc: "2.31"            # no wheel may need a newer glibc
-  no-binary: []                # projects to compile in the baseline, such as [psycopg2]
-
-artifacts:                     # a name, and under it a format with its options
-  wheels:
-    format: wheelhouse
-  folder:
-    format: nuitka-standalone
-  binary:
-    format: nuitka-onefile
-    # include-packages: []     # packages that the app imports by name at run time
-    # include-data: []         # packages whose data files it reads"""
-
-# An interpreter that is not compiled here has nothing to link, so that no format of Nuitka is among these.
-_BROUGHT = """\
-interpreter:
-  provider: manylinux          # to compile one here, there are pins of {pinned} only
-
-baselines:                     # where things are compiled; what is built there runs on that glibc and newer
-  default:
-    image: "manylinux_2_28"    # glibc 2.28; it brings the interpreter
-    packages: []               # system packages to compile with, such as [libpq-devel, openssl-devel]
-
-wheels:
-  max-glibc: "2.28"            # no wheel may need a newer glibc
-  no-binary: []                # projects to compile in the baseline, such as [psycopg2]
-
-artifacts:                     # a name, and under it a format with its options
-  wheels:
-    format: wheelhouse
-  tree:
-    format: bundle"""
+# An interpreter that is not compiled here has nothing to link: what is proposed then needs no such thing.
+_COMPILED, _BROUGHT = "init-compiled.txt", "init-brought.txt"
 
 
 @dataclass(frozen=True)
@@ -100,7 +63,8 @@ def render(folder: Path) -> str:
     project = _project(folder / "pyproject.toml")
     python, said = _python(project)
     pinned = pinned_pythons()
-    built = _BUILT if python in pinned else _BROUGHT.format(pinned=" and ".join(pinned))
+    built = resources.path(_COMPILED if python in pinned else _BROUGHT).read_text("utf-8").rstrip()
+    built = built.replace("{pinned}", " and ".join(pinned))
     return _TEMPLATE.format(app="\n".join(_app(folder, project)), python=said, built=built)
 
 

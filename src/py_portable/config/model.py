@@ -118,10 +118,20 @@ class Artifact:
     from_: str | None
     smoke: tuple[Smoke, ...]
     """Its own, else the app's: never empty, and no two have the same `args`."""
-    options: Mapping[str, Any]
-    """The format's own keys as the schema spells them, defaults filled in, lists as tuples."""
-    path: Path | None = None
-    """The option `path`, absolute, where the format has one. It need not exist yet."""
+    options: Any
+    """The format's own keys: an instance of its dataclass, which its own module alone looks into."""
+    interpreter: InterpreterChoice = InterpreterChoice()
+    """Its own, else that of what it is made from, else the config's."""
+    expect: Mapping[str, str] = field(default_factory=dict)
+    """What its cells expect on some images, by the names of `Portability.images`."""
+    images: tuple[str, ...] | None = None
+    """The images it is started on, by the names of `Portability.images`; None: all."""
+
+    @property
+    def path(self) -> Path | None:
+        """Where it lies, of one that was made elsewhere: the option `path`. It need not exist yet."""
+        path: Path | None = getattr(self.options, "path", None)
+        return path
 
 
 @dataclass(frozen=True)

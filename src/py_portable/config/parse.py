@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from py_portable.config.document import DataPath, Document, Marks
+from py_portable.config import options
+from py_portable.config.artifact_rules import baselines_of, default_baseline, image_names
+from py_portable.config.document import Document, Marks
+from py_portable.config.glibc import canonical_image
+from py_portable.config.kinds import Kind, Kinds, Stands, artifacts
 from py_portable.config.model import (
     App,
     Archive,
@@ -23,15 +28,14 @@ from py_portable.config.model import (
     Smoke,
     Wheels,
 )
-from py_portable.config.rules import artifacts_of, baselines_of, default_baseline, published
-from py_portable.config.schema import formats, resolve, schema
-
-_COMMON = ("format", "from", "baseline", "python", "smoke")
+from py_portable.config.schema import Schema
 
 
-def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
+def build(document: Document, raw: bytes, path: Path, base: Path, schema: Schema) -> Config:
     """The config of a checked document; `path` and `base` are absolute."""
     data = document.data
+    stand = artifacts(data, schema.kinds)
+    interpreter = _interpreter(data.get("interpreter", {}), base)
     app = _app(data["app"], base)
     return Config(
         path=path,
@@ -39,7 +43,7 @@ def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
         version=data["version"],
         app=app,
         python=str(data["python"]),
-        interpreter=_interpreter(data.get("interpreter", {}), base),
+        interpreter=interpreter,
         baselines={
             name: Baseline(
                 name,
@@ -52,20 +56,20 @@ def build(document: Document, raw: bytes, path: Path, base: Path) -> Config:
         },
         build=_build(data.get("build", {})),
         wheels=_wheels(data, base),
-        artifacts=_artifacts(data, app, base),
-        portability=_portability(data.get("portability", {})),
+        artifacts=_artifacts(
+            stand, data, _Common(app, interpreter, base, schema.kinds, image_names(data, schema))
+        ),
+        portability=_portability(data.get("portability", {}), schema.default_images),
         sha256=hashlib.sha256(raw).hexdigest(),
-        marks=_with_names(document.marks, artifacts_of(data), published(data)),
+        marks=_with_names(document.marks, stand),
     )
 
 
-def _with_names(marks: Marks, made: Mapping[str, tuple[DataPath, Any]], extra: Iterable[str]) -> Marks:
-    """An artifact of a bare list can be looked up by its name too, and one of `wheels.publish`."""
+def _with_names(marks: Marks, stand: Iterable[Stands]) -> Marks:
+    """Every artifact can be looked up by its name, wherever in the file it stands."""
     table = dict(marks.table)
-    for name in extra:
-        table.setdefault(("artifacts", name), table["wheels", "publish", "pythons"])
-    for name, (path, _) in made.items():
-        table.setdefault(("artifacts", name), marks.table[path])
+    for one in stand:
+        table.setdefault(("artifacts", one.name), marks.table[one.path])
     return Marks(marks.name, table)
 
 
@@ -141,26 +145,30 @@ def _canonical(project: str) -> str:
     return re.sub(r"[-_.]+", "-", project).lower()
 
 
-def _artifacts(data: Mapping[str, Any], app: App, base: Path) -> dict[str, Artifact]:
-    made = artifacts_of(data)
+@dataclass(frozen=True)
+class _Common:
+    """What every artifact is read with."""
+
+    app: App
+    interpreter: InterpreterChoice
+    base: Path
+    kinds: Kinds
+    images: Mapping[str, str]
+
+
+def _artifacts(stand: Sequence[Stands], data: Mapping[str, Any], common: _Common) -> dict[str, Artifact]:
+    mappings = {one.name: one.mapping for one in stand}
     built: dict[str, Artifact] = {}
 
     def add(name: str) -> Artifact:
-        if name in built:
-            return built[name]
-        mapping = made[name][1]
-        parent = add(mapping["from"]) if "from" in mapping else None
-        built[name] = _artifact(name, mapping, parent, data, app, base)
+        if name not in built:
+            mapping = mappings[name]
+            parent = add(mapping["from"]) if "from" in mapping else None
+            built[name] = _artifact(name, mapping, parent, data, common)
         return built[name]
 
-    for name in made:
+    for name in mappings:
         add(name)
-    publish = _publish(data)
-    for name, python in published(data).items():
-        assert publish is not None
-        built[name] = Artifact(
-            name, "wheel", publish.baseline, python, None, app.smoke, {"extras": app.extras}
-        )
     return built
 
 
@@ -169,37 +177,43 @@ def _artifact(
     mapping: Mapping[str, Any],
     parent: Artifact | None,
     data: Mapping[str, Any],
-    app: App,
-    base: Path,
+    common: _Common,
 ) -> Artifact:
-    keys = formats()[mapping["format"]]["properties"]
-    options = {
-        key: _frozen(mapping[key] if key in mapping else resolve(node).get("default"))
-        for key, node in keys.items()
-        if key not in _COMMON
-    }
-    if options.get("config"):
-        options["config"] = str((base / options["config"]).absolute())
-    baseline = mapping.get("baseline") or (parent.baseline if parent else default_baseline(data))
-    python = mapping.get("python") or (parent.python if parent else data["python"])
+    kind = common.kinds[mapping["format"]]
+    baseline = python = None
+    if parent and kind.made_from:
+        # It carries what that was made with.
+        baseline, python = parent.baseline, parent.python
+    elif kind.interpreter != "none":
+        baseline = mapping.get("baseline") or (parent.baseline if parent else default_baseline(data))
+        python = str(mapping.get("python") or (parent.python if parent else data["python"]))
     return Artifact(
         name=name,
-        format=mapping["format"],
-        baseline=baseline if "baseline" in keys else None,
-        python=str(python) if "python" in keys else None,
+        format=kind.name,
+        baseline=baseline,
+        python=python,
         from_=mapping.get("from"),
-        smoke=_smokes(mapping.get("smoke", ())) or app.smoke,
-        options=options,
-        path=(base / mapping["path"]).absolute() if "path" in mapping else None,
+        smoke=_smokes(mapping.get("smoke", ())) or common.app.smoke,
+        options=options.read(kind.options, mapping, common.base),
+        interpreter=_own_interpreter(kind, mapping, parent.interpreter if parent else common.interpreter),
+        expect={
+            common.images.get(canonical_image(name), name): expected
+            for name, expected in mapping.get("expect", {}).items()
+        },
+        images=tuple(mapping["images"]) if "images" in mapping else None,
     )
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _own_interpreter(kind: Kind, mapping: Mapping[str, Any], given: InterpreterChoice) -> InterpreterChoice:
+    if kind.interpreter == "system":
+        return InterpreterChoice("system")
+    if "interpreter" not in mapping:
+        return given
+    own = mapping["interpreter"]
+    return InterpreterChoice(own["provider"], own.get("optimize", False), given.archives)
 
 
-def _portability(data: Mapping[str, Any]) -> Portability:
-    default = schema()["$defs"]["portability"]["properties"]["images"]["default"]
+def _portability(data: Mapping[str, Any], default: Sequence[Any]) -> Portability:
     return Portability(
         images=tuple(_image(each) for each in data.get("images", default)),
         probes=tuple(data.get("probes", ())),

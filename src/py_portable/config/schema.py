@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from py_portable.config.document import Document, Numeral
+from py_portable.config.kinds import Kind, Kinds, branch
 from py_portable.config.messages import explain
 from py_portable.config.problems import Problem
 
@@ -17,44 +18,79 @@ if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
 _FILE = Path(__file__).parent.parent / "schemas" / "portable.schema.json"
+_WIDTH = 100
+
+
+class Schema:
+    """The schema, with a branch for each format."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self.kinds = kinds
+        written = {name: kind for name, kind in kinds.items() if kind.summary}
+        branches = {f"format-{name}": branch(kind, kinds) for name, kind in written.items()}
+        self.formats: dict[str, dict[str, Any]] = {
+            name: branches[f"format-{name}"]["else"] for name in written
+        }
+        """Format name -> the schema of its mapping form (`properties`, `required`)."""
+        self.data = _file()
+        defs: dict[str, Any] = {}
+        for name, node in self.data["$defs"].items():
+            if not name.startswith("format-"):
+                defs[name] = node
+            if name == "artifact":
+                defs[name] = {**node, "oneOf": [{"$ref": f"#/$defs/{branch}"} for branch in branches]}
+                defs |= branches
+        self.data["$defs"] = defs
+
+    @functools.cached_property
+    def validator(self) -> Validator:
+        return _validator()(self.data)
+
+    @property
+    def default_images(self) -> list[Any]:
+        images: list[Any] = self.data["$defs"]["portability"]["properties"]["images"]["default"]
+        return images
+
+
+def schema_of(kinds: Kinds) -> Schema:
+    return _schema_of(tuple(kinds.values()))
 
 
 @functools.cache
-def schema_text() -> str:
-    """The JSON Schema (draft 2020-12) of portable.yaml, as it is shipped."""
-    return _FILE.read_text("utf-8")
+def _schema_of(kinds: tuple[Kind, ...]) -> Schema:
+    return Schema({kind.name: kind for kind in kinds})
 
 
-@functools.cache
-def schema() -> dict[str, Any]:
-    data: dict[str, Any] = json.loads(schema_text())
+def schema_text(kinds: Kinds) -> str:
+    """The JSON Schema (draft 2020-12) of portable.yaml, as it is shipped for the kit's own formats."""
+    return f"{_shown(Schema(kinds).data)}\n"
+
+
+def _file() -> dict[str, Any]:
+    """As it is shipped; what it says of formats is written by scripts/make-schema."""
+    data: dict[str, Any] = json.loads(_FILE.read_text("utf-8"))
     return data
 
 
-def resolve(node: dict[str, Any]) -> dict[str, Any]:
-    """A schema node with its chain of `$ref`s merged in; what the node says itself wins."""
-    merged = dict(node)
-    while "$ref" in merged:
-        target = schema()["$defs"][merged.pop("$ref").removeprefix("#/$defs/")]
-        merged = {**target, **merged}
-    return merged
+def _shown(node: Any, indent: str = "") -> str:
+    """JSON, a value on one line where it fits there."""
+    short = json.dumps(node, ensure_ascii=False)
+    if not isinstance(node, dict | list) or (len(indent) + len(short) <= _WIDTH and short.count("{") <= 2):
+        return short
+    deeper = f"{indent}  "
+    if isinstance(node, dict):
+        lines = [f"{deeper}{json.dumps(key)}: {_shown(value, deeper)}" for key, value in node.items()]
+    else:
+        lines = [f"{deeper}{_shown(value, deeper)}" for value in node]
+    start, end = ("{", "}") if isinstance(node, dict) else ("[", "]")
+    return "\n".join([start, ",\n".join(lines), f"{indent}{end}"])
 
 
-@functools.cache
-def formats() -> dict[str, dict[str, Any]]:
-    """Format name -> the schema of its mapping form (`properties`, `required`), in the schema's order."""
-    found: dict[str, dict[str, Any]] = {}
-    for branch in schema()["$defs"]["artifact"]["oneOf"]:
-        mapping = resolve(branch)["else"]
-        found[mapping["properties"]["format"]["const"]] = mapping
-    return found
-
-
-def problems(document: Document) -> list[Problem]:
+def problems(document: Document, schema: Schema) -> list[Problem]:
     """What the schema says against the document, one problem for each key or value that is wrong."""
     found: list[Problem] = []
-    for error in _validator().iter_errors(document.data):
-        found += explain(error, document, formats())
+    for error in schema.validator.iter_errors(document.data):
+        found += explain(error, document, schema.formats)
     return _without_echoes(found)
 
 
@@ -66,7 +102,7 @@ def _without_echoes(found: list[Problem]) -> list[Problem]:
 
 
 @functools.cache
-def _validator() -> Validator:
+def _validator() -> type[Validator]:
     # jsonschema costs most of the time that loading a config takes, so it is imported when there is one.
     from jsonschema import Draft202012Validator, validators
     from jsonschema.exceptions import ValidationError
@@ -107,4 +143,4 @@ def _validator() -> Validator:
         },
         type_checker=Draft202012Validator.TYPE_CHECKER.redefine("number", number),
     )
-    return extended(schema())
+    return extended

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, NoReturn
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from py_portable.engines.engine import Engine
 
 __all__ = [
-    "Finding",
+    "DoctorFinding",
     "Machine",
     "Registry",
     "cure",
@@ -63,15 +64,31 @@ def examine(
     system than Linux.
     """
     machine = on_linux(machine or observe())
-    from py_portable.doctor import publish_needs, rust_needs
+    from py_portable.doctor import publish_needs
 
     tried, full = _engines(registry, machine)
     return (
         *system(machine, full),
-        rust_needs.examine(required="pyoxidizer" in formats),
+        *_of_formats(formats),
         publish_needs.examine(),
         *tried,
     )
+
+
+def _of_formats(wanted: Collection[str]) -> Iterable[DoctorFinding]:
+    """The programs that formats work with; those of the wanted ones are required."""
+    from py_portable.formats import FORMATS
+
+    for one in FORMATS.values():
+        for program in one.programs:
+            required = one.name in wanted
+            try:
+                version = program.look(os.environ)
+                yield DoctorFinding(program.name, True, f"{program.purpose}: {version}", required=required)
+            except MachineError as problem:
+                yield DoctorFinding(
+                    program.name, False, program.purpose, problem.what, problem.hint, required=required
+                )
 
 
 def ensure(

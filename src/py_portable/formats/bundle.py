@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from py_portable.config import Artifact
 from py_portable.engines.engine import Bind
 from py_portable.formats import app_entry
 from py_portable.formats.folder_archive import pack, unpack
-from py_portable.formats.format import APP, House, Made, Start
+from py_portable.formats.format import APP, Format, House, Made, Parent, Start, option
+from py_portable.images import Image
 from py_portable.inspect.elf import measure
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -19,29 +21,47 @@ from py_portable.steps.graph import Step
 _BESIDE = ("build/launcher.sh", app_entry.CERTIFICATES)
 
 
-class Bundle:
-    name = "bundle"
-    needs_libpython = False
-    controls: frozenset[str] = frozenset()
+@dataclass(frozen=True)
+class BundleOptions:
+    archive: bool = option(
+        True,
+        "Make a reproducible `.tar.zst` of the folder beside it. The folder is then what this archive unpacks to.",
+    )
+    trim: bool = option(
+        True,
+        "Leave out what no program needs when it runs: headers, static libraries, tests, symbols, pip and its wheel "
+        "in `ensurepip`.",
+    )
 
-    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+
+class Bundle(Format):
+    name = "bundle"
+    summary = "The interpreter with the app installed in it, as a folder that can be moved, and packed."
+    options = BundleOptions
+    shares = ("wheelhouse",)
+    folder = True
+
+    def steps(
+        self, artifact: Artifact, house: House | None, parent: Parent | None = None
+    ) -> tuple[Step, ...]:
         assert house is not None
+        options: BundleOptions = artifact.options
         spec = {
             **app_entry.asked(house),
-            "trim": artifact.options["trim"],
+            "trim": options.trim,
         }
         return (
             Step(
                 name=f"artifact {artifact.name}",
                 action=make,
-                params={"spec": spec, "archive": artifact.options["archive"]},
+                params={"spec": spec, "archive": options.archive},
                 needs=(house.interpreter, house.wheelhouse),
                 scripts=("build/bundle.py", *_BESIDE, *app_entry.SCRIPTS),
                 image=house.image,
             ),
         )
 
-    def start(self, made: Made) -> Start:
+    def start(self, made: Made, image: Image | None = None) -> Start:
         script = made.meta["script"]
         shown = f"{APP}/{script}"
         return Start(f"{shown}/{script}", (Bind(made.path / script, shown),))

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from py_portable.config import Artifact
+from dataclasses import dataclass
+from pathlib import Path
+
 from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError
 from py_portable.formats.deb_file import is_deb
 from py_portable.formats.deb_install import installed
-from py_portable.formats.format import APP, House, Made, Start
+from py_portable.formats.format import APP, Format, Made, Start, option
+from py_portable.images import Image
 from py_portable.inspect.elf import is_elf
-from py_portable.steps.graph import Step
 
 
-class File:
+@dataclass(frozen=True)
+class FileOptions:
+    path: Path = option(..., "Where it lies. A relative path starts at this file's folder.")
+
+
+class File(Format):
     name = "file"
-    needs_libpython = False
-    controls: frozenset[str] = frozenset()
+    summary = (
+        "An executable, or a folder with one, that was made elsewhere: it is only proven. It needs `path`, so it "
+        "cannot stand in a bare list."
+    )
+    options = FileOptions
+    interpreter = "none"
 
-    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
-        """None: it is taken as it lies at `path`."""
-        return ()
-
-    def start(self, made: Made) -> Start:
+    def start(self, made: Made, image: Image | None = None) -> Start:
         """A file is started itself; in a folder, the executable that the config names or that is called like it. A
         Debian package is installed first.
 

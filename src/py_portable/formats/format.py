@@ -1,15 +1,40 @@
-"""What a format is: the steps that make an artifact, and how a cell starts it."""
+"""What a format is: its keys in the config, the steps that make an artifact, and how a cell starts it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from py_portable.config import Artifact
+from py_portable.config import Artifact, Config
+from py_portable.config.kinds import FOLDER, Interpreter, Stands, Written
+from py_portable.config.options import NoOptions, option, ref, several
+from py_portable.config.problems import Problem
 from py_portable.engines.engine import Bind
+from py_portable.images import Image
+from py_portable.lock.lockfile import LockedHouse
 from py_portable.steps.graph import Step
+from py_portable.wheels.given import Given
+
+__all__ = [
+    "APP",
+    "FOLDER",
+    "Format",
+    "House",
+    "Install",
+    "Made",
+    "Parent",
+    "Problem",
+    "Program",
+    "SharedFolder",
+    "Stands",
+    "Start",
+    "Written",
+    "option",
+    "ref",
+    "several",
+]
 
 APP = "/opt/app"
 """Where a cell shows the artifact."""
@@ -39,6 +64,11 @@ class House:
     """Of the app: what was asked for."""
     unmet: tuple[str, ...] = ()
     """Projects that may be missing or of another version, whatever metadata asks for."""
+    target: Mapping[str, str] = field(default_factory=dict)
+    """What its wheels are resolved for: python, max_glibc, arch."""
+    locked: LockedHouse | None = None
+    use: Given | None = None
+    """The app's wheel, where somebody else built it."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +137,87 @@ class Start:
         return tuple(bind.source for one in (self, *stages) if one for bind in one.binds)
 
 
-class Format(Protocol):
+@dataclass(frozen=True)
+class Program:
+    """A program of this machine that a format works with."""
+
     name: str
-    needs_libpython: bool
-    """Whether its artifacts link a libpython: they are then made with `House.linkable`."""
-    controls: frozenset[str]
-    """The controls that can be built for it."""
+    purpose: str
+    look: Callable[[Mapping[str, str]], str]
+    """Its version, for this environment. Raises MachineError with cause and cure."""
 
-    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
-        """The last step gives the artifact; its meta has `payload`, a name in its out folder ("." for all)."""
-        ...
 
-    def start(self, made: Made) -> Start: ...
+@dataclass(frozen=True)
+class Parent:
+    """What an artifact is made from: the node that makes it, so that nothing is built twice."""
+
+    artifact: Artifact
+    node: str
+
+
+@dataclass(frozen=True)
+class SharedFolder:
+    """A folder of dist/ that artifacts of a format share, and the node whose whole output it is."""
+
+    name: str
+    node: str
+
+
+class Format:
+    """A way to ship. What a format says of itself is all that the kit knows of it; this is what most of them say."""
+
+    name: str
+    summary: str | None = None
+    """What it makes, for the schema and the docs; None where it can't be written into `artifacts`."""
+    options: type = NoOptions
+    """A frozen dataclass of its own keys, see `config.options`."""
+    made_from: tuple[str, ...] = ()
+    """The formats, or FOLDER, one of whose artifacts `from` has to name. (): it is built from the app."""
+    shares: tuple[str, ...] = ()
+    """Built from the app: the formats whose artifacts `from` may name to have the same baseline and Python."""
+    folder: bool = False
+    """Whether its artifacts are folders with a program, named in `meta["script"]`, that starts where they are put."""
+    interpreter: Interpreter = "any"
+    programs: tuple[Program, ...] = ()
+    """What it needs of this machine: the doctor asks for it where a config has the format."""
+    controls: Mapping[str, int] = {}
+    """The controls that can be built for it, each with a rank: of two formats the one with the lower is built."""
+    published: SharedFolder | None = None
+    """Where its artifacts lie together, to be uploaded to a package index."""
+
+    def pins(self) -> Mapping[str, str]:
+        """What the lock says of tools that only this format takes: name -> version and digest."""
+        return {}
+
+    def fan_out(self, name: str, mapping: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        """The artifacts that one of the config stands for, by name, each as it would be written by itself."""
+        return {name: mapping}
+
+    def implied(self, data: Mapping[str, Any]) -> Iterable[Stands]:
+        """Artifacts that other keys of the config ask for."""
+        return ()
+
+    def problems(self, written: Written) -> Iterable[Problem]:
+        """What is wrong across the keys of an artifact that the schema accepts."""
+        return ()
+
+    def together(self, config: Config, houses: Mapping[str, House]) -> tuple[Step, ...]:
+        """Steps that make something of all its artifacts at once; `houses` are by their names."""
+        return ()
+
+    def steps(
+        self, artifact: Artifact, house: House | None, parent: Parent | None = None
+    ) -> tuple[Step, ...]:
+        """The last step gives the artifact; its meta has `payload`, a name in its out folder ("." for all).
+
+        None where it is taken as it lies.
+        """
+        return ()
+
+    def expect(self, artifact: Artifact, image: str) -> str | None:
+        """What cells expect on the image of this name: `pass` or `fail:REASON`; None: what the config says of it."""
+        return None
+
+    def start(self, made: Made, image: Image | None = None) -> Start:
+        """How it is started on the image; without one, what that takes on any."""
+        raise NotImplementedError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,8 @@ from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
 from py_portable.engines.engine import Bind
 from py_portable.formats import app_entry, compilers
-from py_portable.formats.format import APP, House, Made, Start
+from py_portable.formats.format import APP, Format, House, Made, Parent, Start, option, ref, several
+from py_portable.images import Image
 from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context
 from py_portable.steps.graph import Step
@@ -22,21 +24,41 @@ CONFIG = "build/ccache.conf"
 MODULES = "standard library as Nuitka reads it"
 
 
-class _Nuitka:
-    mode: Literal["standalone", "onefile"]
-    needs_libpython = True
-    controls = frozenset(("built-too-new",))
+@dataclass(frozen=True)
+class NuitkaOptions:
+    include_packages: tuple[str, ...] = option(
+        (),
+        "Packages that the app imports in ways that cannot be seen in its code. Each is included whole; the app's "
+        "own always are.",
+        **several("import-name"),
+    )
+    include_data: tuple[str, ...] = option(
+        (),
+        "Packages whose data files are included; those of the app and its dependencies always are.",
+        **several("import-name"),
+    )
+    args: tuple[str, ...] = option((), "More arguments for Nuitka.", **ref("args"))
+    lto: bool = option(False, "Link-time optimization: a slower build, a somewhat faster program.")
 
-    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+
+class _Nuitka(Format):
+    mode: Literal["standalone", "onefile"]
+    options = NuitkaOptions
+    shares = ("wheelhouse",)
+    interpreter = "linkable"
+
+    def steps(
+        self, artifact: Artifact, house: House | None, parent: Parent | None = None
+    ) -> tuple[Step, ...]:
         assert house is not None and house.linkable is not None
-        options = artifact.options
+        options: NuitkaOptions = artifact.options
         spec = {
             **app_entry.asked(house),
             "mode": self.mode,
-            "lto": options["lto"],
-            "include_packages": list(options["include-packages"]),
-            "include_data": list(options["include-data"]),
-            "args": list(options["args"]),
+            "lto": options.lto,
+            "include_packages": list(options.include_packages),
+            "include_data": list(options.include_data),
+            "args": list(options.args),
         }
         known = Step(
             name=f"{MODULES} {house.place}",
@@ -60,18 +82,24 @@ class _Nuitka:
 
 class NuitkaStandalone(_Nuitka):
     name = "nuitka-standalone"
+    summary = "The app compiled by Nuitka, as a folder with an executable in it."
     mode = "standalone"
+    folder = True
+    controls: Mapping[str, int] = {"built-too-new": 1}
 
-    def start(self, made: Made) -> Start:
+    def start(self, made: Made, image: Image | None = None) -> Start:
         shown, script = f"{APP}/{made.path.name}", made.meta["script"]
         return Start(f"{shown}/{script}", (Bind(made.path, shown),), is_elf=is_elf(made.path / script))
 
 
 class NuitkaOnefile(_Nuitka):
     name = "nuitka-onefile"
+    summary = "The app compiled by Nuitka, as one executable file."
     mode = "onefile"
+    # A folder is quicker to make than what is packed from one.
+    controls: Mapping[str, int] = {"built-too-new": 2}
 
-    def start(self, made: Made) -> Start:
+    def start(self, made: Made, image: Image | None = None) -> Start:
         shown = f"{APP}/{made.path.name}"
         return Start(shown, (Bind(made.path, shown),), is_elf=is_elf(made.path))
 

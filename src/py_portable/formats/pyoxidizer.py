@@ -8,7 +8,8 @@ import platform
 import re
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,26 @@ from py_portable import resources
 from py_portable.base import process
 from py_portable.base.file_modes import settled
 from py_portable.base.regular import TooLargeError, read_regular
-from py_portable.base.rust import Rust, toolchain
 from py_portable.config import Artifact
+from py_portable.config.glibc import version_key
 from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError, MachineError
 from py_portable.formats import app_entry
-from py_portable.formats.format import APP, House, Made, Start
+from py_portable.formats.format import (
+    APP,
+    Format,
+    House,
+    Made,
+    Parent,
+    Problem,
+    Program,
+    Start,
+    Written,
+    option,
+    ref,
+)
+from py_portable.formats.rust import Rust, toolchain
+from py_portable.images import Image
 from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.steps.graph import Step
@@ -34,18 +49,51 @@ _BUILD = ("build/oxide_archive.py", "build/pyoxidizer.py")
 _BESIDE = ("build/cargo_wrapper.py", "build/oxide.bzl", app_entry.CERTIFICATES)
 
 
-class PyOxidizer:
-    name = "pyoxidizer"
-    needs_libpython = True
-    controls: frozenset[str] = frozenset()
+@dataclass(frozen=True)
+class PyOxidizerOptions:
+    config: Path | None = option(
+        None,
+        "A `pyoxidizer.bzl` of your own instead of the generated one. A relative path starts at this file's folder.",
+    )
+    args: tuple[str, ...] = option((), "More words for `pyoxidizer build`.", **ref("args"))
 
-    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+
+class PyOxidizer(Format):
+    name = "pyoxidizer"
+    summary = "The app by PyOxidizer, as a folder with an executable that holds the interpreter. Python 3.11 at most."
+    options = PyOxidizerOptions
+    shares = ("wheelhouse",)
+    folder = True
+    interpreter = "linkable"
+    programs = (
+        Program(
+            "Rust",
+            "compiles artifacts of the format pyoxidizer",
+            lambda environ: toolchain(environ).version,
+        ),
+    )
+
+    def pins(self) -> dict[str, str]:
+        return pins()
+
+    def problems(self, written: Written) -> Iterable[Problem]:
+        """PyOxidizer 0.24 is the last one, and what it makes of a newer Python ends by a segmentation fault."""
+        python = written.python
+        if version_key(python) > version_key("3.11"):
+            text = f"PyOxidizer carries no Python after 3.11, and this would be {python}; "
+            text += f'say python: "3.11" here, or choose nuitka-standalone for {python}'
+            yield written.wrong("python", text)
+        yield from written.not_a_file("config")
+
+    def steps(
+        self, artifact: Artifact, house: House | None, parent: Parent | None = None
+    ) -> tuple[Step, ...]:
         assert house is not None and house.linkable is not None
-        own = artifact.options["config"]
+        options: PyOxidizerOptions = artifact.options
         spec = {
             **app_entry.asked(house),
-            "config": own is not None,
-            "args": list(artifact.options["args"]),
+            "config": options.config is not None,
+            "args": list(options.args),
         }
         machine = {"python": "3.11", "max_glibc": "2.17", "arch": platform.machine()}
         driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins=_DRIVER)
@@ -66,7 +114,7 @@ class PyOxidizer:
             params={
                 "spec": spec,
                 "env": dict(house.environment),
-                "config": _own_config(Path(own)) if own else None,
+                "config": _own_config(options.config) if options.config else None,
             },
             needs=(*inputs, house.wheelhouse, compiled.name),
             scripts=scripts,
@@ -74,7 +122,7 @@ class PyOxidizer:
         )
         return driver, crates, compiled, made
 
-    def start(self, made: Made) -> Start:
+    def start(self, made: Made, image: Image | None = None) -> Start:
         shown, script = f"{APP}/{made.path.name}", made.meta["script"]
         return Start(f"{shown}/{script}", (Bind(made.path, shown),), is_elf=is_elf(made.path / script))
 

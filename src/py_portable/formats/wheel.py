@@ -4,26 +4,62 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from py_portable.config import Artifact
+from py_portable.config import Artifact, Config
 from py_portable.engines.engine import Bind
-from py_portable.formats.format import House, Made, Start
+from py_portable.formats.format import Format, House, Made, Parent, SharedFolder, Stands, Start, option
 from py_portable.formats.installed import installed
+from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
+from py_portable.wheels import published
 from py_portable.wheels.published import NODE
 
 OWN = "/opt/published"
 
 
-class Wheel:
-    name = "wheel"
-    needs_libpython = False
-    controls: frozenset[str] = frozenset()
+@dataclass(frozen=True)
+class WheelOptions:
+    extras: tuple[str, ...] = option((), "Extras of the app that are installed with it.")
 
-    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+
+class Wheel(Format):
+    name = "wheel"
+    options = WheelOptions
+    published = SharedFolder("publish", NODE)
+
+    def implied(self, data: Mapping[str, Any]) -> Iterable[Stands]:
+        told = data.get("wheels", {}).get("publish")
+        common = {key: told[key] for key in ("baseline",) if key in told} if told else {}
+        for python in told["pythons"] if told else ():
+            mapping = {"format": self.name, "python": python, "extras": data["app"].get("extras", ())}
+            yield Stands(f"publish-{python}", ("wheels", "publish"), mapping | common)
+
+    def together(self, config: Config, houses: Mapping[str, House]) -> tuple[Step, ...]:
+        """All Pythons in one go: an abi3 wheel serves several."""
+        assert config.wheels.publish is not None and config.app.source is not None
+        by_python = {str(config.artifacts[name].python): house for name, house in houses.items()}
+        first = next(iter(by_python.values()))
+        made = published.publish_steps(
+            {python: house.locked for python, house in by_python.items() if house.locked},
+            image=first.image,
+            app_wheel=f"wheel of the app {first.place}",
+            interpreter=first.interpreter,
+            target={name: first.target[name] for name in ("max_glibc", "arch")},
+            source=config.app.source,
+            distribution=first.distribution,
+            sdist=config.wheels.publish.sdist,
+            environment=first.environment,
+            use={python: house.use for python, house in by_python.items() if house.use},
+        )
+        return tuple(made)
+
+    def steps(
+        self, artifact: Artifact, house: House | None, parent: Parent | None = None
+    ) -> tuple[Step, ...]:
         """The wheelhouse is there for the cells: the app's dependencies come out of it."""
         assert house is not None
         return (
@@ -35,13 +71,13 @@ class Wheel:
                     "distribution": house.distribution,
                     "script": house.script,
                     "entry_point": house.entry_point,
-                    "extras": list(artifact.options["extras"]),
+                    "extras": list(artifact.options.extras),
                 },
                 needs=(NODE, house.wheelhouse),
             ),
         )
 
-    def start(self, made: Made) -> Start:
+    def start(self, made: Made, image: Image | None = None) -> Start:
         """pip installs this very file, its dependencies from the wheelhouse, and no index is asked."""
         assert made.wheelhouse is not None
         own = f"{OWN}/{made.path.name}"

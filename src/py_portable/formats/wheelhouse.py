@@ -8,19 +8,21 @@ from typing import Any
 
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
-from py_portable.formats.format import House, Made, Start
+from py_portable.formats.format import Format, House, Made, Parent, Start
 from py_portable.formats.installed import installed
+from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.wheels.app_source import built_wheels
 
 
-class Wheelhouse:
+class Wheelhouse(Format):
     name = "wheelhouse"
-    needs_libpython = False
-    controls: frozenset[str] = frozenset()
+    summary = "A folder of wheels, the app's and those of all it depends on. It is installed with pip."
 
-    def steps(self, artifact: Artifact, house: House | None) -> tuple[Step, ...]:
+    def steps(
+        self, artifact: Artifact, house: House | None, parent: Parent | None = None
+    ) -> tuple[Step, ...]:
         assert house is not None
         return (
             Step(
@@ -36,7 +38,7 @@ class Wheelhouse:
             ),
         )
 
-    def start(self, made: Made) -> Start:
+    def start(self, made: Made, image: Image | None = None) -> Start:
         return installed(made, made.path)
 
 

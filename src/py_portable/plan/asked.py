@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from py_portable.config import Config, Smoke
+from py_portable.config import Config, Smoke, options
 
 
 def question(config: Config, artifact: str, smoke: Smoke) -> str:
@@ -21,7 +21,7 @@ def question(config: Config, artifact: str, smoke: Smoke) -> str:
             "smoke": asdict(smoke),
             "app": [app.script, app.entry_point, list(app.extras)],
             "format": made.format,
-            "options": {name: value for name, value in made.options.items() if name != "path"},
+            "options": options.told(made.options),
         }
     )
 

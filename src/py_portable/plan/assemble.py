@@ -10,13 +10,14 @@ from packaging.utils import canonicalize_name
 
 from py_portable.config import Artifact, Config
 from py_portable.config.glibc import known_glibc, version_key
-from py_portable.formats import FORMATS, House
+from py_portable.formats import FORMATS, House, Parent
 from py_portable.interpreters import SOURCE
 from py_portable.lock.declared import distribution_name
 from py_portable.lock.lockfile import Lock
-from py_portable.plan.ground import ground, target, to_link
+from py_portable.plan.expected import expects, starts_on
+from py_portable.plan.ground import ground, place_of, target, to_link
 from py_portable.steps.graph import ImageNode, Node, Step
-from py_portable.wheels import given, making, published, tools
+from py_portable.wheels import given, making, tools
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,9 @@ def assemble(config: Config, lock: Lock, *, artifacts: Collection[str] = ()) -> 
     """The plan of the named artifacts (all, where none is named) with their controls and images."""
     wanted = {n: a for n, a in config.artifacts.items() if not artifacts or n in artifacts}
     nodes: dict[str, Node] = {}
-    made: dict[str, str | None] = {}
-    for name, artifact in wanted.items():
-        house = _house(config, lock, artifact, nodes) if artifact.baseline and artifact.python else None
-        steps = FORMATS[artifact.format].steps(artifact, house)
-        nodes |= {step.name: step for step in steps}
-        made[name] = steps[-1].name if steps else None
-    if any(artifact.format == "wheel" for artifact in wanted.values()):
-        nodes |= {step.name: step for step in _publish(config, lock, nodes)}
+    made = {name: _artifact(config, lock, artifact, nodes) for name, artifact in wanted.items()}
+    for name in dict.fromkeys(artifact.format for artifact in wanted.values()):
+        nodes |= {step.name: step for step in _together(config, lock, name)}
     starts_on = image_nodes(config, lock)
     nodes |= {node.name: node for node in starts_on.values()}
     images = {name: node.name for name, node in starts_on.items()}
@@ -95,20 +91,53 @@ def image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
     }
 
 
-def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House:
-    assert artifact.baseline and artifact.python
+def _artifact(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> str | None:
+    """The node that gives it, None where it is taken as it lies. All that it is made from is among `nodes` then."""
+    house, parent = _given_to(config, lock, artifact, nodes)
+    steps = FORMATS[artifact.format].steps(artifact, house, parent)
+    nodes |= {step.name: step for step in steps}
+    return steps[-1].name if steps else None
+
+
+def _given_to(
+    config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]
+) -> tuple[House | None, Parent | None]:
+    """What an artifact is made of."""
+    parent = None
+    if artifact.from_ and FORMATS[artifact.format].made_from:
+        origin = config.artifacts[artifact.from_]
+        if node := _artifact(config, lock, origin, nodes):
+            parent = Parent(origin, node)
+    return _house(config, lock, artifact, nodes), parent
+
+
+def _together(config: Config, lock: Lock, format: str) -> tuple[Step, ...]:
+    """What a format makes of all artifacts that the config has of it."""
+    if FORMATS[format].published is None:
+        return ()
+    own = {name: artifact for name, artifact in config.artifacts.items() if artifact.format == format}
+    houses = {name: _house(config, lock, artifact, {}) for name, artifact in own.items()}
+    return FORMATS[format].together(config, {name: house for name, house in houses.items() if house})
+
+
+def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House | None:
+    """None for what is made elsewhere."""
+    place = place_of(config, artifact)
+    if not (artifact.baseline and artifact.python and place):
+        return None
     baseline = config.baselines[artifact.baseline]
-    place = f"{artifact.python} ({baseline.name})"
     aim = target(config, baseline.name, artifact.python)
-    base = ground(config, lock, baseline.name, artifact.python)
+    base = ground(config, lock, baseline.name, artifact.python, artifact.interpreter)
     image, fetched, own, interpreter = base.image, base.fetched, base.libraries, base.interpreter
-    linkable = to_link(config, artifact)
+    linkable = to_link(artifact)
     compiled = SOURCE.steps(base.wanted) if linkable else interpreter
     toolbox = tools.install_step(
         place, fetched=fetched.name, interpreter=interpreter[-1].name, image=base.bare.name
     )
+    locked = lock.houses[f"{baseline.name}/{artifact.python}"]
+    use = _given(config, baseline.name, artifact.python)
     wheels = making.house_steps(
-        lock.houses[f"{baseline.name}/{artifact.python}"],
+        locked,
         place=place,
         image=image.name,
         interpreter=interpreter[-1].name,
@@ -116,7 +145,7 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         target=aim,
         source=config.app.source,
         environment=config.build.env,
-        use=_given(config, baseline.name, artifact.python),
+        use=use,
         libraries=own,
     )
     made: list[Node] = [*compiled, toolbox, *wheels]
@@ -125,7 +154,7 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         place=place,
         image=image.name,
         interpreter=interpreter[-1].name,
-        linkable=compiled[-1].name if FORMATS[artifact.format].needs_libpython else None,
+        linkable=compiled[-1].name if FORMATS[artifact.format].interpreter == "linkable" else None,
         toolbox=toolbox.name,
         wheelhouse=wheels[-1].name,
         distribution=app_name(config),
@@ -135,6 +164,9 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node
         bare=base.bare.name,
         extras=_extras(config),
         unmet=config.wheels.unmet,
+        target=aim,
+        locked=locked,
+        use=use,
     )
 
 
@@ -152,28 +184,6 @@ def _given(config: Config, baseline: str, python: str) -> given.Given | None:
     return given.choose(config.wheels.use, app_name(config), where=where, **target(config, baseline, python))
 
 
-def _publish(config: Config, lock: Lock, nodes: dict[str, Node]) -> list[Step]:
-    """The nodes that make the publishable wheels, all Pythons in one go: an abi3 wheel serves several."""
-    wanted = config.wheels.publish
-    assert wanted is not None and config.app.source is not None
-    own = {a.python: a for a in config.artifacts.values() if a.format == "wheel" and a.python}
-    first = _house(config, lock, next(iter(own.values())), nodes)
-    aim = target(config, wanted.baseline, wanted.pythons[0])
-    found = {python: _given(config, wanted.baseline, python) for python in own}
-    return published.publish_steps(
-        {python: lock.houses[f"{wanted.baseline}/{python}"] for python in own},
-        image=first.image,
-        app_wheel=f"wheel of the app {first.place}",
-        interpreter=first.interpreter,
-        target={name: aim[name] for name in ("max_glibc", "arch")},
-        source=config.app.source,
-        distribution=first.distribution,
-        sdist=wanted.sdist,
-        environment=config.build.env,
-        use={python: one for python, one in found.items() if one},
-    )
-
-
 def app_name(config: Config) -> str | None:
     """The app's distribution name; None where only its wheel will tell."""
     if config.app.requirement:
@@ -189,24 +199,24 @@ def choose_control(
 
     built-too-new: its compiler's image alone is changed: the newest image of the matrix for the baseline.
     """
+    fit = [a for a in artifacts.values() if name in FORMATS[a.format].controls]
+    if not fit:
+        return None, "no artifact's format can be built too new"
+    artifact = min(fit, key=lambda a: FORMATS[a.format].controls[name])
     # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
-    firm = [s.name for s in config.portability.images if not s.optional and s.expect == "pass"]
+    starts = starts_on(config, artifact.name)
+    firm = [s.name for s in starts if not s.optional and expects(artifact, s) == "pass"]
     ages = {image: known_glibc(image) for image in firm}
     known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
     if len(known) < 2 or known[0][0] == known[-1][0]:
         return None, "needs an older and a newer image in portability.images, neither of them optional"
-    fit = [a for a in artifacts.values() if name in FORMATS[a.format].controls]
-    if not fit:
-        return None, "no artifact's format can be built too new"
-    # A folder is quicker to make than what is packed from one.
-    artifact = min(fit, key=lambda a: not a.format.endswith("standalone"))
     node = f"control {name} {artifact.name}"
     return Control(name, artifact.name, artifact.format, node, known[0][1], known[-1][1], "glibc"), ""
 
 
 def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[str, Node]) -> list[Node]:
     artifact, newest = config.artifacts[control.artifact], control.passes_on
-    house = _house(config, lock, artifact, nodes)
+    house, parent = _given_to(config, lock, artifact, nodes)
     image_name = f"control baseline {newest}"
     image = ImageNode(
         image_name,
@@ -215,7 +225,8 @@ def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[str
         origin=lock.origins.get(newest),
         needs=("compilers",),
     )
-    steps = FORMATS[artifact.format].steps(artifact, replace(house, image=image.name))
+    built_wrongly = replace(house, image=image.name) if house else None
+    steps = FORMATS[artifact.format].steps(artifact, built_wrongly, parent)
     # What the change of the image reaches is the control's own; the artifact keeps what it is made of.
     own = {step.name: f"{step.name} for {control.node}" for step in steps if nodes.get(step.name) != step}
     own[steps[-1].name] = control.node

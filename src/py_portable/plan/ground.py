@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from py_portable.config import Artifact, Config
+from py_portable.config import Artifact, Config, InterpreterChoice
 from py_portable.errors import ConfigError
-from py_portable.formats import FORMATS, OWN_TOOLS
+from py_portable.formats import FORMATS
 from py_portable.images.packages import of_interpreter
 from py_portable.interpreters import PROVIDERS, SOURCE, InterpreterRequest, libraries
 from py_portable.interpreters.source import pin
@@ -50,7 +50,30 @@ class Ground:
         return {node.name: node for node in made}
 
 
-def ground(config: Config, lock: Lock, baseline_name: str, python: str) -> Ground:
+def usual(config: Config, baseline: str, python: str) -> InterpreterChoice:
+    """The interpreter that a (baseline, Python) is locked with: the config's, unless no artifact there takes it."""
+    own = [a.interpreter for a in config.artifacts.values() if (a.baseline, a.python) == (baseline, python)]
+    return config.interpreter if config.interpreter in own or not own else own[0]
+
+
+def place_of(config: Config, artifact: Artifact) -> str | None:
+    """What tells apart the nodes that an artifact's wheels and interpreter come from; None where it has none."""
+    if not (artifact.baseline and artifact.python):
+        return None
+    return f"{artifact.python} ({_label(config, artifact.baseline, artifact.python, artifact.interpreter)})"
+
+
+def _label(config: Config, baseline: str, python: str, choice: InterpreterChoice) -> str:
+    if choice == usual(config, baseline, python):
+        return baseline
+    return f"{baseline}, {choice.provider}{' optimized' if choice.optimize else ''}"
+
+
+def ground(
+    config: Config, lock: Lock, baseline_name: str, python: str, choice: InterpreterChoice | None = None
+) -> Ground:
+    """`choice`: the interpreter of an artifact, where it is not the usual one there."""
+    choice = choice or usual(config, baseline_name, python)
     baseline = config.baselines[baseline_name]
     name = f"baseline {baseline.name}"
     image = ImageNode(
@@ -63,11 +86,12 @@ def ground(config: Config, lock: Lock, baseline_name: str, python: str) -> Groun
         needs=_needs(config, baseline.name),
         container=lock.images.get(node(baseline.image)),
     )
-    provider = PROVIDERS[config.interpreter.provider]
+    provider = PROVIDERS[choice.provider]
     bare = image if provider.of_packages else _without_packages(image, lock)
     fetched = tools.fetch_step(f"{python} ({baseline.name})", target(config, baseline.name, python))
     own = libraries.nodes(baseline.libraries, baseline.name)
-    wanted = InterpreterRequest(config.interpreter, python, baseline.name, bare.name, fetched.name, own)
+    label = _label(config, baseline.name, python, choice)
+    wanted = InterpreterRequest(choice, python, label, bare.name, fetched.name, own)
     fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=bare.name)
     return Ground(image, bare, fetched, own, tuple(provider.steps(wanted)), wanted, tuple(fresh))
 
@@ -93,9 +117,9 @@ def one_root(nodes: Mapping[str, Node]) -> dict[str, Node]:
     return made
 
 
-def full_version(config: Config, python: str) -> str | None:
+def full_version(config: Config, python: str, choice: InterpreterChoice | None = None) -> str | None:
     """All of the version of the interpreter that is carried, where it is known before that is made."""
-    choice = config.interpreter
+    choice = choice or config.interpreter
     if choice.provider == SOURCE.name:
         try:
             return pin(python).version
@@ -118,15 +142,19 @@ def _where_python(config: Config, python: str) -> str:
 _IN_NAME = re.compile(r"cpython-([0-9]+\.[0-9]+\.[0-9]+)(?:\+|%2B)[0-9]")
 
 
-def to_link(config: Config, artifact: Artifact) -> bool:
+def to_link(artifact: Artifact) -> bool:
     """Whether it takes an interpreter from source to link beside the one that its wheels are compiled for."""
-    return FORMATS[artifact.format].needs_libpython and not PROVIDERS[config.interpreter.provider].libpython
+    linked = FORMATS[artifact.format].interpreter == "linkable"
+    return linked and not PROVIDERS[artifact.interpreter.provider].libpython
 
 
 def _needs(config: Config, baseline: str) -> tuple[str, ...]:
     """What the kit needs in a baseline: the same whichever of its artifacts are asked for, so one image."""
-    needs = ["compilers", *PROVIDERS[config.interpreter.provider].needs]
-    if any(to_link(config, a) for a in config.artifacts.values() if a.baseline == baseline):
+    made = [a for a in config.artifacts.values() if a.baseline == baseline]
+    needs = ["compilers"]
+    for choice in [a.interpreter for a in made] or [config.interpreter]:
+        needs += PROVIDERS[choice.provider].needs
+    if any(map(to_link, made)):
         needs += SOURCE.needs
     needs += libraries.needs(config.baselines[baseline].libraries)
     return tuple(dict.fromkeys(needs))
@@ -139,15 +167,15 @@ def interpreter_pins(config: Config) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for artifact in config.artifacts.values():
+        found |= FORMATS[artifact.format].pins()
         if not (artifact.baseline and artifact.python):
             continue
         providers = [
-            PROVIDERS[config.interpreter.provider],
-            *([SOURCE] if to_link(config, artifact) else []),
+            PROVIDERS[artifact.interpreter.provider],
+            *([SOURCE] if to_link(artifact) else []),
         ]
         for provider in providers:
-            pin = provider.pin(config.interpreter, artifact.python)
+            pin = provider.pin(artifact.interpreter, artifact.python)
             found |= [pin] if pin else []
         found |= libraries.locked(config.baselines[artifact.baseline].libraries)
-        found |= OWN_TOOLS.get(artifact.format, dict)()
     return found

@@ -9,6 +9,7 @@ from py_portable.config.glibc import known_glibc
 from py_portable.plan.asked import question
 from py_portable.plan.assemble import Plan
 from py_portable.plan.cell import PlannedCell
+from py_portable.plan.expected import expects, starts_on
 
 
 def matrix(
@@ -29,14 +30,14 @@ def matrix(
             spec.name,
             condition,
             smoke.args,
-            spec.expect,
+            expects(config.artifacts[name], spec),
             spec.optional,
             known_glibc(spec.name),
             question(config, name, smoke),
             smoke.exit,
         )
         for name in plan.artifacts
-        for spec in config.portability.images
+        for spec in starts_on(config, name)
         if not images or spec.name in images
         for condition in conditions
         for smoke in config.artifacts[name].smoke

@@ -167,7 +167,7 @@ def _never_made(session: Session, name: str) -> PortableError:
 
 
 def _place(session: Session, name: str, record: BuildRecord) -> Path:
-    """Where it lies in dist; what is made elsewhere (the format `file`), where the config says.
+    """Where it lies in dist; what is made elsewhere, where the config says.
 
     Raises UnmetError where it is of another config, or not there.
     """

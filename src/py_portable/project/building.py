@@ -11,10 +11,11 @@ from py_portable.config import Artifact
 from py_portable.engines import throwaway
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import merge
-from py_portable.formats import Made
+from py_portable.formats import FORMATS, Made
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines
 from py_portable.plan.assemble import Plan, choose_control
+from py_portable.plan.ground import place_of
 from py_portable.plan.shards import lock_sha256
 from py_portable.plan.tiers import RELEASE
 from py_portable.project import built_rows, handover, records
@@ -22,7 +23,6 @@ from py_portable.project.session import Session
 from py_portable.steps.context import Result
 from py_portable.steps.runner import Report
 from py_portable.store import DamagedError, Entry, Part, digest, file_mode
-from py_portable.wheels.published import NODE as PUBLISHED
 
 EVIDENCE = "evidence"
 PUBLISH = "publish"
@@ -163,10 +163,10 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
     payload = result.meta["payload"]
     entry = _entry(session, report.keys[node])
     part = session.store.part(entry, payload)
-    if artifact.format == "wheel":
+    if folder := FORMATS[artifact.format].published:
         # All that is to be published lies in one folder, and nothing else does: it is what an upload takes.
-        place, path = session.dist / PUBLISH, session.dist / PUBLISH / payload
-        entry, payload = _entry(session, report.keys[PUBLISHED]), "."
+        place, path = session.dist / folder.name, session.dist / folder.name / payload
+        entry, payload = _entry(session, report.keys[folder.node]), "."
         published = session.store.part(entry, payload)
     else:
         place = session.dist / artifact.name
@@ -178,7 +178,7 @@ def publish(session: Session, artifact: Artifact, node: str | None, report: Repo
         to.parent.parent.mkdir(parents=True, exist_ok=True)
         to.parent.mkdir(exist_ok=True)
         session.store.restore(entry, payload, to)
-    return _made(artifact, path, part, result, report)
+    return _made(place_of(session.config, artifact), artifact, path, part, result, report)
 
 
 def _entry(session: Session, key: str) -> Entry:
@@ -190,8 +190,9 @@ def _entry(session: Session, key: str) -> Entry:
     return entry
 
 
-def _made(artifact: Artifact, path: Path, part: Part, result: Result, report: Report) -> Made:
-    place = f"{artifact.python} ({artifact.baseline})"
+def _made(
+    place: str | None, artifact: Artifact, path: Path, part: Part, result: Result, report: Report
+) -> Made:
     interpreter, wheelhouse = (
         next((report.results[n] for n in report.results if n.startswith(f"{kind} {place}")), None)
         for kind in ("interpreter", "wheelhouse")

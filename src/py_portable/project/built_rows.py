@@ -73,7 +73,7 @@ def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | Non
         "sha256": made.sha256,
         **({} if made.mode is None else {"mode": f"{made.mode:04o}"}),
         "bytes": sum(p.lstat().st_size for p in _files(path)),
-        "arch": None if artifact.format == "file" else platform.machine(),
+        "arch": None if artifact.path else platform.machine(),
         "interpreter": artifact.python,
         "measured_floor": floor,
         "licences": None,
@@ -114,7 +114,7 @@ def _interpreters(plan: Plan, report: Report) -> list[dict[str, Any]]:
         {
             "version": result.meta["version"],
             "provider": result.meta["provider"],
-            "baseline": name.partition("(")[2].rstrip(")"),
+            "baseline": name.partition("(")[2].rstrip(")").partition(",")[0],
             "sha256": result.digest,
             "image": _identity(plan.nodes[name], report),
             **({"libraries": result.meta["libraries"]} if result.meta.get("libraries") else {}),

@@ -58,7 +58,9 @@ def record(
                 _carry(session, report.keys[node], sha256)
     if carry != "nothing":
         needs[key()] = _carry_helpers(session)
-    place = None if made.format == "file" else made.path.relative_to(session.dist).as_posix()
+    place = (
+        None if session.config.artifacts[made.name].path else made.path.relative_to(session.dist).as_posix()
+    )
     told = BuildRecord(
         session.config.sha256,
         lock,

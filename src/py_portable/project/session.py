@@ -12,12 +12,12 @@ from typing import Any
 from py_portable import __version__, images, resources
 from py_portable.base.talk import Talk
 from py_portable.config import Config
-from py_portable.config import load as load_config
 from py_portable.config.glibc import canonical_image
 from py_portable.engines import builds
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.static_helpers.stored import Helpers
 from py_portable.errors import Blocked, ConfigError, PortableError
+from py_portable.formats import load_config
 from py_portable.images import Image
 from py_portable.lock import container_baselines, lockfile
 from py_portable.lock.lockfile import Lock
@@ -25,7 +25,7 @@ from py_portable.lock.markers import ResolveTarget
 from py_portable.lock.resolve import Resolver
 from py_portable.lock.update import check_names
 from py_portable.plan.assemble import Plan, assemble, houses
-from py_portable.plan.ground import full_version, ground, interpreter_pins, one_root, target
+from py_portable.plan.ground import full_version, ground, interpreter_pins, one_root, target, usual
 from py_portable.project.backends import Backends, Sandbox
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags, source_date_epoch
 from py_portable.steps.context import Environment
@@ -97,7 +97,8 @@ class Session:
             lambda: self.sandbox(lock, baseline, python),
             may_run,
         )
-        whole = ResolveTarget(**aim, full=full_version(self.config, python))
+        full = full_version(self.config, python, usual(self.config, baseline, python))
+        whole = ResolveTarget(**aim, full=full)
         return Resolver(self.config, self.store, whole, os.environ, backends)
 
     def sandbox(self, lock: Lock, baseline: str, python: str) -> Sandbox:

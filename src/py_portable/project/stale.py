@@ -14,6 +14,7 @@ from py_portable.config import Config
 from py_portable.evidence import merge
 from py_portable.evidence.merge import Part
 from py_portable.plan.asked import question
+from py_portable.plan.expected import expects, starts_on
 from py_portable.prove.conditions import CONDITIONS
 
 Questions = Mapping[str, tuple[str, str]]
@@ -26,9 +27,12 @@ def questions(config: Config) -> Questions:
     for name, artifact in config.artifacts.items():
         asked = {smoke.args: question(config, name, smoke) for smoke in artifact.smoke}
         for args, digest in asked.items():
-            for spec in config.portability.images:
+            for spec in starts_on(config, name):
                 for condition in ("plain", *CONDITIONS):
-                    found[json.dumps([name, spec.name, condition, list(args)])] = (digest, spec.expect)
+                    found[json.dumps([name, spec.name, condition, list(args)])] = (
+                        digest,
+                        expects(artifact, spec),
+                    )
     return found
 
 

@@ -80,7 +80,7 @@ def _frozen(cell: Cell, freezer: Freezer) -> Cell:
         return cell
     try:
         made = freezer.freeze(cell.made)
-        return replace(cell, start=FORMATS[made.format].start(made), named=cell.start)
+        return replace(cell, start=FORMATS[made.format].start(made, cell.image), named=cell.start)
     except StoreError:
         raise
     except PortableError as problem:

@@ -100,11 +100,22 @@ def key(step: Step, digests: Mapping[str, str], *, epoch: int, observed: str | N
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-_RUNNING = ("base", "config", "engines", "errors", "images", "lock", "resources", "steps.closure", "store")
+_RUNNING = (
+    *(
+        "base",
+        "config",
+        "engines",
+        "errors",
+        "formats.format",
+        "images",
+        "lock",
+        "resources",
+        "steps.closure",
+    ),
+    "store",
+)
 """What runs a step, or brings bytes whose digest is known before: it decides nothing of what comes out."""
-_MAKING = {
-    f"base.{name}" for name in ("file_modes", "placing", "rust", "shape", "tarball", "talk", "untar", "zips")
-}
+_MAKING = {f"base.{name}" for name in ("file_modes", "placing", "shape", "tarball", "talk", "untar", "zips")}
 """Of these rooms, what can be seen in what comes out."""
 
 

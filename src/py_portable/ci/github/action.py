@@ -15,9 +15,9 @@ from py_portable.ci.github.folders import place
 from py_portable.ci.github.inputs import Inputs, read
 from py_portable.ci.github.runner_files import RunnerFiles, code, one_line
 from py_portable.ci.job_config import Project
-from py_portable.config import load
 from py_portable.errors import ConfigError
 from py_portable.evidence import reading
+from py_portable.formats import load_config
 from py_portable.plan.shards import FILE, Sharding, parse
 
 VERDICTS = ("PASS", "FAIL", "UNPROVEN")
@@ -117,7 +117,7 @@ def _artifacts(inputs: Inputs, project: Project) -> tuple[str, ...] | None:
     """What a job of the plan builds; None where the inputs say it."""
     if inputs.build is None:
         return None
-    groups = calls.builds(load(Path(project.config)))
+    groups = calls.builds(load_config(Path(project.config)))
     names = calls.build_names(len(groups))
     if inputs.build not in names:
         raise ConfigError(
@@ -156,7 +156,7 @@ def _outputs(inputs: Inputs, results: Sequence[ConfigResult]) -> dict[str, str]:
         "builds": "",
     }
     if "plan" in inputs.commands and len(results) == 1:
-        groups = calls.builds(load(Path(results[0].project.config)))
+        groups = calls.builds(load_config(Path(results[0].project.config)))
         rows = [{"build": name} for name in calls.build_names(len(groups))]
         values["builds"] = one_line({"include": rows})
     return values

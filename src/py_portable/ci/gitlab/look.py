@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from py_portable.config import load
 from py_portable.engines.select import select
 from py_portable.engines.static_helpers.stored import helpers
 from py_portable.engines.throwaway import ContainerFacts, ThrowawayVerdict, judge
 from py_portable.errors import MachineError
+from py_portable.formats import load_config
 from py_portable.plan import baselines
 from py_portable.store import Store, default_root
 
@@ -23,7 +23,7 @@ def choose(config: Path, asked: str, say: Say) -> str:
     where none does and jobs are containers that are thrown away. Raises ConfigError for a config that is wrong."""
     if asked not in ("", AUTO):
         return asked
-    needed = bool(baselines.jobs(load(config)))
+    needed = bool(baselines.jobs(load_config(config)))
     return decide(needed, _engine() if needed else None, judge(ContainerFacts.gather()), say)
 
 

@@ -1,0 +1,88 @@
+"""The own keys of a format as one frozen dataclass: its schema, its table in the docs and its parser come from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a format that has no keys of its own."""
+
+
+def option(default: Any, description: str, **schema: Any) -> Any:
+    """A field of such a dataclass; its key is its name with `-` for `_`.
+
+    `schema`: what its value may be, as in the JSON Schema. A bool and a Path need none: a Path is where something
+    lies on this machine, absolute once it is read. `...` for `default` makes the key a required one.
+    """
+    told = {"schema": {"description": description, **schema}}
+    return field(metadata=told) if default is ... else field(default=default, metadata=told)
+
+
+def ref(name: str) -> dict[str, Any]:
+    """What `$defs/NAME` of the schema says."""
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def several(name: str) -> dict[str, Any]:
+    """A list without repetitions of what `$defs/NAME` says."""
+    return {"type": "array", "items": ref(name), "uniqueItems": True}
+
+
+def key_of(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def properties(options: type) -> dict[str, dict[str, Any]]:
+    """The key of each option -> its schema."""
+    found: dict[str, dict[str, Any]] = {}
+    kinds = get_type_hints(options)
+    for each in fields(options):
+        node = dict(each.metadata["schema"])
+        if _is_path(kinds[each.name]):
+            node |= ref("path")
+        elif kinds[each.name] is bool:
+            node["type"] = "boolean"
+        if each.default is not MISSING and each.default is not None and "$ref" not in node:
+            node["default"] = list(each.default) if isinstance(each.default, tuple) else each.default
+        found[key_of(each.name)] = node
+    return found
+
+
+def required(options: type) -> list[str]:
+    return [key_of(each.name) for each in fields(options) if each.default is MISSING]
+
+
+def read(options: type, mapping: Mapping[str, Any], base: Path) -> Any:
+    """The options of an artifact that the schema accepts; `base` is where relative paths start."""
+    kinds = get_type_hints(options)
+    written = {
+        each.name: mapping[key_of(each.name)] for each in fields(options) if key_of(each.name) in mapping
+    }
+    return options(
+        **{
+            name: (base / value).absolute() if _is_path(kinds[name]) else _plain(value)
+            for name, value in written.items()
+        }
+    )
+
+
+def told(options: Any) -> dict[str, Any]:
+    """Key -> value, without places on this machine: what a digest may hold."""
+    found = {key_of(each.name): getattr(options, each.name) for each in fields(options)}
+    return {key: value for key, value in found.items() if not isinstance(value, Path)}
+
+
+def _is_path(kind: Any) -> bool:
+    return kind is Path or kind == Path | None
+
+
+def _plain(value: Any) -> Any:
+    """What is read from YAML, without what only its positions need."""
+    if isinstance(value, list):
+        return tuple(map(_plain, value))
+    return str(value) if isinstance(value, str) else value

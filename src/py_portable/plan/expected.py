@@ -1,0 +1,17 @@
+"""Where an artifact is started, and what is expected there. Pure."""
+
+from __future__ import annotations
+
+from py_portable.config import Artifact, Config, ImageSpec
+from py_portable.formats import FORMATS
+
+
+def starts_on(config: Config, artifact: str) -> list[ImageSpec]:
+    own = config.artifacts[artifact].images
+    return [spec for spec in config.portability.images if own is None or spec.name in own]
+
+
+def expects(artifact: Artifact, spec: ImageSpec) -> str:
+    """What its cells expect on an image: what the artifact says in the config, else its format, else the image."""
+    own = artifact.expect.get(spec.name) or FORMATS[artifact.format].expect(artifact, spec.name)
+    return own or spec.expect
