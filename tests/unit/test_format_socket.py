@@ -33,7 +33,14 @@ ORDINARY: dict[str, set[str]] = {
     # Kinds of things in folders and archives, schemes of addresses, columns of tables, names of keys.
     "file": {
         *("base/shape.py", "cli/config.py", "cli/publish.py", "cli/report.py", "evidence/merge.py"),
-        *("images/layers/apply.py", "images/layers/tar.py", "lock/addressed.py", "lock/direct.py"),
+        *(
+            "engines/committed.py",
+            "engines/engine.py",
+            "engines/written.py",
+            "images/layers/apply.py",
+            "images/layers/tar.py",
+        ),
+        *("lock/addressed.py", "lock/direct.py"),
         *("lock/index/files.py", "lock/index/git.py", "lock/lockfile.py", "project/session.py", "report/summary.py"),
         *("store/copying.py", "store/manifest.py", "store/restore.py", "store/store.py", "store/walk.py"),
         *("wheels/making.py", "wheels/rows.py"),
