@@ -10,14 +10,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from py_portable.config import Smoke
+from py_portable.engines.static_helpers.stored import helpers
+from py_portable.formats import Install, Start
+from py_portable.images import resolve
+from py_portable.prove import cell_runs
+from py_portable.prove.bench import Bench, Cell
 from py_portable.store import Store, default_root
 from tests.debs import deb
-from tests.integration.conftest import Ran, portable
+from tests.integration.conftest import Ran, bubblewrap, portable
 
 pytestmark = pytest.mark.integration
 
@@ -305,3 +312,31 @@ def wait_for(true: Any) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_stage_that_fills_one_folder_keeps_that_alone(tmp_path: Path) -> None:
+    store = Store(default_root(os.environ))
+    folder = "/opt/app"
+    script = f"echo kept >{folder}/kept; echo lost >/usr/lost"
+    cell = Cell(
+        artifact="app",
+        format="file",
+        sha256=f"sha256:{time.time()}",
+        start=Start("/bin/sh", (), Install(("/bin/sh", "-c", script), (), folder)),
+        smoke=Smoke(args=("-c", f"cat {folder}/kept; ls /usr/lost"), stdout=("kept",), exit=2),
+        image_name="debian:12",
+        image=resolve("debian:12", store=store),
+        condition="plain",
+        expect="pass",
+    )
+    engine = bubblewrap()
+    bench = Bench(engine, engine.probe(), helpers(store), store, "flags", tmp_path)
+    failing = replace(cell, artifact="failing", start=replace(cell.start, install=Install(("/bin/false",), (), folder)))
+    missing = replace(cell, artifact="missing", start=replace(cell.start, install=Install(("/bin/none",), (), folder)))
+    results = cell_runs.run([cell, failing, missing], bench, lambda _result: None)
+    assert [(one.verdict, one.reason, one.install) for one in results] == [
+        ("PASS", None, "done"),
+        ("FAIL", "install", "failed"),
+        ("FAIL", "install", "failed"),
+    ]
+    assert [one.stages for one in results] == [()] * 3

@@ -28,6 +28,7 @@ __all__ = [
     "Problem",
     "Program",
     "SharedFolder",
+    "Stage",
     "Stands",
     "Start",
     "Written",
