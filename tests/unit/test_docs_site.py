@@ -53,9 +53,17 @@ def test_a_page_loads_nothing_from_elsewhere(site: Path) -> None:
 
 @pytest.mark.parametrize("link", ["nowhere.md", "../NOWHERE.md", "config.md#nowhere"])
 def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path, link: str) -> None:
-    for name in ("docs", "scripts"):
+    for name in ("docs", "scripts", "ci-templates"):
         shutil.copytree(HERE / name, tmp_path / name)
-    for name in ("mkdocs.yml", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "portable.yaml"):
+    for name in (
+        "mkdocs.yml",
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+        "action.yml",
+        "portable.yaml",
+    ):
         shutil.copy2(HERE / name, tmp_path / name)
     shutil.copytree(HERE / "schemas", tmp_path / "schemas", symlinks=False)
     (tmp_path / "tests" / "stock").mkdir(parents=True)
