@@ -146,11 +146,11 @@ def test_the_bare_machine_gets_what_it_lacks(bare: Path) -> None:
 
 def test_a_package_that_does_not_exist_is_an_error_with_apts_own_words(bare: Path) -> None:
     code = (
-        "from py_portable.doctor import consent, install, managers\n"
+        "from py_portable.doctor import consent, managers, provision\n"
         "from py_portable.errors import MachineError\n"
         "apt = managers.MANAGERS['apt-get']\n"
-        "work = install.Work(apt, ('no-such-thing-at-all',), (), 'the cure')\n"
-        "try:\n    install.do(work, consent.May(), print, bool)\n"
+        "work = provision.Provisioning(apt, ('no-such-thing-at-all',), (), 'the cure')\n"
+        "try:\n    provision.do(work, consent.May(), print, bool)\n"
         "except MachineError as problem:\n    print(problem.render())\n"
     )
     told = inside(bare, "/usr/bin/python3", "-c", code, PYTHONPATH="/project/src")

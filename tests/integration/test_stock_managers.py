@@ -116,10 +116,10 @@ def test_it_lists_and_installs_through_the_systems_own_manager(machine: Machine,
 def test_a_package_that_no_repository_has_is_named_with_the_cure(machine: Machine, system: str) -> None:
     tool = {"fedora": "dnf", "opensuse-tumbleweed": "zypper", "arch": "pacman"}[system]
     code = (
-        "from py_portable.doctor import consent, install, managers\n"
+        "from py_portable.doctor import consent, managers, provision\n"
         "from py_portable.errors import MachineError\n"
-        f"work = install.Work(managers.MANAGERS[{tool!r}], ('nothere',), (), 'the line')\n"
-        "try:\n    install.do(work, consent.May(), print, bool)\n"
+        f"work = provision.Provisioning(managers.MANAGERS[{tool!r}], ('nothere',), (), 'the line')\n"
+        "try:\n    provision.do(work, consent.May(), print, bool)\n"
         "except MachineError as problem:\n    print(problem.render())\n"
     )
     told = machine.run(["python3", "-c", code], user="root", env={"PYTHONPATH": "/srv/kit"})
