@@ -38,6 +38,6 @@ def fits(archive: Path, work: Path) -> None:
     """Whether `bring` takes it, and it holds the helpers. Raises StepError, ConfigError."""
     unpack(archive, work / "unpacked")
     name = f"{static_helpers.FOLDER.name}/{platform.machine()}.tar.xz"
-    if not list((work / "unpacked").rglob(f"py_portable/{name}")):
+    if not list((work / "unpacked").rglob(f"py_portable/engines/{name}")):
         raise StepError(f"the bundle lacks the compiled helpers ({name})", where=archive.name)
     bring(str(archive), "", work / "brought")

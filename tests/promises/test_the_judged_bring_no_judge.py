@@ -53,7 +53,7 @@ class Elsewhere:
         (folder / "tool").write_text("#!/bin/sh\necho hello\n")
         (folder / "tool").chmod(0o755)
         self.package = folder / "kit" / "py_portable"
-        ours = Path(static_helpers.__file__).parents[1]
+        ours = Path(static_helpers.__file__).parents[2]
         shutil.copytree(ours, self.package, ignore=shutil.ignore_patterns("__pycache__"))
         self.key = static_helpers.key()
         (folder / "programs").mkdir()
@@ -74,7 +74,7 @@ class Elsewhere:
 
     def edit(self) -> None:
         """Its sources are other ones than its helpers were made of."""
-        with (self.package / "native" / "own-ids.c").open("a") as stream:
+        with (self.package / "engines" / "static_helpers" / "own-ids.c").open("a") as stream:
             stream.write("/* edited */\n")
         script = (
             "from py_portable.engines import static_helpers; assert static_helpers.stale(); print(static_helpers.key())"
