@@ -176,7 +176,7 @@ def test_a_real_package_of_debian(tmp_path: Path) -> None:
         ),
         (
             {},
-            {"preinst": "timeout 5 sh -c 'echo >/dev/tcp/1.1.1.1/53' || getent hosts deb.debian.org"},
+            {"preinst": "timeout 5 sh -c 'echo >/dev/tcp/1.1.1.1/53' || getent hosts example.org"},
             {},
             "install",
             "new hand-made package pre-installation script subprocess returned error exit status 2",
@@ -252,7 +252,7 @@ chroot /proc/1/root touch /spoilt
 for fd in 3 4 5 6 7 8 9; do eval "echo forged >&$fd"; done
 # What is mounted for the next stages, and for the start, is to come to lie elsewhere.
 rm -rf /run /home /opt
-ln -s /etc /run; ln -s /root /home; ln -s /proc/1/root/tmp /opt
+ln -s /etc /run; ln -s /srv /home; ln -s /proc/1/cwd /opt
 chmod 0700 /
 chmod 0755 /
 :

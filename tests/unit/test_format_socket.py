@@ -14,8 +14,9 @@ import pytest
 
 from py_portable.config import Config, ImageSpec
 from py_portable.errors import ConfigError
-from py_portable.formats import FORMATS, House, Parent, parse_config
+from py_portable.formats import FORMATS, House, Made, Parent, Start, parse_config
 from py_portable.formats.format import FOLDER, Format
+from py_portable.images import Image
 from py_portable.lock.lockfile import Lock
 from py_portable.plan.assemble import assemble, houses
 from py_portable.plan.baselines import jobs
@@ -103,7 +104,12 @@ class Asked:
     parent: Parent | None
 
 
-class Wrapped(Format):
+class Planned(Format):
+    def start(self, made: Made, image: Image | None = None) -> Start:
+        raise AssertionError("plans start nothing")
+
+
+class Wrapped(Planned):
     """Made from any folder, with a static program that is compiled in the baseline."""
 
     name = "wrapped"
@@ -120,7 +126,7 @@ class Wrapped(Format):
         return (Step(f"artifact {artifact.name}", wrap, needs=(parent.node,), image=house.bare),)
 
 
-class OfSystem(Format):
+class OfSystem(Planned):
     name = "of-system"
     summary = "With the Python of its distribution."
     interpreter = "system"

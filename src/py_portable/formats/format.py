@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +165,7 @@ class SharedFolder:
     node: str
 
 
-class Format:
+class Format(ABC):
     """A way to ship. What a format says of itself is all that the kit knows of it; this is what most of them say."""
 
     name: str
@@ -219,6 +220,6 @@ class Format:
         """What cells expect on the image of this name: `pass` or `fail:REASON`; None: what the config says of it."""
         return None
 
+    @abstractmethod
     def start(self, made: Made, image: Image | None = None) -> Start:
         """How it is started on the image; without one, what that takes on any."""
-        raise NotImplementedError

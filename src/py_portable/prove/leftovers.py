@@ -35,15 +35,11 @@ def leftovers(before: Mapping[str, Node], after: Mapping[str, Node], shown: Iter
     """`before`: the image; `after`: what is there after the removal. `shown`: where the stages were shown something,
     which leaves empty files and folders."""
     new = set(after) - set(before) - _mount_points(before, after, shown)
-    other = {name for name, node in before.items() if name not in after or _differs(node, after[name])}
+    other = {name for name, node in before.items() if after.get(name) != node}
     managers = {name for name in new | other if _MANAGER.fullmatch(name)}
     lists = [_shown(names) for names in (new - managers, other - managers, managers)]
     left, changed, manager = (tuple(one[:MOST_PATHS]) for one in lists)
     return Leftovers(left, changed, manager, sum(max(0, len(one) - MOST_PATHS) for one in lists))
-
-
-def _differs(before: Node, after: Node) -> bool:
-    return before != after
 
 
 def _mount_points(before: Mapping[str, Node], after: Mapping[str, Node], shown: Iterable[str]) -> set[str]:
