@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from py_portable.engines.engine import Node
-from py_portable.evidence.stages import MOST_PATHS
+from py_portable.evidence.stage_results import MOST_PATHS
 from py_portable.prove.leftovers import leftovers
 
 FOLDER = Node("folder", 0o755, 0, 0, 0, 0)

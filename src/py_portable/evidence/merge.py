@@ -16,7 +16,7 @@ from py_portable.base.shape import MOST_BYTES
 from py_portable.errors import ConfigError
 from py_portable.evidence import one_run
 from py_portable.evidence.reading import SCHEMA, read
-from py_portable.evidence.stages import StageResult
+from py_portable.evidence.stage_results import StageResult
 from py_portable.plan.shards import Sharding
 
 __all__ = [

@@ -13,7 +13,7 @@ from py_portable.engines import ids
 from py_portable.engines.engine import Bind, Ended, Job
 from py_portable.engines.guard import HELPERS
 from py_portable.errors import MachineError
-from py_portable.evidence.stages import Name, StageResult
+from py_portable.evidence.stage_results import Name, StageResult
 from py_portable.formats import Install, Stage
 from py_portable.images import Image
 from py_portable.prove.bench import Bench, Cell

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from py_portable.engines.engine import Node
-from py_portable.evidence.stages import MOST_PATHS
+from py_portable.evidence.stage_results import MOST_PATHS
 
 _MANAGER = re.compile(
     r"var/lib/(?:dpkg|apt)(?:/.*)?"
@@ -23,7 +23,7 @@ _MANAGER = re.compile(
 
 @dataclass(frozen=True)
 class Leftovers:
-    """Sorted paths, each with its first slash. See `evidence.stages.StageResult`."""
+    """Sorted paths, each with its first slash. See `evidence.stage_results.StageResult`."""
 
     left: tuple[str, ...]
     changed: tuple[str, ...]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.evidence.merge import CellResult
-from py_portable.evidence.stages import remembered
+from py_portable.evidence.stage_results import remembered
 from py_portable.steps import closure
 
 JUDGE = "py_portable.prove.cell_runs"
