@@ -19,8 +19,9 @@ from py_portable import formats
 from py_portable.commands import publish as publish_command
 from py_portable.config import Config, Smoke
 from py_portable.errors import ConfigError
-from py_portable.evidence import merge
+from py_portable.evidence import merge, reading
 from py_portable.plan.asked import question
+from py_portable.plan.cell import PLAIN, CellId
 from py_portable.project import stale
 from py_portable.prove.memory import BESIDE, JUDGE
 from py_portable.steps import closure
@@ -128,7 +129,7 @@ def test_all_that_a_start_is_asked_is_its_question(tmp_path: Path, changes: dict
     now = stale.questions(other)
     assert stale.is_stale(old, other, now) and not stale.is_stale(old, one, stale.questions(one))
     ready = stale.marked({"cells": [old]}, other)["cells"]
-    objected = publish_command.objections(ready, {"tool": old["sha256"]}, [["tool", "debian:11", "plain", []]])
+    objected = publish_command.objections(ready, {"tool": old["sha256"]}, [CellId("tool", "debian:11", PLAIN, ())])
     assert objected[1] and not publish_command.objections([old], {"tool": old["sha256"]}, [])[1]
 
 
@@ -141,17 +142,21 @@ def test_all_that_a_start_is_asked_is_its_question(tmp_path: Path, changes: dict
         {"smoke": f"sha256:{'0' * 64}", "verdict": "FAIL"},
     ],
 )
-def test_what_an_older_kit_saw_or_what_was_expected_otherwise_is_unknown(tmp_path: Path, old: dict[str, Any]) -> None:
+def test_what_an_older_kit_saw_or_what_was_expected_otherwise_is_unknown(tmp_path: Path, old: Any) -> None:
     c = made(tmp_path)
-    row = cell(artifact="tool", argv=[], smoke=question(c, "tool", c.artifacts["tool"].smoke[0]))
-    marked = stale.marked({"cells": [row, {**row, **old}]}, c)["cells"]
+    row: Any = cell(artifact="tool", argv=[], smoke=question(c, "tool", c.artifacts["tool"].smoke[0]))
+    marked = stale.marked({"cells": [row, row | old]}, c)["cells"]
     assert [one["verdict"] for one in marked] == ["PASS", "UNPROVEN"]
     assert (marked[1]["reason"], marked[1]["cached"]) == ("stale", False)
 
 
 def test_what_the_config_does_not_ask_at_all_is_not_its_business(tmp_path: Path) -> None:
     c = made(tmp_path)
-    rows = [cell(artifact="other"), cell(artifact="tool", argv=["else"]), cell(artifact="tool", argv=[], image="x")]
+    rows: list[Any] = [
+        cell(artifact="other"),
+        cell(artifact="tool", argv=["else"]),
+        cell(artifact="tool", argv=[], image="x"),
+    ]
     assert stale.marked({"cells": rows}, c)["cells"] == rows
 
 
@@ -208,12 +213,12 @@ def test_the_last_turn_holds_whatever_the_clock_said(turns: Sequence[tuple[int, 
 
 def test_each_part_comes_after_all_that_lie_there(tmp_path: Path) -> None:
     paths = [merge.write_part(tmp_path, "build", [scope], {}) for scope in "abc"]
-    assert [merge.read(path)["turn"] for path in paths] == [1, 2, 3]
+    assert [reading.read(path)["turn"] for path in paths] == [1, 2, 3]
     again = merge.write_part(tmp_path, "build", ["a"], {"turn": 1})
-    assert merge.read(again)["turn"] == 4
+    assert reading.read(again)["turn"] == 4
     for spoilt in (b"{", b"[]", b'{"turn": true}', b'{"turn": "9"}', b'{"turn": -1}', b"[" * 100_000):
         paths[1].write_bytes(spoilt)
-        assert merge.read(merge.write_part(tmp_path, "build", ["a"], {}))["turn"] in (5, 6, 7, 8, 9, 10)
+        assert reading.read(merge.write_part(tmp_path, "build", ["a"], {}))["turn"] in (5, 6, 7, 8, 9, 10)
     paths[1].write_text(json.dumps({"schema": 1, "turn": merge.MOST_TURNS}))
     with pytest.raises(ConfigError, match="no part can come after"):
         merge.write_part(tmp_path, "build", ["a"], {})
@@ -241,9 +246,7 @@ def test_a_remembered_pass_hangs_on_all_the_code_that_judges() -> None:
         "engines.stage",
         "formats.bundle",
     )
-    assert {
-        f"py_portable.{name}" for name in (*judging, *others, "evidence.merge", "plan.verdicts", "store.walk")
-    } <= own
+    assert {f"py_portable.{name}" for name in (*judging, *others, "evidence.model", "plan.cell", "store.walk")} <= own
     # What only shows results, or hands them on, judges nothing.
     for name in (
         "cli.prove",

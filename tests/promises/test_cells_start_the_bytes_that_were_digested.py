@@ -21,7 +21,7 @@ from py_portable.commands import portability as portability_command
 from py_portable.commands.prove import ForeignApp, prove_foreign
 from py_portable.config import Smoke
 from py_portable.errors import UnmetError
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence.model import CellResult
 from py_portable.formats import Made
 from py_portable.project.building import Built
 from py_portable.project.session import open_session

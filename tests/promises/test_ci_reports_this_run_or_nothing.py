@@ -19,7 +19,7 @@ from py_portable import cli
 from py_portable.ci.github import action, follow
 from py_portable.ci.github.inputs import PREFIX
 from py_portable.ci.gitlab import jobs
-from py_portable.evidence import merge
+from py_portable.evidence import merge, reading
 from py_portable.plan.shards import parse
 from tests.unit.test_sharding import OTHER, PARTS, PLANNED
 
@@ -211,7 +211,7 @@ def test_each_plan_is_a_run_of_its_own(dist: Path, tmp_path: Path, capsys: pytes
     plans = []
     for _ in range(2):
         assert cli._run(["plan", "--github"]) == 0
-        plans.append(merge.read(dist / "plan.json"))
+        plans.append(reading.read(dist / "plan.json"))
     one, other = (parse(plan["plan"], "x") for plan in plans)
     assert one.shards == other.shards and one.run != other.run and len(one.run) == 32
     # A shard of the first run, which the second one lost: nothing of it fills the hole.

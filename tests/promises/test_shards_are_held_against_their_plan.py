@@ -32,7 +32,7 @@ CONTROLS = tuple(
     for image, expect in (("debian:11", "fail:glibc"), ("debian:13", "pass"))
 )
 PLAN = Sharding("c" * 64, "d" * 64, by_image([*PLANNED_CELLS, *CONTROLS], limit=3), "ab" * 16)
-PLANNED: dict[str, Any] = {"schema": 1, "command": "plan", "when": "2026-01-01", "plan": PLAN.told()}
+PLANNED: Any = {"schema": 1, "command": "plan", "when": "2026-01-01", "plan": PLAN.told()}
 XFAIL = {"verdict": "XFAIL", "reason": "glibc", "detail": "d", "exit_status": 1, "sha256": OTHER}
 
 
@@ -119,17 +119,17 @@ def test_a_plan_of_an_older_kit_is_held_to_what_it_says() -> None:
     old = Sharding("c" * 64, "d" * 64, by_image(CELLS, limit=3))
     assert "run" not in old.told() and "smoke" not in json.dumps(old.told())
     parts = [{**part(number), "shards": [{"name": old.shards[number].name, "plan": old.digest}]} for number in range(3)]
-    merged = merge.merge([{**PLANNED, "plan": old.told()}, *parts], shards=True)
+    merged = merge.merge([PLANNED | {"plan": old.told()}, *parts], shards=True)
     assert conclude(merged).problems == ()
     parts[0]["cells"][0] = {**parts[0]["cells"][0], "optional": True}
     with pytest.raises(ConfigError, match="optional is true, the plan says false"):
-        merge.merge([{**PLANNED, "plan": old.told()}, *parts], shards=True)
+        merge.merge([PLANNED | {"plan": old.told()}, *parts], shards=True)
 
 
 def test_what_is_of_another_run_of_the_same_plan_is_refused() -> None:
     again = replace(PLAN, run="cd" * 16)
     with pytest.raises(ConfigError, match="of two plans"):
-        merge.merge([{**PLANNED, "plan": again.told()}, shard(0)], shards=True)
+        merge.merge([PLANNED | {"plan": again.told()}, shard(0)], shards=True)
 
 
 # ------------------------------------------------------------------------------------------ the rules are the judge's

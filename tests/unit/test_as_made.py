@@ -27,10 +27,11 @@ from py_portable.engines import static_helpers
 from py_portable.engines.static_helpers import stored
 from py_portable.engines.static_helpers.stored import Helpers
 from py_portable.errors import ConfigError, MachineError, PortableError, UnmetError
-from py_portable.evidence import merge
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence import merge, reading
+from py_portable.evidence.model import CellResult, Evidence
 from py_portable.formats import Made
 from py_portable.images import Image
+from py_portable.plan.cell import CellId
 from py_portable.project import as_made, building, handover, records
 from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session, open_session
@@ -90,9 +91,9 @@ class Dist:
         assert done.status != 70 and "Traceback" not in done.stderr, done.stderr
         return done
 
-    def part(self) -> merge.Part:
+    def part(self) -> Evidence:
         (path,) = (self.dist / "evidence" / "parts").glob("portability-*.json")
-        return merge.read(path)
+        return reading.read(path)
 
 
 def row(name: str, format_: str, path: Path, **changes: Any) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def started(cell: Cell, tell: Callable[[CellResult], None]) -> CellResult:
         image=cell.image_name,
         image_identity=None if cell.image is None else cell.image.identity,
         image_source=None if cell.image is None else "registry",
-        condition=cell.condition_name,
+        condition=str(cell.id.condition),
         expect=cell.expect,
         verdict=verdict,
         reason=reason,
@@ -548,7 +549,7 @@ def test_whatever_a_record_holds_it_is_read_or_refused_and_never_leads_out(
 # ------------------------------------------------------------------------------------------------ shards
 
 
-def sharded(there: Dist, tier: str = "release") -> merge.Part:
+def sharded(there: Dist, tier: str = "release") -> Evidence:
     """The plan as a machine with a lock makes it."""
     from py_portable.commands import plan as plan_command
     from py_portable.lock.lockfile import Lock
@@ -562,10 +563,10 @@ def sharded(there: Dist, tier: str = "release") -> merge.Part:
     told = json.loads((there.dist / "plan.json").read_text())
     for name, is_control in (("wheels", False), ("folder", False), ("made", False), ("built-too-new", True)):
         there.change(name, control=is_control, lock=told["plan"]["lock"])
-    return merge.read(there.dist / "plan.json")
+    return reading.read(there.dist / "plan.json")
 
 
-def parts_of(there: Dist, planned: merge.Part, *words: str) -> tuple[list[merge.Part], list[int]]:
+def parts_of(there: Dist, planned: Evidence, *words: str) -> tuple[list[Evidence], list[int]]:
     statuses = []
     for shard in planned["plan"]["shards"]:
         statuses.append(there.run("--shard", shard["name"], *words).status)
@@ -847,7 +848,7 @@ def test_whatever_a_part_in_dist_holds_is_no_traceback(there: Dist, data: st.Dat
         ).told()  # fmt: skip
         known = {"schema": 1, "command": "build", "when": "2026-01-01", "kit": {"version": "1"}, "shards": []}
         known |= {"config": {"file": "portable.yaml", "sha256": "c" * 64}, "host": {"os": "x"}}
-        known |= {"artifacts": [told], "cells": [cell], "expected": [merge.identity_of(cell)]}
+        known |= {"artifacts": [told], "cells": [cell], "expected": [CellId.of(cell).told()]}
         known |= {"failures": [{"name": "gone", "why": "x"}], "steps": [{"name": "x", "cached": True}]}
         known |= {"benchmark": [{"artifact": "folder", "image": "debian:11", "start": "later", "sha256": "x"}]}
         part.parent.mkdir(parents=True)

@@ -14,7 +14,7 @@ from py_portable.base.capture import Captured
 from py_portable.config import Smoke
 from py_portable.engines.engine import Ended, EngineInfo
 from py_portable.engines.native import Native
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence.model import CellResult
 from py_portable.evidence.stage_results import StageResult
 from py_portable.formats import Install, Made, Start
 from py_portable.images import Image
@@ -48,7 +48,7 @@ def passed(of: Cell) -> CellResult:
         image=of.image_name,
         image_identity="sha256:image",
         image_source="bootstrap",
-        condition=of.condition_name,
+        condition=str(of.id.condition),
         expect=of.expect,
         verdict="PASS",
         reason=None,
@@ -141,8 +141,8 @@ def test_names_do_not_matter_to_a_remembered_pass(bench: Bench) -> None:
 
 
 def test_a_control_has_a_condition_of_its_own() -> None:
-    assert cell().condition_name == "plain"
-    assert cell(control="built-too-new").condition_name == "control:built-too-new"
+    assert str(cell().id.condition) == "plain"
+    assert str(cell(control="built-too-new").id.condition) == "control:built-too-new"
 
 
 def test_a_failed_installation_fails_for_that_reason() -> None:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.errors import ConfigError
-from py_portable.evidence import merge
+from py_portable.evidence import merge, reading
 from py_portable.evidence.conclude import conclude
+from py_portable.evidence.model import Evidence
 
 WHENS = st.sampled_from(["2026-01-01", "2026-01-02", "2026-01-03"])
 NAMES = st.sampled_from(["a", "b"])
@@ -61,7 +62,7 @@ PARTS = st.builds(
 )
 
 
-def text(parts: Sequence[merge.Part], **options: Any) -> str:
+def text(parts: Sequence[Evidence], **options: Any) -> str:
     return json.dumps(merge.merge(parts, **options), sort_keys=True)
 
 
@@ -138,7 +139,7 @@ def test_a_renamed_artifact_of_the_same_bytes_takes_no_cells_along() -> None:
 
 
 def test_cells_of_an_older_image_and_of_images_that_are_gone_are_dropped() -> None:
-    cells = [
+    cells: list[Any] = [
         cell(image="debian:11", image_identity="sha256:older"),
         cell(image="debian:12", image_identity="sha256:now"),
         cell(image="gone:1", image_identity=None, verdict="UNPROVEN"),
@@ -167,7 +168,7 @@ def test_a_part_replaces_the_one_of_the_same_command_and_scope(tmp_path: Path) -
     merge.write_part(tmp_path, "portability", ["a"], {})
     assert first == again
     assert len(merge.read_parts(tmp_path)) == 3
-    assert merge.read(first)["steps"] == [{"name": "x"}]
+    assert reading.read(first)["steps"] == [{"name": "x"}]
     assert sorted(p.name for p in (tmp_path / "parts").iterdir() if p.name.startswith(".")) == []
 
 
@@ -198,13 +199,13 @@ def test_what_is_no_evidence_is_a_config_error(tmp_path: Path, data: bytes) -> N
     path = tmp_path / "e.json"
     path.write_bytes(data)
     with pytest.raises(ConfigError) as caught:
-        merge.read(path)
+        reading.read(path)
     assert (caught.value.where or "").removesuffix(":1:1") == str(path)
 
 
 def test_a_missing_file_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        merge.read(tmp_path / "none.json")
+        reading.read(tmp_path / "none.json")
 
 
 JSON = st.recursive(
@@ -240,7 +241,7 @@ def test_whatever_can_be_read_can_be_merged_and_concluded(tmp_path_factory: pyte
     path = tmp_path_factory.getbasetemp() / "wild.json"
     path.write_text(json.dumps(told))
     try:
-        merged = merge.merge([merge.read(path)])
+        merged = merge.merge([reading.read(path)])
     except ConfigError:
         return
     json.dumps(conclude(merged).told())

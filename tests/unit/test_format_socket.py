@@ -33,7 +33,7 @@ PACKAGE = ROOT / "src" / "py_portable"
 ORDINARY: dict[str, set[str]] = {
     # Kinds of things in folders and archives, schemes of addresses, columns of tables, names of keys.
     "file": {
-        *("base/shape.py", "cli/config.py", "cli/publish.py", "cli/report.py", "evidence/merge.py"),
+        *("base/shape.py", "cli/config.py", "cli/publish.py", "cli/report.py", "evidence/model.py"),
         *(
             "engines/committed.py",
             "engines/engine.py",

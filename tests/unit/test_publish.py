@@ -27,6 +27,7 @@ from py_portable.images import Image
 from py_portable.lock.declared import build_backend
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse
 from py_portable.plan.assemble import assemble, houses
+from py_portable.plan.cell import PLAIN, CellId
 from py_portable.wheels import cibuildwheel, given, published, sdist, twine
 from py_portable.wheels.app_source import source_digest
 from py_portable.wheels.cibuildwheel_engine import engine_option, environment, tag_of
@@ -312,7 +313,7 @@ def test_the_published_wheel_is_what_a_cell_installs(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------------------- objections
 
 SHA = "sha256:one"
-WANTED = [["publish-3.13", "debian:11", "plain", ["--help"]]]
+WANTED = [CellId("publish-3.13", "debian:11", PLAIN, ("--help",))]
 
 
 def cell(verdict: str, **other: Any) -> dict[str, Any]:

@@ -171,7 +171,8 @@ def test_without_a_failure_the_matrix_comes_first() -> None:
     ],
 )
 def test_conditions_are_folded_into_the_worst(verdicts: list[str], word: str) -> None:
-    assert folded([{"verdict": verdict} for verdict in verdicts]) == word
+    cells: list[Any] = [{"verdict": verdict} for verdict in verdicts]
+    assert folded(cells) == word
 
 
 def control(must_fail: str = "XFAIL") -> list[dict[str, Any]]:

@@ -19,9 +19,9 @@ from py_portable import cli, resources
 from py_portable.commands import plan as plan_command
 from py_portable.commands import portability as portability_command
 from py_portable.errors import ConfigError
-from py_portable.evidence import merge
+from py_portable.evidence import merge, reading
 from py_portable.evidence.conclude import conclude
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence.model import CellResult, Evidence
 from py_portable.lock.lockfile import Lock
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.partition import by_image
@@ -90,7 +90,7 @@ PARTS = [part(0), part(1), part(2)]
 PARTS[2] = {name: told for name, told in PARTS[2].items() if name not in ("kit", "artifacts")}
 
 
-def text(parts: Sequence[merge.Part]) -> str:
+def text(parts: Sequence[Evidence]) -> str:
     return json.dumps(merge.merge(parts, shards=True), sort_keys=True)
 
 
@@ -151,7 +151,7 @@ def test_a_shard_that_comes_later_takes_the_place_of_its_missing_cells() -> None
 
 @settings(max_examples=40)
 @given(st.permutations([PLANNED, *PARTS]), st.integers(1, 3), st.sets(st.integers(0, 3)))
-def test_any_order_and_any_grouping_give_the_same_bytes(parts: list[merge.Part], cut: int, twice: set[int]) -> None:
+def test_any_order_and_any_grouping_give_the_same_bytes(parts: list[Evidence], cut: int, twice: set[int]) -> None:
     whole = text([PLANNED, *PARTS])
     assert text(parts) == whole
     assert text([*parts, *(parts[n] for n in sorted(twice))]) == whole
@@ -217,7 +217,7 @@ def test_in_a_dist_folder_a_plan_of_yesterday_is_forgotten() -> None:
 def test_a_plan_is_read_back_as_it_was_told(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     merge.write(path, valid(PLANNED))
-    assert parse(merge.read(path)["plan"], "x") == PLAN
+    assert parse(reading.read(path)["plan"], "x") == PLAN
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_a_plan_that_somebody_changed_is_refused(tmp_path: Path, spoil: Callable
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(told))
     with pytest.raises(ConfigError, match="its plan"):
-        merge.read(path)
+        reading.read(path)
 
 
 def test_the_digest_of_a_lock_leaves_out_what_a_run_learns() -> None:
@@ -422,7 +422,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, house: House) -> House:
                 image=c.image_name,
                 image_identity="sha256:i",
                 image_source="registry",
-                condition=c.condition_name,
+                condition=str(c.id.condition),
                 expect=c.expect,
                 verdict="PASS",
                 reason=None,
@@ -446,7 +446,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, house: House) -> House:
     return house
 
 
-def prove(house: House, dist: str, shard: str | None) -> tuple[merge.Part, list[str]]:
+def prove(house: House, dist: str, shard: str | None) -> tuple[Evidence, list[str]]:
     """One job: the part it leaves, and the cells it started."""
     session = open_session(house.base / "portable.yaml", dist=house.base / dist)
     wanted = portability_command.Wanted()
@@ -454,7 +454,7 @@ def prove(house: House, dist: str, shard: str | None) -> tuple[merge.Part, list[
         plan = plan_command.read(session, house.base / "dist" / "plan.json")
         wanted = portability_command.Wanted.of_shard(plan, shard)
     started: list[str] = []
-    portability_command.prove(session, wanted, lambda cell: started.append(json.dumps(merge.identity_of(cell.told()))))
+    portability_command.prove(session, wanted, lambda cell: started.append(json.dumps(cell.id.told())))
     (path,) = (house.base / dist / "evidence" / "parts").glob("portability-*.json")
     told = json.loads(path.read_text())
     del told["host"]
@@ -463,13 +463,13 @@ def prove(house: House, dist: str, shard: str | None) -> tuple[merge.Part, list[
 
 def test_shards_run_what_is_theirs_and_together_what_one_run_does(quick: House, call: Call) -> None:
     assert call("plan", "--github", "--shards", "4").status == 0
-    planned = merge.read(quick.base / "dist" / "plan.json")
+    planned = reading.read(quick.base / "dist" / "plan.json")
     plan = parse(planned["plan"], "x")
     assert len(plan.shards) > 1
     parts = []
     for shard in plan.shards:
         told, started = prove(quick, f"dist-{shard.name}", shard.name)
-        assert sorted(started) == sorted(cell.key for cell in shard.cells)
+        assert sorted(started) == sorted(json.dumps(cell.id.told()) for cell in shard.cells)
         assert told["shards"] == [{"name": shard.name, "plan": plan.digest}]
         parts.append(told)
     whole, _ = prove(quick, "dist-whole", None)
@@ -483,7 +483,7 @@ def test_a_shard_whose_artifact_is_gone_does_not_lose_its_cells(quick: House, ca
     (quick.base / "made").unlink()
     told, started = prove(quick, "dist-1", "shard-001")
     assert started == []
-    planned = merge.read(quick.base / "dist" / "plan.json")
+    planned = reading.read(quick.base / "dist" / "plan.json")
     merged = merge.merge([planned, told], shards=True)
     assert len(told["expected"]) == len(merged["cells"]) == 12
     assert all("shard-001 did not start it: there is no" in cell["detail"] for cell in merged["cells"])

@@ -36,21 +36,21 @@ def cells_of(artifacts: int, images: Sequence[str], conditions: Sequence[str] = 
 def uneven(cells: Sequence[PlannedCell]) -> dict[str, int]:
     """Artifacts that cost from a quarter of a second to 3 s a cell."""
     steps = {name: 1 + 5 * n % 12 for n, name in enumerate(dict.fromkeys(c.artifact for c in cells))}
-    return {c.key: steps[c.artifact] * STEP_MS for c in cells}
+    return {c.id: steps[c.artifact] * STEP_MS for c in cells}
 
 
 def place(shards: Sequence[Shard]) -> dict[str, str]:
-    return {c.key: shard.name for shard in shards for c in shard.cells}
+    return {c.id: shard.name for shard in shards for c in shard.cells}
 
 
 def assert_whole(shards: Sequence[Shard], cells: Sequence[PlannedCell]) -> None:
     """Each cell in exactly one shard, in the matrix's order, and no shard without any."""
-    keys = [c.key for shard in shards for c in shard.cells]
-    assert sorted(keys) == sorted(c.key for c in cells)
-    order = {c.key: n for n, c in enumerate(cells)}
+    keys = [c.id for shard in shards for c in shard.cells]
+    assert sorted(keys) == sorted(c.id for c in cells)
+    order = {c.id: n for n, c in enumerate(cells)}
     for shard in shards:
         assert shard.cells
-        numbers = [order[c.key] for c in shard.cells]
+        numbers = [order[c.id] for c in shard.cells]
         assert numbers == sorted(numbers)
 
 
@@ -61,8 +61,8 @@ def assert_balanced(shards: Sequence[Shard], known: Mapping[str, int], number: i
     for shard in shards:
         for c in shard.cells:
             piece = (c.artifact, c.condition if c.control else c.image)
-            pieces[piece] = pieces.get(piece, 0) + known[c.key]
-            total += known[c.key]
+            pieces[piece] = pieces.get(piece, 0) + known[c.id]
+            total += known[c.id]
     most = (1 + SLACK) * Fraction(total, number) + max(pieces.values())
     assert max(shard.cost(known) for shard in shards) <= most
 
@@ -133,7 +133,7 @@ def test_any_matrix_is_whole_and_balanced(
 ) -> None:
     cells = cells_of(*size)
     cells += [replace(cell(image=image), condition="control:x") for image in size[1][:2]]
-    known = {c.key: data.draw(st.integers(1, 400)) * STEP_MS for c in cells}
+    known = {c.id: data.draw(st.integers(1, 400)) * STEP_MS for c in cells}
     wanted = data.draw(st.none() | st.integers(1, limit))
     shards = partition(cells, known, limit=limit, wanted=wanted)
     assert len(shards) <= (wanted or limit)
@@ -172,7 +172,7 @@ def test_all_conditions_of_an_artifact_on_an_image_share_a_shard_for_they_share_
     cells = cells_of(4, ["debian:11", "debian:12"], ("plain", "no-home"))
     found = place(partition(cells, uneven(cells), limit=8, wanted=8))
     for c in cells:
-        assert found[c.key] == found[replace(c, condition="plain").key]
+        assert found[c.id] == found[replace(c, condition="plain").id]
 
 
 def test_there_are_as_many_shards_as_are_worth_their_set_up() -> None:
@@ -225,18 +225,18 @@ def record(c: PlannedCell, seconds: object, overhead: object = None) -> dict[str
 def test_what_was_recorded_is_what_a_cell_costs() -> None:
     a, b, c = cell("a"), cell("b"), cell("c")
     evidence = {"cells": [record(a, 1.1, 0.1), record(b, 0.01)]}
-    assert costs([a, b], evidence) == {a.key: 1250, b.key: 250}
-    assert costs([c], evidence) == {c.key: 750}, "the median of all"
+    assert costs([a, b], evidence) == {a.id: 1250, b.id: 250}
+    assert costs([c], evidence) == {c.id: 750}, "the median of all"
     other = cell("a", "debian:12")
-    assert costs([other], evidence) == {other.key: 1250}, "the median of its artifact"
-    assert costs([a]) == {a.key: DEFAULT_MS}
+    assert costs([other], evidence) == {other.id: 1250}, "the median of its artifact"
+    assert costs([a]) == {a.id: DEFAULT_MS}
 
 
 @pytest.mark.parametrize("junk", [None, "1", True, -1.0, float("inf"), float("nan"), [], 1e300])
 def test_a_record_that_is_no_time_says_nothing(junk: object) -> None:
     a = cell("a")
-    assert costs([a], {"cells": [record(a, junk, 0.1)]}) == {a.key: DEFAULT_MS}
-    assert costs([a], {"cells": [record(a, 0.5, junk)]}) == {a.key: 500}
+    assert costs([a], {"cells": [record(a, junk, 0.1)]}) == {a.id: DEFAULT_MS}
+    assert costs([a], {"cells": [record(a, 0.5, junk)]}) == {a.id: 500}
 
 
 @given(st.permutations([record(cell("a", f"i:{n}"), n / 7) for n in range(6)]))

@@ -17,6 +17,7 @@ from py_portable.benchmark.subjects import Workshop, pairings
 from py_portable.benchmark.turns import Compared, Pairing, Place, compare, starter
 from py_portable.errors import ConfigError, MachineError, UnmetError
 from py_portable.evidence import merge as evidence
+from py_portable.evidence.model import BenchmarkRow, Evidence
 from py_portable.images import Image
 from py_portable.project import as_made, building, refreshing
 from py_portable.project.session import Session
@@ -105,7 +106,12 @@ def measure(session: Session, wanted: BenchmarkRequest) -> Measured:
     others = tuple(one for one in found if not one.pairing.same)
     digests = {name: made.sha256 for name, made in built.made.items()}
     rows = _rows(others, {one.name: one for one in map(_noise, same)}, digests, image_name, wanted)
-    part = {**session.told(), "host": session.host(), "artifacts": built.rows, "benchmark": rows}
+    part: Evidence = {
+        **session.told(),
+        "host": session.host(),
+        "artifacts": list(built.rows),
+        "benchmark": rows,
+    }
     scope = [*(f"artifact {name}" for name in built.plan.artifacts), f"image {image_name}"]
     evidence.write_part(session.dist / building.EVIDENCE, "benchmark", scope, part)
     known_images = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
@@ -155,8 +161,8 @@ def _rows(
     digests: Mapping[str, str],
     image: str,
     wanted: BenchmarkRequest,
-) -> list[dict[str, Any]]:
-    rows = []
+) -> list[BenchmarkRow]:
+    rows: list[Any] = []
     for one in others:
         own = noises[one.pairing.reference.name]
         rows.append(

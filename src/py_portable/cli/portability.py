@@ -95,6 +95,8 @@ def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) ->
     """
     from py_portable.evidence import merge as evidence
     from py_portable.evidence.conclude import conclude
+    from py_portable.evidence.model import Evidence
+    from py_portable.evidence.reading import read
 
     # The result is put in the place of what is there, which must be no folder and no device.
     if output and output.exists() and not output.is_file():
@@ -104,9 +106,9 @@ def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) ->
     # What an earlier call left is no result of this one, however this one ends.
     if output and output.is_file() and output.resolve() not in [path.resolve() for path in files]:
         output.unlink()
-    merged = evidence.merge([evidence.read(path) for path in files], shards=True)
+    merged = evidence.merge([read(path) for path in files], shards=True)
     conclusions = conclude(merged, allow_unproven=allow_unproven)
-    told = {**merged, "conclusions": conclusions.told()}
+    told: Evidence = {**merged, "conclusions": conclusions.told()}
     if output:
         evidence.write(output, told)
     else:

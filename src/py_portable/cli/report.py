@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
+    from py_portable.evidence.model import Evidence
     from py_portable.report.annotations import Where
 
 
@@ -32,8 +32,8 @@ def report(
     FILE is evidence that `merge` wrote. The default is DIST/evidence.json. Nothing is built or started. The config only
     tells where files are, and gives annotations their line numbers and wheels.
     """
-    from py_portable.evidence import merge
     from py_portable.evidence.conclude import conclude
+    from py_portable.evidence.reading import read
     from py_portable.report import annotations, junit, markdown, text
     from py_portable.report.scorecard import scorecard
     from py_portable.report.summary import find
@@ -46,7 +46,7 @@ def report(
     for path in files.values():
         if path.is_file():
             path.unlink()
-    told = merge.read(file or dist / "evidence.json")
+    told = read(file or dist / "evidence.json")
     if file is None or file.absolute().is_relative_to(dist):
         told = _of_today(told, common["config"])
     conclusions = conclude(told, allow_unproven=allow_unproven)
@@ -72,21 +72,21 @@ def report(
         raise click.exceptions.Exit(1)
 
 
-def _of_today(told: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+def _of_today(told: Evidence, path: Path) -> Evidence:
     """The evidence of this config, with all marked that answers another question than the config asks now."""
     from py_portable.formats import load_config
     from py_portable.project import stale
 
-    of_run = told.get("config") or {}
+    of_run = told.get("config")
     try:
-        if of_run.get("file") != path.name or of_run["sha256"] == sha256_of(path):
+        if not of_run or of_run.get("file") != path.name or of_run["sha256"] == sha256_of(path):
             return told
         return stale.marked(told, load_config(path))
     except (OSError, ConfigError):
         return told
 
 
-def _known(path: Path, told: Mapping[str, Any]) -> str | None:
+def _known(path: Path, told: Evidence) -> str | None:
     """The config's path from here, where it is the one that the evidence speaks of."""
     of_run = told.get("config")
     try:

@@ -11,7 +11,7 @@ import click
 from py_portable.base import printable
 from py_portable.base.redact import hide
 from py_portable.errors import Blocked, PortableError, StepError
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence.model import CellResult
 
 SHOWN_PATHS = 3
 
@@ -38,7 +38,7 @@ def cell_line(cell: CellResult) -> str:
 
 
 def _cell_line(cell: CellResult) -> str:
-    control = cell.condition.startswith("control:")
+    control = cell.id.condition.control
     name = f"{cell.condition.replace(':', ' ')} of {cell.artifact}" if control else cell.artifact
     image = cell.image if control or cell.condition == "plain" else f"{cell.image}, {cell.condition}"
     partial = ["partial isolation"] if cell.isolation == "partial" else []

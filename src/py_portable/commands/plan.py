@@ -11,6 +11,8 @@ from py_portable.ci.github import job_matrix
 from py_portable.ci.gitlab import pipeline
 from py_portable.commands.portability import lost_controls
 from py_portable.evidence import merge
+from py_portable.evidence.model import SCHEMA, Evidence, now
+from py_portable.evidence.reading import read as read_evidence
 from py_portable.images.matching import job_image
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines, costing, partition
@@ -48,7 +50,7 @@ def write(
     meant, so that a control that cannot be started is a failure. Raises ConfigError.
     """
     earlier = costs or session.dist / "evidence.json"
-    told = merge.read(earlier) if costs or earlier.exists() else None
+    told = read_evidence(earlier) if costs or earlier.exists() else None
     all_of_it = jobs.tier == RELEASE
     cells = matrix(session.config, plan, probes=None if all_of_it else (), controls=all_of_it)
     known = costing.costs(cells, told)
@@ -74,10 +76,10 @@ def write(
         secrets.token_hex(16),
         handover.pin_helpers(session),
     )
-    part = {
-        "schema": merge.SCHEMA,
+    part: Evidence = {
+        "schema": SCHEMA,
         "command": "plan",
-        "when": merge.now(),
+        "when": now(),
         **session.told(),
         "failures": lost_controls(plan) if whole and all_of_it else [],
         "plan": made.told(),
@@ -99,7 +101,7 @@ def read(session: Session, path: Path | None, *, as_made: bool = False) -> Shard
     """The plan in `path`, DIST/plan.json where it is None. Raises ConfigError, also where it is of another config
     or another lock: the session's own, or with `as_made` the one that the artifacts were made with."""
     path = path or session.dist / FILE
-    told = merge.read(path).get("plan")
+    told = read_evidence(path).get("plan")
     plan = parse(told, str(path))
     plan.fits(session.config, made_with(session) if as_made else lock_sha256(session.lock()))
     return plan

@@ -14,12 +14,12 @@ from py_portable.config.glibc import canonical_image
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import merge as evidence
 from py_portable.evidence.conclude import BAD, Conclusions, conclude
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence.model import CellResult, Evidence, FailureRow
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.images import Image
 from py_portable.plan.asked import question
 from py_portable.plan.assemble import Control, Plan
-from py_portable.plan.cell import PlannedCell
+from py_portable.plan.cell import CellId, PlannedCell
 from py_portable.plan.matrix import matrix
 from py_portable.plan.partition import Shard
 from py_portable.plan.shards import Sharding
@@ -41,7 +41,7 @@ class Wanted:
     controls: bool = True
     shard: Shard | None = None
     """These cells and no others; the rest names what they take."""
-    plan: str | None = None
+    plan: str = ""
     """The digest of the plan that the shard is of."""
     helpers: Mapping[str, str] = field(default_factory=dict)
     """Which static helpers the plan lets it take from dist/, `native.key()` -> digest."""
@@ -90,15 +90,16 @@ def prove(session: Session, wanted: Wanted, tell: Tell, *, allow_unproven: bool 
         results = [cell_runs.not_started(cell, why_not) for cell in cells]
         for result in results:
             tell(result)
-    part = {
+    part: Evidence = {
         **session.told(),
-        **({"host": session.host()} if why_not is None else {}),
         "expected": _expected(wanted, results),
         "shards": [{"name": wanted.shard.name, "plan": wanted.plan}] if wanted.shard else [],
-        "artifacts": built.rows,
+        "artifacts": list(built.rows),
         "failures": [*built_rows.failure_rows(built.plan, built.failures), *_lost_controls(wanted, built)],
         "cells": [result.told() for result in results],
     }
+    if why_not is None:
+        part["host"] = session.host()
     evidence.write_part(session.dist / building.EVIDENCE, "portability", _scope(wanted, built), part)
     # An image that this run does not use is the one of the lock, so that what was seen on it stays.
     identities = {
@@ -134,7 +135,7 @@ def _with_controls(wanted: Wanted) -> bool:
 def _expected(wanted: Wanted, results: Sequence[CellResult]) -> list[list[Any]]:
     """A shard's cells are all expected, also those of an artifact that could not be built."""
     told = [cell.told() for cell in (wanted.shard.cells if wanted.shard else results)]
-    return [evidence.identity_of(cell) for cell in told]
+    return [CellId.of(cell).told() for cell in told]
 
 
 def _known_images(session: Session, wanted: Wanted) -> Wanted:
@@ -150,12 +151,12 @@ def _known_images(session: Session, wanted: Wanted) -> Wanted:
     return replace(wanted, images=tuple(known[canonical_image(name)] for name in wanted.images))
 
 
-def _lost_controls(wanted: Wanted, built: building.Built) -> list[dict[str, str]]:
+def _lost_controls(wanted: Wanted, built: building.Built) -> list[FailureRow]:
     """Controls that the config asks for and that cannot be started; a part of the matrix may do without."""
     return [] if not wanted.controls or wanted.images or wanted.artifacts else lost_controls(built.plan)
 
 
-def lost_controls(plan: Plan) -> list[dict[str, str]]:
+def lost_controls(plan: Plan) -> list[FailureRow]:
     """As rows of evidence's `failures`."""
     return [
         {"name": what, "why": f"was not started: {why}"}

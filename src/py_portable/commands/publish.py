@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from py_portable.base.regular import sha256_of
 from py_portable.errors import Blocked, ConfigError, UnmetError
-from py_portable.evidence import merge
 from py_portable.evidence.conclude import BAD
+from py_portable.evidence.model import CellRow
 from py_portable.formats import FORMATS
+from py_portable.plan.cell import PLAIN, CellId, is_control
 from py_portable.plan.expected import starts_on
 from py_portable.project import building, refreshing
 from py_portable.project.session import Session
@@ -60,7 +59,7 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
         raise problem
     cells = refreshing.refresh(session, _identities(built))["cells"]
     wanted = [
-        [name, spec.name, "plain", list(smoke.args)]
+        CellId(name, spec.name, PLAIN, smoke.args)
         for name in names
         for spec in starts_on(session.config, name)
         if not spec.optional
@@ -80,33 +79,27 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
 
 
 def objections(
-    cells: Sequence[Mapping[str, Any]], artifacts: Mapping[str, str], wanted: Collection[list[Any]]
+    cells: Sequence[CellRow], artifacts: Mapping[str, str], wanted: Collection[CellId]
 ) -> tuple[list[str], list[str]]:
     """(what failed, what shows nothing) of these artifacts (name -> sha256), by the evidence's cells.
 
     Each of the cells `wanted` must be there, and each artifact must have passed somewhere. Pure.
     """
-    own = [c for c in cells if artifacts.get(c["artifact"]) == c["sha256"] and not _control(c)]
+    own = [c for c in cells if artifacts.get(c["artifact"]) == c["sha256"] and not is_control(c)]
     failed = [f"{_name(c)}: {c['verdict']}: {c.get('detail')}" for c in own if c["verdict"] in BAD]
-    seen = {json.dumps(merge.identity_of(c)) for c in own}
+    seen = {CellId.of(c) for c in own}
     unproven = [
         f"{_name(c)}: {c.get('detail') or c.get('reason')}"
         for c in own
         if c["verdict"] == "UNPROVEN" and not c.get("optional")
     ]
-    unproven += [
-        f"{cell[0]} on {cell[1]}: was not started" for cell in wanted if json.dumps(cell) not in seen
-    ]
+    unproven += [f"{cell.artifact} on {cell.image}: was not started" for cell in wanted if cell not in seen]
     passed = {c["artifact"] for c in own if c["verdict"] == "PASS"}
     unproven += [f"{name}: has not one PASS" for name in artifacts if name not in passed]
     return failed, unproven
 
 
-def _control(cell: Mapping[str, Any]) -> bool:
-    return str(cell["condition"]).startswith("control:")
-
-
-def _name(cell: Mapping[str, Any]) -> str:
+def _name(cell: CellRow) -> str:
     condition = "" if cell["condition"] == "plain" else f", {cell['condition']}"
     return f"{cell['artifact']} on {cell['image']}{condition}"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from py_portable.evidence.model import CellRow, Evidence, FailureRow
+from py_portable.plan.cell import CellId, is_control
 
 BAD = ("FAIL", "XPASS")
 
@@ -54,11 +56,11 @@ class Conclusions:
         }
 
 
-def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Conclusions:
+def conclude(evidence: Evidence, *, allow_unproven: bool = False) -> Conclusions:
     """`allow_unproven`: cells and controls that show nothing are no problem."""
-    cells: Sequence[Mapping[str, Any]] = evidence.get("cells", [])
+    cells = evidence.get("cells", [])
     artifacts = {a["name"]: a for a in evidence.get("artifacts", [])}
-    own = [c for c in cells if not c["condition"].startswith("control:")]
+    own = [c for c in cells if not is_control(c)]
     proven = {name: proven_floor([c for c in own if c["artifact"] == name]) for name in artifacts}
     measured = {name: a.get("measured_floor") for name, a in artifacts.items()}
     controls = control_outcomes(cells)
@@ -86,13 +88,13 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
         seen = proven[name].floor
         if floor and seen and _version(seen) < _version(floor):
             problems.append(f"{name} was seen to start on glibc {seen}, below its measured floor {floor}")
-    seen_cells = {json.dumps([c["artifact"], c["image"], c["condition"], list(c["argv"])]) for c in cells}
+    seen_cells = {CellId.of(c) for c in cells}
     lost = {f["name"] for f in evidence.get("failures", ())}
     unseen = [
-        f"{cell[0]} on {cell[1]} ({cell[2]}): no such cell was started"
-        for cell in evidence.get("expected", ())
+        f"{cell}: no such cell was started"
+        for cell in map(CellId.read, evidence.get("expected", ()))
         # That one was not built says it of all its cells.
-        if cell[0] not in lost and json.dumps(cell) not in seen_cells
+        if cell.artifact not in lost and cell not in seen_cells
     ]
     problems += dict.fromkeys(unseen)
     if not artifacts and not cells and not problems:
@@ -103,12 +105,12 @@ def conclude(evidence: Mapping[str, Any], *, allow_unproven: bool = False) -> Co
     return Conclusions(proven, measured, controls, tuple(problems), counts)
 
 
-def not_there(failure: Mapping[str, Any]) -> str:
+def not_there(failure: FailureRow) -> str:
     """The problem that a row of `failures` is."""
     return f"{failure['name']}: {failure['why']}"
 
 
-def _missing(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def _missing(cells: Sequence[CellRow]) -> list[str]:
     """One sentence for each reason, not each cell: a lost shard may have had hundreds. That an image is optional
     excuses none: it says nothing of a job that was lost."""
     counts: dict[str, int] = {}
@@ -118,12 +120,12 @@ def _missing(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{detail}: {count} UNPROVEN" for detail, count in sorted(counts.items())]
 
 
-def proven_floor(cells: Sequence[Mapping[str, Any]]) -> Proven:
+def proven_floor(cells: Sequence[CellRow]) -> Proven:
     """Over the cells of one artifact that were expected to pass."""
-    by_glibc: dict[str, list[Mapping[str, Any]]] = {}
+    by_glibc: dict[str, list[CellRow]] = {}
     for cell in cells:
-        if cell.get("image_glibc") and cell["expect"] == "pass":
-            by_glibc.setdefault(cell["image_glibc"], []).append(cell)
+        if (glibc := cell.get("image_glibc")) and cell["expect"] == "pass":
+            by_glibc.setdefault(glibc, []).append(cell)
     floor: str | None = None
     holes: list[str] = []
     unsure: list[str] = []
@@ -140,16 +142,17 @@ def proven_floor(cells: Sequence[Mapping[str, Any]]) -> Proven:
     return Proven(floor, tuple(holes))
 
 
-def control_outcomes(cells: Sequence[Mapping[str, Any]]) -> tuple[ControlOutcome, ...]:
+def control_outcomes(cells: Sequence[CellRow]) -> tuple[ControlOutcome, ...]:
     """A control holds only when its cell failed for its reason and its twin passed."""
-    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    pairs: dict[tuple[str, str], list[CellRow]] = {}
     for cell in cells:
-        if cell["condition"].startswith("control:"):
-            pairs.setdefault((cell["condition"].removeprefix("control:"), cell["artifact"]), []).append(cell)
+        condition = CellId.of(cell).condition
+        if condition.control:
+            pairs.setdefault((condition.name, cell["artifact"]), []).append(cell)
     return tuple(_control(name, artifact, pair) for (name, artifact), pair in sorted(pairs.items()))
 
 
-def _control(name: str, artifact: str, pair: Sequence[Mapping[str, Any]]) -> ControlOutcome:
+def _control(name: str, artifact: str, pair: Sequence[CellRow]) -> ControlOutcome:
     must_fail = [c for c in pair if c["expect"].startswith("fail:")]
     twins = [c for c in pair if c["expect"] == "pass"]
     if any(c["verdict"] == "XPASS" for c in must_fail):
@@ -169,7 +172,7 @@ def _control(name: str, artifact: str, pair: Sequence[Mapping[str, Any]]) -> Con
     )
 
 
-def _problem(cell: Mapping[str, Any]) -> str:
+def _problem(cell: CellRow) -> str:
     where = "" if cell["condition"] == "plain" else f" ({cell['condition']})"
     why = cell.get("detail") or cell.get("reason")
     return f"{cell['artifact']} on {cell['image']}{where}: {cell['verdict']}: {why}"
@@ -179,7 +182,7 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(".") if part.isdecimal())
 
 
-def beyond_cells(conclusions: Conclusions, cells: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+def beyond_cells(conclusions: Conclusions, cells: Iterable[CellRow]) -> tuple[str, ...]:
     """The problems that are not just the one of a single cell: a report that shows its cells need not repeat those."""
-    known = {_problem(cell) for cell in cells if not cell["condition"].startswith("control:")}
+    known = {_problem(cell) for cell in cells if not is_control(cell)}
     return tuple(problem for problem in conclusions.problems if problem not in known)

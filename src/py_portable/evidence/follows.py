@@ -7,16 +7,14 @@ like are no verdicts that the kit gives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from py_portable.evidence.model import CellRow
 from py_portable.plan import verdicts
 
 _NOT_REACHED = ("loader", "interpreter", "exec", "install", "musl")
 """The app's own code did not run: there is no exit status."""
 
 
-def why_not(row: Mapping[str, Any], exit_status: int | None) -> str | None:
+def why_not(row: CellRow, exit_status: int | None) -> str | None:
     """Which field does not agree with the verdict, and how; None where all do. `exit_status` is the one that the smoke
     command asks for, None where nobody knows."""
     verdict, reason, expect = row["verdict"], row.get("reason"), row["expect"]
@@ -44,7 +42,7 @@ def why_not(row: Mapping[str, Any], exit_status: int | None) -> str | None:
             return f"verdict is {verdict}, which no cell of this plan may be"
 
 
-def _passed(row: Mapping[str, Any], exit_status: int | None) -> str | None:
+def _passed(row: CellRow, exit_status: int | None) -> str | None:
     status = row.get("exit_status")
     if type(status) is not int or status < 0:
         return f"verdict is {row['verdict']}, though exit_status is {status}"
@@ -57,7 +55,7 @@ def _passed(row: Mapping[str, Any], exit_status: int | None) -> str | None:
     return None
 
 
-def _failed(row: Mapping[str, Any], reason: str) -> str | None:
+def _failed(row: CellRow, reason: str) -> str | None:
     status = row.get("exit_status")
     said = f"reason is {reason}, though exit_status is {status}"
     if (reason == "install") != (row.get("install") == "failed"):

@@ -6,102 +6,33 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from py_portable.base.regular import read_regular
 from py_portable.base.shape import MOST_BYTES
 from py_portable.errors import ConfigError
 from py_portable.evidence import one_run
-from py_portable.evidence.reading import SCHEMA, read
-from py_portable.evidence.stage_results import StageResult
+from py_portable.evidence.model import (
+    IDENTITY,
+    MISSING,
+    ROWS,
+    SCHEMA,
+    CellResult,
+    CellRow,
+    Evidence,
+    now,
+)
+from py_portable.evidence.reading import read
+from py_portable.plan.cell import CellId, is_control
 from py_portable.plan.shards import Sharding
 
-__all__ = [
-    "LISTS", "MISSING", "SCHEMA", "STALE", "CellResult", "Part", "identity_of", "merge", "now", "read", "read_parts",
-    "write", "write_part",
-]  # fmt: skip
-LISTS = (
-    "baselines",
-    "interpreters",
-    "wheels",
-    "artifacts",
-    "failures",
-    "cells",
-    "benchmark",
-    "steps",
-    "shards",
-)
-_IDENTITY = {
-    "baselines": ("name",),
-    "interpreters": ("version", "provider", "baseline"),
-    "wheels": ("file", "place"),
-    "artifacts": ("name",),
-    "failures": ("name",),
-    "cells": ("artifact", "image", "condition", "argv"),
-    "benchmark": ("artifact", "image", "start"),
-    "steps": ("name",),
-    "shards": ("name", "plan"),
-}
-MISSING = "shard"
-"""The reason of a cell that the plan has and no shard brought a record of."""
-STALE = "stale"
-"""The reason of a cell whose record answers another question than the config asks now."""
 MOST_TURNS = 1 << 53
-Part = Mapping[str, Any]
 _Age = tuple[int, str]
-_Key = tuple[str, ...]
+_Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class CellResult:
-    """One start of the app and what came of it, as the evidence tells it."""
-
-    artifact: str
-    format: str
-    sha256: str
-    image: str
-    image_identity: str | None
-    image_source: str | None
-    condition: str
-    expect: str
-    verdict: str
-    reason: str | None
-    detail: str | None
-    argv: tuple[str, ...]
-    install: str | None = None
-    exit_status: int | None = None
-    stdout_tail: str | None = None
-    stderr_tail: str | None = None
-    seconds: float | None = None
-    left_behind: int | None = None
-    """Processes that outlived the app and were ended; -1 where they could not be seen."""
-    overhead_seconds: float | None = None
-    isolation: str | None = None
-    image_glibc: str | None = None
-    optional: bool = False
-    reproduce: str | None = None
-    cached: bool = False
-    smoke: str | None = None
-    """The digest of what it was asked (`plan.asked`)."""
-    stages: tuple[StageResult, ...] = ()
-    """Of a package that was installed in the root, in the order in which they ran."""
-    when: str = field(default_factory=lambda: now())
-
-    def told(self) -> dict[str, Any]:
-        told = json.loads(json.dumps(asdict(self)))
-        if not self.stages:
-            del told["stages"]
-        return told  # type: ignore[no-any-return]
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def write_part(folder: Path, command: str, scope: Iterable[str], part: Part) -> Path:
+def write_part(folder: Path, command: str, scope: Iterable[str], part: Evidence) -> Path:
     """Write one part into `folder`/parts, in the place of an earlier one of the same command over the same scope.
 
     Its turn is one more than that of all that lies there: it was written with them in view, whatever their clocks said.
@@ -128,17 +59,17 @@ def _turn(path: Path) -> int:
     return turn if type(turn) is int and 0 < turn <= MOST_TURNS else 0
 
 
-def read_parts(folder: Path) -> list[Part]:
+def read_parts(folder: Path) -> list[Evidence]:
     return [read(path) for path in sorted((folder / "parts").glob("*.json"))]
 
 
 def merge(
-    parts: Iterable[Part],
+    parts: Iterable[Evidence],
     *,
     artifacts: Mapping[str, str] | None = None,
     identities: Mapping[str, str | None] | None = None,
     shards: bool = False,
-) -> dict[str, Any]:
+) -> Evidence:
     """All parts as one, the same whatever order they come in; of two rows about one thing the later one holds: that of
     the later turn in a dist folder, and of one turn (or of none) that of the later time.
 
@@ -158,26 +89,26 @@ def merge(
         artifacts, plan = one_run.one_digest(parts), one_run.one_plan(parts)
         parts = [_without_missing(part) for part in parts]
     merged: dict[str, Any] = {"schema": SCHEMA}
-    rows: dict[str, dict[_Key, tuple[_Age, Any]]] = {name: {} for name in LISTS}
-    for part in sorted(parts, key=_age):
+    rows: dict[str, dict[Any, tuple[_Age, Any]]] = {name: {} for name in ROWS}
+    for part in cast(list[Mapping[str, Any]], sorted(parts, key=_age)):
         # A merge is as old as the newest part of it, so that merges can be merged.
         for name in ("when", "kit", "config", "host", *(() if shards else ("turn",))):
             if name in part and (
                 not shards or name not in merged or _text(merged[name]) <= _text(part[name])
             ):
                 merged[name] = part[name]
-        for name in LISTS:
+        for name in ROWS:
             for row in part.get(name, ()):
                 age, row = _dated(row, part, name, shards)
-                identity = tuple(json.dumps(row.get(key)) for key in _IDENTITY[name])
+                identity = IDENTITY[name](row)
                 kept = rows[name].get(identity)
                 if shards and name == "cells" and kept is not None:
-                    one_run.one_record(kept[1], row)
+                    one_run.one_record(kept[1], cast(CellRow, row))
                 if kept is None or (kept[0], _text(kept[1])) <= (age, _text(row)):
                     rows[name][identity] = (age, row)
     if shards:
         one_run.as_planned([row for _, row in rows["cells"].values()], plan, artifacts or {})
-    built = {json.loads(name): age for (name,), (age, _) in rows["artifacts"].items()}
+    built = {row["name"]: age for age, row in rows["artifacts"].values()}
     for identity, (age, row) in list(rows["failures"].items()):
         if built.get(row["name"], age) > age:
             del rows["failures"][identity]
@@ -186,10 +117,10 @@ def merge(
             del rows["artifacts"][identity]
     if not shards:
         rows["shards"] = _of_newest_plan(rows["shards"])
-    for name in LISTS:
+    for name in ROWS:
         merged[name] = [row for _, (_, row) in sorted(rows[name].items())]
-    every = {json.dumps(cell): cell for part in parts for cell in part.get("expected", ())}
-    merged["expected"] = [cell for _, cell in sorted(every.items())]
+    every = {CellId.read(cell) for part in parts for cell in part.get("expected", ())}
+    merged["expected"] = [cell.told() for cell in sorted(every)]
     if artifacts is not None:
         merged["artifacts"] = [a for a in merged["artifacts"] if artifacts.get(a["name"]) == a["sha256"]]
         # A control's file is built for it alone and lies in no dist folder. Of one run a part may well have cells of
@@ -198,7 +129,7 @@ def merge(
             c
             for c in merged["cells"]
             if artifacts.get(c["artifact"], c["sha256"] if shards else None) == c["sha256"]
-            or (c["condition"].startswith("control:") and (shards or c["artifact"] in artifacts))
+            or (is_control(c) and (shards or c["artifact"] in artifacts))
         ]
     if identities is not None:
         merged["cells"] = [
@@ -211,24 +142,19 @@ def merge(
     if plan:
         merged = _with_missing(merged, plan)
     merged["expected_cells"] = len(merged["expected"])
-    return merged
+    return cast(Evidence, merged)
 
 
-def identity_of(cell: Mapping[str, Any]) -> list[Any]:
-    """What makes a cell the one it is: artifact, image, condition and the smoke command's words."""
-    return [cell["artifact"], cell["image"], cell["condition"], list(cell["argv"])]
-
-
-def write(path: Path, merged: Part) -> None:
+def write(path: Path, merged: Evidence) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _write(path, merged)
 
 
-def _age(part: Part) -> tuple[int, str, str]:
+def _age(part: Evidence) -> tuple[int, str, str]:
     return part.get("turn", 0), str(part.get("when", "")), _text(part)
 
 
-def _dated(row: Part, part: Part, name: str, shards: bool) -> tuple[_Age, Part]:
+def _dated(row: _Row, part: _Row, name: str, shards: bool) -> tuple[_Age, _Row]:
     """A row with what tells it from later ones. A cell keeps its turn in a merge; among the shards of one run, which
     are of several folders, turns say nothing."""
     if shards:
@@ -245,13 +171,13 @@ def _text(told: Any) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _of_newest_plan(rows: dict[_Key, tuple[_Age, Any]]) -> dict[_Key, tuple[_Age, Any]]:
+def _of_newest_plan(rows: dict[Any, tuple[_Age, Any]]) -> dict[Any, tuple[_Age, Any]]:
     """What is left in a dist folder of an earlier plan's shards speaks of nothing any more."""
     newest = max(((age, row["plan"]) for age, row in rows.values()), default=((0, ""), ""))[1]
     return {key: (age, row) for key, (age, row) in rows.items() if row["plan"] == newest}
 
 
-def _without_missing(part: Part) -> Part:
+def _without_missing(part: Evidence) -> Evidence:
     """Whether a cell is missing is found anew in every merge: its shard may have come."""
     return {**part, "cells": [c for c in part.get("cells", ()) if c.get("reason") != MISSING]}
 
@@ -279,20 +205,20 @@ def _with_missing(merged: Mapping[str, Any], plan: Sharding) -> dict[str, Any]:
             smoke=cell.smoke,
             when="",
         ).told()
-        for cell, detail in one_run.missing(merged, plan)
+        for cell, detail in one_run.missing(cast(Evidence, merged), plan)
     ]
     cells += merged["cells"]
-    every = {json.dumps(cell): cell for cell in merged["expected"]}
-    every |= {cell.key: identity_of(cell.told()) for shard in plan.shards for cell in shard.cells}
+    every = {CellId.read(cell) for cell in merged["expected"]}
+    every |= {cell.id for shard in plan.shards for cell in shard.cells}
     return {
         **merged,
         "plan": plan.told(),
-        "cells": sorted(cells, key=lambda c: [json.dumps(c.get(key)) for key in _IDENTITY["cells"]]),
-        "expected": [cell for _, cell in sorted(every.items())],
+        "cells": sorted(cells, key=CellId.of),
+        "expected": [cell.told() for cell in sorted(every)],
     }
 
 
-def _write(path: Path, told: Part) -> None:
+def _write(path: Path, told: Evidence) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     with fresh.open("w") as stream:
         json.dump(told, stream, indent=1, sort_keys=True)

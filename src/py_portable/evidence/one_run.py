@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from py_portable.errors import ConfigError
 from py_portable.evidence import follows
+from py_portable.evidence.model import CellRow, Evidence
 from py_portable.plan import shards
-from py_portable.plan.cell import PlannedCell, cell_key
+from py_portable.plan.cell import CellId, PlannedCell
 from py_portable.plan.shards import Sharding
 
-Part = Mapping[str, Any]
 
-
-def one_config(parts: Iterable[Part]) -> None:
+def one_config(parts: Iterable[Evidence]) -> None:
     """Raises ConfigError where there are two."""
     known = sorted({part["config"]["sha256"] for part in parts if part.get("config")})
     if len(known) > 1:
@@ -25,7 +23,7 @@ def one_config(parts: Iterable[Part]) -> None:
         )
 
 
-def one_plan(parts: Sequence[Part]) -> Sharding | None:
+def one_plan(parts: Sequence[Evidence]) -> Sharding | None:
     """The plan that the shards are of. Raises ConfigError for two, and where it is not there."""
     plans = {part["plan"]["digest"]: part["plan"] for part in parts if part.get("plan")}
     named: dict[str, str] = {}
@@ -53,7 +51,7 @@ def one_plan(parts: Sequence[Part]) -> Sharding | None:
     return plan
 
 
-def one_record(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+def one_record(one: CellRow, other: CellRow) -> None:
     """Raises ConfigError where two records of a cell differ."""
     texts = {json.dumps(cell, sort_keys=True): cell for cell in (one, other)}
     if len(texts) == 1:
@@ -61,13 +59,12 @@ def one_record(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     first, second = (cell for _, cell in sorted(texts.items()))
     what = [f"{cell['verdict']} ({cell.get('when', 'no time')})" for cell in (first, second)]
     raise ConfigError(
-        f"{one['artifact']} on {one['image']} ({one['condition']}) has two records in this evidence: "
-        f"{what[0]} and {what[1]}",
+        f"{CellId.of(one)} has two records in this evidence: {what[0]} and {what[1]}",
         hint="of a shard that ran twice, give the evidence of one run",
     )
 
 
-def one_digest(parts: Iterable[Part]) -> dict[str, str]:
+def one_digest(parts: Iterable[Evidence]) -> dict[str, str]:
     """Artifact -> digest. Raises ConfigError where one has two."""
     known: dict[str, str] = {}
     rows = {(row["name"], row["sha256"]): row for part in parts for row in part.get("artifacts", ())}
@@ -80,7 +77,7 @@ def one_digest(parts: Iterable[Part]) -> dict[str, str]:
     return known
 
 
-def one_identity(cells: Iterable[Mapping[str, Any]]) -> None:
+def one_identity(cells: Iterable[CellRow]) -> None:
     """Raises ConfigError where an image has two."""
     known: dict[str, str] = {}
     for cell in cells:
@@ -92,15 +89,15 @@ def one_identity(cells: Iterable[Mapping[str, Any]]) -> None:
             )
 
 
-def as_planned(cells: Iterable[Part], plan: Sharding | None, digests: Mapping[str, str]) -> None:
+def as_planned(cells: Iterable[CellRow], plan: Sharding | None, digests: Mapping[str, str]) -> None:
     """Raises ConfigError where a cell is not the plan's, is of another artifact than was built (`digests`), or where
     its verdict does not follow from its own record: a shard's word is not taken for what can be worked out again.
     """
-    planned = {cell.key: (shard.name, cell) for shard in plan.shards for cell in shard.cells} if plan else {}
+    planned = {cell.id: (shard.name, cell) for shard in plan.shards for cell in shard.cells} if plan else {}
     wrong = []
     for row in cells:
-        shard, cell = planned.get(cell_key(row), ("", None))
-        name = f"{row['artifact']} on {row['image']} ({row['condition']})"
+        shard, cell = planned.get(CellId.of(row), ("", None))
+        name = str(CellId.of(row))
         where = f"{shard}: {name}" if shard else name
         if plan and cell is None:
             wrong.append(f"{name} {' '.join(row['argv'])}: is not a cell of the plan".replace(" :", ":"))
@@ -126,7 +123,7 @@ def as_planned(cells: Iterable[Part], plan: Sharding | None, digests: Mapping[st
         )
 
 
-def _differ(row: Part, cell: PlannedCell) -> str | None:
+def _differ(row: CellRow, cell: PlannedCell) -> str | None:
     """The field in which a record is not the plan's cell; what an older kit did not write is no difference."""
     for name in ("format", "expect", "optional", "smoke"):
         planned = getattr(cell, name)
@@ -136,14 +133,14 @@ def _differ(row: Part, cell: PlannedCell) -> str | None:
     return None
 
 
-def missing(merged: Part, plan: Sharding) -> Iterator[tuple[PlannedCell, str]]:
+def missing(merged: Evidence, plan: Sharding) -> Iterator[tuple[PlannedCell, str]]:
     """The cells of the plan that nobody has a record of, and why."""
     there = {row["name"] for row in merged["shards"]}
-    known = {cell_key(cell) for cell in merged["cells"]}
+    known = {CellId.of(cell) for cell in merged["cells"]}
     failures = {row["name"]: row["why"] for row in merged["failures"]}
     for shard in plan.shards:
         for cell in shard.cells:
-            if cell.key in known:
+            if cell.id in known:
                 continue
             if shard.name not in there:
                 yield cell, f"shard missing: {shard.name}"

@@ -6,21 +6,17 @@ import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from py_portable.base import shape
 from py_portable.base.regular import read_regular
 from py_portable.errors import ConfigError
+from py_portable.evidence.model import ROWS, SCHEMA, ConfigRow, Evidence
 from py_portable.plan import shards
 
-SCHEMA = 1
 NEEDED: Mapping[str, tuple[str, ...]] = {
-    "failures": ("name", "why"),
-    "artifacts": ("name", "sha256"),
-    "shards": ("name", "plan"),
-    "benchmark": ("artifact", "image"),
-    "cells": ("artifact", "sha256", "image", "condition", "expect", "verdict", "argv"),
-    "config": ("sha256",),
+    name: tuple(key for key in row.__annotations__ if key in vars(row)["__required_keys__"])
+    for name, row in {**ROWS, "config": ConfigRow}.items()
 }
 """Without these nothing can be said of a row. The rest may be missing in what an older kit wrote."""
 _HINT = "give evidence.json or a part that a run wrote"
@@ -28,7 +24,7 @@ _EXPECTED = (str, str, str, list)
 _FILE = Path(__file__).parent.parent / "schemas" / "evidence.schema.json"
 
 
-def read(path: Path) -> Mapping[str, Any]:
+def read(path: Path) -> Evidence:
     """One part, or the merge of some. Raises ConfigError, which names the file and the key."""
     try:
         data = read_regular(path, shape.MOST_BYTES)
@@ -37,7 +33,7 @@ def read(path: Path) -> Mapping[str, Any]:
     return parse(data, str(path))
 
 
-def parse(data: bytes, where: str) -> Mapping[str, Any]:
+def parse(data: bytes, where: str) -> Evidence:
     """The same of the bytes of a file. Raises ConfigError."""
     try:
         told = shape.parse(data)
@@ -57,7 +53,7 @@ def parse(data: bytes, where: str) -> Mapping[str, Any]:
         raise ConfigError(str(problem), where=f"{where}{problem.place}", hint=_HINT)
     if "plan" in told:
         shards.parse(told["plan"], where)
-    return told
+    return cast(Evidence, told)
 
 
 @functools.cache

@@ -1,12 +1,67 @@
-"""A cell of the matrix before it is started, as plain data."""
+"""What makes a cell the one it is, and a cell of the matrix before it is started, as plain data."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
+
+_CONTROL = "control:"
+
+
+@dataclass(frozen=True)
+class ConditionId:
+    """`plain`, a probe, or a control. As text a control is `control:NAME`: written and read here alone."""
+
+    name: str
+    control: bool = False
+
+    @classmethod
+    def read(cls, text: str) -> ConditionId:
+        name = text.removeprefix(_CONTROL)
+        return cls(name, name != text)
+
+    def __str__(self) -> str:
+        return f"{_CONTROL}{self.name}" if self.control else self.name
+
+
+PLAIN = ConditionId("plain")
+
+
+@dataclass(frozen=True)
+class CellId:
+    """One cell is another one where one of these differs: `argv` are the words of the smoke command."""
+
+    artifact: str
+    image: str
+    condition: ConditionId
+    argv: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> CellId:
+        """Of a row of evidence's `cells`."""
+        return cls.read((row["artifact"], row["image"], row["condition"], row["argv"]))
+
+    @classmethod
+    def read(cls, told: Any) -> CellId:
+        """Of one of evidence's `expected`."""
+        artifact, image, condition, argv = told
+        return cls(artifact, image, ConditionId.read(condition), tuple(argv))
+
+    def told(self) -> list[Any]:
+        return [self.artifact, self.image, str(self.condition), list(self.argv)]
+
+    def __lt__(self, other: CellId) -> bool:
+        return self.told() < other.told()
+
+    def __str__(self) -> str:
+        return f"{self.artifact} on {self.image} ({self.condition})"
+
+
+def is_control(row: Mapping[str, Any]) -> bool:
+    """Whether a row of evidence's `cells` is of a control."""
+    return ConditionId.read(row["condition"]).control
 
 
 @dataclass(frozen=True)
@@ -17,7 +72,7 @@ class PlannedCell:
     format: str
     image: str
     condition: str
-    """`plain`, a probe, or `control:NAME`."""
+    """As text: see `ConditionId`."""
     argv: tuple[str, ...]
     expect: str
     optional: bool = False
@@ -28,14 +83,13 @@ class PlannedCell:
     """The exit status that is asked for; None likewise."""
 
     @cached_property
-    def key(self) -> str:
-        """What makes it the cell it is, as text that a record of it in evidence has, too."""
-        return json.dumps([self.artifact, self.image, self.condition, list(self.argv)])
+    def id(self) -> CellId:
+        return CellId(self.artifact, self.image, ConditionId.read(self.condition), self.argv)
 
     @property
     def control(self) -> str | None:
-        name = self.condition.removeprefix("control:")
-        return None if name == self.condition else name
+        condition = self.id.condition
+        return condition.name if condition.control else None
 
     def told(self) -> dict[str, Any]:
         # Not `asdict`, which copies deeply: a big matrix has tens of thousands.
@@ -48,8 +102,3 @@ class PlannedCell:
 
 
 _FIELDS = tuple(field.name for field in fields(PlannedCell))
-
-
-def cell_key(row: Mapping[str, Any]) -> str:
-    """The key of a row of evidence's `cells`."""
-    return json.dumps([row["artifact"], row["image"], row["condition"], list(row["argv"])])

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from py_portable.plan.cell import PlannedCell, cell_key
+from py_portable.plan.cell import CellId, PlannedCell
 
 STEP_MS = 250
 DEFAULT_MS = 1000
@@ -18,8 +18,8 @@ DEFAULT_MS = 1000
 _MOST_SECONDS = 86_400.0
 
 
-def costs(cells: Iterable[PlannedCell], evidence: Mapping[str, Any] | None = None) -> dict[str, int]:
-    """Key of a cell -> milliseconds, a multiple of STEP_MS and at least that.
+def costs(cells: Iterable[PlannedCell], evidence: Mapping[str, Any] | None = None) -> dict[CellId, int]:
+    """Cell -> milliseconds, a multiple of STEP_MS and at least that.
 
     A cell without a record costs what the median of its artifact's records does, else that of all records.
     `evidence` may hold anything that `evidence.read` lets pass.
@@ -30,11 +30,11 @@ def costs(cells: Iterable[PlannedCell], evidence: Mapping[str, Any] | None = Non
         seconds = [row.get(name) for name in ("seconds", "overhead_seconds")]
         if _is_time(seconds[0]):
             took = sum(1000.0 * s for s in seconds if _is_time(s))
-            seen[cell_key(row)] = took
+            seen[CellId.of(row)] = took
             by_artifact.setdefault(row["artifact"], []).append(took)
     typical = {name: statistics.median(sorted(times)) for name, times in by_artifact.items()}
     usual = statistics.median(sorted(seen.values())) if seen else float(DEFAULT_MS)
-    return {c.key: _stepped(seen.get(c.key, typical.get(c.artifact, usual))) for c in cells}
+    return {c.id: _stepped(seen.get(c.id, typical.get(c.artifact, usual))) for c in cells}
 
 
 def _is_time(value: Any) -> bool:

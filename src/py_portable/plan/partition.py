@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from py_portable.errors import ConfigError
-from py_portable.plan.cell import PlannedCell
+from py_portable.plan.cell import CellId, PlannedCell
 
 SLACK = Fraction(1, 8)
 STABLE = Fraction(1, 10)
@@ -55,8 +55,8 @@ class Shard:
     def artifacts(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(cell.artifact for cell in self.cells))
 
-    def cost(self, costs: Mapping[str, int]) -> int:
-        return sum(costs[cell.key] for cell in self.cells)
+    def cost(self, costs: Mapping[CellId, int]) -> int:
+        return sum(costs[cell.id] for cell in self.cells)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Piece:
 
 
 def partition(
-    cells: Sequence[PlannedCell], costs: Mapping[str, int], *, limit: int, wanted: int | None = None
+    cells: Sequence[PlannedCell], costs: Mapping[CellId, int], *, limit: int, wanted: int | None = None
 ) -> tuple[Shard, ...]:
     """At most `limit` shards, and at most `wanted`; one that no image ranks high enough gets no cell and is left out.
 
@@ -83,7 +83,7 @@ def partition(
     names = [f"shard-{count:03d}" for count in range(1, number + 1)]
     room, most = _room(pieces, number)
     load = dict.fromkeys(names, 0)
-    place: dict[str, str] = {}
+    place: dict[CellId, str] = {}
     images: dict[str, list[_Piece]] = {}
     for piece in pieces:
         images.setdefault(piece.image, []).append(piece)
@@ -93,7 +93,7 @@ def partition(
             fitting = (name for cap in (room, most) for name in ranking if load[name] + piece.cost <= cap)
             name = next(fitting)
             load[name] += piece.cost
-            place |= {cell.key: name for cell in piece.cells}
+            place |= {cell.id: name for cell in piece.cells}
     return _shards(cells, place)
 
 
@@ -108,7 +108,7 @@ def by_image(cells: Sequence[PlannedCell], *, limit: int) -> tuple[Shard, ...]:
             f"{len(images)} images need a job each, and {limit} are the most there may be",
             hint="name fewer images, or an engine that starts several in one job: --engine docker",
         )
-    return _shards(cells, {cell.key: image_shard(cell.image) for cell in cells})
+    return _shards(cells, {cell.id: image_shard(cell.image) for cell in cells})
 
 
 def image_shard(image: str) -> str:
@@ -130,7 +130,7 @@ def _number(pieces: Sequence[_Piece]) -> int:
     return max(1, -(-(sum(piece.cost for piece in pieces) + IMAGE_MS * images) // TARGET_MS))
 
 
-def _pieces(cells: Iterable[PlannedCell], costs: Mapping[str, int]) -> list[_Piece]:
+def _pieces(cells: Iterable[PlannedCell], costs: Mapping[CellId, int]) -> list[_Piece]:
     found: dict[tuple[str, str], list[PlannedCell]] = {}
     anchors: dict[tuple[str, str], str] = {}
     for cell in cells:
@@ -141,15 +141,15 @@ def _pieces(cells: Iterable[PlannedCell], costs: Mapping[str, int]) -> list[_Pie
         )
         found.setdefault((image, name), []).append(cell)
     return [
-        _Piece(image, name, tuple(own), sum(costs[cell.key] for cell in own))
+        _Piece(image, name, tuple(own), sum(costs[cell.id] for cell in own))
         for (image, name), own in found.items()
     ]
 
 
-def _shards(cells: Iterable[PlannedCell], place: Mapping[str, str]) -> tuple[Shard, ...]:
+def _shards(cells: Iterable[PlannedCell], place: Mapping[CellId, str]) -> tuple[Shard, ...]:
     found: dict[str, list[PlannedCell]] = {}
     for cell in cells:
-        found.setdefault(place[cell.key], []).append(cell)
+        found.setdefault(place[cell.id], []).append(cell)
     return tuple(Shard(name, tuple(found[name])) for name in sorted(found))
 
 

@@ -106,7 +106,7 @@ def parse(told: Any, where: str) -> Sharding:
             f"its plan cannot be used: {printable.short(printable.line(why), 300)}", where=where, hint=_AGAIN
         )
     names = [shard.name for shard in sharding.shards]
-    cells = [cell.key for shard in sharding.shards for cell in shard.cells]
+    cells = [json.dumps(cell.id.told()) for shard in sharding.shards for cell in shard.cells]
     for what, found in (("shard", names), ("cell", cells)):
         seen: set[str] = set()
         for one in found:

@@ -217,7 +217,7 @@ def _same(path: Path, sha256: str, what: str) -> None:
 
 def _as_built(path: Path, mode: int | None, record: BuildRecord, name: str) -> None:
     """Raises UnmetError for a file with another mode than it was built with: its digest does not hold that."""
-    built = (record.row or {}).get("mode")
+    built = record.row.get("mode") if record.row else None
     if built is not None and mode is not None and f"{mode:04o}" != built:
         raise UnmetError(
             f"{name} is not as it was built: its mode is {mode:04o}, the build's was {built}",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from py_portable.config import Artifact
 from py_portable.engines import throwaway
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import merge
+from py_portable.evidence.model import ArtifactRow
 from py_portable.formats import FORMATS, Made
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines
@@ -37,7 +37,7 @@ class Built:
     lock: Lock
     report: Report
     made: Mapping[str, Made]
-    rows: tuple[Mapping[str, Any], ...]
+    rows: tuple[ArtifactRow, ...]
     failures: Mapping[str, PortableError]
     lacking: Mapping[str, str] = field(default_factory=dict)
     """Artifacts that have a row and cannot be started here, and why: what was made elsewhere may have come alone."""

@@ -5,12 +5,21 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from py_portable.base import printable
 from py_portable.base.redact import hide
 from py_portable.config import Artifact
 from py_portable.errors import TAIL_LINES, Blocked, PortableError
+from py_portable.evidence.model import (
+    ArtifactRow,
+    BaselineRow,
+    Evidence,
+    FailureRow,
+    InterpreterRow,
+    StepRow,
+    WheelRow,
+)
 from py_portable.formats import Made
 from py_portable.images import Image
 from py_portable.inspect.elf.floor import measure
@@ -27,51 +36,49 @@ def part(
     session: Session,
     plan: Plan,
     report: Report,
-    artifacts: Sequence[Mapping[str, Any]],
+    artifacts: Sequence[ArtifactRow],
     failures: Mapping[str, PortableError],
-) -> dict[str, Any]:
+) -> Evidence:
     """The part of the evidence that this run of `build` writes; `artifacts` are rows of `artifact_row`."""
     return {
         **session.told(),
         "baselines": _baselines(session, report),
         "interpreters": _interpreters(plan, report),
-        "wheels": wheel_rows(report.results),
+        "wheels": cast(list[WheelRow], wheel_rows(report.results)),
         "artifacts": list(artifacts),
         "failures": failure_rows(plan, failures),
         "steps": [
-            {**step, "log": _log(report, str(step["name"])), **_sandbox(report, str(step["name"]))}
-            for step in session.talk.steps
+            cast(StepRow, {**step, **_of_step(report, str(step["name"]))}) for step in session.talk.steps
         ],
     }
 
 
-def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[dict[str, str]]:
+def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[FailureRow]:
     """One row for each artifact that was asked for and is not there."""
     found = {name: failures.get(node or f"artifact {name}") for name, node in plan.artifacts.items()}
-    return [{"name": name, **_why(problem, failures)} for name, problem in found.items() if problem]
+    return [_failure(name, problem, failures) for name, problem in found.items() if problem]
 
 
-def _why(problem: PortableError, failures: Mapping[str, PortableError]) -> dict[str, str]:
+def _failure(name: str, problem: PortableError, failures: Mapping[str, PortableError]) -> FailureRow:
     """What it comes from, and what that step said: whoever reads the evidence may have neither terminal nor log."""
     cause = problem.cause if isinstance(problem, Blocked) and problem.cause in failures else ""
     problem = failures.get(cause, problem)
     # Without where it was: that is a folder of this machine.
     why = hide(problem.what if problem.what.startswith(cause) else f"{cause}: {problem.what}")
     said = printable.last(hide(problem.tail or ""), TAIL_LINES, TAIL_WIDTH)
-    return {"why": why, "tail": "\n".join(said)} if said else {"why": why}
+    return {"name": name, "why": why, "tail": "\n".join(said)} if said else {"name": name, "why": why}
 
 
-def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | None) -> dict[str, Any]:
+def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | None) -> ArtifactRow:
     """What is told of an artifact that was made; `node` is None for one that was made elsewhere."""
     result = report.results[node] if node else None
     path = made.stored or made.path
     floor = made.meta["measured_floor"] if "measured_floor" in made.meta else measure(path).floor
-    return {
+    row: ArtifactRow = {
         "name": artifact.name,
         "format": artifact.format,
         "path": str(made.path),
         "sha256": made.sha256,
-        **({} if made.mode is None else {"mode": f"{made.mode:04o}"}),
         "bytes": sum(p.lstat().st_size for p in _files(path)),
         "arch": None if artifact.path else platform.machine(),
         "interpreter": artifact.python,
@@ -80,13 +87,16 @@ def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | Non
         "seconds": round(result.seconds, 3) if result else 0.0,
         "cached": result.cached if result else False,
     }
+    if made.mode is not None:
+        row["mode"] = f"{made.mode:04o}"
+    return row
 
 
 def _files(path: Path) -> list[Path]:
     return [p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()] if path.is_dir() else [path]
 
 
-def _baselines(session: Session, report: Report) -> list[dict[str, Any]]:
+def _baselines(session: Session, report: Report) -> list[BaselineRow]:
     return [
         {
             "name": name,
@@ -101,7 +111,7 @@ def _baselines(session: Session, report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _known(image: Image) -> dict[str, Any]:
+def _known(image: Image) -> BaselineRow:
     """What was compared of a container with the image that it is to be, and what could not be, with the reason."""
     if image.found is None:
         return {}
@@ -109,7 +119,7 @@ def _known(image: Image) -> dict[str, Any]:
     return {"checked": list(image.found.checked), "unknown": unknown}
 
 
-def _interpreters(plan: Plan, report: Report) -> list[dict[str, Any]]:
+def _interpreters(plan: Plan, report: Report) -> list[InterpreterRow]:
     return [
         {
             "version": result.meta["version"],
@@ -130,12 +140,8 @@ def _identity(node: Node, report: Report) -> str | None:
     return image.identity if image else None
 
 
-def _log(report: Report, name: str) -> str | None:
-    log = report.results[name].log if name in report.results else None
-    return str(log) if log else None
-
-
-def _sandbox(report: Report, name: str) -> Mapping[str, Any]:
-    """What was seen of the sandbox when the step was made, whenever that was."""
+def _of_step(report: Report, name: str) -> StepRow:
+    """Its log, and what was seen of the sandbox when it was made, whenever that was."""
     result = report.results.get(name)
-    return {"sandbox": result.meta["sandbox"]} if result and "sandbox" in result.meta else {}
+    row: StepRow = {"log": str(result.log) if result and result.log else None}
+    return {**row, "sandbox": result.meta["sandbox"]} if result and "sandbox" in result.meta else row

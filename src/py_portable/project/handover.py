@@ -12,11 +12,12 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from py_portable.engines.static_helpers import key
 from py_portable.errors import ConfigError, MachineError
 from py_portable.evidence import reading
+from py_portable.evidence.model import ArtifactRow
 from py_portable.formats import FORMATS, Made
 from py_portable.plan import shards
 from py_portable.plan.assemble import Control
@@ -33,9 +34,7 @@ Carry = Literal["nothing", "cells", "all"]
 _OURS = re.compile(r"[0-9a-f]{64}")
 
 
-def record(
-    session: Session, lock: str, made: Made, row: Mapping[str, Any], report: Report, carry: Carry
-) -> None:
+def record(session: Session, lock: str, made: Made, row: ArtifactRow, report: Report, carry: Carry) -> None:
     """Write the record of an artifact; `lock` is the digest of the lock it was made with.
 
     Raises ConfigError where nothing in it can be started, or where dist/.carried is not a folder.
@@ -65,7 +64,7 @@ def record(
         session.config.sha256,
         lock,
         row["sha256"],
-        row["measured_floor"],
+        row.get("measured_floor"),
         made.meta,
         row,
         place,

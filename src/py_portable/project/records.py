@@ -18,6 +18,7 @@ from typing import Any
 from py_portable.base import printable, shape
 from py_portable.base.regular import read_regular
 from py_portable.errors import ConfigError
+from py_portable.evidence.model import ArtifactRow
 
 FOLDER = "evidence/as-made"
 CONTROLS = f"{FOLDER}/controls"
@@ -74,7 +75,7 @@ class BuildRecord:
     sha256: str
     floor: str | None
     meta: Mapping[str, Any]
-    row: Mapping[str, Any] | None = None
+    row: ArtifactRow | None = None
     place: str | None = None
     carried: Mapping[str, str] = field(default_factory=dict)
     compared: Mapping[str, str] = field(default_factory=dict)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from py_portable.evidence import merge
+from py_portable.evidence.model import Evidence
+from py_portable.evidence.reading import read
+from py_portable.plan.cell import CellId, is_control
 from py_portable.project import stale
 from py_portable.project.building import EVIDENCE
 from py_portable.project.session import Session
@@ -18,7 +20,7 @@ def refresh(
     session: Session,
     identities: Mapping[str, str | None] | None = None,
     places: Mapping[str, Path] | None = None,
-) -> dict[str, Any]:
+) -> Evidence:
     """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/.
 
     `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine."""
@@ -42,17 +44,15 @@ def refresh(
     answers, old = stale.split(parts, config, now)
     merged = merge.merge(answers, artifacts=current, identities=identities)
     outdated = merge.merge(old, artifacts=current, identities=identities)
-    seen = {json.dumps(merge.identity_of(cell)) for cell in merged["cells"]}
-    marked = [
-        stale.mark(cell) for cell in outdated["cells"] if json.dumps(merge.identity_of(cell)) not in seen
-    ]
-    merged["cells"] = sorted([*merged["cells"], *marked], key=lambda c: json.dumps(merge.identity_of(c)))
-    for name, identity in (("cells", merge.identity_of), ("expected", list)):
-        merged[name] = [
-            row
-            for row in merged[name]
-            if json.dumps(identity(row)) in now or identity(row)[2].startswith("control:")
-        ]
+    seen = {CellId.of(cell) for cell in merged["cells"]}
+    marked = [stale.mark(cell) for cell in outdated["cells"] if CellId.of(cell) not in seen]
+    merged["cells"] = sorted([*merged["cells"], *marked], key=CellId.of)
+
+    def asked(cell: CellId) -> bool:
+        return cell in now or cell.condition.control
+
+    merged["cells"] = [row for row in merged["cells"] if asked(CellId.of(row))]
+    merged["expected"] = [row for row in merged["expected"] if asked(CellId.read(row))]
     merged["expected_cells"] = len(merged["expected"])
     images = {spec.name for spec in config.portability.images}
     merged["benchmark"] = [
@@ -73,10 +73,10 @@ def _has_mode(path: Path, built: str | None) -> bool:
 _BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condition", "argv", "verdict")}
 
 
-def write_evidence(session: Session, merged: dict[str, Any]) -> Path:
+def write_evidence(session: Session, merged: Evidence) -> Path:
     """Write evidence.json: what was concluded holds as long as the artifacts and the cells are the same."""
     path = session.dist / "evidence.json"
-    old = merge.read(path) if path.exists() else {}
+    old = read(path) if path.exists() else {}
     if old.get("conclusions") and all(_what(old, name) == _what(merged, name) for name in _BASIS):
         merged = {**merged, "conclusions": old["conclusions"]}
     merge.write(path, merged)
@@ -87,13 +87,12 @@ def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
     return [tuple(row.get(key) for key in _BASIS[name]) for row in told.get(name, ())]
 
 
-def _without_old_controls(part: merge.Part, current: Mapping[str, str]) -> merge.Part:
+def _without_old_controls(part: Evidence, current: Mapping[str, str]) -> Evidence:
     """A control speaks of the artifact it was a variant of, so not of one that has been built anew since."""
     about = {row["name"]: row["sha256"] for row in part.get("artifacts", ())}
     cells = [
         cell
         for cell in part.get("cells", ())
-        if not cell["condition"].startswith("control:")
-        or about.get(cell["artifact"]) == current.get(cell["artifact"])
+        if not is_control(cell) or about.get(cell["artifact"]) == current.get(cell["artifact"])
     ]
     return {**part, "cells": cells}

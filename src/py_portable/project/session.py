@@ -7,7 +7,6 @@ import platform
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from py_portable import __version__, images, resources
 from py_portable.base.talk import Talk
@@ -17,6 +16,7 @@ from py_portable.engines import builds
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.static_helpers.stored import Helpers
 from py_portable.errors import Blocked, ConfigError, PortableError
+from py_portable.evidence.model import Evidence, HostRow, KitRow
 from py_portable.formats import load_config
 from py_portable.images import Image
 from py_portable.lock import container_baselines, lockfile
@@ -240,7 +240,7 @@ class Session:
             self.write_lock(_with_images(lock, plan, seen))
         return report
 
-    def host(self) -> Mapping[str, Any]:
+    def host(self) -> HostRow:
         """What the evidence says of this machine and the engine."""
         engine, info, reason = self.engine.chosen
         return {
@@ -254,10 +254,10 @@ class Session:
             **({"builds": builds.told()} if builds.told() else {}),
         }
 
-    def kit(self) -> Mapping[str, Any]:
+    def kit(self) -> KitRow:
         return {"version": __version__}
 
-    def told(self) -> dict[str, Any]:
+    def told(self) -> Evidence:
         """The head of every evidence part."""
         return {"kit": self.kit(), "config": {"file": self.config.path.name, "sha256": self.config.sha256}}
 

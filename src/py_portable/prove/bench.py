@@ -8,9 +8,10 @@ from pathlib import Path
 
 from py_portable.config import Smoke
 from py_portable.engines.engine import Engine, EngineInfo
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence.model import CellResult
 from py_portable.formats import Made, Start
 from py_portable.images import Image
+from py_portable.plan.cell import CellId, ConditionId
 from py_portable.prove.memory import Memory
 from py_portable.store import Store
 
@@ -43,8 +44,9 @@ class Cell:
     """Of a cell that starts such a copy: the start of what the user knows, to be done again by hand."""
 
     @property
-    def condition_name(self) -> str:
-        return f"control:{self.control}" if self.control else self.condition
+    def id(self) -> CellId:
+        condition = ConditionId(self.control, control=True) if self.control else ConditionId(self.condition)
+        return CellId(self.artifact, self.image_name, condition, self.smoke.args)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from py_portable.base import process
 from py_portable.engines.engine import LIMITS
 from py_portable.engines.select import reproduce
 from py_portable.errors import PortableError
-from py_portable.evidence.merge import CellResult, now
+from py_portable.evidence.model import CellResult, now
 from py_portable.formats import FORMATS
 from py_portable.prove import stages
 from py_portable.prove.bench import Bench, Cell, Tell
@@ -117,7 +117,7 @@ def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:
             "start": [cell.start.program, cell.start.needs],
             "smoke": asdict(cell.smoke),
             "image": cell.image.identity,
-            "condition": cell.condition_name,
+            "condition": str(cell.id.condition),
             "expect": cell.expect,
             "observed": observation.digest,
             "cpu": bench.cpu_flags,
@@ -144,7 +144,7 @@ def _unknown(cell: Cell) -> CellResult:
         image_identity=cell.image.identity if cell.image else None,
         image_source=cell.image.source if cell.image else None,
         image_glibc=cell.image.glibc if cell.image else None,
-        condition=cell.condition_name,
+        condition=str(cell.id.condition),
         expect=cell.expect,
         verdict="UNPROVEN",
         reason=None,

@@ -16,6 +16,7 @@ from py_portable.errors import MachineError
 from py_portable.evidence.stage_results import Name, StageResult
 from py_portable.formats import Install, Stage
 from py_portable.images import Image
+from py_portable.plan.cell import PLAIN
 from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.judge import Finding
 from py_portable.prove.leftovers import leftovers
@@ -136,7 +137,7 @@ def install(
 
 def tells_of_all(cell: Cell) -> bool:
     """Whether the cell's verdict is about all stages, and not about installation and start alone: one of them is."""
-    return cell.condition_name == "plain"
+    return cell.id.condition == PLAIN
 
 
 def finding_of_install(failure: str) -> Finding:

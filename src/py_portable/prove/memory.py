@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence.model import CellResult
 from py_portable.evidence.stage_results import remembered
 from py_portable.steps import closure
 

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from py_portable.evidence.merge import CellResult
+from py_portable.evidence.model import CellResult
+from py_portable.plan.cell import CellId
 from py_portable.prove import cell_runs
 from py_portable.prove.bench import Bench, Cell, Tell
 
 _log = logging.getLogger(__name__)
 _BLAMED = ("FAIL", "XPASS", "UNPROVEN")
-_Name = tuple[str, str, str, tuple[str, ...]]
 
 
 def run(
@@ -23,18 +23,18 @@ def run(
     `anew` makes again what is missing in the store and gives the same cells. Nothing is told, and nothing is
     remembered, of a start that was made from something damaged.
     """
-    watch = _Watch(bench, tell, {_name(cell): cell for cell in cells})
+    watch = _Watch(bench, tell, {cell.id: cell for cell in cells})
     results = cell_runs.run(cells, bench, watch)
     if not watch.damaged:
         return results
-    redo = {_name(cell) for cell in cells if watch.damaged & _keys(cell, bench)}
-    redo -= {_name_of(result) for result in results if result.cached}
+    redo = {cell.id for cell in cells if watch.damaged & _keys(cell, bench)}
+    redo -= {result.id for result in results if result.cached}
     for cell, memory in bench.kept:
-        if _name(cell) in redo:
+        if cell.id in redo:
             memory.forget()
-    again = cell_runs.run([cell for cell in anew() if _name(cell) in redo], bench, tell)
-    fresh = {_name_of(result): result for result in again}
-    found = (fresh.get(_name_of(result)) if _name_of(result) in redo else result for result in results)
+    again = cell_runs.run([cell for cell in anew() if cell.id in redo], bench, tell)
+    fresh = {result.id: result for result in again}
+    found = (fresh.get(result.id) if result.id in redo else result for result in results)
     return [result for result in found if result]
 
 
@@ -44,12 +44,12 @@ class _Watch:
 
     bench: Bench
     tell: Tell
-    cells: dict[_Name, Cell]
+    cells: dict[CellId, Cell]
     damaged: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
 
     def __call__(self, result: CellResult) -> None:
-        cell = self.cells[_name_of(result)]
+        cell = self.cells[result.id]
         if result.verdict in _BLAMED and cell.image is not None:
             keys = _keys(cell, self.bench)
             for key in sorted(keys - self.seen):
@@ -72,11 +72,3 @@ def _keys(cell: Cell, bench: Bench) -> set[str]:
     if cell.made and cell.made.stored:
         paths.append(cell.made.stored)
     return {key for path in paths if (key := bench.store.key_of(path))}
-
-
-def _name(cell: Cell) -> _Name:
-    return cell.artifact, cell.image_name, cell.condition_name, cell.smoke.args
-
-
-def _name_of(result: CellResult) -> _Name:
-    return result.artifact, result.image, result.condition, tuple(result.argv)

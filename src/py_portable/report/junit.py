@@ -6,14 +6,15 @@ of failure and skipped. All foreign text is printable, which is a part of what X
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 from xml.etree import ElementTree as xml
 
 from py_portable.base import printable
 from py_portable.base.redact import hide
+from py_portable.evidence.model import CellRow
+from py_portable.plan.cell import is_control
 from py_portable.report.reasons import meaning
-from py_portable.report.summary import CONTROL, Findings, again, number, text, why
+from py_portable.report.summary import Findings, again, number, text, why
 
 TAIL_LINES = 40
 TAIL_WIDTH = 400
@@ -23,7 +24,7 @@ CONCLUSIONS = "conclusions"
 
 def render(found: Findings) -> bytes:
     """The document as UTF-8."""
-    by_artifact: dict[str, list[Mapping[str, Any]]] = {}
+    by_artifact: dict[str, list[CellRow]] = {}
     for cell in found.cells:
         by_artifact.setdefault(cell["artifact"], []).append(cell)
     suites = []
@@ -40,13 +41,13 @@ def render(found: Findings) -> bytes:
     return document + b"\n"
 
 
-def _commands(cells: Sequence[Mapping[str, Any]]) -> bool:
+def _commands(cells: Sequence[CellRow]) -> bool:
     """Whether the smoke command has to be named to tell the cells apart."""
     return len({tuple(text(word) for word in cell["argv"]) for cell in cells}) > 1
 
 
-def _case(cell: Mapping[str, Any], found: Findings, with_command: bool) -> xml.Element:
-    control = cell["condition"].startswith(CONTROL)
+def _case(cell: CellRow, found: Findings, with_command: bool) -> xml.Element:
+    control = is_control(cell)
     name = cell["image"]
     if cell["condition"] != "plain":
         name += f" ({cell['condition']})"
@@ -77,7 +78,7 @@ def _case(cell: Mapping[str, Any], found: Findings, with_command: bool) -> xml.E
     return case
 
 
-def _failure(case: xml.Element, cell: Mapping[str, Any], found: Findings, reason: str) -> None:
+def _failure(case: xml.Element, cell: CellRow, found: Findings, reason: str) -> None:
     failure = xml.SubElement(case, "failure", {"type": cell["verdict"], "message": reason})
     told = [meaning(text(cell.get("reason")))]
     told += [f"again: {hide(printable.line(one))}" for one in again(cell, found.config)]

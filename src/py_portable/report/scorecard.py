@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from py_portable.base import printable
 from py_portable.base.redact import hide
+from py_portable.evidence.model import CellRow
+from py_portable.plan.cell import is_control
 from py_portable.report.blocks import Block, Fence, Foreign, Heading, Items, Paragraph, Table, Words
 from py_portable.report.reasons import meaning
 from py_portable.report.summary import (
-    CONTROL,
     Findings,
     Group,
     Lost,
@@ -130,9 +131,9 @@ def _not_built(lost: Lost, config: str) -> list[Block]:
 
 
 def _matrix(found: Findings) -> list[Block]:
-    own: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    own: dict[tuple[str, str], list[CellRow]] = {}
     for cell in found.cells:
-        if not cell["condition"].startswith(CONTROL):
+        if not is_control(cell):
             own.setdefault((cell["artifact"], cell["image"]), []).append(cell)
     if not own:
         return []
@@ -156,7 +157,7 @@ def _matrix(found: Findings) -> list[Block]:
     ]
 
 
-def _folded(cells: Sequence[Mapping[str, Any]] | None) -> Words:
+def _folded(cells: Sequence[CellRow] | None) -> Words:
     return (folded(cells) if cells else "-",)
 
 

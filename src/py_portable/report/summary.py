@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from py_portable.evidence.conclude import BAD, Conclusions, beyond_cells
+from py_portable.evidence.model import CellRow, Evidence
+from py_portable.plan.cell import is_control
 
-Cell = Mapping[str, Any]
-CONTROL = "control:"
 MOST_COMMAND = 2000
 """Characters: half a command is worse than none."""
 WORST_FIRST = ("FAIL", "XPASS", "UNPROVEN", "XFAIL", "NOT-APPLICABLE", "PASS")
@@ -22,10 +22,10 @@ WORST_FIRST = ("FAIL", "XPASS", "UNPROVEN", "XFAIL", "NOT-APPLICABLE", "PASS")
 class Group:
     """Cells of one artifact with one verdict for one reason: one thing to mend, however often it was seen."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[CellRow, ...]
 
     @property
-    def first(self) -> Cell:
+    def first(self) -> CellRow:
         return self.cells[0]
 
     @property
@@ -53,7 +53,7 @@ class Findings:
     """All that a report needs. `problems`: those that are not just the one of a cell. `config`: how the config is
     called in commands; empty where nothing tells. `lost`: one for each step that failed."""
 
-    evidence: Mapping[str, Any]
+    evidence: Evidence
     conclusions: Conclusions
     failures: tuple[Group, ...]
     unproven: tuple[Group, ...]
@@ -62,15 +62,15 @@ class Findings:
     lost: tuple[Lost, ...] = ()
 
     @property
-    def cells(self) -> Sequence[Cell]:
-        cells: Sequence[Cell] = self.evidence.get("cells", ())
+    def cells(self) -> Sequence[CellRow]:
+        cells: Sequence[CellRow] = self.evidence.get("cells", ())
         return cells
 
 
-def find(evidence: Mapping[str, Any], conclusions: Conclusions, config: str | None = None) -> Findings:
+def find(evidence: Evidence, conclusions: Conclusions, config: str | None = None) -> Findings:
     """`config`: where it lies for the reader; where it is None commands are for its folder."""
     cells = evidence.get("cells", ())
-    own = [cell for cell in cells if not cell["condition"].startswith(CONTROL)]
+    own = [cell for cell in cells if not is_control(cell)]
     return Findings(
         evidence,
         conclusions,
@@ -82,7 +82,7 @@ def find(evidence: Mapping[str, Any], conclusions: Conclusions, config: str | No
     )
 
 
-def _lost(evidence: Mapping[str, Any]) -> tuple[Lost, ...]:
+def _lost(evidence: Evidence) -> tuple[Lost, ...]:
     by_tail: dict[str, list[str]] = {}
     for row in evidence.get("failures", ()):
         if tail := text(row.get("tail")):
@@ -90,18 +90,18 @@ def _lost(evidence: Mapping[str, Any]) -> tuple[Lost, ...]:
     return tuple(Lost(tuple(names), tail) for tail, names in by_tail.items())
 
 
-def _grouped(cells: Iterable[Cell], keys: tuple[str, ...]) -> tuple[Group, ...]:
-    groups: dict[str, list[Cell]] = {}
+def _grouped(cells: Iterable[CellRow], keys: tuple[str, ...]) -> tuple[Group, ...]:
+    groups: dict[str, list[CellRow]] = {}
     for cell in cells:
         groups.setdefault(json.dumps([cell.get(key) for key in keys]), []).append(cell)
     return tuple(Group(tuple(_plain_first(group))) for group in groups.values())
 
 
-def _plain_first(cells: Sequence[Cell]) -> list[Cell]:
+def _plain_first(cells: Sequence[CellRow]) -> list[CellRow]:
     return sorted(cells, key=lambda cell: cell["condition"] != "plain")
 
 
-def folded(cells: Sequence[Cell]) -> str:
+def folded(cells: Sequence[CellRow]) -> str:
     """All conditions of an artifact on an image as one word: the worst verdict, and how many of how many."""
     verdicts = [cell["verdict"] for cell in cells]
     worst = min(verdicts, key=WORST_FIRST.index)
@@ -111,7 +111,7 @@ def folded(cells: Sequence[Cell]) -> str:
     return worst if count == 1 else f"{worst} ({count})"
 
 
-def again(cell: Cell, config: str) -> tuple[str, ...]:
+def again(cell: CellRow, config: str) -> tuple[str, ...]:
     """Command lines that do a cell again: the kit's, on any machine, and the one of the run, where it has one."""
     by_hand = text(cell.get("reproduce"))
     if len(by_hand) > MOST_COMMAND:
@@ -120,7 +120,7 @@ def again(cell: Cell, config: str) -> tuple[str, ...]:
         return (by_hand,) if by_hand else ()
     words = [*_kit("portability", config), "--artifact", cell["artifact"]]
     # Controls are started with the whole of an artifact's matrix only.
-    if not cell["condition"].startswith(CONTROL):
+    if not is_control(cell):
         probes = "none" if cell["condition"] == "plain" else cell["condition"]
         words += ["--image", cell["image"], "--probes", probes]
     kit = (shlex.join(words),)
@@ -146,7 +146,7 @@ def of(told: Any, name: str) -> Any:
     return told.get(name) if isinstance(told, Mapping) else None
 
 
-def why(cell: Cell) -> str:
+def why(cell: CellRow) -> str:
     return text(cell.get("detail")) or text(cell.get("reason"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from py_portable.ci.github import console
 from py_portable.errors import PortableError
-from py_portable.evidence import merge
+from py_portable.evidence.reading import read
 
 FILE = "evidence.json"
 
@@ -18,7 +18,7 @@ def known(folder: Path) -> Path | None:
     if not path.is_file():
         return None
     try:
-        merge.read(path)
+        read(path)
     except PortableError as problem:
         console.annotate("warning", f"what cells took the last time cannot be read: {problem.what}")
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from py_portable.plan.cell import CellId
 from py_portable.plan.partition import Shard
 
 SHARDS = 256
@@ -14,7 +15,7 @@ OUTPUT_BYTES = 1_000_000
 """A job's outputs come to at most 1 MB, counted in UTF-16 (docs.github.com: Passing information between jobs)."""
 
 
-def matrix(shards: Sequence[Shard], costs: Mapping[str, int]) -> str:
+def matrix(shards: Sequence[Shard], costs: Mapping[CellId, int]) -> str:
     """One line of JSON for `strategy.matrix: ${{ fromJSON(…) }}`.
 
     It holds names of shards and numbers, nothing a config names: whatever a workflow does with them, no image's or
