@@ -30,6 +30,7 @@ from py_portable.commands import portability as portability_command
 from py_portable.engines import ids
 from py_portable.errors import PortableError
 from py_portable.images import Image, Request, packages
+from py_portable.plan.select import Selection
 from py_portable.project import building
 from py_portable.project.session import Session, open_session
 from py_portable.store import Store
@@ -90,7 +91,7 @@ def session(folder: Path, *, pure: bool = False, **config: Any) -> Session:
 
 def verdicts(told: Session) -> dict[str, str]:
     """Image -> verdict, with what went wrong."""
-    proved = portability_command.prove(told, portability_command.Wanted(), lambda result: None)
+    proved = portability_command.prove(told, Selection(), lambda result: None)
     assert not proved.failures, [problem.render() for problem in proved.failures.values()]
     return {
         cell.image: cell.verdict if cell.verdict != "FAIL" else f"FAIL {cell.reason} {cell.detail} {cell.stderr_tail}"
@@ -100,7 +101,7 @@ def verdicts(told: Session) -> dict[str, str]:
 
 def interpreter(told: Session, name: str) -> tuple[Path, dict[str, Any]]:
     """The prefix of the plan's interpreter step and what it says of itself."""
-    built = building.build(told)
+    built = building.build(told, Selection(controls=False))
     result = built.report.results[name]
     return result.path, dict(result.meta)
 
@@ -108,7 +109,7 @@ def interpreter(told: Session, name: str) -> tuple[Path, dict[str, Any]]:
 def failure(told: Session, node: str) -> PortableError:
     """Of the build, or already of the lock, which asks an interpreter that is not pinned for its version."""
     try:
-        return building.build(told).failures[node]
+        return building.build(told, Selection(controls=False)).failures[node]
     except PortableError as problem:
         return problem
 
@@ -194,7 +195,7 @@ def test_both_pythons_of_one_image_have_one_lock_and_a_wheelhouse_each(
 ) -> None:
     artifacts = {"new": {"format": "wheelhouse"}, "old": {"format": "wheelhouse", "python": "3.11"}}
     told = session(tmp_path, **manylinux, artifacts=artifacts)
-    built = building.build(told)
+    built = building.build(told, Selection(controls=False))
     assert not built.failures, [problem.render() for problem in built.failures.values()]
     wheels = {name: [p.name for p in made.path.glob("*.whl")] for name, made in built.made.items()}
     assert all(len(names) == 1 for names in wheels.values()), wheels

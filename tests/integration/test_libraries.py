@@ -18,6 +18,7 @@ from py_portable.commands import portability as portability_command
 from py_portable.config.glibc import version_key
 from py_portable.inspect.elf import measure
 from py_portable.interpreters.libraries import known
+from py_portable.plan.select import Selection
 from py_portable.project import building
 from py_portable.project.session import open_session
 
@@ -143,12 +144,12 @@ def test_the_interpreter_has_a_fresh_openssl_beside_the_wheels_old_one(tmp_path:
     }
     (tmp_path / "portable.yaml").write_text(json.dumps(told))
     session = open_session(tmp_path / "portable.yaml", engine="bubblewrap", talk=Talk())
-    proved = portability_command.prove(session, portability_command.Wanted(), lambda result: None)
+    proved = portability_command.prove(session, Selection(), lambda result: None)
     assert not proved.failures, [problem.render() for problem in proved.failures.values()]
     seen = {c.image: c.verdict + (f" {c.detail} {c.stderr_tail}" if c.verdict != "PASS" else "") for c in proved.cells}
     assert seen == {"debian:11": "PASS", "debian:13": "PASS"}
 
-    built = building.build(session)
+    built = building.build(session, Selection(controls=False))
     version = known()["openssl"].pin.version
     prefix = built.report.results["interpreter 3.13 (default)"].path
     assert {"libssl.so.3", "libcrypto.so.3"} <= {p.name for p in (prefix / "lib").iterdir()}

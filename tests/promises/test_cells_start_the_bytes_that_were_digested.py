@@ -23,6 +23,7 @@ from py_portable.config import Smoke
 from py_portable.errors import UnmetError
 from py_portable.evidence.model import CellResult
 from py_portable.formats import Made
+from py_portable.plan.select import Selection
 from py_portable.project.building import Built
 from py_portable.project.session import open_session
 from py_portable.prove import cell_runs
@@ -146,10 +147,9 @@ def test_the_artifact_of_a_config_is_held_too(
     path = tool(places, tmp_path)
     (tmp_path / "portable.yaml").write_text(CONFIG.format(image=places / "image.tar"))
     session = open_session(tmp_path / "portable.yaml", talk=Talk(quiet=True))
-    portability_command.building.build(session)
-    wanted = portability_command.Wanted(as_made=as_made)
+    portability_command.building.build(session, Selection(controls=False))
     between(lambda: swap(path, places / "evil"))
-    proved = portability_command.prove(session, wanted, lambda cell: None)
+    proved = portability_command.prove(session, Selection(), lambda cell: None, as_made=as_made)
     assert {(cell.verdict, cell.reason) for cell in proved.cells} == {("UNPROVEN", "artifact")}
     assert len(proved.cells) == 2 and proved.conclusions.problems
 

@@ -16,6 +16,7 @@ from py_portable.base.talk import Talk
 from py_portable.commands import portability as portability_command
 from py_portable.errors import ConfigError
 from py_portable.evidence.model import CellResult
+from py_portable.plan.select import Selection
 from py_portable.project import records
 from py_portable.project.refreshing import refresh
 from py_portable.project.session import open_session
@@ -108,7 +109,7 @@ def project(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatc
 
 def told(project: Project) -> CellResult:
     session = open_session(project.folder / "portable.yaml", talk=Talk(quiet=True))
-    (cell,) = portability_command.prove(session, portability_command.Wanted(), lambda cell: None).cells
+    (cell,) = portability_command.prove(session, Selection(), lambda cell: None).cells
     return cell
 
 

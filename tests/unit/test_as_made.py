@@ -32,6 +32,7 @@ from py_portable.evidence.model import CellResult, Evidence
 from py_portable.formats import Made
 from py_portable.images import Image
 from py_portable.plan.cell import CellId
+from py_portable.plan.select import Selection, narrow
 from py_portable.project import as_made, building, handover, records
 from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session, open_session
@@ -553,13 +554,12 @@ def sharded(there: Dist, tier: str = "release") -> Evidence:
     """The plan as a machine with a lock makes it."""
     from py_portable.commands import plan as plan_command
     from py_portable.lock.lockfile import Lock
-    from py_portable.plan.assemble import Plan, choose_control
+    from py_portable.plan.assemble import made_elsewhere
 
     session = there.session()
-    control, _ = choose_control("built-too-new", session.config, session.config.artifacts)
-    assert control
-    plan = Plan({}, dict.fromkeys(session.config.artifacts), {}, (control,), ())
-    plan_command.write(session, Lock(), plan, plan_command.Jobs("github", 2, tier=tier), None)
+    plan = narrow(made_elsewhere(session.config, Lock()), Selection(tier=tier))
+    assert bool(plan.controls) == (tier == "release")
+    plan_command.write(session, Lock(), plan, plan_command.Jobs("github", 2), None)
     told = json.loads((there.dist / "plan.json").read_text())
     for name, is_control in (("wheels", False), ("folder", False), ("made", False), ("built-too-new", True)):
         there.change(name, control=is_control, lock=told["plan"]["lock"])
@@ -697,7 +697,7 @@ def test_what_two_jobs_built_is_put_into_one_dist(checkout: Callable[[str], Path
         job = checkout(f"job-{name}")
         session = open_session(job / "portable.yaml")
         # What a job finds of others stays.
-        assert set(building.build(session, [name], carry="cells").made) == {name}
+        assert set(building.build(session, Selection((name,)), carry="cells").made) == {name}
         project = Project("portable.yaml", job / "dist")
         pack_dist([project], job, tmp_path / "handed" / f"build-{number:03}")
     last = checkout("last")
@@ -725,13 +725,13 @@ def test_what_two_jobs_built_is_put_into_one_dist(checkout: Callable[[str], Path
 def test_what_is_built_anew_without_carrying_keeps_its_record_true(checkout: Callable[[str], Path]) -> None:
     job = checkout("job")
     session = open_session(job / "portable.yaml")
-    building.build(session, carry="cells")
+    building.build(session, Selection(), carry="cells")
     program(job / "one", "#!/bin/sh\n# newer\n")
-    building.build(session, ["one"])
+    building.build(session, Selection(("one",), controls=False))
     one, two = (records.artifact(session.dist, name) for name in ("one", "two"))
     assert one and two and one.sha256 == digest(job / "one") and one.carried == {} and two.carried
     (job / "one").unlink()
-    assert building.build(session, ["one"]).failures
+    assert building.build(session, Selection(("one",), controls=False)).failures
     assert records.artifact(session.dist, "one") is None
 
 
@@ -745,7 +745,7 @@ def test_only_what_a_build_carried_is_ever_removed(checkout: Callable[[str], Pat
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     (room / ("1" * 64)).symlink_to(tmp_path / "mine")
-    building.build(session, carry="cells")
+    building.build(session, Selection(), carry="cells")
     left = sorted(path.name for path in room.iterdir())
     assert len(left) == 2 and left[1] == "notes"
     assert (tmp_path / "mine" / "file").exists()
@@ -760,7 +760,7 @@ def test_a_link_in_the_place_of_what_is_carried_is_refused(checkout: Callable[[s
     (session.dist / records.CARRIED).symlink_to(tmp_path / "mine")
     with pytest.raises(ConfigError, match="is not a folder"):
         handover.carry_rest(session, LOCK, (), Report())
-    built = building.build(session, ["one"])
+    built = building.build(session, Selection(("one",), controls=False))
     assert built.made and mine.exists()
 
 
@@ -789,7 +789,7 @@ def test_helpers_of_another_machine_are_for_one_that_cannot_compile_and_never_st
 
 
 def test_a_benchmark_takes_what_was_carried_for_it(there: Dist) -> None:
-    built = as_made.take(there.session(), (), ("debian:11",), controls=False, compared=True)
+    built = as_made.take(there.session(), Selection(images=("debian:11",), controls=False), compared=True)
     assert not built.failures and not built.lacking
     assert {name: bool(one.interpreter and one.wheelhouse) for name, one in built.made.items()} == {
         "wheels": True,
@@ -800,13 +800,13 @@ def test_a_benchmark_takes_what_was_carried_for_it(there: Dist) -> None:
     told = json.loads(there.record("folder").read_text())["compared"]
     assert built.made["folder"].interpreter == records.carried(there.dist, told["interpreter"])
     # Cells of a compiled artifact know of neither.
-    assert as_made.take(there.session(), (), ()).made["folder"].interpreter is None
+    assert as_made.take(there.session(), Selection()).made["folder"].interpreter is None
 
 
 def test_what_there_is_nothing_to_compare_with_is_named(there: Dist) -> None:
     told = json.loads(there.record("folder").read_text())["compared"]
     shutil.rmtree(records.carried(there.dist, told["wheelhouse"]))
-    built = as_made.take(there.session(), (), (), controls=False, compared=True)
+    built = as_made.take(there.session(), Selection(controls=False), compared=True)
     assert set(built.lacking) == {"wheels", "folder"} and set(built.made) == {"made"}
     assert "build --carry-all" in built.lacking["folder"]
     done = there.call("benchmark", "--as-made", "--image", "debian:11")

@@ -360,7 +360,7 @@ def test_the_plan_as_a_table_and_as_json(house: House) -> None:
     shown = house.run("plan", "wheels").stdout
     assert "1 artifacts x 2 images x 2 conditions = 4 cells, 0 more for controls" in shown
     assert "left out: folder: not asked for" in shown
-    assert "left out: control built-too-new: no artifact's format can be built too new" in shown
+    assert "left out: control built-too-new: it is a variant of folder, which is not asked for" in shown
 
 
 def test_a_lock_that_fits_asks_nobody_and_is_left_as_it_is(house: House) -> None:

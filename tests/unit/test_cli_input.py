@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from py_portable.cli import cli
 from py_portable.commands import prove as prove_command
 from py_portable.errors import ConfigError
+from py_portable.plan.select import Selection
 from py_portable.project import session as sessions
 from py_portable.project.circumstances import DEFAULT_EPOCH
 from tests.unit.test_cli import ELSEWHERE, HELD, SECONDS, House, first
@@ -127,10 +128,10 @@ def test_artifacts_are_named_by_a_variable_too(house: House, monkeypatch: pytest
     """Where they are no part of a command line, an option among them is none."""
     from py_portable.project import building
 
-    asked: list[tuple[str, ...]] = []
+    asked: list[tuple[str, ...] | None] = []
 
-    def take(_session: object, artifacts: tuple[str, ...], *_more: object, **_options: object) -> object:
-        asked.append(artifacts)
+    def take(_session: object, selection: Selection, *_more: object, **_options: object) -> object:
+        asked.append(selection.artifacts)
         raise ConfigError("seen")
 
     monkeypatch.setattr(building, "build", take)
@@ -138,15 +139,15 @@ def test_artifacts_are_named_by_a_variable_too(house: House, monkeypatch: pytest
     for value, *words in (["a  b\n--carry"], [""], ["a", "c"]):
         monkeypatch.setenv("PY_PORTABLE_ARTIFACTS", value)
         call("build", "-c", str(house.base / "portable.yaml"), *words)
-    assert asked == [("a", "b", "--carry"), (), ("c",)]
+    assert asked == [("a", "b", "--carry"), None, ("c",)]
 
 
 def test_empty_choices_of_the_matrix_are_unset(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     from py_portable.commands import portability as portability_command
 
-    asked: list[portability_command.Wanted] = []
+    asked: list[Selection] = []
 
-    def take(_session: object, wanted: portability_command.Wanted, *_more: object, **_options: object) -> object:
+    def take(_session: object, wanted: Selection, *_more: object, **_options: object) -> object:
         asked.append(wanted)
         raise ConfigError("seen")
 
@@ -161,10 +162,10 @@ def test_empty_choices_of_the_matrix_are_unset(house: House, monkeypatch: pytest
     ):
         assert isinstance(call("portability", "-c", config, *words).exception, ConfigError)
     assert asked == [
-        portability_command.Wanted((), (), None, True),
-        portability_command.Wanted(("folder",), ("debian:11",), None, True),
-        portability_command.Wanted((), (), ("read-only", "no-home"), True),
-        portability_command.Wanted((), (), (), True),
+        Selection(),
+        Selection(("folder",), ("debian:11",)),
+        Selection(probes=("read-only", "no-home")),
+        Selection(probes=()),
     ]
     refused = call("portability", "-c", config, "--probes", "none,no-home")
     assert isinstance(refused.exception, click.UsageError)

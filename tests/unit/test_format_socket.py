@@ -22,7 +22,7 @@ from py_portable.plan.assemble import assemble, houses
 from py_portable.plan.baselines import jobs
 from py_portable.plan.expected import expects
 from py_portable.plan.ground import interpreter_pins
-from py_portable.plan.matrix import matrix
+from py_portable.plan.select import Selection, narrow
 from py_portable.steps.graph import Step, key, ordered
 from tests.integration.toy_formats import Options, Packed, Toy
 from tests.unit.test_plan import CONFIG, LOCK
@@ -224,7 +224,7 @@ def test_an_artifact_that_is_made_from_another_gets_its_node_and_nothing_is_plan
     assert asked.parent and (asked.parent.artifact.name, asked.parent.node) == ("folder", "artifact folder")
     assert asked.house and asked.house.bare == "baseline default without packages"
     assert [one.name for one in ordered(plan.nodes, ["artifact box"])].count("artifact folder") == 1
-    alone = assemble(told, LOCK, artifacts=["box"])
+    alone = narrow(assemble(told, LOCK), Selection(("box",)))
     assert (
         alone.artifacts == {"box": "artifact box"} and alone.nodes["artifact folder"] == plan.nodes["artifact folder"]
     )
@@ -237,7 +237,7 @@ def test_one_artifact_stands_for_several_and_each_has_images_and_expectations_of
     told = config(tmp_path, artifacts)
     assert list(told.artifacts) == ["all-1", "all-2"]
     assert told.where(("artifacts", "all-2", "word")).split(":")[1] == str(line(tmp_path, '"all"', artifacts))
-    cells = matrix(told, assemble(told, LOCK), probes=())
+    cells = narrow(assemble(told, LOCK), Selection(probes=(), controls=False)).cells
     assert {(cell.artifact, cell.image): cell.expect for cell in cells} == {
         ("all-1", "debian:11"): "pass",
         ("all-1", "debian:13"): "fail:loader",
@@ -256,7 +256,7 @@ def test_a_fanned_out_artifact_may_be_started_on_some_images_only(
 ) -> None:
     monkeypatch.setitem(FORMATS, "toy", OfImages())
     told = config(tmp_path, {"all": {"format": "toy", "releases": ["debian:11", "debian:13"]}})
-    cells = matrix(told, assemble(told, LOCK), probes=())
+    cells = narrow(assemble(told, LOCK), Selection(probes=(), controls=False)).cells
     assert [(cell.artifact, cell.image) for cell in cells] == [
         ("all-debian:11", "debian:11"),
         ("all-debian:13", "debian:13"),

@@ -17,8 +17,9 @@ from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, House, Parent, parse_config
 from py_portable.formats.nuitka import MODULES, NuitkaStandalone
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
-from py_portable.plan.assemble import Plan, assemble, houses
+from py_portable.plan.assemble import LeftOut, Plan, assemble, houses
 from py_portable.plan.ground import interpreter_pins, target
+from py_portable.plan.select import Selection, narrow
 from py_portable.steps.graph import ImageNode, Step, key, ordered
 
 
@@ -242,10 +243,14 @@ def test_a_control_has_steps_of_its_own_where_its_image_reaches_them(
 def test_only_the_images_that_are_asked_for_are_made(tmp_path: Path) -> None:
     images = ["debian:12", "debian:12-slim", "debian:11"]
     plan = assemble(config(tmp_path, portability={"images": images, "controls": ["built-too-new"]}), LOCK)
-    assert plan.wanted(["debian:12"])[-1] == "image debian:12"
-    assert {n for n in plan.wanted(["debian:12"]) if n.startswith("image ")} == {"image debian:12"}
-    assert plan.wanted(images, controls=True)[-4:] == [*(f"image {i}" for i in images), plan.controls[0].node]
-    assert plan.wanted(["another"]) == plan.wanted() == [node for node in plan.artifacts.values() if node]
+    assert set(plan.images.values()) < set(plan.targets) and plan.controls[0].node in plan.made
+    part = narrow(plan, Selection(images=("debian:12",)))
+    assert part.images == {"debian:12": "image debian:12"} and part.controls == ()
+    assert part.targets == (*(node for node in plan.artifacts.values() if node), "image debian:12")
+    assert {n.name for n in part.nodes.values() if isinstance(n, ImageNode)} == {
+        *("image debian:12", "baseline default", "baseline default without packages")
+    }
+    assert {cell.image for cell in part.cells} == {"debian:12"}
 
 
 def test_a_control_shares_what_its_image_does_not_reach(plan: Plan) -> None:
@@ -309,14 +314,19 @@ def test_a_control_that_cannot_be_is_left_out_with_the_reason(
 ) -> None:
     made = assemble(config(tmp_path, **changes), LOCK)
     assert made.controls == ()
-    assert made.left_out == (("control built-too-new", why),)
+    assert [(str(one), one.why) for one in made.left_out] == [("control built-too-new", why)]
+    assert made.lost == made.left_out
+    # A part of the matrix may do without.
+    assert narrow(made, Selection(artifacts=tuple(made.artifacts))).lost == ()
 
 
 def test_only_the_named_artifacts_are_planned(tmp_path: Path) -> None:
-    made = assemble(config(tmp_path), LOCK, artifacts=["made"])
+    made = narrow(assemble(config(tmp_path), LOCK), Selection(("made",)))
     assert made.artifacts == {"made": None}
     assert [name for name in made.nodes if not name.startswith("image ")] == []
-    assert ("binary", "not asked for") in made.left_out
+    assert LeftOut("binary", "not asked for") in made.left_out
+    why = "it is a variant of folder, which is not asked for"
+    assert LeftOut("built-too-new", why, control=True) in made.left_out and made.lost == ()
 
 
 def test_houses_are_asked_for_once(tmp_path: Path) -> None:
@@ -375,7 +385,7 @@ def test_what_is_not_linked_takes_no_interpreter_from_source(tmp_path: Path) -> 
 
 def test_a_baseline_is_the_same_image_whichever_artifacts_are_asked_for(tmp_path: Path) -> None:
     told = config(tmp_path, interpreter={"provider": "manylinux"})
-    whole, part = assemble(told, LOCK), assemble(told, LOCK, artifacts=["wheels"])
+    whole, part = assemble(told, LOCK), narrow(assemble(told, LOCK), Selection(("wheels",)))
     assert part.nodes["baseline default"] == whole.nodes["baseline default"]
     assert "interpreter 3.13 from source (default)" not in part.nodes
 

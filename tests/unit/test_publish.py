@@ -28,6 +28,7 @@ from py_portable.lock.declared import build_backend
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse
 from py_portable.plan.assemble import assemble, houses
 from py_portable.plan.cell import PLAIN, CellId
+from py_portable.plan.select import Selection, narrow
 from py_portable.wheels import cibuildwheel, given, published, sdist, twine
 from py_portable.wheels.app_source import source_digest
 from py_portable.wheels.cibuildwheel_engine import engine_option, environment, tag_of
@@ -266,7 +267,7 @@ def test_each_python_is_an_artifact_with_a_wheelhouse_to_be_proven_with(tmp_path
 
 
 def test_without_publish_nothing_of_it_is_planned(tmp_path: Path) -> None:
-    plan = assemble(config(tmp_path), LOCK, artifacts=["house"])
+    plan = narrow(assemble(config(tmp_path), LOCK), Selection(("house",)))
     assert not [name for name in plan.nodes if "publish" in name]
     assert published.SDIST not in assemble(config(tmp_path, publish={"pythons": ["3.13"], "sdist": False}), LOCK).nodes
 

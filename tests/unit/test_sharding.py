@@ -23,8 +23,10 @@ from py_portable.evidence import merge, reading
 from py_portable.evidence.conclude import conclude
 from py_portable.evidence.model import CellResult, Evidence
 from py_portable.lock.lockfile import Lock
+from py_portable.plan.assemble import Plan
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.partition import by_image
+from py_portable.plan.select import Selection, narrow
 from py_portable.plan.shards import Sharding, lock_sha256, parse
 from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell
@@ -403,10 +405,8 @@ def test_a_shard_of_another_config_or_of_no_plan_is_refused(
 
 def test_each_shard_has_a_part_of_its_own_in_a_dist_folder_that_several_share() -> None:
     both = [Sharding("c" * 64, "d" * 64, (replace(PLAN.shards[0], name=name),)) for name in ("one", "two")]
-    wanted = [portability_command.Wanted.of_shard(plan, plan.shards[0].name) for plan in both]
-    built: Any = None
-    scopes = [portability_command._scope(one, built) for one in wanted]
-    assert scopes == [["shard one"], ["shard two"]]
+    selected = [Selection.of_shard(plan, plan.shards[0].name) for plan in both]
+    assert [narrow(Plan({}, {}, {}), one).scope for one in selected] == [("shard one",), ("shard two",)]
 
 
 @pytest.fixture
@@ -449,12 +449,12 @@ def quick(monkeypatch: pytest.MonkeyPatch, house: House) -> House:
 def prove(house: House, dist: str, shard: str | None) -> tuple[Evidence, list[str]]:
     """One job: the part it leaves, and the cells it started."""
     session = open_session(house.base / "portable.yaml", dist=house.base / dist)
-    wanted = portability_command.Wanted()
+    selection = Selection()
     if shard:
         plan = plan_command.read(session, house.base / "dist" / "plan.json")
-        wanted = portability_command.Wanted.of_shard(plan, shard)
+        selection = Selection.of_shard(plan, shard)
     started: list[str] = []
-    portability_command.prove(session, wanted, lambda cell: started.append(json.dumps(cell.id.told())))
+    portability_command.prove(session, selection, lambda cell: started.append(json.dumps(cell.id.told())))
     (path,) = (house.base / dist / "evidence" / "parts").glob("portability-*.json")
     told = json.loads(path.read_text())
     del told["host"]

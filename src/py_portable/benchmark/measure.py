@@ -19,6 +19,7 @@ from py_portable.errors import ConfigError, MachineError, UnmetError
 from py_portable.evidence import merge as evidence
 from py_portable.evidence.model import BenchmarkRow, Evidence
 from py_portable.images import Image
+from py_portable.plan.select import Selection
 from py_portable.project import as_made, building, refreshing
 from py_portable.project.session import Session
 from py_portable.prove.frozen import Freezer
@@ -77,14 +78,11 @@ def measure(session: Session, wanted: BenchmarkRequest) -> Measured:
     """
     if wanted.hyperfine and not shutil.which("hyperfine"):
         raise MachineError("hyperfine is not installed", hint="install it, or run without --hyperfine")
-    image_name = wanted.image or _default_image(session)
-    built = _built(session, wanted, image_name)
+    built = _built(session, wanted, wanted.image or _default_image(session))
     for problem in built.failures.values():
         raise problem
-    image = built.report.images.get(f"image {image_name}")
-    if image is None:
-        known = ", ".join(spec.name for spec in session.config.portability.images)
-        raise ConfigError(f"no image is named {image_name}", where="--image", hint=f"there are: {known}")
+    ((image_name, node),) = built.plan.images.items()
+    image = built.report.images[node]
     if built.lacking and not any(made.interpreter for made in built.made.values()):
         name, why = next(iter(built.lacking.items()))
         raise UnmetError(f"{name} cannot be compared: {why}")
@@ -112,11 +110,10 @@ def measure(session: Session, wanted: BenchmarkRequest) -> Measured:
         "artifacts": list(built.rows),
         "benchmark": rows,
     }
-    scope = [*(f"artifact {name}" for name in built.plan.artifacts), f"image {image_name}"]
-    evidence.write_part(session.dist / building.EVIDENCE, "benchmark", scope, part)
-    known_images = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
+    evidence.write_part(session.dist / building.EVIDENCE, "benchmark", built.plan.scope, part)
     places = as_made.places(session) if wanted.as_made else None
-    path = refreshing.write_evidence(session, refreshing.refresh(session, known_images, places))
+    merged = refreshing.refresh(session, refreshing.identities(session, built), places)
+    path = refreshing.write_evidence(session, merged)
     return Measured(image_name, others, same, tuple(rows), path, absolute, built.lacking)
 
 
@@ -128,9 +125,10 @@ def _keys(session: Session, built: building.Built, image: Image) -> set[str | No
 
 
 def _built(session: Session, wanted: BenchmarkRequest, image: str) -> building.Built:
+    selection = Selection(wanted.artifacts or None, (image,), (), controls=False)
     if wanted.as_made:
-        return as_made.take(session, wanted.artifacts, [image], controls=False, compared=True)
-    return building.build(session, wanted.artifacts, images=[image])
+        return as_made.take(session, selection, compared=True)
+    return building.build(session, selection, starts=True)
 
 
 def _default_image(session: Session) -> str:

@@ -9,7 +9,6 @@ import click
 
 from py_portable.cli.options import GivenCount, GivenPath, common, given, open_session, tier
 from py_portable.cli.show import clean, echo_failures, echo_json, failure_status, size, table
-from py_portable.plan.tiers import RELEASE
 
 if TYPE_CHECKING:
     from py_portable.config import Config
@@ -57,6 +56,7 @@ def plan(
 
     With --github or --gitlab: write DIST/plan.json, and print the jobs that share the proof between them.
     """
+    from py_portable.plan.select import Selection, known, narrow
     from py_portable.steps.graph import ImageNode, ordered
 
     if github + gitlab + common["as_json"] > 1:
@@ -68,7 +68,8 @@ def plan(
     # Other jobs build: this one is in no baseline's image, and needs none.
     session = open_session({**common, "build_engine": ""} if builds else common)
     lock = session.lock()
-    made = session.plan(lock, artifacts)
+    selection = known(session.config, Selection(artifacts or None, tier=tier))
+    made = narrow(session.plan(lock), selection)
     if github or gitlab:
         from py_portable.commands import plan as plan_command
 
@@ -78,13 +79,12 @@ def plan(
             inside=common["engine"] == "native",
             prefix=job_prefix or "py-portable",
             job_image=job_image or None,
-            tier=tier,
             builds=builds,
         )
-        told = plan_command.write(session, lock, made, jobs, costs, whole=not artifacts)
+        told = plan_command.write(session, lock, made, jobs, costs)
         click.echo(told, nl=not told.endswith("\n"))
         return
-    nodes = ordered(made.nodes, [*(n for n in made.artifacts.values() if n), *made.nodes])
+    nodes = ordered(made.nodes, [*made.made, *made.nodes])
     if common["as_json"]:
         steps = [
             {
@@ -94,14 +94,14 @@ def plan(
             }
             for n in nodes
         ]
-        echo_json({"steps": steps, "left_out": [list(pair) for pair in made.left_out]})
+        echo_json({"steps": steps, "left_out": [[str(one), one.why] for one in made.left_out]})
         return
     rows = [(n.name, "image" if isinstance(n, ImageNode) else "step", ", ".join(n.all_needs)) for n in nodes]
     click.echo(table(("step", "kind", "needs"), rows))
     click.echo("")
-    click.echo(_cells(session.config, made, tier))
-    for what, why in made.left_out:
-        click.echo(clean(f"left out: {what}: {why}"))
+    click.echo(_cells(session.config, made))
+    for one in made.left_out:
+        click.echo(clean(f"left out: {one}: {one.why}"))
 
 
 @click.command()
@@ -134,6 +134,7 @@ def build(
 
     Artifacts are the same in every tier; controls are carried only where it starts them.
     """
+    from py_portable.plan.select import Selection
     from py_portable.project import building, refreshing
 
     artifacts = given(artifacts, "artifact")
@@ -143,9 +144,10 @@ def build(
 
         artifacts = of_baseline(session.config, baseline, artifacts)
     what: Carry = "all" if carry_all else "cells" if carry else "nothing"
-    built = building.build(session, artifacts, carry=what, tier=tier)
-    known = {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
-    refreshing.write_evidence(session, refreshing.refresh(session, known))
+    selection = Selection(artifacts or None, controls=what != "nothing", tier=tier)
+    built = building.build(session, selection, carry=what)
+    identities = refreshing.identities(session, built)
+    refreshing.write_evidence(session, refreshing.refresh(session, identities))
     if common["as_json"]:
         echo_json(list(built.rows))
     else:
@@ -161,7 +163,7 @@ def build(
             for r in built.rows
         ]
         click.echo(table(("artifact", "format", "path", "size", "measured floor", "built"), rows))
-    failures = {name: problem for name, problem in built.failures.items() if not name.startswith("control ")}
+    failures = {node: problem for node, problem in built.failures.items() if node not in built.plan.beside}
     # Its cells are UNPROVEN, and say so themselves.
     for name in built.failures.keys() - failures.keys():
         session.talk.say(f"{name}: {built.failures[name].what}")
@@ -170,16 +172,15 @@ def build(
         raise click.exceptions.Exit(failure_status(failures))
 
 
-def _cells(config: Config, plan: Plan, tier: str) -> str:
+def _cells(config: Config, plan: Plan) -> str:
     """What the matrix comes to: each smoke command of an artifact is a cell of its own; a control takes one."""
     starts = sum(len(config.artifacts[name].smoke) for name in plan.artifacts)
-    release = tier == RELEASE
-    images, conditions = len(config.portability.images), 1 + len(config.portability.probes if release else ())
-    controls = len(plan.controls if release else ())
+    own = [cell for cell in plan.cells if not cell.control]
+    conditions = len({cell.condition for cell in own})
     commands = f" ({starts} smoke commands)" if starts != len(plan.artifacts) else ""
     return (
-        f"{len(plan.artifacts)} artifacts{commands} x {images} images x {conditions} conditions = "
-        f"{starts * images * conditions} cells, {2 * controls} more for controls"
+        f"{len(plan.artifacts)} artifacts{commands} x {len(plan.images)} images x {conditions} conditions = "
+        f"{len(own)} cells, {len(plan.cells) - len(own)} more for controls"
     )
 
 

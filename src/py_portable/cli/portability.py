@@ -11,7 +11,6 @@ import click
 from py_portable.cli.options import GivenPath, common, given, open_session, probe_names, tier
 from py_portable.cli.show import clean, echo_cell, echo_failures, echo_json, failure_status, table
 from py_portable.errors import ConfigError
-from py_portable.plan.tiers import PR
 
 
 @click.command()
@@ -50,26 +49,29 @@ def portability(
 ) -> None:
     """Start every artifact on every image, under every condition that the config names."""
     from py_portable.commands import portability as portability_command
+    from py_portable.plan.select import Selection
 
-    wanted = portability_command.Wanted(
-        given(artifacts, "artifact"), given(images, "image"), probe_names(probes), controls
+    selection = Selection(
+        given(artifacts, "artifact") or None, given(images, "image") or None, probe_names(probes), controls
     )
-    if shard and wanted != portability_command.Wanted():
+    if shard and selection != Selection():
         raise click.UsageError(
             "a shard is what the plan says: no --image, --artifact, --probes, --no-controls"
         )
     session = open_session(common)
-    if tier == PR:
-        wanted = replace(wanted, controls=False, probes=() if wanted.probes is None else wanted.probes)
+    selection, pinned = replace(selection, tier=tier), None
     if shard:
         from py_portable.commands import plan as plan_command
 
-        wanted = portability_command.Wanted.of_shard(plan_command.read(session, plan, as_made=as_made), shard)
+        sharding = plan_command.read(session, plan, as_made=as_made)
+        selection, pinned = Selection.of_shard(sharding, shard), sharding.helpers
     proved = portability_command.prove(
         session,
-        replace(wanted, as_made=as_made),
+        selection,
         (lambda cell: None) if common["as_json"] else echo_cell,
         allow_unproven=allow_unproven,
+        as_made=as_made,
+        pinned=pinned,
     )
     if common["as_json"]:
         told = {"cells": [cell.told() for cell in proved.cells], "conclusions": proved.conclusions.told()}

@@ -17,9 +17,7 @@ from py_portable.images.matching import job_image
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines, costing, partition
 from py_portable.plan.assemble import Plan
-from py_portable.plan.matrix import matrix
 from py_portable.plan.shards import FILE, Sharding, lock_sha256, parse
-from py_portable.plan.tiers import RELEASE
 from py_portable.project import handover
 from py_portable.project.as_made import lock_sha256 as made_with
 from py_portable.project.session import Session
@@ -29,30 +27,26 @@ from py_portable.project.session import Session
 class Jobs:
     """What is asked for. `shards`: how many, None for as many as are worth it. `inside`: each job runs in the
     image that it proves, so it has that one only. `job_image`: what the jobs run in that prove nothing, and all where
-    none is `inside`. `tier`: see `plan.tiers`."""
+    none is `inside`."""
 
     service: Literal["github", "gitlab"]
     shards: int | None = None
     inside: bool = False
     prefix: str = "py-portable"
     job_image: str | None = None
-    tier: str = RELEASE
     builds: bool = False
     """Whether jobs of the same pipeline build, each in the image of a baseline."""
 
 
-def write(
-    session: Session, lock: Lock, plan: Plan, jobs: Jobs, costs: Path | None, *, whole: bool = True
-) -> str:
+def write(session: Session, lock: Lock, plan: Plan, jobs: Jobs, costs: Path | None) -> str:
     """Write DIST/plan.json; returns the text for the service.
 
-    `costs`: earlier evidence, DIST/evidence.json where it is None and that is there. `whole`: all artifacts are
-    meant, so that a control that cannot be started is a failure. Raises ConfigError.
+    `costs`: earlier evidence, DIST/evidence.json where it is None and that is there.
+    Raises ConfigError.
     """
     earlier = costs or session.dist / "evidence.json"
     told = read_evidence(earlier) if costs or earlier.exists() else None
-    all_of_it = jobs.tier == RELEASE
-    cells = matrix(session.config, plan, probes=None if all_of_it else (), controls=all_of_it)
+    cells = plan.cells
     known = costing.costs(cells, told)
     if jobs.service == "gitlab" and jobs.inside:
         shards = partition.by_image(cells, limit=pipeline.IMAGE_SHARDS)
@@ -81,7 +75,7 @@ def write(
         "command": "plan",
         "when": now(),
         **session.told(),
-        "failures": lost_controls(plan) if whole and all_of_it else [],
+        "failures": lost_controls(plan),
         "plan": made.told(),
     }
     merge.write(session.dist / FILE, part)

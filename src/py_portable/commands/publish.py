@@ -13,6 +13,7 @@ from py_portable.evidence.model import CellRow
 from py_portable.formats import FORMATS
 from py_portable.plan.cell import PLAIN, CellId, is_control
 from py_portable.plan.expected import starts_on
+from py_portable.plan.select import Selection
 from py_portable.project import building, refreshing
 from py_portable.project.session import Session
 from py_portable.wheels import twine
@@ -53,11 +54,11 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
     names = [
         name for name, artifact in session.config.artifacts.items() if FORMATS[artifact.format].published
     ]
-    built = building.build(session, names)
+    built = building.build(session, Selection(tuple(names), controls=False))
     # What lies between a cause and a wheel is of no use to anybody.
     for problem in sorted(built.failures.values(), key=lambda one: isinstance(one, Blocked)):
         raise problem
-    cells = refreshing.refresh(session, _identities(built))["cells"]
+    cells = refreshing.refresh(session, refreshing.identities(session, built))["cells"]
     wanted = [
         CellId(name, spec.name, PLAIN, smoke.args)
         for name in names
@@ -102,10 +103,6 @@ def objections(
 def _name(cell: CellRow) -> str:
     condition = "" if cell["condition"] == "plain" else f", {cell['condition']}"
     return f"{cell['artifact']} on {cell['image']}{condition}"
-
-
-def _identities(built: building.Built) -> dict[str, str | None]:
-    return {name: built.lock.images.get(node) for name, node in built.plan.images.items()}
 
 
 def _file(path: Path) -> Upload:

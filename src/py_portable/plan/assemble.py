@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from packaging.requirements import Requirement
@@ -14,40 +14,88 @@ from py_portable.formats import FORMATS, House, Parent
 from py_portable.interpreters import SOURCE
 from py_portable.lock.declared import distribution_name
 from py_portable.lock.lockfile import Lock
+from py_portable.plan.cell import PlannedCell
 from py_portable.plan.expected import expects, starts_on
 from py_portable.plan.ground import ground, place_of, target, to_link
-from py_portable.steps.graph import ImageNode, Node, Step
+from py_portable.plan.matrix import Control, matrix
+from py_portable.plan.partition import Shard
+from py_portable.steps.graph import ImageNode, Node, Step, ordered
 from py_portable.wheels import given, making, tools
 
 
 @dataclass(frozen=True)
-class Control:
-    """An artifact built wrongly on purpose: it must fail on `fails_on` for `reason` and pass on `passes_on`."""
+class LeftOut:
+    """An artifact or a control that the config names and a run does not have."""
 
     name: str
-    artifact: str
-    format: str
-    node: str
-    fails_on: str
-    passes_on: str
-    reason: str
+    why: str
+    control: bool = False
+
+    def __str__(self) -> str:
+        return f"control {self.name}" if self.control else self.name
+
+
+@dataclass(frozen=True)
+class OfShard:
+    """`plan` is the digest of the plan that the shard is of."""
+
+    shard: Shard
+    plan: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`artifacts` and `images` name the node of each; a format that builds nothing has the node None."""
+    """What a run does: all that the config names, or the part of it that `plan.select` leaves.
+
+    `artifacts` and `images` name the node of each; a format that builds nothing has the node None.
+    """
 
     nodes: Mapping[str, Node]
     artifacts: Mapping[str, str | None]
     images: Mapping[str, str]
-    controls: tuple[Control, ...]
-    left_out: tuple[tuple[str, str], ...]
+    controls: tuple[Control, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    cells: tuple[PlannedCell, ...] = ()
+    """In the order they are started in."""
+    scope: tuple[str, ...] = ()
+    """What evidence of it speaks of."""
+    whole: bool = True
+    """Whether nothing was left out because somebody asked for a part."""
+    shard: OfShard | None = None
 
-    def wanted(self, images: Collection[str] = (), controls: bool = False) -> list[str]:
-        """The nodes of all artifacts, of these images by the names of the config, and of the controls."""
-        artifacts = [node for node in self.artifacts.values() if node]
-        started = [self.images[name] for name in images if name in self.images]
-        return [*artifacts, *started, *(control.node for control in self.controls if controls)]
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The nodes of all artifacts and controls."""
+        artifacts = (node for node in self.artifacts.values() if node)
+        return (*artifacts, *(control.node for control in self.controls))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The nodes of all that is made, and of the images that it is started on."""
+        return (*self.made, *self.images.values())
+
+    @property
+    def beside(self) -> frozenset[str]:
+        """The nodes that no artifact takes: those of images that cells start on, and of controls."""
+        taken = ordered(self.nodes, (node for node in self.artifacts.values() if node))
+        return frozenset(self.nodes) - {node.name for node in taken}
+
+    @property
+    def lost(self) -> tuple[LeftOut, ...]:
+        """Controls that the config asks for and that cannot be started: a part of the matrix may do without."""
+        return tuple(one for one in self.left_out if one.control and self.whole)
+
+    def without(self, lost: Mapping[Control, str]) -> Plan:
+        """The plan without controls that turn out to be impossible, each with the reason."""
+        gone = {(control.name, control.artifact) for control in lost}
+        # A shard's cells are all told of, whatever becomes of them.
+        cells = self.cells if self.shard else [c for c in self.cells if (c.control, c.artifact) not in gone]
+        return replace(
+            self,
+            controls=tuple(control for control in self.controls if control not in lost),
+            cells=tuple(cells),
+            left_out=(*self.left_out, *(LeftOut(one.name, why, control=True) for one, why in lost.items())),
+        )
 
 
 def houses(config: Config) -> list[tuple[str, str]]:
@@ -56,35 +104,49 @@ def houses(config: Config) -> list[tuple[str, str]]:
     return list(dict.fromkeys((b, p) for b, p in pairs if b and p))
 
 
-def assemble(config: Config, lock: Lock, *, artifacts: Collection[str] = ()) -> Plan:
-    """The plan of the named artifacts (all, where none is named) with their controls and images."""
-    wanted = {n: a for n, a in config.artifacts.items() if not artifacts or n in artifacts}
+def assemble(config: Config, lock: Lock) -> Plan:
+    """All that the config names: artifacts, their controls, the images that they are started on, and all cells."""
     nodes: dict[str, Node] = {}
-    made = {name: _artifact(config, lock, artifact, nodes) for name, artifact in wanted.items()}
-    for name in dict.fromkeys(artifact.format for artifact in wanted.values()):
+    made = {name: _artifact(config, lock, artifact, nodes) for name, artifact in config.artifacts.items()}
+    for name in dict.fromkeys(artifact.format for artifact in config.artifacts.values()):
         nodes |= {step.name: step for step in _together(config, lock, name)}
-    starts_on = image_nodes(config, lock)
-    nodes |= {node.name: node for node in starts_on.values()}
-    images = {name: node.name for name, node in starts_on.items()}
-    left_out = [(n, "not asked for") for n in config.artifacts if n not in wanted]
-    controls = []
-    for name in config.portability.controls:
-        control, why = choose_control(name, config, wanted)
-        if control:
-            controls.append(control)
-            nodes |= {node.name: node for node in _control_nodes(control, config, lock, nodes)}
-        else:
-            left_out.append((f"control {name}", why))
-    return Plan(nodes, made, images, tuple(controls), tuple(left_out))
+    plan = _started(config, lock, made)
+    for control in plan.controls:
+        nodes |= {node.name: node for node in _control_nodes(control, config, lock, nodes)}
+    return replace(plan, nodes={**nodes, **plan.nodes})
 
 
-def image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
+def made_elsewhere(config: Config, lock: Lock) -> Plan:
+    """The same where nothing is built: only images have nodes."""
+    return _started(config, lock, dict.fromkeys(config.artifacts))
+
+
+def _started(config: Config, lock: Lock, made: Mapping[str, str | None]) -> Plan:
+    chosen = {name: _choose_control(name, config) for name in config.portability.controls}
+    controls = tuple(one for one in chosen.values() if isinstance(one, Control))
+    images = _image_nodes(config, lock)
+    return Plan(
+        {node.name: node for node in images.values()},
+        made,
+        {name: node.name for name, node in images.items()},
+        controls,
+        tuple(LeftOut(name, why, control=True) for name, why in chosen.items() if isinstance(why, str)),
+        matrix(config, controls),
+    )
+
+
+def image_node(name: str) -> str:
+    """The node of an image that cells start on, by its name in the config."""
+    return f"image {name}"
+
+
+def _image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
     """What cells start on, by the names of portability.images."""
     return {
         spec.name: ImageNode(
-            f"image {spec.name}",
+            image_node(spec.name),
             spec.name,
-            locked=lock.images.get(f"image {spec.name}"),
+            locked=lock.images.get(image_node(spec.name)),
             origin=lock.origins.get(spec.name),
         )
         for spec in config.portability.images
@@ -192,16 +254,14 @@ def app_name(config: Config) -> str | None:
     return distribution_name(config.app.source)
 
 
-def choose_control(
-    name: str, config: Config, artifacts: Mapping[str, Artifact]
-) -> tuple[Control | None, str]:
+def _choose_control(name: str, config: Config) -> Control | str:
     """Which of the artifacts is built wrongly, and where it must fail and pass; or why none can be.
 
     built-too-new: its compiler's image alone is changed: the newest image of the matrix for the baseline.
     """
-    fit = [a for a in artifacts.values() if name in FORMATS[a.format].controls]
+    fit = [a for a in config.artifacts.values() if name in FORMATS[a.format].controls]
     if not fit:
-        return None, "no artifact's format can be built too new"
+        return "no artifact's format can be built too new"
     artifact = min(fit, key=lambda a: FORMATS[a.format].controls[name])
     # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
     starts = starts_on(config, artifact.name)
@@ -209,9 +269,9 @@ def choose_control(
     ages = {image: known_glibc(image) for image in firm}
     known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
     if len(known) < 2 or known[0][0] == known[-1][0]:
-        return None, "needs an older and a newer image in portability.images, neither of them optional"
+        return "needs an older and a newer image in portability.images, neither of them optional"
     node = f"control {name} {artifact.name}"
-    return Control(name, artifact.name, artifact.format, node, known[0][1], known[-1][1], "glibc"), ""
+    return Control(name, artifact.name, artifact.format, node, known[0][1], known[-1][1], "glibc")
 
 
 def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[str, Node]) -> list[Node]:

@@ -1,60 +1,72 @@
-"""Which cells a config and its plan come to: the one enumeration that runs and shards share. Pure."""
+"""Which cells a config comes to: the one enumeration. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from py_portable.config import Config
+from py_portable.config import Config, Smoke
 from py_portable.config.glibc import known_glibc
 from py_portable.plan.asked import question
-from py_portable.plan.assemble import Plan
-from py_portable.plan.cell import PlannedCell
+from py_portable.plan.cell import PLAIN, ConditionId, PlannedCell
 from py_portable.plan.expected import expects, starts_on
 
 
-def matrix(
-    config: Config,
-    plan: Plan,
-    *,
-    images: Collection[str] = (),
-    probes: Collection[str] | None = None,
-    controls: bool = True,
-) -> tuple[PlannedCell, ...]:
-    """All cells in the order they are started in: of all images where none is named, with the config's probes
-    where they are None."""
-    conditions = ("plain", *(config.portability.probes if probes is None else probes))
-    own = [
-        PlannedCell(
+@dataclass(frozen=True)
+class Control:
+    """An artifact built wrongly on purpose: it must fail on `fails_on` for `reason` and pass on `passes_on`."""
+
+    name: str
+    artifact: str
+    format: str
+    node: str
+    fails_on: str
+    passes_on: str
+    reason: str
+
+
+def matrix(config: Config, controls: Iterable[Control]) -> tuple[PlannedCell, ...]:
+    """All cells in the order they are started in."""
+    conditions = (PLAIN.name, *config.portability.probes)
+    glibcs = {spec.name: known_glibc(spec.name) for spec in config.portability.images}
+    asked = {
+        (name, smoke.args): question(config, name, smoke)
+        for name, artifact in config.artifacts.items()
+        for smoke in artifact.smoke
+    }
+
+    def cell(
+        name: str, image: str, condition: str, smoke: Smoke, expect: str, optional: bool = False
+    ) -> PlannedCell:
+        return PlannedCell(
             name,
             config.artifacts[name].format,
-            spec.name,
+            image,
             condition,
             smoke.args,
-            expects(config.artifacts[name], spec),
-            spec.optional,
-            known_glibc(spec.name),
-            question(config, name, smoke),
+            expect,
+            optional,
+            glibcs[image],
+            asked[name, smoke.args],
             smoke.exit,
         )
-        for name in plan.artifacts
+
+    own = [
+        cell(name, spec.name, condition, smoke, expects(artifact, spec), spec.optional)
+        for name, artifact in config.artifacts.items()
         for spec in starts_on(config, name)
-        if not images or spec.name in images
         for condition in conditions
-        for smoke in config.artifacts[name].smoke
+        for smoke in artifact.smoke
     ]
     pairs = [
-        PlannedCell(
+        cell(
             control.artifact,
-            control.format,
             image,
-            f"control:{control.name}",
-            config.artifacts[control.artifact].smoke[0].args,
+            str(ConditionId(control.name, control=True)),
+            config.artifacts[control.artifact].smoke[0],
             expect,
-            image_glibc=known_glibc(image),
-            smoke=question(config, control.artifact, config.artifacts[control.artifact].smoke[0]),
-            exit=config.artifacts[control.artifact].smoke[0].exit,
         )
-        for control in (plan.controls if controls else ())
+        for control in controls
         for image, expect in ((control.fails_on, f"fail:{control.reason}"), (control.passes_on, "pass"))
     ]
     return (*own, *pairs)

@@ -6,7 +6,7 @@ What lies in dist/ may have been written by anybody: nothing outside it is looke
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from py_portable import resources
@@ -15,7 +15,9 @@ from py_portable.errors import ConfigError, MachineError, PortableError, StepErr
 from py_portable.evidence import merge
 from py_portable.formats import FORMATS, Made, Start
 from py_portable.lock import lockfile
-from py_portable.plan.assemble import Control, Plan, choose_control, image_nodes
+from py_portable.plan.assemble import Plan, made_elsewhere
+from py_portable.plan.matrix import Control
+from py_portable.plan.select import Selection, known, narrow
 from py_portable.project import records
 from py_portable.project.building import EVIDENCE, PUBLISH, Built
 from py_portable.project.records import BuildRecord
@@ -28,31 +30,25 @@ _AGAIN = "take dist/ along as the build left it, in a tar: it keeps modes and li
 
 
 def take(
-    session: Session,
-    artifacts: Collection[str],
-    images: Collection[str],
-    *,
-    controls: bool = True,
-    compared: bool = False,
-    pinned: Mapping[str, str] | None = None,
+    session: Session, selection: Selection, *, compared: bool = False, pinned: Mapping[str, str] | None = None
 ) -> Built:
-    """The named artifacts (all, where none is named), each held against what its build recorded, and the images.
+    """The selected artifacts, each held against what its build recorded, with their controls and images.
 
     One that is gone, or another than it was, is among the failures; one that lacks what came beside it, in `lacking`.
     `compared`: they come with what `benchmark` compares them with, not with what their cells need. `pinned`: which
     helpers may be taken from dist/, by the word of somebody else (`native.key()` -> digest).
     Raises ConfigError for names that are not there, for records that cannot be read, and for two locks.
     """
-    session.check_artifacts(artifacts)
+    lock = lockfile.load(session.lock_path)
+    plan = narrow(made_elsewhere(session.config, lock), known(session.config, selection))
     sha256 = lock_sha256(session)
-    names = [name for name in session.config.artifacts if not artifacts or name in artifacts]
-    known = {name: records.artifact(session.dist, name) for name in names}
+    found_records = {name: records.artifact(session.dist, name) for name in plan.artifacts}
     session.helpers.lent = _helpers(session, pinned or {})
     made: dict[str, Made] = {}
     rows = []
     failures: dict[str, PortableError] = {}
     lacking: dict[str, str] = {}
-    for name, record in known.items():
+    for name, record in found_records.items():
         try:
             found = _take(session, name, record, compared)
         except PortableError as problem:
@@ -64,19 +60,10 @@ def take(
             made[name] = found
         else:
             lacking[name] = found
-    ready, left_out = _controls(session, sha256, names) if controls else ({}, ())
-    lock = lockfile.load(session.lock_path)
-    nodes = image_nodes(session.config, lock)
-    plan = Plan(
-        {node.name: node for node in nodes.values()},
-        dict.fromkeys(names),
-        {name: node.name for name, node in nodes.items()},
-        tuple(ready),
-        left_out,
-    )
-    wanted = [node.name for name, node in nodes.items() if not images or name in images]
-    report = session.run(plan, wanted, lock, learn=False)
-    results = {**report.results, **{control.node: result for control, result in ready.items()}}
+    controls, lost = _controls(session, plan, sha256)
+    plan = plan.without(lost)
+    report = session.run(plan, plan.images.values(), lock, learn=False)
+    results = {**report.results, **controls}
     report = Report(results, report.images, report.failures, report.keys)
     return Built(plan, lock, report, made, tuple(rows), {**report.failures, **failures}, lacking)
 
@@ -241,23 +228,16 @@ def _startable(session: Session, made: Made) -> Start:
     return start
 
 
-def _controls(
-    session: Session, lock: str | None, names: Collection[str]
-) -> tuple[dict[Control, Result], tuple[tuple[str, str], ...]]:
-    """Those whose file came along, and why others are left out."""
+def _controls(session: Session, plan: Plan, lock: str | None) -> tuple[dict[str, Result], dict[Control, str]]:
+    """The nodes of those whose file came along, and why others cannot be started."""
     ready = {}
-    left_out = []
-    for name in session.config.portability.controls:
-        control, why = choose_control(name, session.config, session.config.artifacts)
-        if control and control.artifact not in names:
-            continue
+    lost = {}
+    for control in plan.controls:
         try:
-            if control is None:
-                raise UnmetError(why)
-            ready[control] = _control(session, control, lock)
+            ready[control.node] = _control(session, control, lock)
         except PortableError as problem:
-            left_out.append((f"control {name}", problem.what))
-    return ready, tuple(left_out)
+            lost[control] = problem.what
+    return ready, lost
 
 
 def _control(session: Session, control: Control, lock: str | None) -> Result:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from py_portable.config import Artifact
@@ -14,10 +14,10 @@ from py_portable.evidence.model import ArtifactRow
 from py_portable.formats import FORMATS, Made
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines
-from py_portable.plan.assemble import Plan, choose_control
+from py_portable.plan.assemble import Plan
 from py_portable.plan.ground import place_of
+from py_portable.plan.select import Selection, known, narrow
 from py_portable.plan.shards import lock_sha256
-from py_portable.plan.tiers import RELEASE
 from py_portable.project import built_rows, handover, records
 from py_portable.project.session import Session
 from py_portable.steps.context import Result
@@ -44,37 +44,28 @@ class Built:
 
 
 def build(
-    session: Session,
-    artifacts: Collection[str] = (),
-    *,
-    images: Collection[str] = (),
-    controls: bool = False,
-    carry: handover.Carry = "nothing",
-    tier: str = RELEASE,
+    session: Session, selection: Selection, *, starts: bool = False, carry: handover.Carry = "nothing"
 ) -> Built:
-    """Make the named artifacts (all, where none is named), put them into dist/, write an evidence part.
+    """Make the selected artifacts and their controls, put the artifacts into dist/, write an evidence part.
 
-    `images`, as the config calls them, and the `controls` are made in the same go. `carry`: what is put into dist/,
-    too, for `--as-made` on another machine; controls only where the `tier` starts them.
+    `starts`: the images that they are started on are made in the same go. `carry`: what is put into dist/, too, for
+    `--as-made` on another machine. Raises ConfigError for names that the config does not have.
     """
+    selection = known(session.config, selection)
     if session.in_container:
         # Before anything is fetched for it.
-        if images:
+        if starts:
             keep_apart(session)
         throwaway.require()
     lock = session.lock()
-    plan = session.plan(lock, artifacts)
-    if carry != "nothing":
-        # A part of the artifacts has the controls that they have in the whole, for no other is in the plan of shards.
-        whole = session.plan(lock) if artifacts else plan
-        kept = tuple(c for c in whole.controls if tier == RELEASE and c.artifact in plan.artifacts)
-        plan = replace(plan, nodes={**whole.nodes, **plan.nodes}, controls=kept)
-    report = session.run(plan, plan.wanted(images, controls or carry != "nothing"), lock)
+    whole = session.plan(lock)
+    plan = narrow(whole, selection)
+    report = session.run(plan, plan.targets if starts else plan.made, lock)
     made: dict[str, Made] = {}
     rows = []
     failures = dict(report.failures)
     sha256 = lock_sha256(lock)
-    _forget(session, plan)
+    _forget(session, plan, whole)
     for name, node in plan.artifacts.items():
         if node in report.failures:
             continue
@@ -125,15 +116,13 @@ def _again(session: Session, plan: Plan, node: str | None, lock: Lock, report: R
     )
 
 
-def _forget(session: Session, plan: Plan) -> None:
+def _forget(session: Session, plan: Plan, whole: Plan) -> None:
     """The records of what is made anew, and of the controls that are variants of it."""
-    config = session.config
     for name in plan.artifacts:
         records.forget(session.dist, name)
-    for name in config.portability.controls:
-        control, _ = choose_control(name, config, config.artifacts)
-        if control and control.artifact in plan.artifacts:
-            records.forget(session.dist, name, control=True)
+    for control in whole.controls:
+        if control.artifact in plan.artifacts:
+            records.forget(session.dist, control.name, control=True)
 
 
 def publish(session: Session, artifact: Artifact, node: str | None, report: Report, plan: Plan) -> Made:

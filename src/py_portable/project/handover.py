@@ -20,7 +20,7 @@ from py_portable.evidence import reading
 from py_portable.evidence.model import ArtifactRow
 from py_portable.formats import FORMATS, Made
 from py_portable.plan import shards
-from py_portable.plan.assemble import Control
+from py_portable.plan.matrix import Control
 from py_portable.plan.shards import FILE
 from py_portable.project import records
 from py_portable.project.records import BuildRecord

@@ -9,9 +9,10 @@ from typing import Any
 from py_portable.evidence import merge
 from py_portable.evidence.model import Evidence
 from py_portable.evidence.reading import read
+from py_portable.plan.assemble import image_node
 from py_portable.plan.cell import CellId, is_control
 from py_portable.project import stale
-from py_portable.project.building import EVIDENCE
+from py_portable.project.building import EVIDENCE, Built
 from py_portable.project.session import Session
 from py_portable.store import digest, file_mode
 
@@ -63,6 +64,15 @@ def refresh(
     names = {*config.artifacts, *(f"control {control}" for control in config.portability.controls)}
     merged["failures"] = [row for row in merged["failures"] if row["name"] in names]
     return merged
+
+
+def identities(session: Session, built: Built) -> dict[str, str | None]:
+    """Of all images of the config. One that this run does not use is that of the lock: what was seen on it stays."""
+    nodes = {spec.name: image_node(spec.name) for spec in session.config.portability.images}
+    return {
+        name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(node)
+        for name, node in nodes.items()
+    }
 
 
 def _has_mode(path: Path, built: str | None) -> bool:

@@ -105,7 +105,7 @@ class Session:
         """The baseline's image and interpreter, made where they are not there. Raises what keeps them from it."""
         told = ground(self.config, lock, baseline, python)
         last = told.interpreter[-1].name
-        report = self.run(Plan(told.nodes, {}, {}, (), ()), [told.image.name, last], lock, learn=False)
+        report = self.run(Plan(told.nodes, {}, {}), [told.image.name, last], lock, learn=False)
         for problem in filter(None, map(report.failures.get, (told.image.name, last))):
             raise report.failures.get(problem.cause, problem) if isinstance(problem, Blocked) else problem
         names = [name for name in report.results if name.startswith(("interpreter ", "library "))]
@@ -177,19 +177,9 @@ class Session:
         fresh.write_text(text)
         fresh.replace(path)
 
-    def plan(self, lock: Lock, artifacts: Collection[str] = ()) -> Plan:
-        self.check_artifacts(artifacts)
-        return assemble(self.config, lock, artifacts=artifacts)
-
-    def check_artifacts(self, artifacts: Iterable[str]) -> None:
-        """Raises ConfigError for one that the config does not name."""
-        unknown = [name for name in artifacts if name not in self.config.artifacts]
-        if unknown:
-            raise ConfigError(
-                f"no artifact is named {unknown[0]}",
-                where=self.config.where(("artifacts",)),
-                hint=f"there are: {', '.join(self.config.artifacts)}",
-            )
+    def plan(self, lock: Lock) -> Plan:
+        """All that the config names."""
+        return assemble(self.config, lock)
 
     def environment(self) -> Environment:
         names = self.config.build.pass_env

@@ -1,0 +1,111 @@
+"""What was built and the plan's cells, put together: what each cell starts, or why it cannot be started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from py_portable.config import Config
+from py_portable.formats import FORMATS, Made, Start
+from py_portable.images import Image
+from py_portable.plan.asked import question
+from py_portable.plan.assemble import image_node
+from py_portable.plan.cell import PlannedCell
+from py_portable.plan.matrix import Control
+from py_portable.project import building
+from py_portable.prove.bench import Cell
+from py_portable.store import digest, file_mode
+
+
+def cells(config: Config, built: building.Built) -> list[Cell]:
+    """The cells of the plan, as they can be started with what was built; none of an artifact that failed."""
+    subjects = {name: _subject(built, made) for name, made in built.made.items()}
+    subjects |= {name: _not_here(built, name) for name in built.lacking}
+    controls = {(c.name, c.artifact): _control(built, c) for c in built.plan.controls}
+    found = []
+    for cell in built.plan.cells:
+        control = cell.control
+        # Cells of an artifact that was not built are told by its failure.
+        if control is None:
+            subject = subjects.get(cell.artifact)
+        else:
+            subject = controls.get((control, cell.artifact)) or _no_control(built, control)
+        if subject:
+            found.append(_cell(config, built, cell, subject))
+    return found
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is started. `why_not`: why it cannot be, where it was not built."""
+
+    sha256: str
+    start: Start
+    floor: str | None = None
+    why_not: str | None = None
+    made: Made | None = None
+
+
+def _no_control(built: building.Built, name: str) -> _Subject:
+    whys = (one.why for one in built.plan.left_out if one.control and one.name == name)
+    why = next(whys, "it was not built")
+    return _Subject("none", Start("/not-built", ()), why_not=f"the control cannot be started: {why}")
+
+
+def _not_here(built: building.Built, name: str) -> _Subject:
+    (row,) = (row for row in built.rows if row["name"] == name)
+    start = Start("/not-here", ())
+    return _Subject(row["sha256"], start, row["measured_floor"], built.lacking[name])
+
+
+def _subject(built: building.Built, made: Made) -> _Subject:
+    (floor,) = (row["measured_floor"] for row in built.rows if row["name"] == made.name)
+    return _Subject(made.sha256, FORMATS[made.format].start(made), floor, made=made)
+
+
+def _control(built: building.Built, control: Control) -> _Subject:
+    """The same wrongly built file for the image where it must fail and for the one where it must pass."""
+    result = built.report.results.get(control.node)
+    if result is None:
+        why_not = f"the control was not built: {_why(built, control.node)}"
+        return _Subject("none", Start("/not-built", ()), why_not=why_not)
+    path = result.path / result.meta["payload"]
+    made = Made(
+        control.artifact, control.format, path, result.meta, sha256=digest(path), mode=file_mode(path)
+    )
+    floor = result.meta.get("measured_floor")
+    return _Subject(made.sha256, FORMATS[control.format].start(made), floor, made=made)
+
+
+def _cell(config: Config, built: building.Built, planned: PlannedCell, subject: _Subject) -> Cell:
+    commands = {smoke.args: smoke for smoke in config.artifacts[planned.artifact].smoke}
+    smoke = commands[planned.argv]
+    image, why = _image(built, image_node(planned.image))
+    made = subject.made
+    return Cell(
+        planned.artifact,
+        planned.format,
+        subject.sha256,
+        FORMATS[made.format].start(made, image) if made and image else subject.start,
+        smoke,
+        planned.image,
+        image if subject.why_not is None else None,
+        "plain" if planned.control else planned.condition,
+        planned.expect,
+        optional=planned.optional,
+        unavailable=subject.why_not or why,
+        lacks="artifact" if subject.why_not else "image",
+        control=planned.control,
+        asked=planned.smoke or question(config, planned.artifact, smoke),
+        measured_floor=subject.floor,
+        made=made,
+    )
+
+
+def _image(built: building.Built, node: str) -> tuple[Image | None, str | None]:
+    image = built.report.images.get(node)
+    return (image, None) if image else (None, _why(built, node))
+
+
+def _why(built: building.Built, node: str) -> str:
+    problem = built.failures.get(node)
+    return problem.what if problem else "it was not made"

@@ -1,0 +1,140 @@
+"""Which part of the plan a run does: decided once, here. What comes after does what the narrowed plan says. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from py_portable.config import Config
+from py_portable.config.glibc import canonical_image
+from py_portable.errors import ConfigError
+from py_portable.plan.assemble import LeftOut, OfShard, Plan
+from py_portable.plan.cell import PLAIN, PlannedCell
+from py_portable.plan.matrix import Control
+from py_portable.plan.shards import Sharding
+from py_portable.plan.tiers import PR, RELEASE
+from py_portable.steps.graph import ordered
+
+_Node = TypeVar("_Node")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What somebody asks for. None means all that the config names, `()` none of it."""
+
+    artifacts: tuple[str, ...] | None = None
+    images: tuple[str, ...] | None = None
+    probes: tuple[str, ...] | None = None
+    controls: bool = True
+    tier: str = RELEASE
+    shard: OfShard | None = None
+    """Its cells and no others."""
+
+    @classmethod
+    def of_shard(cls, sharding: Sharding, name: str) -> Selection:
+        """Raises ConfigError where the plan has no such shard."""
+        shard = sharding.shard(name)
+        return cls(shard.artifacts, shard.images, shard=OfShard(shard, sharding.digest))
+
+
+def known(config: Config, selection: Selection) -> Selection:
+    """The selection with images as the config calls them: `debian:bullseye` is its `debian:11`.
+
+    Raises ConfigError for an artifact or an image that the config does not name.
+    """
+    for name in selection.artifacts or ():
+        if name not in config.artifacts:
+            raise _unknown(f"no artifact is named {name}", config, ("artifacts",), config.artifacts)
+    names = {canonical_image(spec.name): spec.name for spec in config.portability.images}
+    for name in selection.images or ():
+        if canonical_image(name) not in names:
+            raise _unknown(f"no image is named {name}", config, ("portability", "images"), names.values())
+    images = selection.images and tuple(names[canonical_image(name)] for name in selection.images)
+    return replace(selection, images=images)
+
+
+def _unknown(what: str, config: Config, path: tuple[str, ...], there: Iterable[str]) -> ConfigError:
+    return ConfigError(what, where=config.where(path), hint=f"there are: {', '.join(there)}")
+
+
+def narrow(plan: Plan, selection: Selection) -> Plan:
+    """The part of the plan that is selected, by names that it has. Narrowing twice is narrowing once."""
+    artifacts = _only(plan.artifacts, selection.artifacts)
+    images = _only(plan.images, selection.images)
+    without = {control: _without_control(control, artifacts, selection) for control in plan.controls}
+    left_out = [LeftOut(name, "not asked for") for name in plan.artifacts if name not in artifacts]
+    left_out += [LeftOut(control.name, why, control=True) for control, why in without.items() if why]
+    whole = selection.artifacts is None and selection.images is None and not selection.shard
+    whole = whole and selection.controls and selection.tier != PR
+    part = replace(
+        plan,
+        artifacts=artifacts,
+        images=images,
+        controls=tuple(control for control, why in without.items() if why is None),
+        left_out=(*plan.left_out, *left_out),
+        whole=plan.whole and whole,
+        shard=selection.shard or plan.shard,
+    )
+    # A control that was built elsewhere has no node here.
+    there = [node for node in part.targets if node in plan.nodes]
+    return replace(
+        part,
+        cells=_cells(part, selection),
+        scope=_scope(part, selection),
+        nodes={node.name: node for node in ordered(plan.nodes, there)},
+    )
+
+
+def _only(named: Mapping[str, _Node], wanted: Collection[str] | None) -> dict[str, _Node]:
+    return {name: node for name, node in named.items() if wanted is None or name in wanted}
+
+
+def _without_control(control: Control, artifacts: Collection[str], selection: Selection) -> str | None:
+    """Why a control is not started; None where it is."""
+    if selection.shard:
+        own = {(cell.control, cell.artifact) for cell in selection.shard.shard.cells}
+        return None if (control.name, control.artifact) in own else "its cells are of another shard"
+    if not selection.controls:
+        return "not asked for"
+    if selection.tier == PR:
+        return f"the tier {PR} has none"
+    if control.artifact not in artifacts:
+        return f"it is a variant of {control.artifact}, which is not asked for"
+    return None if selection.images is None else "it has images of its own, and others were named"
+
+
+def _probes(selection: Selection) -> tuple[str, ...] | None:
+    return () if selection.tier == PR and selection.probes is None else selection.probes
+
+
+def _cells(part: Plan, selection: Selection) -> tuple[PlannedCell, ...]:
+    """Of the plan's cells those of its artifacts, images and controls, in their order. A probe may be named that the
+    config does not."""
+    if selection.shard:
+        return selection.shard.shard.cells
+    controls = {(control.name, control.artifact) for control in part.controls}
+    own = [c for c in part.cells if not c.control and c.artifact in part.artifacts and c.image in part.images]
+    pairs = [c for c in part.cells if c.control and (c.control, c.artifact) in controls]
+    probes = _probes(selection)
+    if probes is not None:
+        plain: dict[tuple[str, str], list[PlannedCell]] = {}
+        for cell in own:
+            if cell.condition == PLAIN.name:
+                plain.setdefault((cell.artifact, cell.image), []).append(cell)
+        conditions = (PLAIN.name, *probes)
+        own = [replace(c, condition=name) for cells in plain.values() for name in conditions for c in cells]
+    return (*own, *pairs)
+
+
+def _scope(part: Plan, selection: Selection) -> tuple[str, ...]:
+    """What evidence of it speaks of: a later run over the same takes its place."""
+    if selection.shard:
+        return (f"shard {selection.shard.shard.name}",)
+    probes = _probes(selection)
+    return (
+        *(f"artifact {name}" for name in part.artifacts),
+        *(f"image {name}" for name in selection.images or ()),
+        *(("all probes",) if probes is None else (f"probe {name}" for name in probes)),
+        *(("controls",) if selection.controls and selection.tier != PR else ()),
+    )
