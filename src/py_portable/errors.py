@@ -75,8 +75,8 @@ class StepError(PortableError):
 
 
 class Blocked(PortableError):
-    """A step could not run because one that it needs failed; `cause` is the name of that one."""
+    """A step could not run because one that it needs failed; `cause` is that one's identity."""
 
-    def __init__(self, name: str, cause: str) -> None:
+    def __init__(self, name: object, cause: object) -> None:
         super().__init__(f"{name} was not built: {cause} failed")
         self.cause = cause

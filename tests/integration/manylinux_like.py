@@ -25,8 +25,10 @@ from typing import Any
 from py_portable.engines import ids
 from py_portable.images import Image
 from py_portable.lock.lockfile import Lock, LockedHouse
+from py_portable.plan.ground import baseline_node
 from py_portable.project.session import open_session
 from py_portable.steps.context import Result
+from py_portable.steps.graph import HouseId, NodeId
 
 REPOSITORY = Path(__file__).parents[2]
 PYTHONS = ("3.13", "3.11")
@@ -101,13 +103,13 @@ def parts(folder: Path) -> Parts:
     (folder / "portable.yaml").write_text(json.dumps(config))
     session = open_session(folder / "portable.yaml")
     lock = Lock(houses={f"default/{python}": LockedHouse("0" * 64, ()) for python in PYTHONS})
-    names = {python: f"interpreter {python} (default)" for python in PYTHONS}
-    report = session.run(session.plan(lock), ["baseline default", *names.values()], lock)
+    names = {python: NodeId("interpreter", house=HouseId(python, "default")) for python in PYTHONS}
+    report = session.run(session.plan(lock), [baseline_node("default"), *names.values()], lock)
     assert not report.failures, [problem.render() for problem in report.failures.values()]
     return Parts(
-        base=report.images["baseline default"],
+        base=report.images[baseline_node("default")],
         interpreters={python: report.results[name] for python, name in names.items()},
-        tools=report.results[f"tools {PYTHONS[0]} (default)"].path,
+        tools=report.results[NodeId("tools", house=HouseId(PYTHONS[0], "default"))].path,
     )
 
 

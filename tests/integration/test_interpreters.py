@@ -35,6 +35,7 @@ from py_portable.project import building
 from py_portable.project.session import Session, open_session
 from py_portable.store import Store
 from tests.integration.manylinux_like import GLIBC, Layout, Parts
+from tests.unit.written import by_text
 
 pytestmark = pytest.mark.integration
 
@@ -102,14 +103,14 @@ def verdicts(told: Session) -> dict[str, str]:
 def interpreter(told: Session, name: str) -> tuple[Path, dict[str, Any]]:
     """The prefix of the plan's interpreter step and what it says of itself."""
     built = building.build(told, Selection(controls=False))
-    result = built.report.results[name]
+    result = by_text(built.report.results)[name]
     return result.path, dict(result.meta)
 
 
 def failure(told: Session, node: str) -> PortableError:
     """Of the build, or already of the lock, which asks an interpreter that is not pinned for its version."""
     try:
-        return building.build(told, Selection(controls=False)).failures[node]
+        return by_text(building.build(told, Selection(controls=False)).failures)[node]
     except PortableError as problem:
         return problem
 

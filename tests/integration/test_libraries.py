@@ -21,6 +21,7 @@ from py_portable.interpreters.libraries import known
 from py_portable.plan.select import Selection
 from py_portable.project import building
 from py_portable.project.session import open_session
+from tests.unit.written import by_text
 
 pytestmark = pytest.mark.integration
 
@@ -151,13 +152,13 @@ def test_the_interpreter_has_a_fresh_openssl_beside_the_wheels_old_one(tmp_path:
 
     built = building.build(session, Selection(controls=False))
     version = known()["openssl"].pin.version
-    prefix = built.report.results["interpreter 3.13 (default)"].path
+    prefix = by_text(built.report.results)["interpreter 3.13 (default)"].path
     assert {"libssl.so.3", "libcrypto.so.3"} <= {p.name for p in (prefix / "lib").iterdir()}
     assert not list((prefix / "lib").glob("libssl.so.1*"))
     floor = measure(prefix).floor
     assert floor is not None and version_key(floor) <= version_key("2.31")
 
-    library = built.report.results["library openssl (default)"]
+    library = by_text(built.report.results)["library openssl (default)"]
     told = {name: value for name, value in library.meta.items() if name != "sandbox"}
     assert told == {"library": "openssl", "version": version, "licence": "Apache-2.0"}
     assert (library.path / "LICENCE").read_text().lstrip().startswith("Apache License")

@@ -13,6 +13,7 @@ import pytest
 from py_portable.benchmark.subjects import Workshop, pairings
 from py_portable.benchmark.turns import Place, Subject
 from py_portable.engines.static_helpers.stored import helpers
+from py_portable.plan.assemble import image_node
 from py_portable.plan.select import Selection
 from py_portable.project import building
 from py_portable.project.session import open_session
@@ -79,7 +80,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     session = open_session(app / "portable.yaml")
     built = building.build(session, Selection(tuple(MADE), (IMAGE,), controls=False), starts=True)
     assert not built.failures, built.failures
-    image = built.report.images[f"image {IMAGE}"]
+    image = built.report.images[image_node(IMAGE)]
     place = Place(session.engine.chosen[0], image.root, helpers(session.store))
     with ExitStack() as stack:
         room = stack.enter_context(session.store.scratch("parity"))

@@ -13,7 +13,7 @@ from py_portable import cli
 from py_portable.config import Artifact
 from py_portable.engines import static_helpers
 from py_portable.engines.engine import Bind
-from py_portable.formats import FORMATS
+from py_portable.formats import FORMATS, artifact_node
 from py_portable.formats.format import (
     APP,
     FOLDER,
@@ -65,7 +65,7 @@ class Toy(Format):
             yield written.wrong("word", "is no word for a toy")
 
     def steps(self, artifact: Artifact, house: House | None, parent: Parent | None = None) -> tuple[Step, ...]:
-        return (Step(f"artifact {artifact.name}", compile_toy, {"word": artifact.options.word}),)
+        return (Step(artifact_node(artifact), compile_toy, {"word": artifact.options.word}),)
 
     def expect(self, artifact: Artifact, image: str) -> str | None:
         return "fail:loader" if artifact.options.releases and image not in artifact.options.releases else None
@@ -84,7 +84,7 @@ class Packed(Format):
 
     def steps(self, artifact: Artifact, house: House | None, parent: Parent | None = None) -> tuple[Step, ...]:
         assert parent is not None
-        return (Step(f"artifact {artifact.name}", pack, needs=(parent.node,), lane="io"),)
+        return (Step(artifact_node(artifact), pack, needs=(parent.node,), lane="io"),)
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         return Start(f"{APP}/{made.path.name}", (Bind(made.path, f"{APP}/{made.path.name}"),), is_elf=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import py_portable
 from py_portable.ci import travel
 from py_portable.ci.job_config import Project
 from py_portable.engines import static_helpers
@@ -53,7 +54,7 @@ class Elsewhere:
         (folder / "tool").write_text("#!/bin/sh\necho hello\n")
         (folder / "tool").chmod(0o755)
         self.package = folder / "kit" / "py_portable"
-        ours = Path(static_helpers.__file__).parents[2]
+        ours = Path(py_portable.__file__).parent
         shutil.copytree(ours, self.package, ignore=shutil.ignore_patterns("__pycache__"))
         self.key = static_helpers.key()
         (folder / "programs").mkdir()

@@ -37,6 +37,7 @@ from py_portable.project import as_made, building, handover, records
 from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell
+from py_portable.steps.graph import NodeId
 from py_portable.steps.runner import Report
 from py_portable.store import Store, digest
 from tests.unit.test_cli import HELD, House
@@ -154,10 +155,9 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     lay(tmp_path)
 
-    def run(_session: Session, _plan: object, wanted: Iterable[str], *_more: object, learn: bool) -> Report:
+    def run(_session: Session, _plan: object, wanted: Iterable[NodeId], *_more: object, learn: bool) -> Report:
         assert not learn
-        names = [name.removeprefix("image ") for name in wanted]
-        found = {f"image {n}": Image(n, tmp_path, f"sha256:{n}", "registry", None, None) for n in names}
+        found = {n: Image(n.subject, tmp_path, f"sha256:{n.subject}", "registry", None, None) for n in wanted}
         return Report(images=found)
 
     def start(cells: Sequence[Cell], _bench: object, tell: Callable[[CellResult], None]) -> list[CellResult]:

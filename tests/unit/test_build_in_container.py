@@ -27,9 +27,9 @@ from py_portable.formats import parse_config
 from py_portable.images import ImageUnavailable, host
 from py_portable.lock.container_baselines import learn
 from py_portable.lock.lockfile import Lock
-from py_portable.plan.assemble import Plan
+from py_portable.plan.assemble import Plan, image_node
 from py_portable.plan.baselines import jobs, of_baseline
-from py_portable.plan.ground import WITHOUT_PACKAGES, one_root
+from py_portable.plan.ground import WITHOUT_PACKAGES, baseline_node, one_root
 from py_portable.project.building import keep_apart
 from py_portable.project.session import open_session
 from py_portable.steps.context import Context, Environment
@@ -229,9 +229,9 @@ def test_what_several_build_jobs_hand_on_is_taken_together(
 
 
 def test_there_is_one_image_where_steps_share_the_container() -> None:
-    whole = ImageNode("baseline x", "debian:12", ("libpq-dev",), "true", needs=("compilers",))
-    bare = ImageNode(f"baseline x{WITHOUT_PACKAGES}", "debian:12", needs=("compilers",))
-    other = ImageNode("image debian:12", "debian:12")
+    whole = ImageNode(baseline_node("x"), "debian:12", ("libpq-dev",), "true", needs=("compilers",))
+    bare = ImageNode(replace(whole.name, variant=WITHOUT_PACKAGES), "debian:12", needs=("compilers",))
+    other = ImageNode(image_node("debian:12"), "debian:12")
     made = one_root({node.name: node for node in (whole, bare, other)})
     assert made[bare.name] == replace(whole, name=bare.name)
     assert (made[whole.name], made[other.name]) == (whole, other)

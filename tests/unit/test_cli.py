@@ -98,7 +98,7 @@ class House:
             LockedPackage(LockedFile("bbb", "1.0", "bbb-1.0-py3-none-any.whl", "1" * 64, 1)),
         )
         lock = Lock(houses={"default/3.13": LockedHouse(resolver.inputs(), packages)})
-        names = [node.name for node in assemble(config, lock).nodes.values() if isinstance(node, ImageNode)]
+        names = [str(node.name) for node in assemble(config, lock).nodes.values() if isinstance(node, ImageNode)]
         self.write(dumps(lock.with_images(dict.fromkeys(names, f"sha256:{'2' * 64}"))), "portable.lock")
 
 

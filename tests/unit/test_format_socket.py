@@ -26,6 +26,7 @@ from py_portable.plan.select import Selection, narrow
 from py_portable.steps.graph import Step, key, ordered
 from tests.integration.toy_formats import Options, Packed, Toy
 from tests.unit.test_plan import CONFIG, LOCK
+from tests.unit.written import written
 
 KIT = tuple(FORMATS)
 ROOT = Path(__file__).parents[2]
@@ -49,9 +50,12 @@ ORDINARY: dict[str, set[str]] = {
     # The kit's own, which GitLab's jobs bring along.
     "bundle": {"ci/gitlab/template.py"},
     # The project of that name.
-    "wheel": {"lock/declared.py", "lock/resolve.py"},
-    # What an artifact's cells take beside it.
-    "wheelhouse": {"project/as_made.py", "project/building.py", "project/handover.py", "prove/frozen.py"},
+    "wheel": {"lock/declared.py", "lock/resolve.py", "wheels/making.py", "wheels/nodes.py"},
+    # What an artifact's cells take beside it, and the kind of its node.
+    "wheelhouse": {
+        *("project/as_made.py", "project/building.py", "project/handover.py", "prove/frozen.py"),
+        *("wheels/making.py", "wheels/rows.py"),
+    },
 }
 """Names of formats that are words of other things, too, and where those stand."""
 
@@ -219,12 +223,12 @@ def test_an_artifact_that_is_made_from_another_gets_its_node_and_nothing_is_plan
     assert (told.artifacts["box"].baseline, told.artifacts["box"].python) == ("default", "3.13")
     # The one is made where the other is.
     assert [job.artifacts for job in jobs(told)] == [("folder", "box")]
-    plan = assemble(told, LOCK)
+    plan = written(assemble(told, LOCK))
     (asked,) = more.asked
-    assert asked.parent and (asked.parent.artifact.name, asked.parent.node) == ("folder", "artifact folder")
-    assert asked.house and asked.house.bare == "baseline default without packages"
+    assert asked.parent and (asked.parent.artifact.name, str(asked.parent.node)) == ("folder", "artifact folder")
+    assert asked.house and str(asked.house.bare) == "baseline default without packages"
     assert [one.name for one in ordered(plan.nodes, ["artifact box"])].count("artifact folder") == 1
-    alone = narrow(assemble(told, LOCK), Selection(("box",)))
+    alone = written(narrow(assemble(told, LOCK), Selection(("box",))))
     assert (
         alone.artifacts == {"box": "artifact box"} and alone.nodes["artifact folder"] == plan.nodes["artifact folder"]
     )
@@ -237,7 +241,7 @@ def test_one_artifact_stands_for_several_and_each_has_images_and_expectations_of
     told = config(tmp_path, artifacts)
     assert list(told.artifacts) == ["all-1", "all-2"]
     assert told.where(("artifacts", "all-2", "word")).split(":")[1] == str(line(tmp_path, '"all"', artifacts))
-    cells = narrow(assemble(told, LOCK), Selection(probes=(), controls=False)).cells
+    cells = written(narrow(assemble(told, LOCK), Selection(probes=(), controls=False))).cells
     assert {(cell.artifact, cell.image): cell.expect for cell in cells} == {
         ("all-1", "debian:11"): "pass",
         ("all-1", "debian:13"): "fail:loader",
@@ -256,7 +260,7 @@ def test_a_fanned_out_artifact_may_be_started_on_some_images_only(
 ) -> None:
     monkeypatch.setitem(FORMATS, "toy", OfImages())
     told = config(tmp_path, {"all": {"format": "toy", "releases": ["debian:11", "debian:13"]}})
-    cells = narrow(assemble(told, LOCK), Selection(probes=(), controls=False)).cells
+    cells = written(narrow(assemble(told, LOCK), Selection(probes=(), controls=False))).cells
     assert [(cell.artifact, cell.image) for cell in cells] == [
         ("all-debian:11", "debian:11"),
         ("all-debian:13", "debian:13"),
@@ -301,7 +305,7 @@ def test_an_artifact_may_have_an_interpreter_of_another_provider(tmp_path: Path)
     artifacts = {"one": {"format": "bundle"}, "two": {"format": "bundle", "interpreter": {"provider": "system"}}}
     told = config(tmp_path, artifacts)
     assert houses(told) == [("default", "3.13")]
-    plan = assemble(told, LOCK)
+    plan = written(assemble(told, LOCK))
     made = {name: {one.name for one in ordered(plan.nodes, [f"artifact {name}"])} for name in artifacts}
     assert "interpreter 3.13 (default)" in made["one"] and "wheelhouse 3.13 (default)" in made["one"]
     assert "interpreter 3.13 (default, system)" in made["two"]
@@ -309,7 +313,7 @@ def test_an_artifact_may_have_an_interpreter_of_another_provider(tmp_path: Path)
     assert not [name for name in made["two"] if name.endswith("(default)") and not name.startswith("tools")]
     assert plan.nodes["baseline default"].needs == ("compilers", "cpython", "system-python")  # type: ignore[union-attr]
     # What the other artifact is made of is the same as without it.
-    alone = assemble(config(tmp_path, {"one": artifacts["one"]}), LOCK)
+    alone = written(assemble(config(tmp_path, {"one": artifacts["one"]}), LOCK))
     digests = {name: name for name in plan.nodes}
     for name in made["one"]:
         step, same = plan.nodes[name], alone.nodes[name]
@@ -320,7 +324,7 @@ def test_an_artifact_may_have_an_interpreter_of_another_provider(tmp_path: Path)
 def test_a_format_may_take_the_interpreter_of_the_distribution_and_no_other(tmp_path: Path) -> None:
     told = config(tmp_path, {"one": {"format": "of-system"}})
     assert told.artifacts["one"].interpreter.provider == "system"
-    assert interpreter_pins(told) == {} and "interpreter 3.13 (default)" in assemble(told, LOCK).nodes
+    assert interpreter_pins(told) == {} and "interpreter 3.13 (default)" in written(assemble(told, LOCK)).nodes
     assert "unknown key" in said(tmp_path, {"one": {"format": "of-system", "interpreter": {"provider": "source"}}})
 
 
@@ -344,4 +348,4 @@ def test_what_is_said_of_an_interpreter_has_to_fit(tmp_path: Path) -> None:
 def test_pins_of_a_format_are_in_the_lock_of_who_has_it_and_of_nobody_else(tmp_path: Path) -> None:
     assert interpreter_pins(config(tmp_path, ["toy"])) == {"toy maker": "1.0 sha256:0"}
     assert "toy maker" not in interpreter_pins(config(tmp_path, ["wheelhouse"]))
-    assert assemble(config(tmp_path, ["toy"]), Lock()).artifacts == {"toy": "artifact toy"}
+    assert written(assemble(config(tmp_path, ["toy"]), Lock())).artifacts == {"toy": "artifact toy"}

@@ -14,6 +14,7 @@ from py_portable import resources
 from py_portable.errors import ConfigError
 from py_portable.formats import APP, FORMATS, Made
 from py_portable.steps.context import Result
+from py_portable.steps.graph import HouseId, NodeId
 from py_portable.wheels import tools
 from py_portable.wheels.rows import wheel_rows
 from tests.unit.index_server import sha256, wheel
@@ -89,12 +90,14 @@ def result(folder: Path, *names: str, data: bytes | None = None) -> Result:
 
 
 def test_every_wheel_has_a_row_with_where_it_came_from(tmp_path: Path) -> None:
-    place = "3.13 (default)"
+    house = HouseId("3.13", "default")
     results = {
-        f"wheels {place}": result(tmp_path / "i", "a-1.0-py3-none-any.whl"),
-        f"wheel b-1.0 {place}": result(tmp_path / "b", "b-1.0-py3-none-any.whl", "c-1.0-cp313-cp313-linux_x86_64.whl"),
-        "wheel d-1.0 3.12 (default)": result(tmp_path / "d", "d-1.0-py3-none-any.whl"),
-        f"wheelhouse {place}": result(
+        NodeId("wheels", house=house): result(tmp_path / "i", "a-1.0-py3-none-any.whl"),
+        NodeId("wheel", "b-1.0", house): result(
+            tmp_path / "b", "b-1.0-py3-none-any.whl", "c-1.0-cp313-cp313-linux_x86_64.whl"
+        ),
+        NodeId("wheel", "d-1.0", HouseId("3.12", "default")): result(tmp_path / "d", "d-1.0-py3-none-any.whl"),
+        NodeId("wheelhouse", house=house): result(
             tmp_path / "h",
             "a-1.0-py3-none-any.whl",
             "b-1.0-py3-none-any.whl",
@@ -103,10 +106,10 @@ def test_every_wheel_has_a_row_with_where_it_came_from(tmp_path: Path) -> None:
             "f-1.0-cp313-cp313-manylinux2010_x86_64.whl",
         ),
     }
-    house = results[f"wheelhouse {place}"]
-    floors: dict[str, str | None] = {wheel.name: None for wheel in house.path.glob("*.whl")}
+    wheelhouse = results[NodeId("wheelhouse", house=house)]
+    floors: dict[str, str | None] = {wheel.name: None for wheel in wheelhouse.path.glob("*.whl")}
     floors["c-1.0-cp313-cp313-manylinux_2_28_x86_64.whl"] = "2.17"
-    results[f"wheelhouse {place}"] = replace(house, meta={"floors": floors})
+    results[NodeId("wheelhouse", house=house)] = replace(wheelhouse, meta={"floors": floors})
     rows = wheel_rows(results)
     assert [(row["file"].split("-")[0], row["origin"], row["claimed_floor"]) for row in rows] == [
         ("a", "index", None),
@@ -115,7 +118,7 @@ def test_every_wheel_has_a_row_with_where_it_came_from(tmp_path: Path) -> None:
         ("e", "repaired", "2.17"),
         ("f", "repaired", "2.12"),
     ]
-    assert {row["place"] for row in rows} == {place}
+    assert {row["place"] for row in rows} == {"3.13 (default)"}
     assert rows[0]["sha256"] == sha256((tmp_path / "h" / "a-1.0-py3-none-any.whl").read_bytes())
     assert rows[3]["tags"] == ["manylinux2014_x86_64", "manylinux_2_17_x86_64"]
     assert [row["measured_floor"] for row in rows] == [None, None, "2.17", None, None]

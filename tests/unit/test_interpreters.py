@@ -26,6 +26,7 @@ from py_portable.interpreters.manylinux import tag
 from py_portable.interpreters.settle import check, read
 from py_portable.interpreters.standalone import digest, take
 from py_portable.steps.context import Context, Environment, Result
+from py_portable.steps.graph import NodeId
 from py_portable.store import Store
 from tests.unit.elf_builder import build_elf
 
@@ -226,7 +227,7 @@ def test_an_archive_that_needs_a_newer_glibc_than_the_baseline_is_refused_before
         env=Environment(Store(tmp_path / "store"), NoEngine(), epoch=0, jobs=1),
         name="interpreter 3.13 (default)",
         params={"python": "3.13"},
-        inputs={"archive 3.13": Result(tmp_path / "archive", "sha256:a", {})},
+        inputs={NodeId("archive", "3.13"): Result(tmp_path / "archive", "sha256:a", {})},
         image=image,
         work=tmp_path / "work",
         log=tmp_path / "log",

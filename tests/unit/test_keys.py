@@ -40,15 +40,18 @@ ACTIONS = {
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.pyoxidizer": FORMAT | ELF | {"formats.rust", "wheels.tools"},
-    "formats.wheel": FORMAT | READS_ELF | WHEELS | CHECKS | PUBLISHES | {"formats.installed"},
+    "formats.wheel": FORMAT | READS_ELF | WHEELS | CHECKS | PUBLISHES | {"formats.installed", "wheels.nodes"},
     "formats.wheelhouse": FORMAT | WHEELS | {"formats.installed"},
     "interpreters.manylinux": PROVIDER | ELF | {"interpreters.settle"},
     "interpreters.source": PROVIDER | {"interpreters.libraries", "interpreters.pins"},
     "interpreters.standalone": PROVIDER | ELF | UNPACKS | {"interpreters.settle", "interpreters.archives"},
     "interpreters.system": PROVIDER | ELF | {"interpreters.settle"},
     "interpreters.libraries": {"interpreters.pins"},
-    "wheels.published": READS_ELF | WHEELS | CHECKS | PUBLISHES,
-    "wheels.making": READS_ELF | WHEELS | CHECKS | {"interpreters.libraries", "interpreters.pins", "wheels.lacking"},
+    "wheels.published": READS_ELF | WHEELS | CHECKS | PUBLISHES | {"wheels.nodes"},
+    "wheels.making": READS_ELF
+    | WHEELS
+    | CHECKS
+    | {"interpreters.libraries", "interpreters.pins", "wheels.lacking", "wheels.nodes"},
     "wheels.tools": set[str](),
 }
 

@@ -21,6 +21,7 @@ from py_portable.plan.assemble import LeftOut, Plan, assemble, houses
 from py_portable.plan.ground import interpreter_pins, target
 from py_portable.plan.select import Selection, narrow
 from py_portable.steps.graph import ImageNode, Step, key, ordered
+from tests.unit.written import written
 
 
 def action(ctx: object) -> None:
@@ -154,7 +155,7 @@ LOCK = Lock(
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
-    return assemble(config(tmp_path), LOCK)
+    return written(assemble(config(tmp_path), LOCK))
 
 
 def test_every_artifact_has_its_node_and_what_is_made_elsewhere_has_none(plan: Plan) -> None:
@@ -204,7 +205,7 @@ def test_apps_with_other_packages_share_what_is_compiled_for_the_kit(tmp_path: P
     made = []
     for packages in ([], ["libpq-dev"], ["libxml2-dev", "libxslt1-dev"]):
         baseline = {"image": "debian:11", "packages": packages, "libraries": ["openssl"], "before": "true"}
-        plan = assemble(config(tmp_path, baselines={"default": baseline}), LOCK)
+        plan = written(assemble(config(tmp_path, baselines={"default": baseline}), LOCK))
         nodes = {
             name: plan.nodes[name] for name in plan.nodes if name.startswith(("interpreter", "library", "toolbox"))
         }
@@ -229,7 +230,7 @@ def test_a_control_has_steps_of_its_own_where_its_image_reaches_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(FORMATS, "nuitka-standalone", OfTwoSteps())
-    plan = assemble(config(tmp_path), LOCK)
+    plan = written(assemble(config(tmp_path), LOCK))
     steps = {name: node for name, node in plan.nodes.items() if isinstance(node, Step)}
     (control,) = plan.controls
     first = f"{MODULES} 3.13 (default)"
@@ -242,7 +243,7 @@ def test_a_control_has_steps_of_its_own_where_its_image_reaches_them(
 
 def test_only_the_images_that_are_asked_for_are_made(tmp_path: Path) -> None:
     images = ["debian:12", "debian:12-slim", "debian:11"]
-    plan = assemble(config(tmp_path, portability={"images": images, "controls": ["built-too-new"]}), LOCK)
+    plan = written(assemble(config(tmp_path, portability={"images": images, "controls": ["built-too-new"]}), LOCK))
     assert set(plan.images.values()) < set(plan.targets) and plan.controls[0].node in plan.made
     part = narrow(plan, Selection(images=("debian:12",)))
     assert part.images == {"debian:12": "image debian:12"} and part.controls == ()
@@ -262,11 +263,11 @@ def test_a_control_shares_what_its_image_does_not_reach(plan: Plan) -> None:
 
 def test_a_package_that_the_interpreter_is_compiled_with_stays_where_it_is_made(tmp_path: Path) -> None:
     baseline = {"image": "debian:11", "packages": ["libpq-dev", "tk-dev"]}
-    plan = assemble(config(tmp_path, baselines={"default": baseline}), LOCK)
+    plan = written(assemble(config(tmp_path, baselines={"default": baseline}), LOCK))
     packages = {n.name: n.packages for n in plan.nodes.values() if isinstance(n, ImageNode) and "baseline d" in n.name}
     assert packages["baseline default"] == ("libpq-dev", "tk-dev")
     assert packages["baseline default without packages"] == ("tk-dev",)
-    whole = assemble(config(tmp_path, baselines={"default": baseline | {"packages": ["tk-dev"]}}), LOCK)
+    whole = written(assemble(config(tmp_path, baselines={"default": baseline | {"packages": ["tk-dev"]}}), LOCK))
     assert "baseline default without packages" not in whole.nodes
 
 
@@ -274,7 +275,7 @@ def test_where_the_source_lies_is_in_no_key(tmp_path: Path) -> None:
     plans = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        plans.append(assemble(config(tmp_path / name), LOCK))
+        plans.append(written(assemble(config(tmp_path / name), LOCK)))
     one, two = (plan.nodes["wheel of the app 3.13 (default)"] for plan in plans)
     assert isinstance(one, Step)
     assert isinstance(two, Step)
@@ -312,7 +313,7 @@ def test_the_control_is_the_same_artifact_with_its_compilers_image_alone_changed
 def test_a_control_that_cannot_be_is_left_out_with_the_reason(
     tmp_path: Path, changes: dict[str, Any], why: str
 ) -> None:
-    made = assemble(config(tmp_path, **changes), LOCK)
+    made = written(assemble(config(tmp_path, **changes), LOCK))
     assert made.controls == ()
     assert [(str(one), one.why) for one in made.left_out] == [("control built-too-new", why)]
     assert made.lost == made.left_out
@@ -321,7 +322,7 @@ def test_a_control_that_cannot_be_is_left_out_with_the_reason(
 
 
 def test_only_the_named_artifacts_are_planned(tmp_path: Path) -> None:
-    made = narrow(assemble(config(tmp_path), LOCK), Selection(("made",)))
+    made = written(narrow(assemble(config(tmp_path), LOCK), Selection(("made",))))
     assert made.artifacts == {"made": None}
     assert [name for name in made.nodes if not name.startswith("image ")] == []
     assert LeftOut("binary", "not asked for") in made.left_out
@@ -360,7 +361,7 @@ def test_from_source_one_interpreter_does_for_wheels_and_for_linking(plan: Plan)
 def test_where_the_provider_has_no_libpython_one_from_source_is_linked(
     tmp_path: Path, provider: str, more: tuple[str, ...]
 ) -> None:
-    made = assemble(config(tmp_path, interpreter={"provider": provider}), LOCK)
+    made = written(assemble(config(tmp_path, interpreter={"provider": provider}), LOCK))
     linked = "interpreter 3.13 from source (default)"
     for name in ("artifact binary", "artifact folder"):
         assert linked in needs_of(made, name)
@@ -377,7 +378,7 @@ def test_where_the_provider_has_no_libpython_one_from_source_is_linked(
 
 def test_what_is_not_linked_takes_no_interpreter_from_source(tmp_path: Path) -> None:
     changes = {"interpreter": {"provider": "manylinux"}, "artifacts": ["wheelhouse"]}
-    made = assemble(config(tmp_path, **changes), LOCK)
+    made = written(assemble(config(tmp_path, **changes), LOCK))
     assert not [name for name in made.nodes if "source" in name]
     assert needs_of(made, "baseline default") == ("compilers",)
     assert interpreter_pins(config(tmp_path, **changes)) == {}
@@ -385,7 +386,7 @@ def test_what_is_not_linked_takes_no_interpreter_from_source(tmp_path: Path) -> 
 
 def test_a_baseline_is_the_same_image_whichever_artifacts_are_asked_for(tmp_path: Path) -> None:
     told = config(tmp_path, interpreter={"provider": "manylinux"})
-    whole, part = assemble(told, LOCK), narrow(assemble(told, LOCK), Selection(("wheels",)))
+    whole, part = written(assemble(told, LOCK)), written(narrow(assemble(told, LOCK), Selection(("wheels",))))
     assert part.nodes["baseline default"] == whole.nodes["baseline default"]
     assert "interpreter 3.13 from source (default)" not in part.nodes
 
@@ -399,7 +400,7 @@ def test_an_archive_is_known_by_its_digest_and_not_by_where_it_lies(tmp_path: Pa
         artifacts=["wheelhouse"],
         interpreter={"provider": "standalone", "archives": {"3.13": {"path": "archives/a.tar.gz"}}},
     )
-    made = assemble(told, LOCK)
+    made = written(assemble(told, LOCK))
     digest = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
     assert interpreter_pins(told) == {"standalone 3.13": f"sha256:{digest}"}
     assert str(archives) not in json.dumps([n.params for n in made.nodes.values() if isinstance(n, Step)])
@@ -444,7 +445,7 @@ HOUSE = LOCK.houses["default/3.13"]
 def test_each_pair_of_baseline_and_python_has_one_house_and_shares_what_is_the_same(tmp_path: Path) -> None:
     told = pairs(tmp_path)
     assert sorted(houses(told)) == [("new", "3.11"), ("new", "3.13"), ("old", "3.11"), ("old", "3.13")]
-    made = assemble(told, several())
+    made = written(assemble(told, several()))
     places = [f"{python} ({baseline})" for baseline in ("old", "new") for python in ("3.13", "3.11")]
     for kind in (
         "tools",
@@ -484,7 +485,7 @@ def test_pyoxidizer_has_a_python_of_its_own_beside_another_one(tmp_path: Path) -
     )
     assert sorted(lock.pins) == ["cpython 3.11", "cpython 3.13", "crates of pyoxidizer", "driver pyoxidizer"]
     assert re.fullmatch(r"0\.24\.0 sha256:[0-9a-f]{64}", lock.pins["driver pyoxidizer"])
-    made = assemble(told, loads(dumps(lock), "portable.lock"))
+    made = written(assemble(told, loads(dumps(lock), "portable.lock")))
     own = {name: {n.name for n in ordered(made.nodes, [f"artifact {name}"])} for name in artifacts}
     assert not [name for name in own["oxide"] if "3.13" in name]
     assert not [name for name in own["folder"] if "3.11" in name or "crates" in name]
@@ -498,7 +499,7 @@ def test_pyoxidizer_has_a_python_of_its_own_beside_another_one(tmp_path: Path) -
 
 
 def test_each_artifact_is_made_of_its_own_pair_and_of_nothing_of_another(tmp_path: Path) -> None:
-    made = assemble(pairs(tmp_path), several())
+    made = written(assemble(pairs(tmp_path), several()))
     for name, artifact in PAIRS.items():
         place = f"{artifact['python']} ({artifact['baseline']})"
         node = made.artifacts[name]
@@ -511,7 +512,7 @@ def test_each_artifact_is_made_of_its_own_pair_and_of_nothing_of_another(tmp_pat
 
 
 def test_steps_of_two_pairs_have_two_keys(tmp_path: Path) -> None:
-    made = assemble(pairs(tmp_path), several())
+    made = written(assemble(pairs(tmp_path), several()))
     digests = {name: name for name in made.nodes}
     compiled = [n for n in made.nodes.values() if isinstance(n, Step) and n.name.startswith("wheel of the app")]
     assert len({key(step, digests, epoch=0) for step in compiled}) == 4
@@ -523,4 +524,4 @@ def test_one_lock_holds_a_house_for_each_pair_and_one_pin_for_each_python(tmp_pa
     assert again == lock
     assert sorted(again.houses) == ["new/3.11", "new/3.13", "old/3.11", "old/3.13"]
     assert sorted(again.pins) == ["cpython 3.11", "cpython 3.13"]
-    assert assemble(pairs(tmp_path), again).nodes == assemble(pairs(tmp_path), lock).nodes
+    assert written(assemble(pairs(tmp_path), again)).nodes == written(assemble(pairs(tmp_path), lock)).nodes

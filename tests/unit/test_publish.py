@@ -33,6 +33,7 @@ from py_portable.wheels import cibuildwheel, given, published, sdist, twine
 from py_portable.wheels.app_source import source_digest
 from py_portable.wheels.cibuildwheel_engine import engine_option, environment, tag_of
 from tests.unit.index_server import wheel
+from tests.unit.written import written
 
 TARGET = {"python": "3.13", "max_glibc": "2.31", "arch": "x86_64"}
 GOOD = "my_app-1.0-cp313-cp313-manylinux_2_17_x86_64.whl"
@@ -257,19 +258,22 @@ def test_each_python_is_an_artifact_with_a_wheelhouse_to_be_proven_with(tmp_path
     assert list(made) == ["house", "publish-3.13", "publish-3.11"]
     assert houses(one) == [("default", "3.13"), ("default", "3.11")]
     assert one.where(("artifacts", "publish-3.11")).startswith("portable.yaml:1:")
-    plan = assemble(one, LOCK)
-    assert plan.nodes["artifact publish-3.11"].all_needs == (published.NODE, "wheelhouse 3.11 (default)")
-    assert plan.nodes[published.NODE].all_needs == (
+    plan = written(assemble(one, LOCK))
+    assert plan.nodes["artifact publish-3.11"].all_needs == (str(published.NODE), "wheelhouse 3.11 (default)")
+    assert plan.nodes[str(published.NODE)].all_needs == (
         "baseline default",
         "wheel of the app 3.13 (default)",
-        published.SDIST,
+        str(published.SDIST),
     )
 
 
 def test_without_publish_nothing_of_it_is_planned(tmp_path: Path) -> None:
-    plan = narrow(assemble(config(tmp_path), LOCK), Selection(("house",)))
+    plan = written(narrow(assemble(config(tmp_path), LOCK), Selection(("house",))))
     assert not [name for name in plan.nodes if "publish" in name]
-    assert published.SDIST not in assemble(config(tmp_path, publish={"pythons": ["3.13"], "sdist": False}), LOCK).nodes
+    assert (
+        str(published.SDIST)
+        not in written(assemble(config(tmp_path, publish={"pythons": ["3.13"], "sdist": False}), LOCK)).nodes
+    )
 
 
 def test_given_wheels_take_the_place_of_everything_that_compiles_the_app(tmp_path: Path) -> None:
@@ -278,16 +282,16 @@ def test_given_wheels_take_the_place_of_everything_that_compiles_the_app(tmp_pat
         path = tmp_path / f"given/my_app-1-cp{python}-cp{python}-manylinux_2_17_x86_64.whl"
         path.write_bytes(wheel("my-app", "1"))
     one = config(tmp_path, use="given")
-    nodes = assemble(one, LOCK).nodes
+    nodes = written(assemble(one, LOCK)).nodes
     assert nodes["wheel of the app 3.11 (default)"].all_needs == ()
-    assert nodes[published.NODE].all_needs == (published.SDIST,)
+    assert nodes[str(published.NODE)].all_needs == (str(published.SDIST),)
     before = nodes["wheel of the app 3.11 (default)"].params  # type: ignore[union-attr]
     path.write_bytes(wheel("my-app", "1", ["click"]))
-    after = assemble(one, LOCK).nodes["wheel of the app 3.11 (default)"].params  # type: ignore[union-attr]
+    after = written(assemble(one, LOCK)).nodes["wheel of the app 3.11 (default)"].params  # type: ignore[union-attr]
     assert before != after and before["sha256"] != after["sha256"]
     path.unlink()
     with pytest.raises(ConfigError, match=r"no wheel of my-app for CPython 3\.11"):
-        assemble(one, LOCK)
+        written(assemble(one, LOCK))
 
 
 def test_the_published_wheel_is_what_a_cell_installs(tmp_path: Path) -> None:

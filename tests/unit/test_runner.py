@@ -18,7 +18,7 @@ from py_portable.base.redact import scrub
 from py_portable.engines.native import Native
 from py_portable.errors import Blocked, ConfigError, MachineError, PortableError, StepError
 from py_portable.steps.context import Context, Environment, Result
-from py_portable.steps.graph import ImageNode, Step
+from py_portable.steps.graph import ImageNode, NodeId, Step
 from py_portable.steps.runner import LANES, Report, Runner
 from py_portable.store import Store
 
@@ -288,7 +288,7 @@ import os, sys
 from pathlib import Path
 from py_portable import cli
 from py_portable.base import process
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import NodeId, Step
 from py_portable.steps.runner import Runner
 from py_portable.steps.context import Environment
 from py_portable.engines.native import Native
@@ -341,13 +341,14 @@ def _alive(pid: int) -> bool:
 # ---------------------------------------------------------------------------------------------- context
 
 
-def context(env: Environment, tmp_path: Path, **inputs: str) -> Context:
-    results = {name: Result(tmp_path, digest, {}) for name, digest in inputs.items()}
+def context(env: Environment, tmp_path: Path, inputs: dict[NodeId, str]) -> Context:
+    results = {node: Result(tmp_path, digest, {}) for node, digest in inputs.items()}
     return Context(env, "x", {}, results, None, tmp_path, tmp_path / "log")
 
 
-def test_an_input_is_found_by_the_first_word_of_its_name(env: Environment, tmp_path: Path) -> None:
-    ctx = context(env, tmp_path, **{"wheel a-1": "1", "wheels 3.13": "2", "toolbox 3.13": "3"})
+def test_an_input_is_found_by_its_kind(env: Environment, tmp_path: Path) -> None:
+    inputs = {NodeId("wheel", "a-1"): "1", NodeId("wheels", "3.13"): "2", NodeId("toolbox", "3.13"): "3"}
+    ctx = context(env, tmp_path, inputs)
     assert ctx.need("wheels").digest == "2"
     assert ctx.need("toolbox").digest == "3"
     for name in ("tool", "none"):
@@ -355,9 +356,9 @@ def test_an_input_is_found_by_the_first_word_of_its_name(env: Environment, tmp_p
             ctx.need(name)
 
 
-def test_two_inputs_of_one_name_are_a_defect(env: Environment, tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match="has 2 inputs named wheel"):
-        context(env, tmp_path, **{"wheel a": "1", "wheel b": "2"}).need("wheel")
+def test_two_inputs_of_one_kind_are_a_defect(env: Environment, tmp_path: Path) -> None:
+    with pytest.raises(KeyError, match="has 2 inputs of the kind wheel"):
+        context(env, tmp_path, {NodeId("wheel", "a"): "1", NodeId("wheel", "b"): "2"}).need("wheel")
 
 
 def test_values_of_passed_variables_are_taken_out_of_a_log(tmp_path: Path) -> None:

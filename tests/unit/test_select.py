@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from py_portable.config import Config
@@ -13,6 +13,7 @@ from py_portable.plan.partition import by_image
 from py_portable.plan.select import Selection, known, narrow
 from py_portable.plan.shards import Sharding
 from py_portable.plan.tiers import PR
+from py_portable.steps.graph import NodeId
 from tests.unit.test_plan import LOCK, config
 
 IMAGES = ("debian:11", "debian:12", "debian:12-slim", "debian:13")
@@ -46,6 +47,7 @@ SELECTIONS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(selection=SELECTIONS)
 def test_a_part_is_a_part_and_narrowing_it_again_changes_nothing(whole: Plan, selection: Selection) -> None:
     part = narrow(whole, selection)
@@ -62,6 +64,7 @@ def test_a_part_is_a_part_and_narrowing_it_again_changes_nothing(whole: Plan, se
     assert all(need in part.nodes for node in part.nodes.values() for need in node.all_needs)
 
 
+@settings(deadline=None)
 @given(selection=SELECTIONS)
 def test_cells_are_of_what_is_selected(whole: Plan, selection: Selection) -> None:
     part = narrow(whole, selection)
@@ -83,8 +86,8 @@ def test_nothing_selected_is_everything(whole: Plan) -> None:
 @pytest.mark.parametrize("image", ["debian:12", "debian:bookworm"])
 def test_one_image_prepares_one_image(told: Config, whole: Plan, image: str) -> None:
     part = narrow(whole, known(told, Selection(images=(image,))))
-    assert part.images == {"debian:12": "image debian:12"}
-    assert [node for node in part.nodes if node.startswith("image ")] == ["image debian:12"]
+    assert part.images == {"debian:12": NodeId("image", "debian:12")}
+    assert [node for node in part.nodes if node.kind == "image"] == [NodeId("image", "debian:12")]
     assert {cell.image for cell in part.cells} == {"debian:12"}
     # A control needs two images of its own.
     assert not part.controls and not part.lost
@@ -92,7 +95,7 @@ def test_one_image_prepares_one_image(told: Config, whole: Plan, image: str) -> 
 
 def test_an_image_with_a_longer_name_is_another_one(told: Config, whole: Plan) -> None:
     part = narrow(whole, known(told, Selection(images=("debian:12-slim",))))
-    assert part.images == {"debian:12-slim": "image debian:12-slim"}
+    assert part.images == {"debian:12-slim": NodeId("image", "debian:12-slim")}
 
 
 def test_a_probe_may_be_named_that_the_config_does_not_have(whole: Plan) -> None:

@@ -30,6 +30,7 @@ from py_portable.plan.select import Selection, narrow
 from py_portable.plan.shards import Sharding, lock_sha256, parse
 from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell
+from py_portable.steps.graph import NodeId
 from tests.unit.test_cli import ELSEWHERE, HELD, House, first
 
 SCHEMA = json.loads((Path(resources.__file__).parents[1] / "schemas" / "evidence.schema.json").read_text())
@@ -320,17 +321,17 @@ def test_what_a_tier_does_not_start_is_not_built_to_be_carried(
 ) -> None:
     house.write(HELD)
     house.lock()
-    asked: list[str] = []
+    asked: list[NodeId] = []
 
-    def run(self: Session, plan: Any, wanted: Sequence[str], lock: Lock) -> None:
+    def run(self: Session, plan: Any, wanted: Sequence[NodeId], lock: Lock) -> None:
         asked.extend(wanted)
         raise ConfigError("seen")
 
     monkeypatch.setattr(Session, "run", run)
     monkeypatch.setenv("PY_PORTABLE_TIER", environ)
     assert call("build", *words).status == 2
-    assert "artifact folder" in asked
-    assert any(name.startswith("control ") for name in asked) == carried
+    assert NodeId("artifact", "folder") in asked
+    assert any(node.kind == "control" for node in asked) == carried
 
 
 def test_plan_prints_one_line_for_github_and_writes_the_plan(house: House, call: Call) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from py_portable.base import printable
 from py_portable.base.redact import hide
@@ -29,7 +30,7 @@ class Talk:
         took = f" ({seconds:.1f} s)" if what == "done" else ""
         self.say(f"{what:>7}  {name}{took}")
 
-    def cures(self, images: Mapping[str, PortableError]) -> None:
+    def cures(self, images: Mapping[Any, PortableError]) -> None:
         """What helps where an image cannot be had: the line of its cells has room for the reason only."""
         for name, problem in images.items():
             for line in (problem.hint or "").splitlines():

@@ -88,15 +88,18 @@ def plan(
     if common["as_json"]:
         steps = [
             {
-                "name": n.name,
-                "needs": list(n.all_needs),
+                "name": str(n.name),
+                "needs": [str(need) for need in n.all_needs],
                 "kind": "image" if isinstance(n, ImageNode) else "step",
             }
             for n in nodes
         ]
         echo_json({"steps": steps, "left_out": [[str(one), one.why] for one in made.left_out]})
         return
-    rows = [(n.name, "image" if isinstance(n, ImageNode) else "step", ", ".join(n.all_needs)) for n in nodes]
+    rows = [
+        (str(n.name), "image" if isinstance(n, ImageNode) else "step", ", ".join(map(str, n.all_needs)))
+        for n in nodes
+    ]
     click.echo(table(("step", "kind", "needs"), rows))
     click.echo("")
     click.echo(_cells(session.config, made))

@@ -111,8 +111,8 @@ def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
     if update:
         made = session.update_images(update, made)
     made, lost = session.lock_images(made, make_all=images)
-    for name, problem in lost.items():
-        session.talk.say(f"{name} is not locked: {problem.what}")
+    for node, problem in lost.items():
+        session.talk.say(f"{node} is not locked: {problem.what}")
     if common["as_json"]:
         echo_json({"file": str(session.lock_path), **json.loads(lockfile.dumps(made))})
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from py_portable.base import printable
 from py_portable.base.redact import hide
 from py_portable.errors import Blocked, PortableError, StepError
 from py_portable.evidence.model import CellResult
+
+if TYPE_CHECKING:
+    from py_portable.steps.graph import NodeId
 
 SHOWN_PATHS = 3
 
@@ -91,15 +94,15 @@ def echo_cell(cell: CellResult) -> None:
     click.echo(click.style(word, fg=colour) + ":" + rest)
 
 
-def echo_failures(failures: Mapping[str, PortableError]) -> None:
+def echo_failures(failures: Mapping[NodeId, PortableError]) -> None:
     """Every failure of a run, then which artifacts it cost."""
-    for name, problem in failures.items():
+    for node, problem in failures.items():
         # What lies between a cause and an artifact is of no use to anybody.
-        if not isinstance(problem, Blocked) or name.startswith("artifact "):
+        if not isinstance(problem, Blocked) or node.kind == "artifact":
             click.echo(hide(message(problem)), err=True)
 
 
-def failure_status(failures: Mapping[str, PortableError]) -> int:
+def failure_status(failures: Mapping[NodeId, PortableError]) -> int:
     """The exit status that failures come to: a failed step (4) before a lack of the machine (3), before a wrong
     config (2)."""
     own = [problem.exit_code for problem in failures.values() if not isinstance(problem, Blocked)]

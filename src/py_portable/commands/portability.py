@@ -22,12 +22,13 @@ from py_portable.project.circumstances import cpu_flags
 from py_portable.project.session import Session
 from py_portable.prove import cell_runs, spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
+from py_portable.steps.graph import NodeId
 
 
 @dataclass(frozen=True)
 class Proved:
     cells: tuple[CellResult, ...]
-    failures: Mapping[str, PortableError]
+    failures: Mapping[NodeId, PortableError]
     conclusions: Conclusions
     evidence: Path
 

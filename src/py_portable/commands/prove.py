@@ -21,6 +21,7 @@ from py_portable.formats import FORMATS, Made
 from py_portable.formats.deb_file import is_deb, look
 from py_portable.inspect.elf import measure
 from py_portable.plan import asked
+from py_portable.plan.assemble import image_node
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags
 from py_portable.prove import spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
@@ -84,7 +85,7 @@ def _prove(
     # Before any image is made.
     start = FORMATS[made.format].start(made)
     floor = look(path, made.sha256).floor if is_deb(path) else measure(path).floor
-    nodes = {name: ImageNode(name, name) for name in dict.fromkeys(foreign.images)}
+    nodes = {image_node(name): ImageNode(image_node(name), name) for name in dict.fromkeys(foreign.images)}
 
     def cells() -> list[Cell]:
         report = Runner(env, talk.step).run(nodes, nodes)
@@ -96,17 +97,17 @@ def _prove(
                 made.sha256,
                 start if image is None else FORMATS[made.format].start(made, image),
                 foreign.smoke,
-                name,
+                node.image,
                 image,
                 condition,
                 foreign.expect,
-                unavailable=_why(report.failures.get(name)),
+                unavailable=_why(report.failures.get(node.name)),
                 asked=asked.foreign(foreign.smoke),
                 measured_floor=floor,
                 made=made,
             )
-            for name in nodes
-            for image in (report.images.get(name),)
+            for node in nodes.values()
+            for image in (report.images.get(node.name),)
             for condition in foreign.conditions
         ]
 

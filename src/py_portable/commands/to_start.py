@@ -13,6 +13,7 @@ from py_portable.plan.cell import PlannedCell
 from py_portable.plan.matrix import Control
 from py_portable.project import building
 from py_portable.prove.bench import Cell
+from py_portable.steps.graph import NodeId
 from py_portable.store import digest, file_mode
 
 
@@ -101,11 +102,11 @@ def _cell(config: Config, built: building.Built, planned: PlannedCell, subject: 
     )
 
 
-def _image(built: building.Built, node: str) -> tuple[Image | None, str | None]:
+def _image(built: building.Built, node: NodeId) -> tuple[Image | None, str | None]:
     image = built.report.images.get(node)
     return (image, None) if image else (None, _why(built, node))
 
 
-def _why(built: building.Built, node: str) -> str:
+def _why(built: building.Built, node: NodeId) -> str:
     problem = built.failures.get(node)
     return problem.what if problem else "it was not made"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from py_portable.evidence.model import CellRow, Evidence, FailureRow
 from py_portable.plan.cell import CellId, is_control
+from py_portable.plan.verdicts import reason_expected
 
 BAD = ("FAIL", "XPASS")
 
@@ -153,8 +154,8 @@ def control_outcomes(cells: Sequence[CellRow]) -> tuple[ControlOutcome, ...]:
 
 
 def _control(name: str, artifact: str, pair: Sequence[CellRow]) -> ControlOutcome:
-    must_fail = [c for c in pair if c["expect"].startswith("fail:")]
-    twins = [c for c in pair if c["expect"] == "pass"]
+    must_fail = [c for c in pair if reason_expected(c["expect"])]
+    twins = [c for c in pair if not reason_expected(c["expect"])]
     if any(c["verdict"] == "XPASS" for c in must_fail):
         cell = next(c for c in must_fail if c["verdict"] == "XPASS")
         return ControlOutcome(name, artifact, "XPASS", f"it passed on {cell['image']}, where it must fail")

@@ -18,7 +18,7 @@ def why_not(row: CellRow, exit_status: int | None) -> str | None:
     """Which field does not agree with the verdict, and how; None where all do. `exit_status` is the one that the smoke
     command asks for, None where nobody knows."""
     verdict, reason, expect = row["verdict"], row.get("reason"), row["expect"]
-    wanted = expect.removeprefix("fail:") if expect != "pass" else None
+    wanted = verdicts.reason_expected(expect)
     match verdict:
         case "PASS" | "XPASS":
             if (wanted is None) != (verdict == "PASS"):

@@ -9,7 +9,7 @@ from py_portable import config
 from py_portable.config import Config
 from py_portable.formats.bundle import Bundle
 from py_portable.formats.file import File
-from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start
+from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start, artifact_node
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
 from py_portable.formats.pyoxidizer import PyOxidizer
 from py_portable.formats.wheel import Wheel
@@ -52,6 +52,7 @@ __all__ = [
     "Parent",
     "Stage",
     "Start",
+    "artifact_node",
     "foreign",
     "load_config",
     "parse_config",

@@ -12,7 +12,7 @@ from py_portable.config import Artifact
 from py_portable.engines.engine import Bind
 from py_portable.formats import app_entry
 from py_portable.formats.folder_archive import pack, unpack
-from py_portable.formats.format import APP, Format, House, Made, Parent, Start, option
+from py_portable.formats.format import APP, Format, House, Made, Parent, Start, artifact_node, option
 from py_portable.images import Image
 from py_portable.inspect.elf import measure
 from py_portable.steps.context import Context
@@ -52,7 +52,7 @@ class Bundle(Format):
         }
         return (
             Step(
-                name=f"artifact {artifact.name}",
+                name=artifact_node(artifact),
                 action=make,
                 params={"spec": spec, "archive": options.archive},
                 needs=(house.interpreter, house.wheelhouse),

@@ -15,7 +15,7 @@ from py_portable.config.problems import Problem
 from py_portable.engines.engine import Bind
 from py_portable.images import Image
 from py_portable.lock.lockfile import LockedHouse
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import HouseId, NodeId, Step
 from py_portable.wheels.given import Given
 
 __all__ = [
@@ -42,25 +42,30 @@ APP = "/opt/app"
 """Where a cell shows the artifact."""
 
 
+def artifact_node(artifact: Artifact) -> NodeId:
+    """The node whose output the artifact is."""
+    return NodeId("artifact", artifact.name)
+
+
 @dataclass(frozen=True)
 class House:
     """Names of the nodes that give what a format builds from, for one (baseline, interpreter)."""
 
-    place: str
-    image: str
-    interpreter: str
-    linkable: str | None
+    place: HouseId
+    image: NodeId
+    interpreter: NodeId
+    linkable: NodeId | None
     """The interpreter whose libpython is linked: another one of the same Python where `interpreter` has none.
 
     None where the format does not say that it needs one.
     """
-    toolbox: str
-    wheelhouse: str
+    toolbox: NodeId
+    wheelhouse: NodeId
     distribution: str | None
     script: str | None
     entry_point: str | None
     environment: Mapping[str, str]
-    bare: str
+    bare: NodeId
     """The baseline's image without the app's packages, for what all apps share. No control changes it."""
     extras: tuple[str, ...] = ()
     """Of the app: what was asked for."""
@@ -154,7 +159,7 @@ class Parent:
     """What an artifact is made from: the node that makes it, so that nothing is built twice."""
 
     artifact: Artifact
-    node: str
+    node: NodeId
 
 
 @dataclass(frozen=True)
@@ -162,7 +167,7 @@ class SharedFolder:
     """A folder of dist/ that artifacts of a format share, and the node whose whole output it is."""
 
     name: str
-    node: str
+    node: NodeId
 
 
 class Format(ABC):

@@ -14,11 +14,22 @@ from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
 from py_portable.engines.engine import Bind
 from py_portable.formats import app_entry, compilers
-from py_portable.formats.format import APP, Format, House, Made, Parent, Start, option, ref, several
+from py_portable.formats.format import (
+    APP,
+    Format,
+    House,
+    Made,
+    Parent,
+    Start,
+    artifact_node,
+    option,
+    ref,
+    several,
+)
 from py_portable.images import Image
 from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import NodeId, Step
 
 CONFIG = "build/ccache.conf"
 MODULES = "standard library as Nuitka reads it"
@@ -61,7 +72,7 @@ class _Nuitka(Format):
             "args": list(options.args),
         }
         known = Step(
-            name=f"{MODULES} {house.place}",
+            name=NodeId(MODULES, house=house.place),
             action=read_modules,
             needs=(house.linkable, house.toolbox),
             scripts=("build/nuitka_modules.py",),
@@ -70,7 +81,7 @@ class _Nuitka(Format):
         return (
             known,
             Step(
-                name=f"artifact {artifact.name}",
+                name=artifact_node(artifact),
                 action=compile_app,
                 params={"spec": spec, "env": dict(house.environment)},
                 needs=(house.linkable, house.toolbox, house.wheelhouse, known.name),

@@ -32,6 +32,7 @@ from py_portable.formats.format import (
     Program,
     Start,
     Written,
+    artifact_node,
     option,
     ref,
 )
@@ -39,7 +40,7 @@ from py_portable.formats.rust import Rust, toolchain
 from py_portable.images import Image
 from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context, Environment
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import NodeId, Step
 from py_portable.wheels import tools
 
 MAX_CONFIG_BYTES = 1 << 20
@@ -96,12 +97,12 @@ class PyOxidizer(Format):
             "args": list(options.args),
         }
         machine = {"python": "3.11", "max_glibc": "2.17", "arch": platform.machine()}
-        driver = tools.fetch_step("0.24", machine, name="driver pyoxidizer", pins=_DRIVER)
-        crates = Step(name="crates of pyoxidizer", action=fetch_crates, scripts=_PINS, lane="io")
+        driver = tools.fetch_step(NodeId("driver", "pyoxidizer 0.24"), machine, pins=_DRIVER)
+        crates = Step(name=NodeId("crates", "of pyoxidizer"), action=fetch_crates, scripts=_PINS, lane="io")
         scripts = (*_BUILD, *_BESIDE, *app_entry.SCRIPTS, "build/in_turn.sh")
         inputs = (house.linkable, house.toolbox, driver.name, crates.name)
         compiled = Step(
-            name=f"compiled crates {house.place}",
+            name=NodeId("compiled crates", house=house.place),
             action=compile_crates,
             needs=inputs,
             scripts=scripts,
@@ -109,7 +110,7 @@ class PyOxidizer(Format):
             observes=observed,
         )
         made = Step(
-            name=f"artifact {artifact.name}",
+            name=artifact_node(artifact),
             action=build_app,
             params={
                 "spec": spec,

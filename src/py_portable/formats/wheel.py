@@ -10,12 +10,23 @@ from typing import Any
 
 from py_portable.config import Artifact, Config
 from py_portable.engines.engine import Bind
-from py_portable.formats.format import Format, House, Made, Parent, SharedFolder, Stands, Start, option
+from py_portable.formats.format import (
+    Format,
+    House,
+    Made,
+    Parent,
+    SharedFolder,
+    Stands,
+    Start,
+    artifact_node,
+    option,
+)
 from py_portable.formats.installed import installed
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.wheels import published
+from py_portable.wheels.nodes import of_app
 from py_portable.wheels.published import NODE
 
 OWN = "/opt/published"
@@ -46,7 +57,7 @@ class Wheel(Format):
         made = published.publish_steps(
             {python: house.locked for python, house in by_python.items() if house.locked},
             image=first.image,
-            app_wheel=f"wheel of the app {first.place}",
+            app_wheel=of_app(first.place),
             interpreter=first.interpreter,
             target={name: first.target[name] for name in ("max_glibc", "arch")},
             source=config.app.source,
@@ -64,7 +75,7 @@ class Wheel(Format):
         assert house is not None
         return (
             Step(
-                name=f"artifact {artifact.name}",
+                name=artifact_node(artifact),
                 action=pick,
                 params={
                     "python": artifact.python,
@@ -91,7 +102,7 @@ class Wheel(Format):
 
 
 def pick(ctx: Context) -> Mapping[str, Any]:
-    published = ctx.need(NODE)
+    published = ctx.need(NODE.kind)
     name = published.meta["wheels"][ctx.params["python"]]
     shutil.copyfile(published.path / name, ctx.out / name)
     with (ctx.out / name).open("rb") as stream:

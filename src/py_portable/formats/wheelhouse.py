@@ -8,7 +8,7 @@ from typing import Any
 
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
-from py_portable.formats.format import Format, House, Made, Parent, Start
+from py_portable.formats.format import Format, House, Made, Parent, Start, artifact_node
 from py_portable.formats.installed import installed
 from py_portable.images import Image
 from py_portable.steps.context import Context
@@ -26,7 +26,7 @@ class Wheelhouse(Format):
         assert house is not None
         return (
             Step(
-                name=f"artifact {artifact.name}",
+                name=artifact_node(artifact),
                 action=collect,
                 params={
                     "distribution": house.distribution,

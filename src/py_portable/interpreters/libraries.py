@@ -18,7 +18,7 @@ from py_portable.base.fetch import fetch
 from py_portable.engines.engine import Bind
 from py_portable.interpreters.pins import Pin, pins
 from py_portable.steps.context import Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import HouseId, NodeId, Step
 
 PLACE = "/opt/libraries"
 
@@ -85,17 +85,17 @@ def locked(names: Iterable[str]) -> dict[str, str]:
     return {f"library {one.name}": f"{one.pin.version} sha256:{one.pin.sha256}" for one in chosen(names)}
 
 
-def node(name: str, baseline: str) -> str:
-    """The step that makes a library: its name starts with `library`, for those who look for their inputs."""
-    return f"library {name} ({baseline})"
+def node(name: str, baseline: str) -> NodeId:
+    """The step that makes a library."""
+    return NodeId("library", name, HouseId("", baseline))
 
 
-def steps(names: Iterable[str], *, baseline: str, image: str) -> tuple[Step, ...]:
+def steps(names: Iterable[str], *, baseline: str, image: NodeId) -> tuple[Step, ...]:
     """(fetch, compile) of each library. What the compiling ones make is a prefix for /opt/libraries/NAME."""
     made: list[Step] = []
     for library in chosen(names):
         source = Step(
-            name=f"source {library.name}-{library.pin.version}",
+            name=NodeId("source", f"{library.name}-{library.pin.version}"),
             action=fetch_source,
             params={"library": library.name, "sha256": library.pin.sha256},
             lane="io",
@@ -120,20 +120,20 @@ def steps(names: Iterable[str], *, baseline: str, image: str) -> tuple[Step, ...
     return tuple(made)
 
 
-def nodes(names: Iterable[str], baseline: str) -> tuple[str, ...]:
+def nodes(names: Iterable[str], baseline: str) -> tuple[NodeId, ...]:
     """The names of the steps that make them, for the needs of a step that takes them."""
     return tuple(node(library.name, baseline) for library in chosen(names))
 
 
 def binds(ctx: Context) -> tuple[Bind, ...]:
     """Each library that the step needs, at its place."""
-    made = (result for name, result in ctx.inputs.items() if name.startswith("library "))
+    made = (result for node, result in ctx.inputs.items() if node.kind == "library")
     return tuple(Bind(result.path, f"{PLACE}/{result.meta['library']}") for result in made)
 
 
 def versions(ctx: Context) -> dict[str, str]:
     """Name -> version of each library that the step needs."""
-    made = (result.meta for name, result in ctx.inputs.items() if name.startswith("library "))
+    made = (result.meta for node, result in ctx.inputs.items() if node.kind == "library")
     return {meta["library"]: meta["version"] for meta in made}
 
 

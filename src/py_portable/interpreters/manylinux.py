@@ -10,7 +10,7 @@ from py_portable.errors import StepError
 from py_portable.interpreters.provider import InterpreterRequest, Libpython
 from py_portable.interpreters.settle import SCRIPTS, settle, there
 from py_portable.steps.context import Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import NodeId, Step
 
 
 class Manylinux:
@@ -24,9 +24,9 @@ class Manylinux:
 
     def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
         step = Step(
-            name=f"interpreter {wanted.python} ({wanted.baseline})",
+            name=NodeId("interpreter", house=wanted.house),
             action=take,
-            params={"python": wanted.python},
+            params={"python": wanted.house.python},
             needs=(wanted.tools,),
             scripts=("build/take_manylinux.sh", *SCRIPTS),
             image=wanted.image,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from py_portable.config import InterpreterChoice
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import HouseId, NodeId, Step
 
 PREFIX = "/opt/python"
 """Where every interpreter is used, whoever made it."""
@@ -16,14 +16,13 @@ Libpython = Literal["static", "shared"]
 
 @dataclass(frozen=True)
 class InterpreterRequest:
-    """The interpreter of one (baseline, Python): `image` and `tools` name nodes that its steps need."""
+    """The interpreter of one house: `image` and `tools` name nodes that its steps need."""
 
     choice: InterpreterChoice
-    python: str
-    baseline: str
-    image: str
-    tools: str
-    libraries: tuple[str, ...] = ()
+    house: HouseId
+    image: NodeId
+    tools: NodeId
+    libraries: tuple[NodeId, ...] = ()
     """Nodes that make libraries of the baseline's own, see `py_portable.interpreters.libraries`."""
 
 

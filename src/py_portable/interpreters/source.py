@@ -17,7 +17,7 @@ from py_portable.interpreters import libraries
 from py_portable.interpreters.pins import Pin, pins
 from py_portable.interpreters.provider import PREFIX, InterpreterRequest, Libpython
 from py_portable.steps.context import Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import NodeId, Step
 
 
 def pin(python: str) -> Pin:
@@ -44,16 +44,16 @@ class CPythonSource:
 
     def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
         """(fetch, compile). For the interpreter of another provider's house, it is named for what it is there."""
-        release = pin(wanted.python)
+        release = pin(wanted.house.python)
         source = Step(
-            name=f"source cpython-{release.version}",
+            name=NodeId("source", f"cpython-{release.version}"),
             action=fetch_source,
-            params={"python": wanted.python, "sha256": release.sha256},
+            params={"python": wanted.house.python, "sha256": release.sha256},
             lane="io",
         )
-        word = "" if wanted.choice.provider == self.name else " from source"
+        word = "" if wanted.choice.provider == self.name else "from source"
         compiled = Step(
-            name=f"interpreter {wanted.python}{word} ({wanted.baseline})",
+            name=NodeId("interpreter", house=wanted.house, variant=word),
             action=compile_source,
             params={"version": release.version, "optimize": wanted.choice.optimize},
             needs=(source.name, wanted.tools, *wanted.libraries),

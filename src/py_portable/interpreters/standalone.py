@@ -21,7 +21,7 @@ from py_portable.interpreters.archives import members_of, unpack
 from py_portable.interpreters.provider import InterpreterRequest, Libpython
 from py_portable.interpreters.settle import SCRIPTS, settle
 from py_portable.steps.context import Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import NodeId, Step
 
 MAX_ARCHIVE_BYTES = 1 << 30
 FULL = "python/PYTHON.json"
@@ -38,18 +38,18 @@ class Standalone:
         return f"standalone {python}", f"sha256:{digest(choice.archives[python])}"
 
     def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
-        archive = wanted.choice.archives[wanted.python]
+        archive = wanted.choice.archives[wanted.house.python]
         unpacked = Step(
-            name=f"archive {wanted.python}",
+            name=NodeId("archive", wanted.house.python),
             action=unpack_archive,
             params={"sha256": digest(archive)},
             lane="io",
             locals={"archive": archive},
         )
         settled = Step(
-            name=f"interpreter {wanted.python} ({wanted.baseline})",
+            name=NodeId("interpreter", house=wanted.house),
             action=take,
-            params={"python": wanted.python},
+            params={"python": wanted.house.python},
             needs=(unpacked.name, wanted.tools),
             scripts=SCRIPTS,
             image=wanted.image,

@@ -12,7 +12,7 @@ from py_portable.errors import StepError
 from py_portable.interpreters.provider import InterpreterRequest, Libpython
 from py_portable.interpreters.settle import SCRIPTS, settle, there
 from py_portable.steps.context import Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import NodeId, Step
 
 _COPY = "build/take_system.py"
 
@@ -28,9 +28,9 @@ class System:
 
     def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
         step = Step(
-            name=f"interpreter {wanted.python} ({wanted.baseline})",
+            name=NodeId("interpreter", house=wanted.house),
             action=take,
-            params={"python": wanted.python},
+            params={"python": wanted.house.python},
             needs=(wanted.tools,),
             scripts=("build/take_system.sh", _COPY, *SCRIPTS),
             image=wanted.image,

@@ -19,7 +19,7 @@ from py_portable.plan.expected import expects, starts_on
 from py_portable.plan.ground import ground, place_of, target, to_link
 from py_portable.plan.matrix import Control, matrix
 from py_portable.plan.partition import Shard
-from py_portable.steps.graph import ImageNode, Node, Step, ordered
+from py_portable.steps.graph import ImageNode, Node, NodeId, Step, ordered
 from py_portable.wheels import given, making, tools
 
 
@@ -50,9 +50,9 @@ class Plan:
     `artifacts` and `images` name the node of each; a format that builds nothing has the node None.
     """
 
-    nodes: Mapping[str, Node]
-    artifacts: Mapping[str, str | None]
-    images: Mapping[str, str]
+    nodes: Mapping[NodeId, Node]
+    artifacts: Mapping[str, NodeId | None]
+    images: Mapping[str, NodeId]
     controls: tuple[Control, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     cells: tuple[PlannedCell, ...] = ()
@@ -64,18 +64,18 @@ class Plan:
     shard: OfShard | None = None
 
     @property
-    def made(self) -> tuple[str, ...]:
+    def made(self) -> tuple[NodeId, ...]:
         """The nodes of all artifacts and controls."""
         artifacts = (node for node in self.artifacts.values() if node)
         return (*artifacts, *(control.node for control in self.controls))
 
     @property
-    def targets(self) -> tuple[str, ...]:
+    def targets(self) -> tuple[NodeId, ...]:
         """The nodes of all that is made, and of the images that it is started on."""
         return (*self.made, *self.images.values())
 
     @property
-    def beside(self) -> frozenset[str]:
+    def beside(self) -> frozenset[NodeId]:
         """The nodes that no artifact takes: those of images that cells start on, and of controls."""
         taken = ordered(self.nodes, (node for node in self.artifacts.values() if node))
         return frozenset(self.nodes) - {node.name for node in taken}
@@ -106,7 +106,7 @@ def houses(config: Config) -> list[tuple[str, str]]:
 
 def assemble(config: Config, lock: Lock) -> Plan:
     """All that the config names: artifacts, their controls, the images that they are started on, and all cells."""
-    nodes: dict[str, Node] = {}
+    nodes: dict[NodeId, Node] = {}
     made = {name: _artifact(config, lock, artifact, nodes) for name, artifact in config.artifacts.items()}
     for name in dict.fromkeys(artifact.format for artifact in config.artifacts.values()):
         nodes |= {step.name: step for step in _together(config, lock, name)}
@@ -121,7 +121,7 @@ def made_elsewhere(config: Config, lock: Lock) -> Plan:
     return _started(config, lock, dict.fromkeys(config.artifacts))
 
 
-def _started(config: Config, lock: Lock, made: Mapping[str, str | None]) -> Plan:
+def _started(config: Config, lock: Lock, made: Mapping[str, NodeId | None]) -> Plan:
     chosen = {name: _choose_control(name, config) for name in config.portability.controls}
     controls = tuple(one for one in chosen.values() if isinstance(one, Control))
     images = _image_nodes(config, lock)
@@ -135,9 +135,9 @@ def _started(config: Config, lock: Lock, made: Mapping[str, str | None]) -> Plan
     )
 
 
-def image_node(name: str) -> str:
+def image_node(name: str) -> NodeId:
     """The node of an image that cells start on, by its name in the config."""
-    return f"image {name}"
+    return NodeId("image", name)
 
 
 def _image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
@@ -146,14 +146,14 @@ def _image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
         spec.name: ImageNode(
             image_node(spec.name),
             spec.name,
-            locked=lock.images.get(image_node(spec.name)),
+            locked=lock.images.get(str(image_node(spec.name))),
             origin=lock.origins.get(spec.name),
         )
         for spec in config.portability.images
     }
 
 
-def _artifact(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> str | None:
+def _artifact(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]) -> NodeId | None:
     """The node that gives it, None where it is taken as it lies. All that it is made from is among `nodes` then."""
     house, parent = _given_to(config, lock, artifact, nodes)
     steps = FORMATS[artifact.format].steps(artifact, house, parent)
@@ -162,7 +162,7 @@ def _artifact(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, N
 
 
 def _given_to(
-    config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]
+    config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]
 ) -> tuple[House | None, Parent | None]:
     """What an artifact is made of."""
     parent = None
@@ -182,7 +182,7 @@ def _together(config: Config, lock: Lock, format: str) -> tuple[Step, ...]:
     return FORMATS[format].together(config, {name: house for name, house in houses.items() if house})
 
 
-def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[str, Node]) -> House | None:
+def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]) -> House | None:
     """None for what is made elsewhere."""
     place = place_of(config, artifact)
     if not (artifact.baseline and artifact.python and place):
@@ -270,25 +270,26 @@ def _choose_control(name: str, config: Config) -> Control | str:
     known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
     if len(known) < 2 or known[0][0] == known[-1][0]:
         return "needs an older and a newer image in portability.images, neither of them optional"
-    node = f"control {name} {artifact.name}"
+    node = NodeId("control", name, variant=artifact.name)
     return Control(name, artifact.name, artifact.format, node, known[0][1], known[-1][1], "glibc")
 
 
-def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[str, Node]) -> list[Node]:
+def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[NodeId, Node]) -> list[Node]:
     artifact, newest = config.artifacts[control.artifact], control.passes_on
     house, parent = _given_to(config, lock, artifact, nodes)
-    image_name = f"control baseline {newest}"
+    image_name = NodeId("control baseline", newest)
     image = ImageNode(
         image_name,
         newest,
-        locked=lock.images.get(image_name),
+        locked=lock.images.get(str(image_name)),
         origin=lock.origins.get(newest),
         needs=("compilers",),
     )
     built_wrongly = replace(house, image=image.name) if house else None
     steps = FORMATS[artifact.format].steps(artifact, built_wrongly, parent)
     # What the change of the image reaches is the control's own; the artifact keeps what it is made of.
-    own = {step.name: f"{step.name} for {control.node}" for step in steps if nodes.get(step.name) != step}
+    changed = [step.name for step in steps if nodes.get(step.name) != step]
+    own = {name: replace(name, control=control.node) for name in changed}
     own[steps[-1].name] = control.node
     renamed = (
         replace(

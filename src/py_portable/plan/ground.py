@@ -15,7 +15,7 @@ from py_portable.interpreters import PROVIDERS, SOURCE, InterpreterRequest, libr
 from py_portable.interpreters.source import pin
 from py_portable.lock.container_baselines import node
 from py_portable.lock.lockfile import Lock
-from py_portable.steps.graph import ImageNode, Node, Step
+from py_portable.steps.graph import HouseId, ImageNode, Node, NodeId, Step
 from py_portable.wheels import tools
 
 
@@ -39,13 +39,13 @@ class Ground:
     bare: ImageNode
     """The same without the app's own packages, so that apps share the interpreter and libraries compiled in it."""
     fetched: Step
-    libraries: tuple[str, ...]
+    libraries: tuple[NodeId, ...]
     interpreter: tuple[Step, ...]
     wanted: InterpreterRequest
     fresh: tuple[Step, ...]
 
     @property
-    def nodes(self) -> dict[str, Node]:
+    def nodes(self) -> dict[NodeId, Node]:
         made: list[Node] = [self.image, self.bare, self.fetched, *self.fresh, *self.interpreter]
         return {node.name: node for node in made}
 
@@ -56,17 +56,22 @@ def usual(config: Config, baseline: str, python: str) -> InterpreterChoice:
     return config.interpreter if config.interpreter in own or not own else own[0]
 
 
-def place_of(config: Config, artifact: Artifact) -> str | None:
+def place_of(config: Config, artifact: Artifact) -> HouseId | None:
     """What tells apart the nodes that an artifact's wheels and interpreter come from; None where it has none."""
     if not (artifact.baseline and artifact.python):
         return None
-    return f"{artifact.python} ({_label(config, artifact.baseline, artifact.python, artifact.interpreter)})"
+    return _house(config, artifact.baseline, artifact.python, artifact.interpreter)
 
 
-def _label(config: Config, baseline: str, python: str, choice: InterpreterChoice) -> str:
+def _house(config: Config, baseline: str, python: str, choice: InterpreterChoice) -> HouseId:
     if choice == usual(config, baseline, python):
-        return baseline
-    return f"{baseline}, {choice.provider}{' optimized' if choice.optimize else ''}"
+        return HouseId(python, baseline)
+    return HouseId(python, baseline, f"{choice.provider}{' optimized' if choice.optimize else ''}")
+
+
+def baseline_node(name: str) -> NodeId:
+    """The node of a baseline's image, by its name in the config."""
+    return NodeId("baseline", name)
 
 
 def ground(
@@ -75,44 +80,46 @@ def ground(
     """`choice`: the interpreter of an artifact, where it is not the usual one there."""
     choice = choice or usual(config, baseline_name, python)
     baseline = config.baselines[baseline_name]
-    name = f"baseline {baseline.name}"
+    name = baseline_node(baseline.name)
     image = ImageNode(
         name,
         baseline.image,
         tuple(sorted(baseline.packages)),
         baseline.before,
-        locked=lock.images.get(name),
+        locked=lock.images.get(str(name)),
         origin=lock.origins.get(baseline.image),
         needs=_needs(config, baseline.name),
         container=lock.images.get(node(baseline.image)),
     )
     provider = PROVIDERS[choice.provider]
     bare = image if provider.of_packages else _without_packages(image, lock)
-    fetched = tools.fetch_step(f"{python} ({baseline.name})", target(config, baseline.name, python))
+    fetched = tools.fetch_step(
+        NodeId("tools", house=HouseId(python, baseline.name)), target(config, baseline.name, python)
+    )
     own = libraries.nodes(baseline.libraries, baseline.name)
-    label = _label(config, baseline.name, python, choice)
-    wanted = InterpreterRequest(choice, python, label, bare.name, fetched.name, own)
+    house = _house(config, baseline.name, python, choice)
+    wanted = InterpreterRequest(choice, house, bare.name, fetched.name, own)
     fresh = libraries.steps(baseline.libraries, baseline=baseline.name, image=bare.name)
     return Ground(image, bare, fetched, own, tuple(provider.steps(wanted)), wanted, tuple(fresh))
 
 
-WITHOUT_PACKAGES = " without packages"
-"""The end of the name of an image that has not the app's own packages."""
+WITHOUT_PACKAGES = "without packages"
+"""The variant of an image that has not the app's own packages."""
 
 
 def _without_packages(image: ImageNode, lock: Lock) -> ImageNode:
-    name, kept = f"{image.name}{WITHOUT_PACKAGES}", of_interpreter(image.packages)
+    name, kept = replace(image.name, variant=WITHOUT_PACKAGES), of_interpreter(image.packages)
     if kept == image.packages:
         return image
-    return replace(image, name=name, packages=kept, locked=lock.images.get(name))
+    return replace(image, name=name, packages=kept, locked=lock.images.get(str(name)))
 
 
-def one_root(nodes: Mapping[str, Node]) -> dict[str, Node]:
+def one_root(nodes: Mapping[NodeId, Node]) -> dict[NodeId, Node]:
     """The nodes for a run whose steps share the container they are in: what is installed there is there for all."""
     made = dict(nodes)
     for name, one in nodes.items():
-        whole = nodes.get(name.removesuffix(WITHOUT_PACKAGES))
-        if isinstance(one, ImageNode) and isinstance(whole, ImageNode) and whole is not one:
+        whole = nodes.get(replace(name, variant="")) if name.variant == WITHOUT_PACKAGES else None
+        if isinstance(one, ImageNode) and isinstance(whole, ImageNode):
             made[name] = replace(whole, name=name)
     return made
 

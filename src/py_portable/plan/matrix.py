@@ -10,6 +10,7 @@ from py_portable.config.glibc import known_glibc
 from py_portable.plan.asked import question
 from py_portable.plan.cell import PLAIN, ConditionId, PlannedCell
 from py_portable.plan.expected import expects, starts_on
+from py_portable.steps.graph import NodeId
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Control:
     name: str
     artifact: str
     format: str
-    node: str
+    node: NodeId
     fails_on: str
     passes_on: str
     reason: str

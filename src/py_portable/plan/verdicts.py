@@ -25,5 +25,11 @@ UNPROVEN = ("condition", "engine", "artifact", "image", "shard", "stale")
 PASSED = "passed"
 """The reason of XPASS."""
 REASONS = (*EXPECTED, *OF_A_PACKAGE, *UNPROVEN, PASSED)
-EXPECTATIONS = ("pass", *(f"fail:{reason}" for reason in EXPECTED))
+_FAIL = "fail:"
+EXPECTATIONS = ("pass", *(f"{_FAIL}{reason}" for reason in EXPECTED))
 """What a cell may expect."""
+
+
+def reason_expected(expect: str) -> str | None:
+    """Why a cell must fail; None where it must pass."""
+    return expect.removeprefix(_FAIL) if expect.startswith(_FAIL) else None

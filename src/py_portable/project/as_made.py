@@ -13,7 +13,7 @@ from py_portable import resources
 from py_portable.engines import static_helpers
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError, UnmetError
 from py_portable.evidence import merge
-from py_portable.formats import FORMATS, Made, Start
+from py_portable.formats import FORMATS, Made, Start, artifact_node
 from py_portable.lock import lockfile
 from py_portable.plan.assemble import Plan, made_elsewhere
 from py_portable.plan.matrix import Control
@@ -23,6 +23,7 @@ from py_portable.project.building import EVIDENCE, PUBLISH, Built
 from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session
 from py_portable.steps.context import Result
+from py_portable.steps.graph import NodeId
 from py_portable.steps.runner import Report
 from py_portable.store import digest, file_mode
 
@@ -46,13 +47,13 @@ def take(
     session.helpers.lent = _helpers(session, pinned or {})
     made: dict[str, Made] = {}
     rows = []
-    failures: dict[str, PortableError] = {}
+    failures: dict[NodeId, PortableError] = {}
     lacking: dict[str, str] = {}
     for name, record in found_records.items():
         try:
             found = _take(session, name, record, compared)
         except PortableError as problem:
-            failures[f"artifact {name}"] = problem
+            failures[artifact_node(session.config.artifacts[name])] = problem
             continue
         assert record is not None and record.row is not None
         rows.append(record.row)
@@ -228,7 +229,9 @@ def _startable(session: Session, made: Made) -> Start:
     return start
 
 
-def _controls(session: Session, plan: Plan, lock: str | None) -> tuple[dict[str, Result], dict[Control, str]]:
+def _controls(
+    session: Session, plan: Plan, lock: str | None
+) -> tuple[dict[NodeId, Result], dict[Control, str]]:
     """The nodes of those whose file came along, and why others cannot be started."""
     ready = {}
     lost = {}

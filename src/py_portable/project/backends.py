@@ -27,6 +27,7 @@ from py_portable.lock.backend import Answer, Question, Unasked
 from py_portable.lock.index import files
 from py_portable.lock.index.offers import LockedFile
 from py_portable.steps.context import BuildFailed, Context, Environment, Result
+from py_portable.steps.graph import NodeId
 from py_portable.wheels import sdist
 from py_portable.wheels.app_source import copy_source, source_digest
 
@@ -42,11 +43,11 @@ class Sandbox:
     """What a sandbox is made of: the baseline's image, and by step its interpreter and libraries."""
 
     image: Image
-    inputs: Mapping[str, Result]
+    inputs: Mapping[NodeId, Result]
 
     @property
     def interpreter(self) -> Result:
-        return next(result for name, result in self.inputs.items() if name.startswith("interpreter "))
+        return next(result for node, result in self.inputs.items() if node.kind == "interpreter")
 
 
 @dataclass(frozen=True)

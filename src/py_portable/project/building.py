@@ -11,7 +11,7 @@ from py_portable.engines import throwaway
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import merge
 from py_portable.evidence.model import ArtifactRow
-from py_portable.formats import FORMATS, Made
+from py_portable.formats import FORMATS, Made, artifact_node
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines
 from py_portable.plan.assemble import Plan
@@ -21,6 +21,7 @@ from py_portable.plan.shards import lock_sha256
 from py_portable.project import built_rows, handover, records
 from py_portable.project.session import Session
 from py_portable.steps.context import Result
+from py_portable.steps.graph import HouseId, NodeId
 from py_portable.steps.runner import Report
 from py_portable.store import DamagedError, Entry, Part, digest, file_mode
 
@@ -38,7 +39,7 @@ class Built:
     report: Report
     made: Mapping[str, Made]
     rows: tuple[ArtifactRow, ...]
-    failures: Mapping[str, PortableError]
+    failures: Mapping[NodeId, PortableError]
     lacking: Mapping[str, str] = field(default_factory=dict)
     """Artifacts that have a row and cannot be started here, and why: what was made elsewhere may have come alone."""
 
@@ -80,7 +81,7 @@ def build(
             row = built_rows.artifact_row(artifact, one, report, node)
             handover.record(session, sha256, one, row, report, carry)
         except PortableError as problem:
-            failures[node or f"artifact {name}"] = problem
+            failures[node or artifact_node(artifact)] = problem
             continue
         made[name] = one
         rows.append(row)
@@ -103,7 +104,7 @@ def keep_apart(session: Session) -> None:
         )
 
 
-def _again(session: Session, plan: Plan, node: str | None, lock: Lock, report: Report) -> Report:
+def _again(session: Session, plan: Plan, node: NodeId | None, lock: Lock, report: Report) -> Report:
     """The report, with the node and what it needs run once more."""
     fresh = session.run(plan, [node] if node else [], lock)
     for problem in fresh.failures.values():
@@ -125,7 +126,7 @@ def _forget(session: Session, plan: Plan, whole: Plan) -> None:
             records.forget(session.dist, control.name, control=True)
 
 
-def publish(session: Session, artifact: Artifact, node: str | None, report: Report, plan: Plan) -> Made:
+def publish(session: Session, artifact: Artifact, node: NodeId | None, report: Report, plan: Plan) -> Made:
     """The artifact in dist/, restored only where what lies there is not it: modes are part of it."""
     if node is None:
         assert artifact.path is not None
@@ -180,11 +181,10 @@ def _entry(session: Session, key: str) -> Entry:
 
 
 def _made(
-    place: str | None, artifact: Artifact, path: Path, part: Part, result: Result, report: Report
+    place: HouseId | None, artifact: Artifact, path: Path, part: Part, result: Result, report: Report
 ) -> Made:
     interpreter, wheelhouse = (
-        next((report.results[n] for n in report.results if n.startswith(f"{kind} {place}")), None)
-        for kind in ("interpreter", "wheelhouse")
+        report.results.get(NodeId(kind, house=place)) for kind in ("interpreter", "wheelhouse")
     )
     return Made(
         artifact.name,

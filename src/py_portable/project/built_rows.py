@@ -10,7 +10,7 @@ from typing import cast
 from py_portable.base import printable
 from py_portable.base.redact import hide
 from py_portable.config import Artifact
-from py_portable.errors import TAIL_LINES, Blocked, PortableError
+from py_portable.errors import TAIL_LINES, PortableError
 from py_portable.evidence.model import (
     ArtifactRow,
     BaselineRow,
@@ -24,9 +24,11 @@ from py_portable.formats import Made
 from py_portable.images import Image
 from py_portable.inspect.elf.floor import measure
 from py_portable.plan.assemble import Plan
+from py_portable.plan.ground import baseline_node
 from py_portable.project.session import Session
-from py_portable.steps.graph import Node, Step
-from py_portable.steps.runner import Report
+from py_portable.steps.context import Result
+from py_portable.steps.graph import Node, NodeId, Step
+from py_portable.steps.runner import Report, cause_of
 from py_portable.wheels.rows import wheel_rows
 
 TAIL_WIDTH = 240
@@ -37,9 +39,10 @@ def part(
     plan: Plan,
     report: Report,
     artifacts: Sequence[ArtifactRow],
-    failures: Mapping[str, PortableError],
+    failures: Mapping[NodeId, PortableError],
 ) -> Evidence:
     """The part of the evidence that this run of `build` writes; `artifacts` are rows of `artifact_row`."""
+    results: Mapping[object, Result] = {str(node): result for node, result in report.results.items()}
     return {
         **session.told(),
         "baselines": _baselines(session, report),
@@ -48,28 +51,30 @@ def part(
         "artifacts": list(artifacts),
         "failures": failure_rows(plan, failures),
         "steps": [
-            cast(StepRow, {**step, **_of_step(report, str(step["name"]))}) for step in session.talk.steps
+            cast(StepRow, {**step, **_of_step(results.get(step["name"]))}) for step in session.talk.steps
         ],
     }
 
 
-def failure_rows(plan: Plan, failures: Mapping[str, PortableError]) -> list[FailureRow]:
+def failure_rows(plan: Plan, failures: Mapping[NodeId, PortableError]) -> list[FailureRow]:
     """One row for each artifact that was asked for and is not there."""
-    found = {name: failures.get(node or f"artifact {name}") for name, node in plan.artifacts.items()}
+    found = {name: failures.get(node or NodeId("artifact", name)) for name, node in plan.artifacts.items()}
     return [_failure(name, problem, failures) for name, problem in found.items() if problem]
 
 
-def _failure(name: str, problem: PortableError, failures: Mapping[str, PortableError]) -> FailureRow:
+def _failure(name: str, problem: PortableError, failures: Mapping[NodeId, PortableError]) -> FailureRow:
     """What it comes from, and what that step said: whoever reads the evidence may have neither terminal nor log."""
-    cause = problem.cause if isinstance(problem, Blocked) and problem.cause in failures else ""
-    problem = failures.get(cause, problem)
+    cause = cause_of(problem, failures)
+    problem = failures[cause] if cause else problem
     # Without where it was: that is a folder of this machine.
-    why = hide(problem.what if problem.what.startswith(cause) else f"{cause}: {problem.what}")
+    why = hide(
+        f"{cause}: {problem.what}" if cause and not problem.what.startswith(str(cause)) else problem.what
+    )
     said = printable.last(hide(problem.tail or ""), TAIL_LINES, TAIL_WIDTH)
     return {"name": name, "why": why, "tail": "\n".join(said)} if said else {"name": name, "why": why}
 
 
-def artifact_row(artifact: Artifact, made: Made, report: Report, node: str | None) -> ArtifactRow:
+def artifact_row(artifact: Artifact, made: Made, report: Report, node: NodeId | None) -> ArtifactRow:
     """What is told of an artifact that was made; `node` is None for one that was made elsewhere."""
     result = report.results[node] if node else None
     path = made.stored or made.path
@@ -107,7 +112,7 @@ def _baselines(session: Session, report: Report) -> list[BaselineRow]:
             **_known(image),
         }
         for name in session.config.baselines
-        if (image := report.images.get(f"baseline {name}"))
+        if (image := report.images.get(baseline_node(name)))
     ]
 
 
@@ -124,24 +129,23 @@ def _interpreters(plan: Plan, report: Report) -> list[InterpreterRow]:
         {
             "version": result.meta["version"],
             "provider": result.meta["provider"],
-            "baseline": name.partition("(")[2].rstrip(")").partition(",")[0],
+            "baseline": node.house.baseline,
             "sha256": result.digest,
-            "image": _identity(plan.nodes[name], report),
+            "image": _identity(plan.nodes[node], report),
             **({"libraries": result.meta["libraries"]} if result.meta.get("libraries") else {}),
         }
-        for name, result in report.results.items()
-        if name.startswith("interpreter ")
+        for node, result in report.results.items()
+        if node.kind == "interpreter" and node.house
     ]
 
 
 def _identity(node: Node, report: Report) -> str | None:
     """Of the root file system that its action ran in."""
-    image = report.images.get(node.image or "") if isinstance(node, Step) else None
+    image = report.images.get(node.image) if isinstance(node, Step) and node.image else None
     return image.identity if image else None
 
 
-def _of_step(report: Report, name: str) -> StepRow:
+def _of_step(result: Result | None) -> StepRow:
     """Its log, and what was seen of the sandbox when it was made, whenever that was."""
-    result = report.results.get(name)
     row: StepRow = {"log": str(result.log) if result and result.log else None}
     return {**row, "sandbox": result.meta["sandbox"]} if result and "sandbox" in result.meta else row

@@ -70,7 +70,7 @@ def identities(session: Session, built: Built) -> dict[str, str | None]:
     """Of all images of the config. One that this run does not use is that of the lock: what was seen on it stays."""
     nodes = {spec.name: image_node(spec.name) for spec in session.config.portability.images}
     return {
-        name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(node)
+        name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(str(node))
         for name, node in nodes.items()
     }
 

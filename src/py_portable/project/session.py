@@ -15,8 +15,8 @@ from py_portable.config.glibc import canonical_image
 from py_portable.engines import builds
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.static_helpers.stored import Helpers
-from py_portable.errors import Blocked, ConfigError, PortableError
-from py_portable.evidence.model import Evidence, HostRow, KitRow
+from py_portable.errors import ConfigError, PortableError
+from py_portable.evidence.model import ConfigRow, Evidence, HostRow
 from py_portable.formats import load_config
 from py_portable.images import Image
 from py_portable.lock import container_baselines, lockfile
@@ -29,8 +29,8 @@ from py_portable.plan.ground import full_version, ground, interpreter_pins, one_
 from py_portable.project.backends import Backends, Sandbox
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags, source_date_epoch
 from py_portable.steps.context import Environment
-from py_portable.steps.graph import ImageNode
-from py_portable.steps.runner import Report, Runner
+from py_portable.steps.graph import ImageNode, NodeId
+from py_portable.steps.runner import Report, Runner, cause_of
 from py_portable.store import Store, default_root
 
 LOCK_NAME = "portable.lock"
@@ -107,9 +107,10 @@ class Session:
         last = told.interpreter[-1].name
         report = self.run(Plan(told.nodes, {}, {}), [told.image.name, last], lock, learn=False)
         for problem in filter(None, map(report.failures.get, (told.image.name, last))):
-            raise report.failures.get(problem.cause, problem) if isinstance(problem, Blocked) else problem
-        names = [name for name in report.results if name.startswith(("interpreter ", "library "))]
-        return Sandbox(report.images[told.image.name], {name: report.results[name] for name in names})
+            cause = cause_of(problem, report.failures)
+            raise report.failures[cause] if cause else problem
+        made = {node: one for node, one in report.results.items() if node.kind in ("interpreter", "library")}
+        return Sandbox(report.images[told.image.name], made)
 
     def _images(self) -> set[str]:
         named = [spec.name for spec in self.config.portability.images]
@@ -119,10 +120,11 @@ class Session:
         """Ask the network anew what these images are ("*": all), make them, and lock their identities."""
         wanted = self._images() if "*" in names else {canonical_image(n) for n in names} & self._images()
         found = {}
-        for node in self.plan(lock).nodes.values() if wanted else ():
+        plan = self.plan(lock)
+        for node in plan.nodes.values() if wanted else ():
             if isinstance(node, ImageNode) and canonical_image(node.image) in wanted:
                 self.talk.say(f"asking anew for {node.name}")
-                image = images.resolve(
+                found[node.name] = images.resolve(
                     node.image,
                     packages=node.packages,
                     needs=node.needs,
@@ -131,19 +133,21 @@ class Session:
                     engine=self.engine,
                     fresh=True,
                 )
-                found[node.name] = image
-        lock = _with_images(lock, self.plan(lock), found)
+        lock = _with_images(lock, plan, found)
         self.write_lock(lock)
         return lock
 
-    def lock_images(self, lock: Lock, *, make_all: bool = False) -> tuple[Lock, Mapping[str, PortableError]]:
+    def lock_images(
+        self, lock: Lock, *, make_all: bool = False
+    ) -> tuple[Lock, Mapping[NodeId, PortableError]]:
         """The lock with the images that it does not have yet, made now, and those that cannot be had here.
 
         `make_all`: those that it has are made, too, where the store has them not.
         """
         plan = self.plan(lock)
         known = () if make_all else lock.images
-        missing = [n.name for n in plan.nodes.values() if isinstance(n, ImageNode) and n.name not in known]
+        image_nodes = [node.name for node in plan.nodes.values() if isinstance(node, ImageNode)]
+        missing = [name for name in image_nodes if str(name) not in known]
         if not missing:
             return lock, {}
         report = self.run(plan, missing, lock)
@@ -194,7 +198,7 @@ class Session:
             pass_env={name: os.environ[name] for name in names if name in os.environ},
         )
 
-    def run(self, plan: Plan, wanted: Iterable[str], lock: Lock, *, learn: bool = True) -> Report:
+    def run(self, plan: Plan, wanted: Iterable[NodeId], lock: Lock, *, learn: bool = True) -> Report:
         """Run the wanted nodes; the identities of images that were made are recorded in the lock, with `learn`.
 
         Raises ConfigError under --locked where an image is not locked, or not the locked one any more.
@@ -210,7 +214,7 @@ class Session:
             if learn:
                 self.write_lock(lock)
         for name, image in seen.items():
-            old, identity = lock.images.get(name), image.identity
+            old, identity = lock.images.get(str(name)), image.identity
             if self.locked and old is None:
                 raise ConfigError(
                     f"{name} is not in it yet",
@@ -244,12 +248,10 @@ class Session:
             **({"builds": builds.told()} if builds.told() else {}),
         }
 
-    def kit(self) -> KitRow:
-        return {"version": __version__}
-
     def told(self) -> Evidence:
         """The head of every evidence part."""
-        return {"kit": self.kit(), "config": {"file": self.config.path.name, "sha256": self.config.sha256}}
+        config: ConfigRow = {"file": self.config.path.name, "sha256": self.config.sha256}
+        return {"kit": {"version": __version__}, "config": config}
 
 
 def open_session(
@@ -284,11 +286,11 @@ def open_session(
     )
 
 
-def _with_images(lock: Lock, plan: Plan, seen: Mapping[str, Image]) -> Lock:
+def _with_images(lock: Lock, plan: Plan, seen: Mapping[NodeId, Image]) -> Lock:
     """The lock with what the names of these images stand for, and which images were made of them."""
     names = {name: node.image for name, node in plan.nodes.items() if isinstance(node, ImageNode)}
     return lock.with_images(
-        {name: image.identity for name, image in seen.items()},
+        {str(name): image.identity for name, image in seen.items()},
         {names[name]: image.origin for name, image in seen.items() if image.origin},
     )
 

@@ -12,6 +12,7 @@ from typing import Literal
 from py_portable.base.capture import Captured, Lines
 from py_portable.config import Smoke
 from py_portable.engines.limits import MEMORY_BYTES
+from py_portable.plan.verdicts import reason_expected
 from py_portable.prove.start import Started
 
 Verdict = Literal["PASS", "FAIL", "XFAIL", "XPASS", "UNPROVEN", "NOT-APPLICABLE"]
@@ -110,9 +111,9 @@ def _numbers(version: str) -> list[int]:
 
 def judge(finding: Finding, expect: str) -> Judged:
     """Hold what was seen against `pass` or `fail:REASON`. Failed for another reason is FAIL."""
-    if expect == "pass":
+    wanted = reason_expected(expect)
+    if wanted is None:
         return Judged("FAIL" if finding.reason else "PASS", finding.reason, finding.detail)
-    wanted = expect.removeprefix("fail:")
     if finding.reason is None:
         return Judged("XPASS", "passed", f"expected to fail: {wanted}")
     if finding.reason == wanted or (wanted == "musl" and finding.reason == "loader"):

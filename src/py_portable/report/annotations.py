@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from py_portable.evidence.conclude import not_there
+from py_portable.evidence.model import of_control
 from py_portable.report.blocks import Foreign
 from py_portable.report.reasons import meaning
 from py_portable.report.summary import Findings, Group, Lost, again, build_again, text, why
@@ -41,8 +42,8 @@ class Note:
 
 def notes(found: Findings) -> list[Note]:
     """Errors for what does not hold, then warnings for what is unproven."""
-    # A control has a name of several words, and no command makes it alone.
-    rows = (row for row in found.evidence.get("failures", ()) if " " not in row["name"])
+    # No command makes a control alone.
+    rows = (row for row in found.evidence.get("failures", ()) if not of_control(row))
     lost = {not_there(row): row for row in rows}
     problems = [
         _not_built(told, lost[told], found)

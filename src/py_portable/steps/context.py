@@ -13,6 +13,7 @@ from py_portable.base import process
 from py_portable.base.redact import scrub
 from py_portable.engines.engine import Bind, Engine, Job
 from py_portable.images import Image
+from py_portable.steps.graph import NodeId
 from py_portable.steps.output import BuildFailed as BuildFailed
 from py_portable.steps.output import settle
 from py_portable.store import Store
@@ -59,7 +60,7 @@ class Context:
     env: Environment
     name: str
     params: Mapping[str, Any]
-    inputs: Mapping[str, Result]
+    inputs: Mapping[NodeId, Result]
     image: Image | None
     work: Path
     log: Path
@@ -69,11 +70,11 @@ class Context:
     def out(self) -> Path:
         return self.work / "out"
 
-    def need(self, prefix: str) -> Result:
-        """The one input whose step name is `prefix` or starts with `prefix` and a blank."""
-        found = [r for n, r in self.inputs.items() if n == prefix or n.startswith(prefix + " ")]
+    def need(self, kind: str) -> Result:
+        """The one input of this kind."""
+        found = [result for node, result in self.inputs.items() if node.kind == kind]
         if len(found) != 1:
-            raise KeyError(f"step {self.name} has {len(found)} inputs named {prefix}")
+            raise KeyError(f"step {self.name} has {len(found)} inputs of the kind {kind}")
         return found[0]
 
     def sandbox(

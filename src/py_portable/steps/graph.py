@@ -7,7 +7,7 @@ import inspect
 import json
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +25,44 @@ Action = Callable[["Context"], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
+class HouseId:
+    """What wheels and interpreters are made for: a Python in a baseline. `choice`: the interpreter, where it is not
+    the usual one there. A library has no Python."""
+
+    python: str
+    baseline: str
+    choice: str = ""
+
+    def __str__(self) -> str:
+        return _words(self.python, f"({', '.join(filter(None, (self.baseline, self.choice)))})")
+
+
+@dataclass(frozen=True)
+class NodeId:
+    """Which node of the plan it is. Its text is what people, locks and evidence call it; nobody takes that apart."""
+
+    kind: str
+    subject: str = ""
+    house: HouseId | None = None
+    variant: str = ""
+    """What tells it from the one that is called so without it."""
+    control: NodeId | None = None
+    """The control that it is made for, where what it is made of is not what artifacts are made of."""
+
+    def __str__(self) -> str:
+        if self.control:
+            return f"{replace(self, control=None)} for {self.control}"
+        if self.house:
+            python, rest = self.house.python, str(replace(self.house, python=""))
+            return _words(self.kind, self.subject, python, self.variant, rest)
+        return _words(self.kind, self.subject, self.variant)
+
+
+def _words(*words: str) -> str:
+    return " ".join(filter(None, words))
+
+
+@dataclass(frozen=True)
 class Step:
     """One node of the plan.
 
@@ -32,13 +70,13 @@ class Step:
     `scripts` are names below resources/ whose text decides it too; `action` fills the out folder.
     """
 
-    name: str
+    name: NodeId
     action: Action
     params: Mapping[str, Any] = field(default_factory=dict)
-    needs: tuple[str, ...] = ()
+    needs: tuple[NodeId, ...] = ()
     scripts: tuple[str, ...] = ()
     lane: Lane = "cores"
-    image: str | None = None
+    image: NodeId | None = None
     """The node that gives the root file system the action runs in, when it runs in one."""
     locals: Mapping[str, Any] = field(default_factory=dict)
     """What the action needs and the key must not know: where things lie on this machine."""
@@ -46,7 +84,7 @@ class Step:
     """Looks at what of this machine decides the result, when the step's turn has come; the key takes its words."""
 
     @property
-    def all_needs(self) -> tuple[str, ...]:
+    def all_needs(self) -> tuple[NodeId, ...]:
         return (self.image, *self.needs) if self.image else self.needs
 
 
@@ -54,7 +92,7 @@ class Step:
 class ImageNode:
     """A root file system that steps run in, or that cells start on. Its digest is its identity."""
 
-    name: str
+    name: NodeId
     image: str
     packages: tuple[str, ...] = ()
     before: str | None = None
@@ -73,13 +111,13 @@ class ImageNode:
         return bool(self.packages or self.needs or self.before)
 
     lane: Lane = "io"
-    all_needs: tuple[str, ...] = ()
+    all_needs: tuple[NodeId, ...] = ()
 
 
 Node = Step | ImageNode
 
 
-def key(step: Step, digests: Mapping[str, str], *, epoch: int, observed: str | None = None) -> str:
+def key(step: Step, digests: Mapping[NodeId, str], *, epoch: int, observed: str | None = None) -> str:
     """The step's key: hex sha256 over everything that decides its result.
 
     `digests` maps each needed step to the digest of its output; `observed` is what `Step.observes` says. Proxies,
@@ -137,11 +175,11 @@ def _file_digest(source: str) -> str:
     return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
 
 
-def ordered(steps: Mapping[str, Node], wanted: Iterable[str]) -> list[Node]:
+def ordered(steps: Mapping[NodeId, Node], wanted: Iterable[NodeId]) -> list[Node]:
     """The wanted nodes and all that they need, each after what it needs, in a stable order."""
-    done: dict[str, Node] = {}
+    done: dict[NodeId, Node] = {}
 
-    def visit(name: str) -> None:
+    def visit(name: NodeId) -> None:
         if name not in done:
             for need in steps[name].all_needs:
                 visit(need)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from py_portable import images
 from py_portable.engines import builds
@@ -17,7 +18,7 @@ from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.images.container import baseline
 from py_portable.steps import output
 from py_portable.steps.context import Context, Environment, Result
-from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
+from py_portable.steps.graph import ImageNode, Node, NodeId, Step, key, ordered
 from py_portable.store import DamagedError
 
 _log = logging.getLogger(__name__)
@@ -30,10 +31,16 @@ LANES = {"cores": 1, "io": 2}
 class Report:
     """What came of each node: exactly one of the three has it."""
 
-    results: Mapping[str, Result] = field(default_factory=dict)
-    images: Mapping[str, images.Image] = field(default_factory=dict)
-    failures: Mapping[str, PortableError] = field(default_factory=dict)
-    keys: Mapping[str, str] = field(default_factory=dict)
+    results: Mapping[NodeId, Result] = field(default_factory=dict)
+    images: Mapping[NodeId, images.Image] = field(default_factory=dict)
+    failures: Mapping[NodeId, PortableError] = field(default_factory=dict)
+    keys: Mapping[NodeId, str] = field(default_factory=dict)
+
+
+def cause_of(problem: PortableError, failures: Mapping[NodeId, PortableError]) -> NodeId | None:
+    """The node whose failure it comes from, where it comes from one of these."""
+    found = problem.cause if isinstance(problem, Blocked) else None
+    return cast(NodeId, found) if found in failures else None
 
 
 Tell = Callable[[str, str, float], None]
@@ -46,21 +53,21 @@ class Runner:
     def __init__(self, env: Environment, tell: Tell) -> None:
         self.env = env
         self._tell = tell
-        self._results: dict[str, Result] = {}
-        self._images: dict[str, images.Image] = {}
-        self._failures: dict[str, PortableError] = {}
-        self._keys: dict[str, str] = {}
-        self._nodes: Mapping[str, Node] = {}
+        self._results: dict[NodeId, Result] = {}
+        self._images: dict[NodeId, images.Image] = {}
+        self._failures: dict[NodeId, PortableError] = {}
+        self._keys: dict[NodeId, str] = {}
+        self._nodes: Mapping[NodeId, Node] = {}
         self._talk = threading.Lock()
 
-    def run(self, nodes: Mapping[str, Node], wanted: Iterable[str]) -> Report:
+    def run(self, nodes: Mapping[NodeId, Node], wanted: Iterable[NodeId]) -> Report:
         """Make the wanted nodes and all they need. A failure stops only what needs it.
 
         Raises ConfigError at the end for an image whose name, or a setting that it is got by, is malformed.
         """
         self._nodes = nodes
         waiting = ordered(nodes, wanted)
-        running: dict[Future[None], str] = {}
+        running: dict[Future[None], NodeId] = {}
         lanes = {name: ThreadPoolExecutor(width) for name, width in LANES.items()}
         if self.env.in_container:
             # One root for all: what runs beside a step would be taken for what the step left.
@@ -73,7 +80,7 @@ class Runner:
                     failed = next((need for need in node.all_needs if need in self._failures), None)
                     if failed:
                         problem = self._failures[failed]
-                        cause = problem.cause if isinstance(problem, Blocked) else failed
+                        cause = cause_of(problem, self._failures) or failed
                         self._failures[node.name] = Blocked(node.name, cause)
                     elif not self._ended(node.name):
                         running[lanes[node.lane].submit(self._one, node)] = node.name
@@ -94,7 +101,7 @@ class Runner:
                 raise problem
         return Report(dict(self._results), dict(self._images), dict(self._failures), dict(self._keys))
 
-    def _ended(self, name: str) -> bool:
+    def _ended(self, name: NodeId) -> bool:
         return name in self._results or name in self._images or name in self._failures
 
     def _one(self, node: Node) -> None:
@@ -152,10 +159,10 @@ class Runner:
                 raise
             self._make(step)
 
-    def _given(self, name: str) -> images.Image | Result:
+    def _given(self, name: NodeId) -> images.Image | Result:
         return self._images[name] if name in self._images else self._results[name]
 
-    def _made_again(self, given: Mapping[str, images.Image | Result]) -> bool:
+    def _made_again(self, given: Mapping[NodeId, images.Image | Result]) -> bool:
         """Hash what a step was given. Whether some of it was damaged and is there again: by this thread or another."""
         again = False
         for name, thing in given.items():
@@ -189,7 +196,7 @@ class Runner:
             ran = True
             context = Context(
                 env=self.env,
-                name=step.name,
+                name=str(step.name),
                 params=step.params,
                 inputs={name: self._results[name] for name in step.needs},
                 image=self._images[step.image] if step.image else None,
@@ -200,24 +207,24 @@ class Runner:
             try:
                 meta = step.action(context) or {}
                 # Every engine has ended what the step started before it returned: nothing writes here any more.
-                output.settle(context.out, step.name)
+                output.settle(context.out, str(step.name))
                 return {**meta, "sandbox": builds.told()} if step.image and builds.told() else meta
             except BaseException:
                 if self.env.keep:
-                    output.keep(work, self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", step.name))
+                    output.keep(work, self.env.keep / re.sub(r"[^A-Za-z0-9._-]+", "-", str(step.name)))
                 raise
 
         self._say(step.name, "started", 0.0)
         started = time.monotonic()
-        entry = self.env.store.make(step_key, build, title=step.name)
+        entry = self.env.store.make(step_key, build, title=str(step.name))
         seconds = time.monotonic() - started
         result = Result(entry.path, entry.digest, entry.meta, entry.log)
         self._results[step.name] = replace(result, cached=not ran, seconds=seconds)
         self._say(step.name, "done", seconds)
 
-    def _digest(self, name: str) -> str:
+    def _digest(self, name: NodeId) -> str:
         return self._images[name].identity if name in self._images else self._results[name].digest
 
-    def _say(self, name: str, what: str, seconds: float) -> None:
+    def _say(self, name: NodeId, what: str, seconds: float) -> None:
         with self._talk:
-            self._tell(name, what, seconds)
+            self._tell(str(name), what, seconds)

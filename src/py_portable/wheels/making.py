@@ -20,10 +20,11 @@ from py_portable.lock.index import files
 from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.lockfile import LockedHouse, LockedPackage
 from py_portable.steps.context import BuildFailed, Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import HouseId, NodeId, Step
 from py_portable.wheels import lacking, tracked
 from py_portable.wheels.app_source import built_wheels, copy_source, source_digest
 from py_portable.wheels.given import Given, bounded, taken
+from py_portable.wheels.nodes import COMPILED, OF_APP, of_app
 
 _MOST_SAID = 1 << 20
 """Bytes of a log's end in which a compiler's words are looked for."""
@@ -32,24 +33,24 @@ _MOST_SAID = 1 << 20
 def house_steps(
     house: LockedHouse,
     *,
-    place: str,
-    image: str,
-    interpreter: str,
-    tools: str,
+    place: HouseId,
+    image: NodeId,
+    interpreter: NodeId,
+    tools: NodeId,
     target: Mapping[str, str],
     source: Path | None,
     environment: Mapping[str, str],
     use: Given | None = None,
-    libraries: tuple[str, ...] = (),
+    libraries: tuple[NodeId, ...] = (),
 ) -> list[Step]:
     """The steps of one wheelhouse, the last of which gives the folder of wheels.
 
-    `place` is "PYTHON (BASELINE)"; `target` has python, max_glibc and arch; `libraries` are nodes too.
+    `target` has python, max_glibc and arch; `libraries` are nodes too.
     """
     common = {"target": dict(target), "env": dict(environment)}
     wheels = [p.file for p in house.packages if p.file.is_wheel]
     fetched = Step(
-        name=f"wheels {place}",
+        name=NodeId("wheels", house=place),
         action=fetch_wheels,
         params={**common, "files": [asdict(file) for file in wheels]},
         lane="io",
@@ -60,7 +61,7 @@ def house_steps(
     if use is not None:
         app = [_given(use, place)]
     repaired = Step(
-        name=f"wheelhouse {place}",
+        name=NodeId("wheelhouse", house=place),
         action=repair,
         params={"target": dict(target)},
         needs=(*inside, tools, fetched.name, *(step.name for step in (*compiled, *app))),
@@ -71,10 +72,14 @@ def house_steps(
 
 
 def _compile(
-    package: LockedPackage, common: Mapping[str, Any], place: str, image: str, inside: tuple[str, ...]
+    package: LockedPackage,
+    common: Mapping[str, Any],
+    place: HouseId,
+    image: NodeId,
+    inside: tuple[NodeId, ...],
 ) -> Step:
     return Step(
-        name=f"wheel {package.file.name}-{package.file.version} {place}",
+        name=NodeId("wheel", f"{package.file.name}-{package.file.version}", place),
         action=compile_sdist,
         params={**common, "sdist": asdict(package.file), "build": [asdict(file) for file in package.build]},
         needs=inside,
@@ -87,13 +92,13 @@ def _app(
     source: Path,
     house: LockedHouse,
     common: Mapping[str, Any],
-    place: str,
-    image: str,
-    inside: tuple[str, ...],
+    place: HouseId,
+    image: NodeId,
+    inside: tuple[NodeId, ...],
 ) -> Step:
     named = tracked.asked_for(source, (file.name for file in house.app_build))
     return Step(
-        name=f"wheel of the app {place}",
+        name=of_app(place),
         action=compile_app,
         # The path itself is no part of the key: only what stands there.
         params={
@@ -108,9 +113,9 @@ def _app(
     )
 
 
-def _given(use: Given, place: str) -> Step:
+def _given(use: Given, place: HouseId) -> Step:
     return Step(
-        name=f"wheel of the app {place}",
+        name=of_app(place),
         action=take_wheel,
         params={"file": use.path.name, "sha256": use.sha256},
         lane="io",
@@ -148,8 +153,8 @@ def repair(ctx: Context) -> Mapping[str, Any]:
     """Repair what was compiled here, then hold every wheel against its tag."""
     incoming = ctx.work / "incoming"
     incoming.mkdir()
-    for name, result in ctx.inputs.items():
-        if name.startswith(("wheel ", "wheels ")):
+    for node, result in ctx.inputs.items():
+        if node.kind in ("wheels", *COMPILED):
             for wheel in built_wheels(result.path):
                 shutil.copyfile(wheel, incoming / wheel.name)
     target = ctx.params["target"]
@@ -176,7 +181,7 @@ def repair(ctx: Context) -> Mapping[str, Any]:
             tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
             log=ctx.log,
         )
-    app = next((r for n, r in ctx.inputs.items() if n.startswith("wheel of the app")), None)
+    app = next((result for node, result in ctx.inputs.items() if node.kind == OF_APP), None)
     floors = {wheel.name: wheel_floor(wheel).floor for wheel in sorted(ctx.out.glob("*.whl"))}
     return {"app_wheel": next(app.path.glob("*.whl")).name if app else None, "floors": floors}
 

@@ -27,23 +27,24 @@ from py_portable.lock.index import files
 from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.lockfile import LockedHouse
 from py_portable.steps.context import BuildFailed, Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import NodeId, Step
 from py_portable.wheels import cibuildwheel, given, sdist, tracked, twine
 from py_portable.wheels.app_source import built_wheels, copy_source, source_digest
 from py_portable.wheels.cibuildwheel_engine import NAMES, engine_option, environment, find, swept, tag_of
 from py_portable.wheels.given import Given, taken
+from py_portable.wheels.nodes import OF_APP
 
-NODE = "publish wheels"
-SDIST = "publish sdist"
+NODE = NodeId("publish wheels")
+SDIST = NodeId("publish sdist")
 BUILD_SECONDS = 7200.0
 
 
 def publish_steps(
     houses: Mapping[str, LockedHouse],
     *,
-    image: str,
-    app_wheel: str,
-    interpreter: str,
+    image: NodeId,
+    app_wheel: NodeId,
+    interpreter: NodeId,
     target: Mapping[str, str],
     source: Path,
     distribution: str | None,
@@ -153,7 +154,7 @@ def take_wheels(ctx: Context) -> Mapping[str, Any]:
 
 def build_wheels(ctx: Context) -> Mapping[str, Any]:
     """A pure wheel is made by pip alike on every system: cibuildwheel declines to, and has nothing to add."""
-    (wheel,) = built_wheels(ctx.need("wheel of the app").path)
+    (wheel,) = built_wheels(ctx.need(OF_APP).path)
     if wheel.name.endswith("-none-any.whl"):
         shutil.copyfile(wheel, ctx.out / wheel.name)
         return {"made_by": "pip", **_finish(ctx)}
@@ -251,7 +252,7 @@ def _finish(ctx: Context) -> Mapping[str, Any]:
         shutil.copyfile(archive, ctx.out / archive.name)
     names = [wheel.name for wheel in wheels]
     chosen = {
-        python: given.best(names, ctx.params["distribution"], python=python, where=NODE, **target)
+        python: given.best(names, ctx.params["distribution"], python=python, where=str(NODE), **target)
         for python in ctx.params["pythons"]
     }
     extra = set(names) - set(chosen.values())

@@ -12,26 +12,26 @@ from packaging.utils import parse_wheel_filename
 from py_portable.inspect.elf.floor import wheel_floor
 from py_portable.inspect.wheel_tags import platform
 from py_portable.steps.context import Result
+from py_portable.steps.graph import NodeId
+from py_portable.wheels.nodes import COMPILED
 from py_portable.wheels.published import NODE as PUBLISHED
 
 
-def wheel_rows(results: Mapping[str, Result]) -> list[dict[str, Any]]:
+def wheel_rows(results: Mapping[NodeId, Result]) -> list[dict[str, Any]]:
     """One row for each wheel of each wheelhouse, and for each that is to be published."""
     rows = []
-    for name, result in results.items():
-        if name == PUBLISHED:
+    for node, result in results.items():
+        if node == PUBLISHED:
             wheels = sorted(result.path.glob("*.whl"))
             rows += [_row(wheel, "publish", "published", wheel_floor(wheel).floor) for wheel in wheels]
-        if not name.startswith("wheelhouse "):
+        if node.kind != "wheelhouse":
             continue
-        place = name.removeprefix("wheelhouse ")
-        index = _names(results, f"wheels {place}")
-        built = {
-            p for n in results if n.startswith("wheel ") and n.endswith(place) for p in _names(results, n)
-        }
+        index = _names(results, NodeId("wheels", house=node.house))
+        compiled = [one for one in results if one.kind in COMPILED and one.house == node.house]
+        built = {name for one in compiled for name in _names(results, one)}
         for wheel in sorted(result.path.glob("*.whl")):
             origin = "index" if wheel.name in index else "built" if wheel.name in built else "repaired"
-            rows.append(_row(wheel, place, origin, result.meta["floors"][wheel.name]))
+            rows.append(_row(wheel, str(node.house), origin, result.meta["floors"][wheel.name]))
     return rows
 
 
@@ -49,6 +49,6 @@ def _row(wheel: Path, place: str, origin: str, floor: str | None) -> dict[str, A
     }
 
 
-def _names(results: Mapping[str, Result], step: str) -> set[str]:
+def _names(results: Mapping[NodeId, Result], step: NodeId) -> set[str]:
     result = results.get(step)
     return {wheel.name for wheel in result.path.glob("*.whl")} if result else set()

@@ -13,19 +13,17 @@ from py_portable.errors import StepError
 from py_portable.lock.choose import choose
 from py_portable.lock.index import ask, files
 from py_portable.steps.context import Context
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import HouseId, NodeId, Step
 
 FROM_SOURCE = ("nuitka",)
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
-def fetch_step(
-    place: str, target: Mapping[str, str], *, name: str = "tools", pins: str = "tools.txt"
-) -> Step:
+def fetch_step(node: NodeId, target: Mapping[str, str], *, pins: str = "tools.txt") -> Step:
     """Gives the folder of wheels and sdists that `resources/PINS` names."""
     return Step(
-        name=f"{name} {place}",
+        name=node,
         action=fetch_tools,
         params={"target": dict(target), "pins": pins},
         scripts=(pins,),
@@ -33,10 +31,10 @@ def fetch_step(
     )
 
 
-def install_step(place: str, *, fetched: str, interpreter: str, image: str) -> Step:
+def install_step(house: HouseId, *, fetched: NodeId, interpreter: NodeId, image: NodeId) -> Step:
     """Gives a folder that is used at /opt/tools: importable modules, and programs in bin/."""
     return Step(
-        name=f"toolbox {place}",
+        name=NodeId("toolbox", house=house),
         action=install_tools,
         needs=(fetched, interpreter),
         scripts=("build/tools.sh",),

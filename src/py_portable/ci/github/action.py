@@ -18,6 +18,7 @@ from py_portable.ci.job_config import Project
 from py_portable.errors import ConfigError
 from py_portable.evidence import reading
 from py_portable.formats import load_config
+from py_portable.plan.assemble import image_node
 from py_portable.plan.shards import FILE, Sharding, parse
 
 VERDICTS = ("PASS", "FAIL", "UNPROVEN")
@@ -209,7 +210,7 @@ def images(inputs: Inputs, here: Path) -> tuple[str, ...] | None:
     if inputs.shard:
         plans = [project.dist / FILE for project in calls.projects(inputs, here)]
         shards = [_sharding(path).shard(inputs.shard) for path in plans]
-        return tuple(f"image {name}" for shard in shards for name in shard.images)
+        return tuple(str(image_node(name)) for shard in shards for name in shard.images)
     return None if {"build", "portability", "benchmark"} & set(inputs.commands) else ()
 
 
