@@ -265,8 +265,7 @@ def test_every_file_that_judges_changes_what_it_hangs_on(tmp_path: Path, monkeyp
     monkeypatch.setattr(closure, "PACKAGE", copy)
 
     def digest() -> str:
-        closure.modules.cache_clear()
-        closure.sha256.cache_clear()
+        closure.forget()
         return closure.sha256(JUDGE, BESIDE)
 
     before = digest()
@@ -286,11 +285,10 @@ def test_every_file_that_judges_changes_what_it_hangs_on(tmp_path: Path, monkeyp
     assert digest() == before
     # An import anywhere counts, in whatever form.
     (copy / "base/capture.py").write_text("if x:\n    from py_portable.report import (\n        text,  # why\n    )\n")
-    closure.modules.cache_clear()
+    closure.forget()
     assert "py_portable.report.text" in closure.modules(JUDGE)
     monkeypatch.undo()
-    closure.modules.cache_clear()
-    closure.sha256.cache_clear()
+    closure.forget()
 
 
 def test_a_module_that_is_not_there_is_no_closure() -> None:

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.base.download import Failed, TimeLimits, Url, redact
-from py_portable.base.fetch import FetchError, fetch
+from py_portable.base.fetch import Failed, FetchError, TimeLimits, Url, fetch
 from py_portable.base.redact import hide, is_plain
+from py_portable.base.servers import redact
 from py_portable.ci import travel
 from py_portable.errors import PortableError
 from py_portable.formats import parse_config

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.config import Config, render
+from py_portable.config import Config
+from py_portable.config.init import render
 from py_portable.errors import ConfigError
 from py_portable.formats import load_config
 from py_portable.plan.ground import interpreter_pins

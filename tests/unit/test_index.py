@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from py_portable.base.download import Route
+from py_portable.base.servers import Route
 from py_portable.errors import ConfigError, PortableError, StepError
 from py_portable.formats import parse_config
 from py_portable.lock.index import ask, files

@@ -75,16 +75,11 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with monkeypatch.context() as patch:
         patch.setattr(closure, "PACKAGE", place)
         yield place
-    forget()
-
-
-def forget() -> None:
-    closure.modules.cache_clear()
-    closure.sha256.cache_clear()
+    closure.forget()
 
 
 def codes() -> dict[str, str]:
-    forget()
+    closure.forget()
     return {name: closure.sha256(module(name), counts=decides) for name in ACTIONS}
 
 

@@ -13,88 +13,41 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from py_portable.base.redact import hide
+from py_portable.base.servers import Failed, Route, TimeLimits
 
 _CA_VARIABLES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _CHUNK = 1 << 18
 
 
-class Failed(Exception):
-    """One source did not give the file; the message is one line without any login.
-
-    `passing`: the server or the line had a bad moment, so that a second try may go better.
-    """
-
-    def __init__(self, message: str, *, passing: bool = False) -> None:
-        super().__init__(message)
-        self.passing = passing
-
-
-@dataclass(frozen=True)
-class TimeLimits:
-    """Seconds. `idle` is the longest wait for a connection, an answer or the next bytes."""
-
-    idle: float = 10.0
-    total: float = 900.0
-
-
-@dataclass(frozen=True)
-class Route:
-    """How servers are reached, where more is configured than the environment says."""
-
-    ca_bundle: str | None = None
-    proxy: str | None = field(default=None, repr=False)
-    unverified_hosts: frozenset[str] = frozenset()
-    """Hosts (`name` or `name:port`) whose certificates the user has said not to check."""
-
-    def verifies(self, host: str | None, port: int | None) -> bool:
-        return not {host, f"{host}:{port}"} & self.unverified_hosts
-
-
-@dataclass(frozen=True)
-class Url:
-    """An http or https address. Logins in it or in the netrc file are used, and never shown."""
-
-    url: str = field(repr=False)
-    route: Route = Route()
-
-    @property
-    def name(self) -> str:
-        return redact(self.url)
-
-    def download(self, target: Path, sha256: str, max_bytes: int, limits: TimeLimits) -> None:
-        end = time.monotonic() + limits.total
-        try:
-            request = _request(self.url)
-            if not self.route.proxy:
-                _resolvable(self.url, limits.idle)
-            opener = _opener(self.url, self.route)
-            with opener.open(request, timeout=limits.idle) as answer, target.open("xb") as stream:
-                _copy(answer, stream.write, max_bytes, end)
-        except urllib.error.HTTPError as problem:
-            if "infinite loop" in str(problem.reason or problem):
-                raise Failed("it redirects in a circle") from None
-            if 300 <= problem.code < 400:
-                raise Failed("it redirects to an address of a kind that is not allowed") from None
-            raise Failed(
-                f"the server answers {problem.code} {problem.reason}",
-                passing=problem.code == 429 or problem.code >= 500,
-            ) from None
-        except urllib.error.URLError as problem:
-            raise Failed(_reason(problem.reason)) from None
-        except (OSError, http.client.HTTPException, ValueError) as problem:
-            passing = isinstance(problem, (ConnectionResetError, http.client.HTTPException))
-            raise Failed(_reason(problem), passing=passing) from None
-
-
-def redact(url: str) -> str:
-    """The address without its login, its query and its fragment."""
-    return hide(url).partition("?")[0].partition("#")[0].replace("***@", "", 1)
+def download(url: str, route: Route, target: Path, max_bytes: int, limits: TimeLimits) -> None:
+    """Write what the address gives to `target`, which does not exist. Raises Failed."""
+    end = time.monotonic() + limits.total
+    try:
+        request = _request(url)
+        if not route.proxy:
+            _resolvable(url, limits.idle)
+        opener = _opener(url, route)
+        with opener.open(request, timeout=limits.idle) as answer, target.open("xb") as stream:
+            _copy(answer, stream.write, max_bytes, end)
+    except urllib.error.HTTPError as problem:
+        if "infinite loop" in str(problem.reason or problem):
+            raise Failed("it redirects in a circle") from None
+        if 300 <= problem.code < 400:
+            raise Failed("it redirects to an address of a kind that is not allowed") from None
+        raise Failed(
+            f"the server answers {problem.code} {problem.reason}",
+            passing=problem.code == 429 or problem.code >= 500,
+        ) from None
+    except urllib.error.URLError as problem:
+        raise Failed(_reason(problem.reason)) from None
+    except (OSError, http.client.HTTPException, ValueError) as problem:
+        passing = isinstance(problem, (ConnectionResetError, http.client.HTTPException))
+        raise Failed(_reason(problem), passing=passing) from None
 
 
 def _request(url: str) -> urllib.request.Request:

@@ -9,10 +9,11 @@ import re
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from py_portable.base.download import Failed, TimeLimits, Url
+from py_portable.base.servers import Failed, Route, TimeLimits, redact
 from py_portable.errors import StepError
 
 _PAUSE_SECONDS = 1.0
@@ -33,6 +34,24 @@ class FileSource(Protocol):
     def download(self, target: Path, sha256: str, max_bytes: int, limits: TimeLimits) -> None:
         """Write the file to `target`, which does not exist. Verifying is the caller's work. Raises Failed."""
         ...
+
+
+@dataclass(frozen=True)
+class Url:
+    """An http or https address. Logins in it or in the netrc file are used, and never shown."""
+
+    url: str = field(repr=False)
+    route: Route = field(default_factory=Route)
+
+    @property
+    def name(self) -> str:
+        return redact(self.url)
+
+    def download(self, target: Path, sha256: str, max_bytes: int, limits: TimeLimits) -> None:
+        # http and ssl take long to import, and most runs fetch nothing.
+        from py_portable.base.download import download
+
+        download(self.url, self.route, target, max_bytes, limits)
 
 
 def fetch(

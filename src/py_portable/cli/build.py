@@ -150,7 +150,7 @@ def build(
     selection = Selection(artifacts or None, controls=what != "nothing", tier=tier)
     built = building.build(session, selection, carry=what)
     identities = refreshing.identities(session, built)
-    refreshing.write_evidence(session, refreshing.refresh(session, identities))
+    refreshing.write_evidence(session, refreshing.refresh(session, identities, hashed=built.made.values()))
     if common["as_json"]:
         echo_json(list(built.rows))
     else:

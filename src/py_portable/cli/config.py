@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Overwrite an existing config.")
 def init(config: Path, force: bool) -> None:
     """Write a commented portable.yaml from what pyproject.toml says."""
-    from py_portable import config as configs
+    from py_portable.config.init import render
 
     if not config.parent.is_dir():
         raise ConfigError(
@@ -36,7 +36,7 @@ def init(config: Path, force: bool) -> None:
         raise ConfigError("is not a regular file", where=str(config), hint="name another: --config")
     if config.exists() and not force:
         raise ConfigError("is there already", where=str(config), hint="replace it: py-portable init --force")
-    config.write_text(configs.render(config.absolute().parent), encoding="utf-8")
+    config.write_text(render(config.absolute().parent), encoding="utf-8")
     click.echo(clean(f"wrote {config}; next: py-portable check, then py-portable build"))
 
 

@@ -11,9 +11,9 @@ import click
 from py_portable.base import printable
 from py_portable.base.redact import hide
 from py_portable.errors import Blocked, PortableError, StepError
-from py_portable.evidence.model import CellResult
 
 if TYPE_CHECKING:
+    from py_portable.evidence.model import CellResult
     from py_portable.steps.graph import NodeId
 
 SHOWN_PATHS = 3

@@ -13,8 +13,7 @@ import tempfile
 from pathlib import Path
 
 from py_portable import __version__
-from py_portable.base.download import Url
-from py_portable.base.fetch import fetch
+from py_portable.base.fetch import Url, fetch
 from py_portable.base.process import run
 from py_portable.base.regular import sha256_of
 from py_portable.base.tarball import RefusedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,12 +90,20 @@ def prove(
         part["host"] = session.host()
     evidence.write_part(session.dist / building.EVIDENCE, "portability", plan.scope, part)
     places = made_here.places(session) if as_made else None
-    merged = refreshing.refresh(session, refreshing.identities(session, built), places)
+    hashed = built.made.values() if _warm(results) else ()
+    merged = refreshing.refresh(session, refreshing.identities(session, built), places, hashed)
     path = session.dist / "evidence.json"
     evidence.write(path, {**merged, "conclusions": conclude(merged, allow_unproven=allow_unproven).told()})
     own = {node: problem for node, problem in built.failures.items() if node not in plan.beside}
     # The exit status speaks of this run; evidence.json of all that is known.
     return Proved(tuple(results), own, conclude(part, allow_unproven=allow_unproven), path)
+
+
+def _warm(results: Iterable[CellResult]) -> bool:
+    """Whether no artifact of dist/ was started, so that the time since they were hashed is a moment."""
+    return all(
+        result.cached or (result.id.condition.control and result.isolation != "partial") for result in results
+    )
 
 
 def lost_controls(plan: Plan) -> list[FailureRow]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from py_portable.base.regular import NotRegularError, open_regular
 from py_portable.config.document import MAX_BYTES, read
-from py_portable.config.init import render
 from py_portable.config.kinds import Kinds
 from py_portable.config.model import (
     App,
@@ -48,7 +47,6 @@ __all__ = [
     "Wheels",
     "load",
     "parse",
-    "render",
     "schema_text",
 ]
 

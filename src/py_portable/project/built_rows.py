@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,7 +85,7 @@ def artifact_row(artifact: Artifact, made: Made, report: Report, node: NodeId | 
         "format": artifact.format,
         "path": str(made.path),
         "sha256": made.sha256,
-        "bytes": sum(p.lstat().st_size for p in _files(path)),
+        "bytes": _bytes(path),
         "arch": None if artifact.path else platform.machine(),
         "interpreter": artifact.python,
         "measured_floor": floor,
@@ -97,8 +98,19 @@ def artifact_row(artifact: Artifact, made: Made, report: Report, node: NodeId | 
     return row
 
 
-def _files(path: Path) -> list[Path]:
-    return [p for p in path.rglob("*") if not p.is_dir() or p.is_symlink()] if path.is_dir() else [path]
+def _bytes(path: Path) -> int:
+    """Of a file, or of all that lies in a folder: links count by themselves."""
+    if not path.is_dir():
+        return path.lstat().st_size
+    total, waiting = 0, [os.fspath(path)]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def _baselines(session: Session, report: Report) -> list[BaselineRow]:

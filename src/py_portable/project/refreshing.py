@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from py_portable.evidence import merge
 from py_portable.evidence.model import Evidence
 from py_portable.evidence.reading import read
+from py_portable.formats import Made
 from py_portable.plan.assemble import image_node
 from py_portable.plan.cell import CellId, is_control
 from py_portable.project import stale
@@ -21,10 +22,13 @@ def refresh(
     session: Session,
     identities: Mapping[str, str | None] | None = None,
     places: Mapping[str, Path] | None = None,
+    hashed: Collection[Made] = (),
 ) -> Evidence:
     """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/.
 
-    `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine."""
+    `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine. `hashed`:
+    those whose bytes were hashed in dist/ a moment ago: that is not done again.
+    """
     parts = merge.read_parts(session.dist / EVIDENCE)
     paths = places
     # The newest word on where an artifact lies: an older payload of another name may still be there.
@@ -33,9 +37,10 @@ def refresh(
         told = {row["name"]: row.get("path") for row in newest}
         paths = {name: session.config.base / path for name, path in told.items() if isinstance(path, str)}
     modes = {row["name"]: row.get("mode") for row in newest}
+    known = {made.path: made.sha256 for made in hashed}
     current = {
         # What has another mode than what was built is another thing, though its bytes are the same.
-        name: digest(path) if _has_mode(path, modes.get(name)) else "another mode"
+        name: (known.get(path) or digest(path)) if _has_mode(path, modes.get(name)) else "another mode"
         for name, path in paths.items()
         if name in session.config.artifacts and path.exists()
     }

@@ -37,8 +37,7 @@ def modules(start: str, counts: Callable[[str], bool] | None = None) -> tuple[st
         found.add(name)
         # Whoever imports a module runs the packages above it.
         waiting += [name.rpartition(".")[0]] if counts is None and "." in name else []
-        for module, several, one in _IMPORT.findall(path.read_text("utf-8")):
-            words = [f"{module}.{word}" for word in _WORD.findall(several or one)]
+        for module, words in _imports(path):
             waiting += words
             if counts is None or not words or not all(map(_file, words)):
                 waiting.append(module)
@@ -59,9 +58,25 @@ def sha256(start: str, beside: tuple[str, ...] = (), counts: Callable[[str], boo
     return told.hexdigest()
 
 
+@cache
+def _imports(path: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What a file imports of this package: (module, the names taken from it, as if each were a module)."""
+    return tuple(
+        (module, tuple(f"{module}.{word}" for word in _WORD.findall(several or one)))
+        for module, several, one in _IMPORT.findall(path.read_text("utf-8"))
+    )
+
+
+@cache
 def _file(name: str) -> Path | None:
     base = PACKAGE.parent.joinpath(*name.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
             return path
     return None
+
+
+def forget() -> None:
+    """Read the files again: they are others now."""
+    for known in (modules, sha256, _imports, _file):
+        known.cache_clear()

@@ -30,8 +30,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from py_portable.base import process
-from py_portable.base.download import Route
 from py_portable.base.redact import hide, is_plain
+from py_portable.base.servers import Route
 from py_portable.errors import ConfigError, PortableError
 from py_portable.lock.index.offers import Offer
 

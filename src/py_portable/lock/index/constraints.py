@@ -15,8 +15,8 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from py_portable.base.download import redact
 from py_portable.base.regular import read_regular
+from py_portable.base.servers import redact
 from py_portable.errors import ConfigError
 
 MAX_BYTES = 4 << 20

@@ -15,8 +15,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from packaging.utils import canonicalize_name
 
 from py_portable.base import tarball, zips
-from py_portable.base.download import Failed, TimeLimits, Url
-from py_portable.base.fetch import FileSource, fetch
+from py_portable.base.fetch import Failed, FileSource, TimeLimits, Url, fetch
 from py_portable.base.redact import is_plain
 from py_portable.base.regular import sha256_of
 from py_portable.errors import StepError

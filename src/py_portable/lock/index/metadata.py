@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from py_portable.base.download import Failed, TimeLimits
+from py_portable.base.servers import Failed, TimeLimits
 from py_portable.lock.index import ask, files
 from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.index.texts import MAX_TEXT_BYTES, metadata_of
