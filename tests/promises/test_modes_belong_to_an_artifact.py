@@ -55,11 +55,11 @@ def test_another_mode_anywhere_is_another_thing(
 ) -> None:
     part, place = store.part(entry, payload), tmp_path / "dist"
     store.restore(entry, payload, place)
-    assert part.is_at(place)
+    assert store.is_at(part, place)
     (place / changed).chmod(mode)
-    assert not part.is_at(place)
+    assert not store.is_at(part, place)
     store.restore(entry, payload, place)
-    assert part.is_at(place)
+    assert store.is_at(part, place)
 
 
 @pytest.mark.parametrize("payload", ["app", "folder", "."])
@@ -84,7 +84,7 @@ def test_what_only_looks_like_it_is_not_it(store: Store, entry: Entry, tmp_path:
             place.mkdir()
         case "a pipe":
             os.mkfifo(place)
-    assert not store.part(entry, "app").is_at(place)
+    assert not store.is_at(store.part(entry, "app"), place)
 
 
 CONFIG = """version: 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.store import DamagedError, Entry, Store, StoreError, digest
+from py_portable.store import DamagedError, Entry, Part, Store, StoreError, digest
 
 KEY = "0123456789abcdef" * 4
 ODD = os.fsdecode(b"n\xe4me\n")
@@ -216,3 +217,58 @@ def test_readers_never_see_a_half_replaced_folder(store: Store, entry: Entry, di
     assert missing == []
     assert digest(dist / "app") == digest(entry.path / "app")
     assert list(dist.iterdir()) == [dist / "app"]
+
+
+def touched_as(change: str, file: Path) -> None:
+    before = file.stat()
+    match change:
+        case "other bytes of the same length and time":
+            file.write_bytes(bytes(byte ^ 1 for byte in file.read_bytes()))
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        case "another mode":
+            file.chmod(0o600)
+        case "another file with the same bytes in its place":
+            fresh = file.with_name("fresh")
+            shutil.copy2(file, fresh)
+            fresh.replace(file)
+        case "gone":
+            file.unlink()
+
+
+@pytest.mark.parametrize("payload", ["app", "folder"])
+@pytest.mark.parametrize(
+    ("change", "still"),
+    [
+        ("other bytes of the same length and time", False),
+        ("another mode", False),
+        ("another file with the same bytes in its place", True),
+        ("gone", False),
+    ],
+)
+def test_what_lies_in_its_place_is_hashed_once_and_again_when_it_was_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, payload: str, change: str, still: bool
+) -> None:
+    def build(work: Path) -> dict[str, object]:
+        (work / "out" / "folder").mkdir()
+        for name in ("app", "folder/inner"):
+            (work / "out" / name).write_bytes(b"bytes")
+            (work / "out" / name).chmod(0o755)
+        return {}
+
+    store = Store(tmp_path / "store")
+    entry = store.make("0" * 64, build)
+    part, place = store.part(entry, payload), tmp_path / "dist"
+    store.restore(entry, payload, place)
+    hashed: list[Path] = []
+
+    def watched(self: Part, there: Path) -> bool:
+        hashed.append(there)
+        return real(self, there)
+
+    real = Part.is_at
+    monkeypatch.setattr(Part, "is_at", watched)
+    assert [store.is_at(part, place) for _ in range(3)] == [True] * 3
+    assert hashed == [place]
+    touched_as(change, place if payload == "app" else place / "inner")
+    assert store.is_at(part, place) is still
+    assert change == "gone" or hashed == [place, place]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.engines.engine import Ended, Engine, EngineInfo, Job, Node
-from py_portable.engines.select import BUILD_ENGINES, ENGINES, select
 
 
 class LazyEngine:
@@ -18,7 +17,7 @@ class LazyEngine:
         """`builds_only`: it runs build steps and no cells, for which `native` is another engine."""
         self._choice = choice
         self._helpers = helpers
-        self._engines = BUILD_ENGINES if builds_only else ENGINES
+        self._builds_only = builds_only
         self._lock = threading.Lock()
         self._chosen: tuple[Engine, EngineInfo, str] | None = None
 
@@ -27,7 +26,11 @@ class LazyEngine:
         # Steps that run side by side ask at the same time; one probe is enough.
         with self._lock:
             if self._chosen is None:
-                self._chosen = select(self._choice, self._helpers(), self._engines)
+                # All engines there are: a run that finds all made imports none of them.
+                from py_portable.engines.select import BUILD_ENGINES, ENGINES, select
+
+                engines = BUILD_ENGINES if self._builds_only else ENGINES
+                self._chosen = select(self._choice, self._helpers(), engines)
             return self._chosen
 
     @property

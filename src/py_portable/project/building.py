@@ -164,7 +164,7 @@ def publish(session: Session, artifact: Artifact, node: NodeId | None, report: R
         published = part
     _claim(session, place.name, place)
     to = place if payload == "." else path
-    if not published.is_at(to):
+    if not session.store.is_at(published, to):
         to.parent.parent.mkdir(parents=True, exist_ok=True)
         to.parent.mkdir(exist_ok=True)
         session.store.restore(entry, payload, to)

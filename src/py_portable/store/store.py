@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from py_portable.store import audit, gc, logs, scratch, whole
+from py_portable.store import audit, gc, laid, logs, scratch, whole
 from py_portable.store.disk import make_folder, sync_path, sync_tree, write_durably
 from py_portable.store.entry import (
     DamageFound,
@@ -193,6 +193,10 @@ class Store:
             self.set_aside(entry.key, str(problem))
             raise _damaged(entry, str(problem)) from problem
         return Part(entry.path / relative, tuple(chosen))
+
+    def is_at(self, part: Part, place: Path) -> bool:
+        """Whether it lies there as it was made, see `Part.is_at`. Raises StoreError."""
+        return laid.is_at(part, place, self.cache("laid"))
 
     def restore(self, entry: Entry, relative: str, destination: Path) -> None:
         """Copy a file or folder of the output to `destination`, replacing what is there in one step.
