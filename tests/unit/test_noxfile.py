@@ -61,7 +61,7 @@ def test_a_plain_nox_makes_the_venv_and_asks_the_doctor_once(project: Path) -> N
         [
             "scripts/nox --ensure",
             "0.venv/bin/py-portable doctor --fix -q",
-            ".venv/bin/py-portable build --tier pr",
+            ".venv/bin/py-portable build --ahead --tier pr",
             ".venv/bin/py-portable portability --tier pr",
         ],
     )
@@ -71,7 +71,7 @@ def test_a_plain_nox_makes_the_venv_and_asks_the_doctor_once(project: Path) -> N
 def test_the_exit_status_is_the_clis_and_nothing_follows(project: Path, status: int) -> None:
     code, calls = nox(project, "-s", "build", "portability", fails="build", status=status)
     assert code == status
-    assert calls[-1] == ".venv/bin/py-portable build"
+    assert calls[-1] == ".venv/bin/py-portable build --ahead"
 
 
 def test_a_doctor_who_refuses_ends_it(project: Path) -> None:

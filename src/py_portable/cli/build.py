@@ -118,6 +118,11 @@ def plan(
     "--carry-all", is_flag=True, help="Like --carry, and also put into DIST what `benchmark` needs."
 )
 @click.option(
+    "--ahead",
+    is_flag=True,
+    help="Also make what `portability` will need, images and controls, while compilers run.",
+)
+@click.option(
     "--baseline",
     default="",
     envvar="PY_PORTABLE_BASELINE",
@@ -129,6 +134,7 @@ def build(
     artifacts: tuple[str, ...],
     carry: bool,
     carry_all: bool,
+    ahead: bool,
     baseline: str,
     tier: str,
     common: dict[str, Any],
@@ -147,8 +153,8 @@ def build(
 
         artifacts = of_baseline(session.config, baseline, artifacts)
     what: Carry = "all" if carry_all else "cells" if carry else "nothing"
-    selection = Selection(artifacts or None, controls=what != "nothing", tier=tier)
-    built = building.build(session, selection, carry=what)
+    selection = Selection(artifacts or None, controls=ahead or what != "nothing", tier=tier)
+    built = building.build(session, selection, starts=ahead, carry=what)
     identities = refreshing.identities(session, built)
     refreshing.write_evidence(session, refreshing.refresh(session, identities, hashed=built.made.values()))
     if common["as_json"]:

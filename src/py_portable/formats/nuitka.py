@@ -87,6 +87,7 @@ class _Nuitka(Format):
                 needs=(house.linkable, house.toolbox, house.wheelhouse, known.name),
                 scripts=("build/nuitka.py", *compilers.SCRIPTS, CONFIG, *app_entry.SCRIPTS),
                 image=house.image,
+                turn=f"nuitka {house.place}",
             ),
         )
 

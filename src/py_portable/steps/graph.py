@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from py_portable.steps.context import Context, Environment
 
 Lane = Literal["cores", "io"]
-"""`cores`: uses every core, one at a time. `io`: waits for the network or the disk, runs beside it."""
+"""`cores`: computes; two at a time, since most use one core for long stretches. `io`: waits for the network or the
+disk."""
 
 Action = Callable[["Context"], Mapping[str, Any] | None]
 
@@ -76,6 +77,8 @@ class Step:
     needs: tuple[NodeId, ...] = ()
     scripts: tuple[str, ...] = ()
     lane: Lane = "cores"
+    turn: str = ""
+    """Steps of one turn are made one after another: each takes from a cache what the one before it compiled."""
     image: NodeId | None = None
     """The node that gives the root file system the action runs in, when it runs in one."""
     locals: Mapping[str, Any] = field(default_factory=dict)
@@ -111,6 +114,7 @@ class ImageNode:
         return bool(self.packages or self.needs or self.before)
 
     lane: Lane = "io"
+    turn: str = ""
     all_needs: tuple[NodeId, ...] = ()
 
 

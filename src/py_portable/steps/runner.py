@@ -24,7 +24,7 @@ from py_portable.store import DamagedError
 _log = logging.getLogger(__name__)
 _MAKING_SECONDS = 0.5
 """No image is made in less; one that the store has is looked at, which takes a moment on a busy machine."""
-LANES = {"cores": 1, "io": 2}
+LANES = {"cores": 2, "io": 2}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Runner:
             lanes = dict.fromkeys(LANES, ThreadPoolExecutor(1))
         try:
             while waiting or running:
-                ready = [n for n in waiting if all(self._ended(need) for need in n.all_needs)]
+                ready = self._ready(waiting, running.values())
                 waiting = [n for n in waiting if n not in ready]
                 for node in ready:
                     failed = next((need for need in node.all_needs if need in self._failures), None)
@@ -100,6 +100,16 @@ class Runner:
             if isinstance(nodes[name], ImageNode) and isinstance(problem, ConfigError):
                 raise problem
         return Report(dict(self._results), dict(self._images), dict(self._failures), dict(self._keys))
+
+    def _ready(self, waiting: Iterable[Node], running: Iterable[NodeId]) -> list[Node]:
+        """Those that have all that they need: of one turn the first, where none of it runs."""
+        turns = {self._nodes[name].turn for name in running}
+        ready = []
+        for node in waiting:
+            if (not node.turn or node.turn not in turns) and all(map(self._ended, node.all_needs)):
+                ready.append(node)
+                turns.add(node.turn)
+        return ready
 
     def _ended(self, name: NodeId) -> bool:
         return name in self._results or name in self._images or name in self._failures

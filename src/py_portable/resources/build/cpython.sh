@@ -7,7 +7,7 @@ cd /build/tree
 tar -xf /in/source/* --strip-components=1
 
 # -fPIC: the static libpython is linked into position independent executables by Nuitka.
-set -- --prefix=/opt/python --disable-test-modules --with-ensurepip=install --without-doc-strings CFLAGS='-g0 -fPIC'
+set -- --prefix=/opt/python --disable-test-modules --with-ensurepip=no --without-doc-strings CFLAGS='-g0 -fPIC'
 if [ "$optimize" = true ]; then
     set -- "$@" --enable-optimizations --with-lto
 fi
@@ -17,13 +17,19 @@ if [ -d /opt/libraries/openssl ]; then
 fi
 ./configure -q "$@"
 make -s -j"$JOBS"
-make -s install >/build/install.log 2>&1 || { tail -n 40 /build/install.log; exit 1; }
+# What `install` would compile is compiled below, and another way: asked for its help, compileall compiles nothing.
+make -s install COMPILEALL_OPTS=--help >/build/install.log 2>&1 || { tail -n 40 /build/install.log; exit 1; }
 
 cd /opt/python
 ln -sf python3 bin/python
 rm -rf share lib/pkgconfig lib/python3.*/test lib/python3.*/idlelib lib/python3.*/turtledemo
 # A second copy of what lib/python3.X/config-*/ holds.
 rm -f lib/libpython3.*.a
+# As ensurepip does it, which would compile it, too.
+PYTHONPATH=$(echo lib/python3.*/ensurepip/_bundled/pip-*.whl) /opt/python/bin/python3 -B -m pip \
+    --disable-pip-version-check install --quiet --root-user-action ignore --no-compile --no-index \
+    --find-links lib/python3.*/ensurepip/_bundled pip
+rm -f bin/pip
 find . -name __pycache__ -type d -prune -exec rm -rf {} +
 # The prefix is read-only from now on: without these every start would compile what it imports. By hash, since times
 # differ from build to build; unchecked, since nobody edits a source there.
