@@ -14,8 +14,8 @@ import nox
 HERE = Path(__file__).parent.resolve()
 BIN = HERE / ".venv" / "bin"
 DEPENDABOT = ".github/dependabot.yml"
-WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
-"""Two: while one waits for a start, a daemon or a lock, the other compiles. tests/conftest.py says what goes where."""
+WORKERS = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+"""Three on two cores: while one waits for a machine or a daemon, others compute. tests/conftest.py has the order."""
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.stop_on_first_error = True

@@ -4,7 +4,8 @@ A skip is a claim that something cannot be tested here. Each has to stand in the
 the run fails; a listed skip that did not happen is fine.
 
 Where pytest-xdist runs several workers, a file is a unit of work: what one needs is made once in the common store,
-and a worker that wants the same waits for it there. So the longest builds come first, and beside them what needs none.
+and a worker that wants the same waits for it there. So the sample's build comes first, beside it what waits for machines
+and daemons more than it computes, and of the rest the longest before the shortest: no worker is idle at the end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import fnmatch
 import os
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,15 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 SKIPS = Path(__file__).parent / "skips.toml"
+SECONDS = Path(__file__).parent / "seconds.toml"
 SHOWN_SECONDS = 1.0
-FIRST = ("tests/integration/test_as_made.py", "tests/unit/*", "tests/integration/test_images.py")
-"""The main job, in a store that may be empty; then what needs no compiler. Patterns of files."""
+SLOW_SECONDS = 50.0
+USUAL_SECONDS = 10.0
+"""Of a file that is not in the table."""
+SAMPLE = "tests/integration/test_as_made.py"
+"""Builds the sample app, which many others then find in the store."""
+BUILT = {"main_job", "manylinux_layout", "parts"}
+"""Fixtures that take minutes in an empty store."""
 ONE_AT_A_TIME = {
     # They make users of this machine, or start a container daemon that they share.
     "machine": (
@@ -136,9 +143,25 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
-def place(file: str) -> int:
-    """Where a test file stands in the order of a run; those of one place keep the order of their names."""
-    return next((at for at, pattern in enumerate(FIRST) if fnmatch.fnmatchcase(file, pattern)), len(FIRST))
+def seconds() -> dict[str, float]:
+    """What is known of the time that files of tests take."""
+    return tomllib.loads(SECONDS.read_text("utf-8")) if SECONDS.is_file() else {}
+
+
+def ordered(files: Mapping[str, bool], known: Mapping[str, float]) -> dict[str, int]:
+    """File -> its place in a run (pure). `files`: whether it needs what is built for many.
+
+    The sample first; then the longest group; in a group the longest, but last what needs what is being built meanwhile.
+    """
+    total: defaultdict[str, float] = defaultdict(float)
+    for file in files:
+        total[group(file)] += known.get(file, USUAL_SECONDS)
+
+    def key(file: str) -> tuple[bool, float, str, bool, float, str]:
+        own = known.get(file, USUAL_SECONDS)
+        return file != SAMPLE, -total[group(file)], group(file), files[file], -own, file
+
+    return {file: at for at, file in enumerate(sorted(files, key=key))}
 
 
 def group(file: str) -> str:
@@ -146,8 +169,20 @@ def group(file: str) -> str:
     return next((group for group, files in ONE_AT_A_TIME.items() if file in files), file)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: place(item.nodeid.partition("::")[0]))
+    known, files = seconds(), defaultdict[str, bool](bool)
+    for item in items:
+        file, built = _file(item), bool(BUILT & set(getattr(item, "fixturenames", ())))
+        files[file] |= built
+        if built or known.get(file, 0) >= SLOW_SECONDS:
+            item.add_marker("slow")
+    places = ordered(files, known)
+    items.sort(key=lambda item: places[_file(item)])
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 class Groups(LoadFileScheduling):

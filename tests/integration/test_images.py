@@ -44,6 +44,12 @@ def store() -> Store:
     return Store(default_root(os.environ))
 
 
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One with nothing in it, for what is added to an image: its base is made once for all of these tests."""
+    return Store(tmp_path_factory.mktemp("apart") / "store")
+
+
 def machines_hosts() -> set[str]:
     """Names of the servers that this machine's apt is configured with."""
     setup = apt.read(release.suite for release in releases().values())
@@ -219,7 +225,7 @@ def test_an_ordinary_user_gets_the_same_bits(room: Path, store: Store) -> None:
     assert [path for path in half_made() if path.stat().st_uid == UID] == []
 
 
-def test_packages_and_a_script_before(tmp_path: Path) -> None:
+def test_packages_and_a_script_before(apart: Store) -> None:
     before = """
     test "$(id -u)" = 0
     if [ -n "${SSL_CERT_FILE-}" ]; then test -s "$SSL_CERT_FILE" && test -s "$PIP_CERT"; fi
@@ -228,8 +234,7 @@ def test_packages_and_a_script_before(tmp_path: Path) -> None:
     apt-get install --yes --no-install-recommends jq >/dev/null
     printf '%s' '$(not "run" `twice`)' >/opt/note
     """
-    store = Store(tmp_path / "store")
-    image = resolve("debian:13", packages=("patchelf",), before=before, store=store, engine=bubblewrap())
+    image = resolve("debian:13", packages=("patchelf",), before=before, store=apart, engine=bubblewrap())
     names = {name: digest for name, _, digest in image.packages}
     assert names["patchelf"] and "jq" in names
     assert (image.root / "opt/note").read_text() == '$(not "run" `twice`)'
@@ -237,12 +242,13 @@ def test_packages_and_a_script_before(tmp_path: Path) -> None:
     assert list((image.root / "run").iterdir()) == [image.root / "run/lock"]
 
 
-def test_a_failing_script_shows_its_last_words(tmp_path: Path) -> None:
+def test_a_failing_script_shows_its_last_words(apart: Store) -> None:
     with pytest.raises(StepError) as caught:
         resolve(
             "debian:13",
+            packages=("patchelf",),
             before="echo 'the library is not there' >&2\nfalse\necho no",
-            store=Store(tmp_path / "s"),
+            store=apart,
             engine=bubblewrap(),
         )
     assert "the library is not there" in caught.value.render()

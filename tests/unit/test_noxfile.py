@@ -85,7 +85,7 @@ def test_tests_are_the_whole_suite(project: Path) -> None:
     assert code == 0
     assert calls[1:] == [
         "1.venv/bin/py-portable doctor --fix -q",
-        ".venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -k a and b",
+        ".venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -k a and b",
     ]
 
 
