@@ -87,7 +87,7 @@ class MainJob:
 def main_job(tmp_path_factory: pytest.TempPathFactory) -> MainJob:
     """The sample built and proven, as `nox -s build portability` does it."""
     project = sample(tmp_path_factory.mktemp("main"))
-    built = project.run("build", "-v")
+    built = project.run("build", "--ahead", "-v")
     assert built.status == 0, built.stderr
     return MainJob(project, built, project.run("portability", "-v"))
 

@@ -31,6 +31,11 @@ def test_everything_is_as_expected(main_job: MainJob) -> None:
     assert seen == {(a, i, c): "PASS" for a in ARTIFACTS for i in IMAGES for c in CONDITIONS}
 
 
+def test_all_that_the_cells_need_was_made_while_compilers_ran(main_job: MainJob) -> None:
+    assert "image debian:13" in main_job.build.stderr and "control built-too-new" in main_job.build.stderr
+    assert not re.search(r"\] (started|   done)", main_job.portability.stderr), main_job.portability.stderr
+
+
 def test_every_cell_has_its_line_as_in_the_contract(main_job: MainJob) -> None:
     lines = main_job.portability.stdout.splitlines()
     passed = [line for line in lines if line.startswith("Success: ")]
