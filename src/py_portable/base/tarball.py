@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+import zstandard
+
 from py_portable.base.regular import open_regular
-from py_portable.errors import MachineError
 
 GZIP, XZ, ZSTD, BZIP2 = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh"
 WINDOW_BYTES = 128 << 20
@@ -48,6 +49,7 @@ _UNREADABLE = (
     ValueError,
     LookupError,
     RecursionError,
+    zstandard.ZstdError,
 )
 
 
@@ -87,7 +89,7 @@ def opened(archive: Path, bounds: Bounds) -> Iterator[tarfile.TarFile]:
     """The archive, to be read once from its start to its end.
 
     Raises RefusedError for whatever is no archive, damaged, or past the bounds; OSError where the file cannot be
-    read or is not a regular one; MachineError where this Python lacks zstandard.
+    read or is not a regular one.
     """
     with open_regular(archive) as raw:
         head = raw.read(6)
@@ -138,18 +140,13 @@ def members(tar: tarfile.TarFile, bounds: Bounds) -> Iterator[tarfile.TarInfo]:
 def _readable(name: str) -> Iterator[None]:
     try:
         yield
-    except (RefusedError, MachineError):
+    except RefusedError:
         raise
     except _UNREADABLE as problem:
         raise RefusedError(f"{name} cannot be read as an archive: {problem}") from None
     except OSError as problem:
         # Decompressors tell of bad data by one without a number, the system never does.
         if problem.errno is not None:
-            raise
-        raise RefusedError(f"{name} cannot be read as an archive: {problem}") from None
-    except Exception as problem:
-        # zstandard's own error, which cannot be named where the library is not there.
-        if type(problem).__module__.partition(".")[0] not in ("zstd", "zstandard", "compression"):
             raise
         raise RefusedError(f"{name} cannot be read as an archive: {problem}") from None
 
@@ -164,13 +161,6 @@ def _decompressed(raw: IO[bytes], head: bytes) -> Any:
         return io.BufferedReader(_Xz(raw), _PIECE)
     if not head.startswith(ZSTD):
         return None
-    try:
-        import zstandard
-    except ImportError:
-        raise MachineError(
-            "a .tar.zst needs the Python package zstandard",
-            hint="install it: pip install zstandard; or take the archive as .tar.gz",
-        ) from None
     unpacker = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES)
     return unpacker.stream_reader(raw, read_across_frames=True, closefd=False)
 

@@ -34,7 +34,7 @@ def unpack(
 ) -> None:
     """`extract` of a file: plain, or compressed with gzip, bzip2, xz or zstd.
 
-    Raises RefusedError, OSError, MachineError (no zstandard).
+    Raises RefusedError, OSError.
     """
     with opened(archive, bounds or Bounds()) as tar:
         extract(tar, into, below=below, bounds=bounds, modes=modes, links_out=links_out)

@@ -15,8 +15,7 @@ BOUNDS = Bounds(members=100_000, total_bytes=4 << 30, name_chars=1024)
 def unpack(archive: Path, into: Path, *, below: str = "", bounds: Bounds = BOUNDS) -> None:
     """Unpack what lies below the folder `below` of a .tar.gz, .tar.xz or .tar.zst into the empty folder `into`.
 
-    Raises StepError, which names the member, for anything but folders, files and links that stay inside, and
-    MachineError where this Python lacks zstandard.
+    Raises StepError, which names the member, for anything but folders, files and links that stay inside.
     """
     try:
         untar.unpack(archive, into, below=below, bounds=bounds, modes="settled")
@@ -25,7 +24,7 @@ def unpack(archive: Path, into: Path, *, below: str = "", bounds: Bounds = BOUND
 
 
 def members_of(archive: Path, names: tuple[str, ...]) -> set[str]:
-    """Which of `names` the archive has, read until all are found. Raises StepError, MachineError."""
+    """Which of `names` the archive has, read until all are found. Raises StepError."""
     found: set[str] = set()
     try:
         with opened(archive, BOUNDS) as tar:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import re
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from py_portable.errors import MachineError
+import zstandard
+
 from py_portable.images.layers.bounds import Limits, Refused
 
 _MEDIA_TYPE = re.compile(
@@ -24,8 +24,10 @@ _RAW = 1 << 16
 """Small: behind each member of a gzip stream the rest of what was read is copied."""
 _PIECE = 1 << 18
 _AHEAD = 4
-_WINDOW_LOG = 27
-"""128 MB, which zstd itself keeps to unless it is told otherwise."""
+_RAW_ZSTD = 1 << 11
+"""Smaller still: what it unpacks to comes at once, 64 MiB at the most (4 bytes can be a block of 128 KiB)."""
+_WINDOW_BYTES = 128 << 20
+"""To which zstd itself keeps unless it is told otherwise."""
 
 
 def is_layer(media_type: str) -> bool:
@@ -53,7 +55,7 @@ class Pieces:
     """The tar archive in a blob of `size` bytes, decompressed by a thread of its own.
 
     As engines do, it goes by the first bytes: media types that say otherwise exist. `spent` is how many bytes
-    came out of earlier layers, `out` how many of this one. Raises Refused, and MachineError where zstd is lacking.
+    came out of earlier layers, `out` how many of this one. Raises Refused.
     """
 
     def __init__(self, stream: BinaryIO, size: int, spent: int, limits: Limits) -> None:
@@ -86,7 +88,7 @@ def _decompressed(stream: BinaryIO) -> Iterator[bytes]:
     if magic[:2] == b"\x1f\x8b":
         yield from _gunzip(stream)
     elif magic == b"\x28\xb5\x2f\xfd" or (magic[1:] == b"\x2a\x4d\x18" and magic[0] >> 4 == 5):
-        yield from _unzstd(stream, _zstd())
+        yield from _unzstd(stream)
     else:
         yield from iter(lambda: stream.read(_PIECE), b"")
 
@@ -108,35 +110,22 @@ def _gunzip(stream: BinaryIO) -> Iterator[bytes]:
         raw = member.unused_data or stream.read(_RAW)
 
 
-def _unzstd(stream: BinaryIO, zstd: Any) -> Iterator[bytes]:
-    options = {zstd.DecompressionParameter.window_log_max: _WINDOW_LOG}
-    raw = stream.read(_RAW)
+def _unzstd(stream: BinaryIO) -> Iterator[bytes]:
+    way = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+    raw = stream.read(_RAW_ZSTD)
     while raw:
-        frame = zstd.ZstdDecompressor(options=options)
+        frame = way.decompressobj()
         while not frame.eof:
-            if frame.needs_input and not raw and not (raw := stream.read(_RAW)):
+            if not raw and not (raw := stream.read(_RAW_ZSTD)):
                 raise Refused("its zstd data ends early")
             try:
-                out = frame.decompress(raw, max_length=_PIECE)
-            except zstd.ZstdError:
+                out = frame.decompress(raw)
+            except zstandard.ZstdError:
                 raise Refused("its zstd data is damaged, or asks for more than 128 MB of memory")
             raw = b""
             if out:
                 yield out
-        raw = frame.unused_data or stream.read(_RAW)
-
-
-def _zstd() -> Any:
-    """Python's own module (3.14), or the same under its older name. Raises MachineError."""
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            continue
-    raise MachineError(
-        "the image has a layer compressed with zstd, and this Python cannot read that",
-        hint="install backports.zstd next to py-portable, or use Python 3.14",
-    )
+        raw = frame.unused_data or stream.read(_RAW_ZSTD)
 
 
 def _ahead(source: Iterator[bytes]) -> Generator[bytes, None, None]:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from py_portable.engines import beside
-from py_portable.errors import MachineError
 from py_portable.images.layers import apply, blobs
 from py_portable.images.layers.bounds import Limits, Refused, shown
 from py_portable.images.layers.root_tree import FOLDER, Tree
@@ -117,8 +116,6 @@ def _apply(
             raise _of_the_layer(layer, problem.path, problem.reason) from problem
         except apply.At as problem:
             raise _at(problem, layer) from problem
-        except MachineError as problem:
-            raise Failure("machine", f"{layer.name}: {problem.what}", problem.hint) from problem
     after = os.fstat(stream.fileno())
     if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise _of_the_layer(layer, None, "its blob was changed while it was read")
