@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import platform
 import shlex
@@ -13,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from py_portable.base.regular import sha256_of
 from py_portable.commands.bring import PROGRAM
 from py_portable.errors import ConfigError, PortableError
 from py_portable.wheels.twine import strict_check
@@ -90,22 +90,17 @@ def make(*, dirty_is_fine: bool) -> None:
         bundle.make(ROOT, OUT / "dist", files / name, Path(work))
     for path in (*made, *sorted((ROOT / version.SCHEMAS).glob("*.json")), OUT / "dist" / "evidence.json"):
         shutil.copyfile(path, files / path.name)
-    sums = [f"{sha256(path)}  {path.name}\n" for path in sorted(files.iterdir())]
+    sums = [f"{sha256_of(path)}  {path.name}\n" for path in sorted(files.iterdir())]
     (files / SUMS).write_text("".join(sums))
     (OUT / "notes.md").write_text(version.notes(ROOT) + "\n", "utf-8")
     say(*(line.rstrip() for line in sums))
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def publish(tag: str | None, *, dry: bool) -> None:
     """The release's page, then the tag that moves. Without a tag, or dry: what would be asked for."""
     files = sorted((OUT / "files").glob("*"))
     wanted = {line.partition("  ")[2]: line[:64] for line in _sums()}
-    if {path.name: sha256(path) for path in files if path.name != SUMS} != wanted:
+    if {path.name: sha256_of(path) for path in files if path.name != SUMS} != wanted:
         raise ConfigError(
             f"the files are not those of {SUMS}", where=str(OUT / "files"), hint="scripts/release make"
         )

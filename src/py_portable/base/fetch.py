@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import tempfile
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from py_portable.base.regular import sha256_of
 from py_portable.base.servers import Failed, Route, TimeLimits, redact
 from py_portable.errors import StepError
 
@@ -69,7 +69,7 @@ def fetch(
     """
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ValueError(f"not a sha256: {sha256}")
-    if into.is_file() and _digest(into) == sha256:
+    if into.is_file() and sha256_of(into) == sha256:
         return into
     into.parent.mkdir(parents=True, exist_ok=True)
     reasons = []
@@ -103,11 +103,6 @@ def _download(source: FileSource, target: Path, sha256: str, max_bytes: int, lim
         source.download(target, sha256, max_bytes, limits)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _verify(path: Path, sha256: str, max_bytes: int) -> None:
     try:
         size = path.stat().st_size
@@ -115,7 +110,7 @@ def _verify(path: Path, sha256: str, max_bytes: int) -> None:
         raise Failed("it gave no file") from None
     if size > max_bytes:
         raise Failed(f"it has {size} bytes, more than the {max_bytes} that are allowed")
-    found = _digest(path)
+    found = sha256_of(path)
     if found != sha256:
         raise Failed(f"it is another file: sha256 {found[:12]}…, {size} bytes")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from py_portable.base.files import write_whole
 from py_portable.base.regular import sha256_of
 from py_portable.cli.options import GivenPath, common
 from py_portable.cli.show import clean, echo_json
@@ -53,11 +54,11 @@ def report(
     found = find(told, conclusions, _known(common["config"], told))
     blocks = scorecard(found)
     dist.mkdir(parents=True, exist_ok=True)
-    _write(files["markdown"], markdown.render(blocks).encode())
-    _write(files["junit"], junit.render(found))
+    write_whole(files["markdown"], markdown.render(blocks).encode())
+    write_whole(files["junit"], junit.render(found))
     notes = annotations.notes(found)
     if gitlab:
-        _write(files["codequality"], annotations.codequality(notes, _lines(common["config"])).encode())
+        write_whole(files["codequality"], annotations.codequality(notes, _lines(common["config"])).encode())
     if common["as_json"]:
         paths = {name: str(path) for name, path in files.items()}
         echo_json({"conclusions": conclusions.told(), "files": paths})
@@ -117,13 +118,6 @@ def _lines(path: Path) -> Where:
         return file, mark.key_line if mark else 1
 
     return where
-
-
-def _write(path: Path, data: bytes) -> None:
-    """In the place of what is there, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(data)
-    fresh.replace(path)
 
 
 COMMANDS = (report,)

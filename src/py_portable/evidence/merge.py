@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from py_portable.base.files import write_whole
 from py_portable.base.regular import read_regular
 from py_portable.base.shape import MOST_BYTES
 from py_portable.errors import ConfigError
@@ -219,10 +219,4 @@ def _with_missing(merged: Mapping[str, Any], plan: Sharding) -> dict[str, Any]:
 
 
 def _write(path: Path, told: Evidence) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    with fresh.open("w") as stream:
-        json.dump(told, stream, indent=1, sort_keys=True)
-        stream.write("\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
+    write_whole(path, json.dumps(told, indent=1, sort_keys=True) + "\n", durably=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 import shutil
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 from py_portable import resources
 from py_portable.base import process
 from py_portable.base.file_modes import settled
+from py_portable.base.files import write_whole
 from py_portable.base.regular import TooLargeError, read_regular
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
@@ -150,9 +149,7 @@ def observed(env: Environment) -> str:
     except MachineError:
         return seen.read_text("utf-8") if seen.is_file() else ""
     if not seen.is_file() or seen.read_text("utf-8") != version:
-        fresh = seen.with_name(f"seen.{os.getpid()}.{threading.get_ident()}")
-        fresh.write_text(version, "utf-8")
-        fresh.replace(seen)
+        write_whole(seen, version)
     return version
 
 

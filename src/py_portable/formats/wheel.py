@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from py_portable.base.regular import sha256_of
 from py_portable.config import Artifact, Config
 from py_portable.engines.engine import Bind
 from py_portable.formats.format import (
@@ -105,11 +105,9 @@ def pick(ctx: Context) -> Mapping[str, Any]:
     published = ctx.need(NODE.kind)
     name = published.meta["wheels"][ctx.params["python"]]
     shutil.copyfile(published.path / name, ctx.out / name)
-    with (ctx.out / name).open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     return {
         "payload": name,
-        "sha256": sha256,
+        "sha256": sha256_of(ctx.out / name),
         "distribution": ctx.params["distribution"] or name.partition("-")[0],
         **{key: ctx.params[key] for key in ("script", "entry_point", "extras")},
     }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import threading
 from pathlib import Path
+
+from py_portable.base.files import write_whole
 
 KEY = re.compile(r"[0-9a-f]{64}")
 """What both a name's file and what stands in it look like."""
@@ -34,7 +34,4 @@ class Names:
         if self.get(name) == key:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(name)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
-        fresh.write_text(key)
-        fresh.replace(path)
+        write_whole(self._path(name), key)

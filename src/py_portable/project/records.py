@@ -16,6 +16,7 @@ from types import NoneType
 from typing import Any
 
 from py_portable.base import printable, shape
+from py_portable.base.files import write_whole
 from py_portable.base.regular import read_regular
 from py_portable.errors import ConfigError
 from py_portable.evidence.model import ArtifactRow
@@ -96,9 +97,7 @@ def write(dist: Path, name: str, record: BuildRecord) -> None:
     path = dist / (CONTROLS if record.row is None else FOLDER) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     told = asdict(record) | {"meta": {key: record.meta[key] for key in _META if key in record.meta}}
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(json.dumps({"schema": SCHEMA, **told}, indent=1, sort_keys=True) + "\n")
-    fresh.replace(path)
+    write_whole(path, json.dumps({"schema": SCHEMA, **told}, indent=1, sort_keys=True) + "\n")
 
 
 def forget(dist: Path, name: str, *, control: bool = False) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from py_portable import __version__, images, resources
+from py_portable.base.files import write_whole
 from py_portable.base.talk import Talk
 from py_portable.config import Config
 from py_portable.config.glibc import canonical_image
@@ -177,9 +178,7 @@ class Session:
             return
         if path.exists() and path.read_text() == text:
             return
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_text(text)
-        fresh.replace(path)
+        write_whole(path, text)
 
     def plan(self, lock: Lock) -> Plan:
         """All that the config names."""

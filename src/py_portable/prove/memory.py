@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from py_portable.base.files import write_whole
 from py_portable.evidence.model import CellResult
 from py_portable.evidence.stage_results import remembered
 from py_portable.steps import closure
@@ -58,6 +57,4 @@ class Memory:
             return
         # A full disk makes the next run slower, not this one wrong.
         with contextlib.suppress(OSError):
-            fresh = self.path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-            fresh.write_text(json.dumps(result.told()))
-            fresh.replace(self.path)
+            write_whole(self.path, json.dumps(result.told()))

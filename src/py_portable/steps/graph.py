@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from py_portable import resources
+from py_portable.base.regular import sha256_of
 from py_portable.steps import closure
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def code(action: Action) -> str:
 
 @cache
 def _file_digest(source: str) -> str:
-    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+    return sha256_of(Path(source)) if source else ""
 
 
 def ordered(steps: Mapping[NodeId, Node], wanted: Iterable[NodeId]) -> list[Node]:

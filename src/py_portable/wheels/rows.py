@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from packaging.utils import parse_wheel_filename
 
+from py_portable.base.regular import sha256_of
 from py_portable.inspect.elf.floor import wheel_floor
 from py_portable.inspect.wheel_tags import platform
 from py_portable.steps.context import Result
@@ -41,7 +41,7 @@ def _row(wheel: Path, place: str, origin: str, floor: str | None) -> dict[str, A
     return {
         "file": wheel.name,
         "place": place,
-        "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        "sha256": sha256_of(wheel),
         "tags": tags,
         "origin": origin,
         "claimed_floor": ".".join(map(str, min(levels))) if levels else None,

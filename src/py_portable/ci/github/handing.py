@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from py_portable.base import process
+from py_portable.base.files import write_whole
 from py_portable.base.regular import read_regular, sha256_of
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError
@@ -158,9 +158,7 @@ def _names(place: Path, store: Store, paths: Sequence[str], key: str) -> None:
             if read_regular(place / path, len(key), follow=False) == key.encode():
                 target = store.root / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                fresh = target.with_name(f"{target.name}.{os.getpid()}")
-                fresh.write_text(key)
-                fresh.replace(target)
+                write_whole(target, key)
 
 
 def _index(path: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from py_portable.base.regular import open_regular
+from py_portable.base.regular import open_regular, sha256_of
 from py_portable.images.failures import ImageUnavailable
 from py_portable.images.layers.stack import Layer
 from py_portable.images.registry import image_manifest
@@ -82,7 +82,7 @@ def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: ImageP
         if member not in files:
             raise _broken(name, f"it has no blob {digest}")
         found = files[member]
-        if _digest_of_file(found) != digest:
+        if f"sha256:{sha256_of(found)}" != digest:
             raise ImageUnavailable(f"{name}: wrong digest: the blob {digest} holds something else")
         if size is not None and found.stat().st_size != size:
             raise _broken(name, f"the blob {digest} has another size than its manifest says")
@@ -155,7 +155,7 @@ def _docker(
     for member, diff_id in zip(names, config.diff_ids, strict=True):
         path = files[member]
         kind = _kind(path)
-        found = _digest_of_file(path)
+        found = f"sha256:{sha256_of(path)}"
         # The identity of such an image is its config's, and that says what layers are when unpacked.
         if (found if kind == _TAR else _digest_unpacked(path, kind, name)) != diff_id:
             raise ImageUnavailable(
@@ -245,11 +245,6 @@ def _kind(path: Path) -> str:
     with path.open("rb") as stream:
         head = stream.read(4)
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), _TAR)
-
-
-def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def _digest_unpacked(path: Path, kind: str, name: str) -> str:

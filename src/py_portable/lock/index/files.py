@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from py_portable.base import tarball, zips
 from py_portable.base.fetch import Failed, FileSource, TimeLimits, Url, fetch
+from py_portable.base.files import write_whole
 from py_portable.base.redact import is_plain
 from py_portable.base.regular import sha256_of
 from py_portable.errors import StepError
@@ -137,9 +136,7 @@ def remember(store: Store, offers: Iterable[Offer]) -> None:
     known = addresses(store)
     # A URL with credentials, be they in its query, is asked for anew instead.
     known |= {o.sha256: o.url for o in offers if is_plain(o.url)}
-    fresh = path.with_name(f"urls.{os.getpid()}.{threading.get_ident()}.tmp")
-    fresh.write_text(json.dumps(known))
-    fresh.replace(path)
+    write_whole(path, json.dumps(known))
 
 
 def addresses(store: Store) -> dict[str, str]:
