@@ -493,21 +493,20 @@ def test_a_shard_whose_artifact_is_gone_does_not_lose_its_cells(quick: House, ca
 # ---------------------------------------------------------------------------------- 30 artifacts x 400 images
 
 
-def test_plan_of_a_big_matrix_is_what_the_services_take_and_stays_where_it_was(house: House, call: Call) -> None:
+def test_plan_of_a_big_matrix_is_what_the_services_take(house: House, call: Call) -> None:
     images = [f"registry.example/distribution-{n % 40}:{n // 40}" for n in range(400)]
     told = copy.deepcopy(TOLD)
     told["artifacts"] = {f"artifact-{n}": {"format": "file", "path": "made"} for n in range(30)}
-    places = []
-    for service, names in (("--github", images), ("--github", ["fedora:50", *images]), ("--gitlab", images)):
-        told["portability"] = {"images": names, "probes": ["no-home"]}
-        house.write(told)
+    told["portability"] = {"images": images, "probes": ["no-home"]}
+    house.write(told)
+    for service in ("--github", "--gitlab"):
         done = call("plan", service)
         assert done.status == 0, done.stderr
         shards = json.loads((house.base / "dist" / "plan.json").read_text())["plan"]["shards"]
-        places.append({json.dumps(cell): shard["name"] for shard in shards for cell in shard["cells"]})
-        assert len(places[-1]) == sum(len(shard["cells"]) for shard in shards) == 30 * len(names) * 2
+        cells = {json.dumps(cell) for shard in shards for cell in shard["cells"]}
+        assert len(cells) == sum(len(shard["cells"]) for shard in shards) == 30 * len(images) * 2
         # All cells cost the same here.
-        assert max(len(shard["cells"]) for shard in shards) <= 1.125 * len(places[-1]) / len(shards) + 2
+        assert max(len(shard["cells"]) for shard in shards) <= len(cells) / len(shards) + 2
         if service == "--github":
             assert 0.9 * 256 < len(shards) <= 256
             jobs = [row["shard"] for row in json.loads(done.stdout)["include"]]
@@ -515,5 +514,3 @@ def test_plan_of_a_big_matrix_is_what_the_services_take_and_stays_where_it_was(h
             assert 0.9 * 200 < len(shards) <= 200
             jobs = re.findall(r'^"py-portable (shard-[0-9]+)":$', done.stdout, re.MULTILINE)
         assert jobs == [shard["name"] for shard in shards]
-    before, after, _ = places
-    assert sum(after[key] != name for key, name in before.items()) <= len(before) / 10

@@ -1,4 +1,4 @@
-"""Shards: every cell in one, none too dear, few moved by an image more, and texts that each CI service takes."""
+"""Shards: every cell in one, none too dear, and texts that each CI service takes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from py_portable.ci.gitlab import pipeline
 from py_portable.errors import ConfigError
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.costing import DEFAULT_MS, STEP_MS, costs
-from py_portable.plan.partition import NAME, SLACK, STABLE, TARGET_MS, Shard, by_image, image_shard, partition
+from py_portable.plan.partition import NAME, TARGET_MS, Shard, by_image, image_shard, partition
 
 
 def cell(artifact: str = "a", image: str = "debian:11", condition: str = "plain", *argv: str) -> PlannedCell:
@@ -63,7 +63,7 @@ def assert_balanced(shards: Sequence[Shard], known: Mapping[str, int], number: i
             piece = (c.artifact, c.condition if c.control else c.image)
             pieces[piece] = pieces.get(piece, 0) + known[c.id]
             total += known[c.id]
-    most = (1 + SLACK) * Fraction(total, number) + max(pieces.values())
+    most = Fraction(total, number) + max(pieces.values())
     assert max(shard.cost(known) for shard in shards) <= most
 
 
@@ -80,21 +80,13 @@ def big(limit: int) -> tuple[list[PlannedCell], dict[str, int], tuple[Shard, ...
 
 
 @pytest.mark.parametrize("limit", [job_matrix.SHARDS, pipeline.SHARDS])
-def test_a_big_matrix_is_whole_balanced_within_the_limit_and_stable(limit: int) -> None:
+def test_a_big_matrix_is_whole_balanced_within_the_limit_and_local(limit: int) -> None:
     cells, known, shards = big(limit)
     assert 0.9 * limit < len(shards) <= limit
     assert_whole(shards, cells)
     assert_balanced(shards, known, limit)
-    # With pieces this small none needs more than the slack.
-    assert max(s.cost(known) for s in shards) <= (1 + SLACK) * Fraction(sum(known.values()), limit)
     # Locality: what a job must fetch stays a handful of images.
-    assert sum(len(s.images) for s in shards) / limit < 4
-    before = place(shards)
-    for added, at in (("debian:14", 0), ("fedora:50", 200)):
-        more = cells_of(30, [*IMAGES[:at], added, *IMAGES[at:]])
-        after = place(partition(more, uneven(more), limit=limit))
-        moved = sum(after[key] != name for key, name in before.items())
-        assert moved <= STABLE * len(before), f"{added}: {moved} of {len(before)} cells moved"
+    assert sum(len(s.images) for s in shards) / limit < 3
 
 
 def test_of_a_big_matrix_the_services_take_what_is_printed() -> None:

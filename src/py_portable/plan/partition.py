@@ -1,20 +1,11 @@
-"""Cells -> shards: a pure, deterministic partition that stays much the same when the matrix grows by an image.
+"""Cells -> shards: pure, and whatever the order in which a config names things.
 
-The algorithm is consistent hashing with bounded loads (Mirrokni, Thorup, Zadimoghaddam: "Consistent Hashing with
-Bounded Loads", SODA 2018) over rendezvous hashing (Thaler and Ravishankar, 1998). An image ranks all shards by a hash
-of the two names. Images take their turn in the order of their hashes, and each piece of an image (all its cells of one
-artifact, which share an install stage) goes to the first shard of the ranking that has room for it: that stays within
-(1 + SLACK) x average, or, where pieces are too big for what room is left, within the bound below. So an image is on few
-shards, a piece that finds its first shard full overflows to the second, and nothing depends on numbers of order.
-
-What holds, for n shards:
+What stays together is a piece: all cells of one artifact on one image, which share an install stage, or a control with
+its twin. Pieces are laid in a row, image by image, and the row is cut into equal lengths; a piece belongs to where it
+begins. So for n shards:
 - every cell is in exactly one shard;
-- no shard costs more than (1 + SLACK) x average + the dearest piece. There is always room: were all n shards without,
-  they would hold more than all that there is;
-- an image more moves only pieces that its cells crowd out, and those that the higher average now admits. This has no
-  bound that is worth the name, only a measured one: over 30 artifacts x 400 images on 200 and 256 shards some 3 % of
-  the cells move, and the tests hold it to STABLE. Where an image more makes a shard more, its part of 1/n comes on top
-  and the average falls: up to 17 % of 10 artifacts x 60 images on 21 shards.
+- no shard costs more than the average and the dearest piece;
+- a shard has few images, and all but two of them whole.
 """
 
 from __future__ import annotations
@@ -24,14 +15,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from py_portable.errors import ConfigError
 from py_portable.plan.cell import CellId, PlannedCell
 
-SLACK = Fraction(1, 8)
-STABLE = Fraction(1, 10)
-"""The part of a big matrix's cells that may at most change their shard when an image is added."""
 TARGET_MS = 60_000
 """What a shard is to take at least, where one will do: its machine must be set up, too."""
 IMAGE_MS = 5_000
@@ -72,7 +59,7 @@ class _Piece:
 def partition(
     cells: Sequence[PlannedCell], costs: Mapping[CellId, int], *, limit: int, wanted: int | None = None
 ) -> tuple[Shard, ...]:
-    """At most `limit` shards, and at most `wanted`; one that no image ranks high enough gets no cell and is left out.
+    """At most `limit` shards, and at most `wanted`; one in which no piece begins is left out.
 
     Raises ConfigError where more are wanted than the limit allows.
     """
@@ -80,20 +67,11 @@ def partition(
         raise ConfigError(f"{wanted} shards are wanted; there may be 1 to {limit}", where="--shards")
     pieces = _pieces(cells, costs)
     number = min(wanted or _number(pieces), limit, max(1, len(pieces)))
-    names = [f"shard-{count:03d}" for count in range(1, number + 1)]
-    room, most = _room(pieces, number)
-    load = dict.fromkeys(names, 0)
+    total, begun = sum(piece.cost for piece in pieces), 0
     place: dict[CellId, str] = {}
-    images: dict[str, list[_Piece]] = {}
-    for piece in pieces:
-        images.setdefault(piece.image, []).append(piece)
-    for image in sorted(images, key=_hash):
-        ranking = [name for _, name in sorted((_hash(image, name), name) for name in names)]
-        for piece in sorted(images[image], key=lambda piece: _hash(piece.image, piece.name)):
-            fitting = (name for cap in (room, most) for name in ranking if load[name] + piece.cost <= cap)
-            name = next(fitting)
-            load[name] += piece.cost
-            place |= {cell.id: name for cell in piece.cells}
+    for piece in sorted(pieces, key=lambda piece: (piece.image, piece.name)):
+        place |= dict.fromkeys((cell.id for cell in piece.cells), f"shard-{begun * number // total + 1:03d}")
+        begun += piece.cost
     return _shards(cells, place)
 
 
@@ -115,13 +93,6 @@ def image_shard(image: str) -> str:
     """`debian:11` -> `debian-11-` and a few digits of a hash, for what is cut off or left out of the name."""
     readable = re.sub(r"[^a-z0-9]+", "-", image.lower()).strip("-")[-40:].strip("-")
     return f"{readable or 'image'}-{hashlib.sha256(image.encode()).hexdigest()[:8]}"
-
-
-def _room(pieces: Sequence[_Piece], number: int) -> tuple[int, int]:
-    """What a shard should cost at most, and what it may where a piece finds no such shard; in milliseconds."""
-    each = [piece.cost for piece in pieces]
-    room = int((1 + SLACK) * sum(each) / number)
-    return room, room + max(each, default=0)
 
 
 def _number(pieces: Sequence[_Piece]) -> int:
@@ -151,7 +122,3 @@ def _shards(cells: Iterable[PlannedCell], place: Mapping[CellId, str]) -> tuple[
     for cell in cells:
         found.setdefault(place[cell.id], []).append(cell)
     return tuple(Shard(name, tuple(found[name])) for name in sorted(found))
-
-
-def _hash(*words: str) -> bytes:
-    return hashlib.blake2b("\0".join(words).encode(), digest_size=8).digest()
