@@ -19,7 +19,7 @@ from py_portable.ci import travel
 from py_portable.ci.github import __main__, action, caching, calls, console, cost_cache
 from py_portable.ci.github.calls import Call
 from py_portable.ci.github.follow import CommandEnded, environment
-from py_portable.ci.github.inputs import PREFIX, Inputs, read
+from py_portable.ci.github.inputs import ALL, PREFIX, Inputs, read
 from py_portable.ci.github.runner_files import RunnerFiles, code, cut, output
 from py_portable.ci.job_config import Project
 from py_portable.errors import ConfigError, MachineError
@@ -513,13 +513,31 @@ def test_no_expression_is_in_a_command_and_actions_are_pinned(path: Path) -> Non
 
 def test_the_action_hands_every_input_on_in_every_step() -> None:
     told = yaml.safe_load((HERE / "action.yml").read_text())
-    names = {PREFIX + name.upper().replace("-", "_"): "${{ inputs." + name + " }}" for name in told["inputs"]}
-    own = [step for step in told["runs"]["steps"] if "run" in step]
-    assert len(own) == 6
-    for step in own:
-        env = {name: value for name, value in step["env"].items() if name.startswith(PREFIX)}
-        assert env == names
+    first, *later = [step for step in told["runs"]["steps"] if "run" in step]
+    assert len(later) == 5
+    # What scripts/ci-github reads before there is a Python.
+    python = {PREFIX + "PYTHON": "${{ inputs.python }}"}
+    assert first["env"] == {PREFIX + "CACHE": "${{ inputs.cache }}", **python}
+    for step in later:
+        env = {name: value for name, value in step["env"].items() if name.startswith("PY_PORTABLE_INPUT")}
+        assert env == {ALL: "${{ toJSON(inputs) }}", **python}
     assert set(told["outputs"]) == {"evidence", "dist", "report", "verdict", "matrix"}
+
+
+def test_inputs_that_come_together_are_read_as_those_that_come_alone() -> None:
+    told = {
+        "config": "a/*.yaml",
+        "command": "plan",
+        "allow-unproven": "true",
+        "tier": "pr",
+        "dist": "",
+        "python": "3.13",
+    }
+    alone = {PREFIX + name.upper().replace("-", "_"): value for name, value in told.items()}
+    assert read({ALL: json.dumps(told)}) == read(alone) != read({})
+    assert read({ALL: json.dumps(told), PREFIX + "CONFIG": "b.yaml"}).config == "b.yaml"
+    with pytest.raises(ConfigError, match="is none of its values"):
+        read({ALL: json.dumps({"tier": "all"})})
 
 
 def test_only_reading_is_asked_for() -> None:

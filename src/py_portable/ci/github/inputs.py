@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from py_portable.plan.tiers import PR, RELEASE
 
 PREFIX = "PY_PORTABLE_INPUT_"
 """Of the variables: nothing that a workflow gives is ever part of a command's text."""
+ALL = "PY_PORTABLE_INPUTS"
+"""The variable with all inputs of the action, as JSON; one in a variable of its own wins."""
 COMMANDS = ("check", "lock", "plan", "build", "portability", "benchmark", "merge", "report")
 """What `command` may name, in the order in which they run."""
 ENGINES = ("auto", "bubblewrap", "docker", "podman", "chroot", "native")
@@ -52,9 +55,11 @@ class Inputs:
 
 def read(environ: Mapping[str, str]) -> Inputs:
     """Raises ConfigError, which names the input and what it takes."""
+    together: dict[str, str] = json.loads(environ.get(ALL) or "{}")
 
     def given(name: str) -> str:
-        value = environ.get(PREFIX + name.upper().replace("-", "_"), "").strip()
+        value = environ.get(PREFIX + name.upper().replace("-", "_")) or together.get(name, "")
+        value = value.strip()
         if "\0" in value:
             raise wrong(name, "it holds a NUL")
         return value
