@@ -51,7 +51,7 @@ def make(root: Path, out: Path, work: Path, seconds: int) -> list[Path]:
     """sdist and wheel in `out`. `seconds`: the time of all files. Raises StepError, ConfigError (stale helpers)."""
     if static_helpers.stale():
         raise ConfigError(
-            "the compiled helpers were made of other C sources than those beside them",
+            "the compiled helpers do not belong to the C sources beside them",
             where=str(static_helpers.FOLDER / static_helpers.TABLE),
             hint="scripts/make-helpers",
         )

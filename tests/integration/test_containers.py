@@ -375,7 +375,7 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
 def test_a_daemon_that_is_not_there(main_job: MainJob, tmp_path: Path) -> None:
     done = main_job.project.run("portability", "--engine", "docker", env={"DOCKER_HOST": f"unix://{tmp_path}/none"})
     assert done.status == 3
-    assert f"docker: no daemon answers at unix://{tmp_path}/none" in done.stderr
+    assert f"docker: the daemon does not answer at unix://{tmp_path}/none" in done.stderr
     assert "Traceback" not in done.stderr
 
 

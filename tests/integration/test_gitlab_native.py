@@ -236,7 +236,7 @@ def test_steps_leave_nothing_to_one_another(gitlab: Runner, app: Path) -> None:
     assert told["image"] == "image\n"
     assert second["out"] == {}
     assert "/etc/passwd, /etc/shadow" in told["third"]["error"]
-    assert "nothing is built in this container any more" in told["fourth"]["error"]
+    assert "this container cannot be used for further builds" in told["fourth"]["error"]
     assert {row["engine"] for row in told["builds"]} == {"native"}
     assert not {"build", "out", "in", "kit"} & set(told["left"])
 
@@ -244,8 +244,8 @@ def test_steps_leave_nothing_to_one_another(gitlab: Runner, app: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "image", "words"),
     [
-        ({}, BASELINE, "no CI says that the job's environment is thrown away"),
-        ({"CI": "true"}, BASELINE, "no CI says that the job's environment is thrown away"),
+        ({}, BASELINE, "no variable of a CI says that the job's environment is thrown away"),
+        ({"CI": "true"}, BASELINE, "no variable of a CI says that the job's environment is thrown away"),
         ({**CI, "CI_JOB_IMAGE": "python:3.13"}, BASELINE, "the job's image is python:3.13"),
         ({**CI, "CI_JOB_IMAGE": f"{BASELINE}@sha256:{'1' * 64}"}, BASELINE, "locked is sha256:222"),
     ],

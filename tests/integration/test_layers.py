@@ -121,7 +121,7 @@ def test_root_with_few_rights(tmp_path: Path) -> None:
     state = (tmp_path / "good/d/e/f").stat()
     assert (state.st_uid, state.st_mode & 0o7777) == (7, 0o4755)
     none = ("setpriv", "--bounding-set", "-chown", "--inh-caps", "-chown", "--")
-    with pytest.raises(MachineError, match=r"d/e/f belongs to 7:0, which is no user here") as caught:
+    with pytest.raises(MachineError, match=r"d/e/f belongs to 7:0, and there is no such user here") as caught:
         unpack(given, tmp_path / "bad", prefix=none)
     assert caught.value.hint and "/etc/subuid" in caught.value.hint
 
@@ -133,9 +133,9 @@ def test_an_owner_outside_the_mapped_range(tmp_path: Path) -> None:
         pytest.skip("no user namespaces")
     unpack([layer(tmp_path, archive([folder("a"), file("a/b", mode=0o4755)]))], tmp_path / "good", prefix=single)
     assert (tmp_path / "good/a/b").stat().st_mode & 0o7777 == 0o4755
-    with pytest.raises(MachineError, match=r"b belongs to 0:42, which is no user here"):
+    with pytest.raises(MachineError, match=r"b belongs to 0:42, and there is no such user here"):
         unpack([layer(tmp_path, archive([file("a"), file("b", gid=42)]))], tmp_path / "bad", prefix=single)
-    with pytest.raises(MachineError, match=r"d belongs to 42:0, which is no user here"):
+    with pytest.raises(MachineError, match=r"d belongs to 42:0, and there is no such user here"):
         unpack([layer(tmp_path, archive([folder("d", uid=42)]))], tmp_path / "worse", prefix=single)
 
 

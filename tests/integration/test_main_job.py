@@ -172,7 +172,7 @@ def test_a_broken_app_is_explained(tmp_path: Path, main_job: MainJob) -> None:
     done = project.run("build")
     assert done.status == 4
     assert "wheel of the app 3.13 (default) failed with exit status" in done.stderr
-    assert "broken on purpose" in done.stderr and "a defect of py-portable" not in done.stderr
+    assert "broken on purpose" in done.stderr and "a bug in py-portable" not in done.stderr
     (log,) = set(re.findall(r"log: (\S+)", done.stderr))
     assert "broken on purpose" in Path(log).read_text(errors="replace")
 

@@ -206,6 +206,6 @@ def test_the_engine_native_starts_on_this_machine_and_says_so(tmp_path: Path) ->
     if os.geteuid() == 0:
         assert cell["stdout_tail"].splitlines()[-1] == "10001"
     (cell,) = json.loads(portable("prove", tool, *words, "debian:99").stdout)
-    assert cell["verdict"] == "UNPROVEN" and "on this machine only" in cell["detail"]
+    assert cell["verdict"] == "UNPROVEN" and "only on this machine itself" in cell["detail"]
     (_, closed) = json.loads(portable("prove", tool, *words, name, "--probes", "read-only").stdout)
     assert closed["verdict"] == "UNPROVEN" and "condition not achieved" in closed["detail"]

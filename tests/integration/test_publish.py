@@ -310,7 +310,7 @@ def test_proven_wheels_are_uploaded_with_the_environments_login(
     assert index.got == {path.name: sha256(path) for path in published.files}
     again = upload(bench, published, index, tmp_path)
     assert again.status == 4
-    assert "a file of this name is there already" in again.stderr
+    assert "a file of this name exists already" in again.stderr
     written = [done, dry, again]
     kept = [path for path in (published.project.folder / "dist").rglob("*") if path.is_file()]
     basic = base64.b64encode(f"{LOGIN}:{SECRET}".encode()).decode()
@@ -374,7 +374,7 @@ def test_without_a_container_engine_everything_else_goes_on(bench: Bench, failin
     done = bench.run(failing, "build", DOCKER_HOST=f"unix://{tmp_path}/none.sock", PATH=path)
     assert done.status == 3
     assert "cibuildwheel needs docker or podman" in done.stderr
-    assert "no daemon answers" in done.stderr and "podman is out of order" in done.stderr
+    assert "the daemon does not answer" in done.stderr and "podman is out of order" in done.stderr
     assert [row["name"] for row in failing.evidence["artifacts"]] == ["house"]
 
 

@@ -318,19 +318,19 @@ def test_the_faulty_one_without_a_fault(misbehaving: Faulty, store: Store) -> No
 @pytest.mark.parametrize(
     ("fault", "blobs", "what"),
     [
-        ("truncate", False, "a layer came truncated"),
-        ("drop", False, "a layer came truncated"),
+        ("truncate", False, "a layer is incomplete"),
+        ("drop", False, "a layer is incomplete"),
         ("wrong-bytes", False, "wrong digest"),
         ("wrong-manifest", False, "wrong digest"),
-        ("stall", False, "the registry stalls: nothing came for 3 s"),
+        ("stall", False, "the registry stopped sending: nothing was received for 3 s"),
         ("stall-manifest", False, "the registry did not answer within 4 s"),
         ("unauthorized", False, "not logged in"),
         ("denied", False, "not logged in"),
         ("missing", False, "no such tag or digest"),
-        ("broken", False, "an error of its own"),
+        ("broken", False, "an internal error"),
         ("unauthorized", True, "not logged in"),
         ("missing", True, "no such tag or digest"),
-        ("broken", True, "an error of its own"),
+        ("broken", True, "an internal error"),
     ],
 )
 def test_faults_are_named_and_nothing_is_used(

@@ -97,7 +97,7 @@ def test_a_file_that_is_swapped_between_digest_and_start_proves_nothing(
     between(lambda: swap(path, places / "evil"))
     cell = prove(places, path, "it is evil")
     assert (cell.verdict, cell.reason, cell.sha256) == ("UNPROVEN", "artifact", good)
-    assert "tool was changed while this run was under way: its digest is sha256:" in str(cell.detail)
+    assert "tool was changed during this run: its digest is sha256:" in str(cell.detail)
     # And nothing is remembered of it, for either of them.
     between(lambda: None)
     cell = prove(places, tool(places, tmp_path), "it is evil")
@@ -251,7 +251,7 @@ def test_any_change_of_a_folder_is_seen(freezer: Freezer, tmp_path: Path, change
             (folder / "lib" / "x").symlink_to("/etc/passwd")
         case _:
             (folder / "lib").chmod(0o700)
-    with pytest.raises(UnmetError, match="tool was changed while this run was under way"):
+    with pytest.raises(UnmetError, match="tool was changed during this run"):
         freezer.freeze(one)
 
 
@@ -315,5 +315,5 @@ def test_what_a_benchmark_compares_is_held_too(freezer: Freezer, tmp_path: Path,
     (tmp_path / file).write_text("something else")
     shop = Workshop(None, None, None, tmp_path, freezer)  # type: ignore[arg-type]
     built = Built(None, None, None, {"house": one}, (), {})  # type: ignore[arg-type]
-    with pytest.raises(UnmetError, match="was changed while this run was under way"):
+    with pytest.raises(UnmetError, match="was changed during this run"):
         pairings(shop, built, ("--help",))

@@ -220,4 +220,4 @@ def test_each_plan_is_a_run_of_its_own(dist: Path, tmp_path: Path, capsys: pytes
     (tmp_path / "part.json").write_text(json.dumps(part))
     capsys.readouterr()
     assert cli._run(["merge", "dist/plan.json", "part.json", "--allow-unproven"]) == 2
-    assert "of two plans" in capsys.readouterr().err
+    assert "from two plans" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_what_the_kit_writes_is_read_as_it_is(fuzz: ModuleType, tmp_path: Path) 
 
 SIX: tuple[tuple[str, Callable[[dict[str, Any]], Any], str], ...] = (
     ("a config without sha256", lambda told: told["config"].pop("sha256"), "config has no 'sha256'"),
-    ("a config that is no object", lambda told: told.update(config=[1]), "config is a list, expected an object"),
+    ("a config that is not an object", lambda told: told.update(config=[1]), "config is a list, expected an object"),
     (
         "a version of 5,000 digits",
         lambda told: told["cells"][0].update(image_glibc="2." + "1" * 5000),
@@ -84,7 +84,7 @@ SIX: tuple[tuple[str, Callable[[dict[str, Any]], Any], str], ...] = (
         'cells[2].expect is "fail:nonsense"',
     ),
     ("no words", lambda told: told["cells"][2].update(argv="run"), 'cells[2].argv is "run", expected a list'),
-    ("a cell that is no object", lambda told: told["cells"].append([1]), "cells[4] is a list, expected an object"),
+    ("a cell that is not an object", lambda told: told["cells"].append([1]), "cells[4] is a list, expected an object"),
     ("a truth as a number", lambda told: told["cells"][0].update(seconds=True), "cells[0].seconds is true"),
     (
         "a line break in a digest",
@@ -252,7 +252,7 @@ def test_a_plans_error_names_its_key(spoil: Callable[[Any], Any], said: str, tmp
     [
         (lambda lock: lock["houses"]["default/3.13"]["packages"][0]["file"].update(size=-1), "packages[0].file.size"),
         (lambda lock: lock["images"].update({"image debian:11": 7}), "images.image debian:11 cannot be 7"),
-        (lambda lock: lock.pop("pins"), "pins is no object"),
+        (lambda lock: lock.pop("pins"), "pins is not an object"),
         (lambda lock: lock.update(version="1"), "version cannot be '1'"),
         (lambda lock: lock["houses"].update(x=[]), "it has no houses.x"),
     ],

@@ -80,7 +80,7 @@ def test_an_sdist_that_a_build_left_is_no_link(tmp_path: Path) -> None:
         locals={"source": tmp_path, "named": ()},
     )
     step.work.mkdir()
-    with pytest.raises(StepError, match="is no sdist"):
+    with pytest.raises(StepError, match="is not an sdist"):
         _project(step)  # type: ignore[arg-type]
     assert not list(step.work.rglob("secret"))
     (tmp_path / "out" / "app-1.tar.gz").unlink()

@@ -132,7 +132,7 @@ def test_what_another_machine_built_is_not_started_with_another_mode(project: Pr
     ran = project.run("portability", "--as-made")
     assert ran.status == 1
     assert "tool is not as it was built: its mode is 0644, the build's was 0755" in ran.stderr
-    assert "in a tar: it keeps modes" in ran.stderr
+    assert "in a tar archive, which keeps modes" in ran.stderr
 
 
 @pytest.mark.integration

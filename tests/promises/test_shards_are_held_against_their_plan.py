@@ -60,8 +60,8 @@ FORGED: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("not reached", {"exit_status": None}, "verdict is PASS, though exit_status is None"),
     ("a reason", {"reason": "output"}, "verdict is PASS, though reason is output"),
     ("an installation that failed", {"install": "failed"}, "verdict is PASS, though install is failed"),
-    ("no image", {"image_identity": None}, "nothing says what was started"),
-    ("nothing started", {"sha256": "none"}, "nothing says what was started"),
+    ("no image", {"image_identity": None}, "it is not recorded what was started"),
+    ("nothing started", {"sha256": "none"}, "it is not recorded what was started"),
     ("another artifact", {"sha256": OTHER}, "sha256 is"),
     ("another format", {"format": "bundle"}, "format is"),
     ("another smoke command", {"smoke": OTHER}, "smoke is"),
@@ -128,7 +128,7 @@ def test_a_plan_of_an_older_kit_is_held_to_what_it_says() -> None:
 
 def test_what_is_of_another_run_of_the_same_plan_is_refused() -> None:
     again = replace(PLAN, run="cd" * 16)
-    with pytest.raises(ConfigError, match="of two plans"):
+    with pytest.raises(ConfigError, match="from two plans"):
         merge.merge([PLANNED | {"plan": again.told()}, shard(0)], shards=True)
 
 

@@ -130,7 +130,7 @@ def test_helpers_of_a_dist_folder_are_not_started_by_its_own_word(machine: Elsew
     assert built.returncode == 0, built.stderr
     (cell,) = machine.cells()
     assert (cell["verdict"], cell["reason"]) == ("UNPROVEN", "engine")
-    assert "came along with what is to be judged" in cell["detail"] and "musl-tools" in cell["detail"]
+    assert "came together with the artifacts" in cell["detail"] and "musl-tools" in cell["detail"]
     mark = machine.forge()
     (cell,) = machine.cells()
     assert (cell["verdict"], cell["reason"]) == ("UNPROVEN", "engine") and not mark.exists()

@@ -28,7 +28,7 @@ artifacts: {tree: {format: bundle, archive: false}, house: {format: wheelhouse}}
 portability: {images: ["debian:12"]}
 """
 PROJECT = '[project]\nname = "promised"\nversion = "1"\ndependencies = ["promised_lib==1"]\n'
-MISSING = "promised 1 asks for gone>=1, which is not there"
+MISSING = "promised 1 asks for gone>=1, which is not installed"
 CONFLICT = "promised 1 asks for promised_lib<1, and promised_lib 1 is there"
 
 

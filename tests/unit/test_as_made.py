@@ -265,7 +265,7 @@ def replaced(there: Dist, name: str) -> None:
 
 
 LOST: dict[str, tuple[Callable[[Dist], object], str, int]] = {
-    "gone": (lambda d: shutil.rmtree(d.dist / "folder" / "aaa"), "folder is not here any more", 1),
+    "gone": (lambda d: shutil.rmtree(d.dist / "folder" / "aaa"), "folder is missing", 1),
     "changed": (
         lambda d: (d.dist / "folder" / "aaa" / "aaa.bin").write_text("x"),
         "folder is not what was built: its digest is",
@@ -276,19 +276,19 @@ LOST: dict[str, tuple[Callable[[Dist], object], str, int]] = {
         "folder is not what was built",
         1,
     ),
-    "a pipe": (lambda d: fifo(d.dist / "folder" / "aaa"), "folder is not here any more", 1),
-    "no record": (lambda d: d.record("folder").unlink(), "folder has no record of a build", 1),
+    "a pipe": (lambda d: fifo(d.dist / "folder" / "aaa"), "folder is missing", 1),
+    "no record": (lambda d: d.record("folder").unlink(), "folder has no record of its build", 1),
     "the build failed": (failed_build, "nuitka failed with exit status 1", 4),
     "another config": (
         lambda d: d.change("folder", config="e" * 64),
-        "folder was made of another portable.yaml",
+        "folder was made with another portable.yaml",
         1,
     ),
-    "behind a link": (lambda d: linked_dist(d, d.dist / "folder"), "folder lies behind a link", 1),
-    "a link itself": (lambda d: linked_dist(d, d.dist / "folder" / "aaa"), "folder lies behind a link", 1),
+    "behind a link": (lambda d: linked_dist(d, d.dist / "folder"), "folder is behind a symbolic link", 1),
+    "a link itself": (lambda d: linked_dist(d, d.dist / "folder" / "aaa"), "folder is behind a symbolic link", 1),
     "the place of another": (lambda d: d.change("folder", place="wheels"), "names the place of another", 1),
     "all of dist": (lambda d: d.change("folder", place="."), "names the place of another", 1),
-    "no place": (lambda d: d.change("folder", place=None), "describes another kind of artifact", 1),
+    "no place": (lambda d: d.change("folder", place=None), "describes a different kind of artifact", 1),
     "a record of nothing": (lambda d: d.change("folder", meta={}), "not one that a build wrote: KeyError", 1),
 }
 
@@ -349,12 +349,12 @@ def test_what_did_not_come_along_leaves_its_cells_unproven(there: Dist) -> None:
     part = there.part()
     lost = [c for c in part["cells"] if c["verdict"] == "UNPROVEN"]
     assert {(c["artifact"], c["reason"]) for c in lost} == {("wheels", "artifact")} and len(lost) == 4
-    assert "the interpreter that its cells take did not come along" in lost[0]["detail"]
+    assert "the interpreter that its cells take is missing" in lost[0]["detail"]
     assert "build --carry)" in lost[0]["detail"]
     assert (part["failures"], len(part["artifacts"])) == ([], 3)
     # It may be unproven; that nothing shows that the artifact starts anywhere is not excused.
     done = there.run("--allow-unproven")
-    assert done.status == 1 and done.stdout.endswith("evidence.json\n  wheels has not one PASS\n")
+    assert done.status == 1 and done.stdout.endswith("evidence.json\n  wheels has no PASS\n")
 
 
 def test_what_came_along_as_another_is_as_an_artifact_that_is_another(there: Dist) -> None:
@@ -379,17 +379,17 @@ def test_an_optional_image_excuses_what_is_unproven_there(there: Dist) -> None:
 
 
 CONTROLS: dict[str, tuple[Callable[[Dist], object], str]] = {
-    "not carried": (lambda d: shutil.rmtree(d.control()), "its file did not come along"),
-    "no record": (lambda d: d.record("built-too-new", control=True).unlink(), "its file did not come along"),
+    "not carried": (lambda d: shutil.rmtree(d.control()), "its file is missing"),
+    "no record": (lambda d: d.record("built-too-new", control=True).unlink(), "its file is missing"),
     "another lock": (
         lambda d: d.change("built-too-new", control=True, lock="e" * 64),
-        "was made of another config or another lock",
+        "was made with another config or another lock",
     ),
     "changed": (
         lambda d: (d.control() / "aaa" / "aaa.bin").write_text("x"),
         "its file is not what was built",
     ),
-    "behind a link": (lambda d: linked_dist(d, d.control()), "its file lies behind a link"),
+    "behind a link": (lambda d: linked_dist(d, d.control()), "its file is behind a symbolic link"),
     "no such payload": (
         lambda d: d.change("built-too-new", control=True, meta={"payload": "other", "script": "x"}),
         "its file is not where its record says",
@@ -592,7 +592,7 @@ def test_a_shard_tells_of_every_cell_whose_artifact_is_gone(there: Dist) -> None
     merged = merge.merge([planned, *parts], shards=True)
     lost = [c for c in merged["cells"] if c["artifact"] == "folder" and not c["condition"].startswith("control")]
     assert len(merged["cells"]) == CELLS and {(c["verdict"], c["reason"]) for c in lost} == {("UNPROVEN", "shard")}
-    assert all("folder is not here any more" in c["detail"] for c in lost)
+    assert all("folder is missing" in c["detail"] for c in lost)
 
 
 def test_a_shard_with_a_control_that_did_not_come_along_says_so(there: Dist) -> None:
@@ -601,7 +601,7 @@ def test_a_shard_with_a_control_that_did_not_come_along_says_so(there: Dist) -> 
     parts, _ = parts_of(there, planned)
     cells = [c for part in parts for c in part["cells"] if c["condition"].startswith("control:")]
     assert {(c["verdict"], c["reason"]) for c in cells} == {("UNPROVEN", "artifact")} and len(cells) == 2
-    assert "its file did not come along" in cells[0]["detail"]
+    assert "its file is missing" in cells[0]["detail"]
 
 
 def test_where_every_build_failed_each_artifact_is_named_and_no_lock_is_missed(there: Dist) -> None:
@@ -619,7 +619,7 @@ def test_a_plan_of_another_lock_is_refused(there: Dist) -> None:
     for name in ("wheels", "folder", "made"):
         there.change(name, lock=LOCK)
     done = there.run("--shard", planned["plan"]["shards"][0]["name"])
-    assert done.status == 2 and "the plan was made of another lock" in done.stderr
+    assert done.status == 2 and "the plan was made with another lock" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------- tiers

@@ -206,12 +206,12 @@ def test_too_few_pairs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("told", "what"),
     [
-        (None, "does not say which module"),
-        (b"", "does not say which module"),
-        (b"[1]", "does not say which module"),
-        (b"{}", "does not say which module"),
-        (b'{"module": 1}', "1 is no module"),
-        (b'{"module": "a b"}', "'a b' is no module"),
+        (None, "does not record which module"),
+        (b"", "does not record which module"),
+        (b"[1]", "does not record which module"),
+        (b"{}", "does not record which module"),
+        (b'{"module": 1}', "1 is not a module"),
+        (b'{"module": "a b"}', "'a b' is not a module"),
     ],
 )
 def test_what_an_installation_says_of_its_module_is_foreign(tmp_path: Path, told: bytes | None, what: str) -> None:

@@ -106,17 +106,17 @@ def test_what_is_no_kit_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     for what, digest, said in (
-        ("", "", "no bundle of the kit is named"),
+        ("", "", "no bundle of py-portable is named"),
         (str(tmp_path / "nowhere"), "", "there is no such file"),
         (str(tmp_path / "text"), "", "cannot be read as an archive"),
         (packed, "0" * 64, f"its sha256 is {sha256[:12]}"),
-        (str(tmp_path / "other"), "", "holds no folder with py-portable in it"),
+        (str(tmp_path / "other"), "", "does not contain a folder with py-portable in it"),
         (str(old), "", f"is not py-portable {__version__}"),
-        ("https://example.invalid/kit.tar.zst", "", "needs its digest"),
-        ("https://example.invalid/kit.tar.zst", "$(x)", "needs its digest"),
+        ("https://example.invalid/kit.tar.zst", "", "needs its SHA-256"),
+        ("https://example.invalid/kit.tar.zst", "$(x)", "needs its SHA-256"),
     ):
         assert said in refused(what, digest, out / "kit")
         assert list(out.iterdir()) == []
     assert f"py-portable-{__version__}-" in refused("", "", out / "kit")
-    assert "something else than a kit" in refused(str(made), "", tmp_path / "other")
+    assert "was not made by `py-portable bring`" in refused(str(made), "", tmp_path / "other")
     assert (tmp_path / "other" / "keep").read_text() == "mine"

@@ -35,7 +35,7 @@ def test_the_entry_point_is_the_named_one_else_the_obvious_one(tmp_path: Path) -
     assert found("other") == ("other", "my.cli:Group.run")
     assert found("module") == ("module", "my.cli")
     assert found("mine", "my.cli:own") == ("mine", "my.cli:own")
-    with pytest.raises(SystemExit, match="my_app has the console scripts module, my-app, other: say which"):
+    with pytest.raises(SystemExit, match="my_app has the console scripts module, my-app, other: name one"):
         found("none")
     with pytest.raises(SystemExit, match="is not module:attribute"):
         found("mine", "my.cli:main()")

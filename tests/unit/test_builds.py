@@ -108,8 +108,8 @@ def test_who_is_excused_from_what_and_why() -> None:
     assert builds.judge(root, "chroot", OWN, network=False).broken == ("its root is not the machine's root",)
     for engine, own, reason in (
         ("chroot", NOT_OWN, NOT_OWN.reason),
-        ("docker", OWN, "its daemon"),
-        ("podman", OWN, "its daemon"),
+        ("docker", OWN, "the daemon"),
+        ("podman", OWN, "the daemon"),
     ):
         verdict = builds.judge(root, engine, own, network=False)
         assert verdict.broken == () and reason in verdict.lacks["own-ids"] and len(verdict.lacks) == 1
@@ -179,7 +179,8 @@ def test_a_build_does_not_start_where_a_promise_is_broken(tmp_path: Path) -> Non
     seen = []
     for _ in range(2):
         with pytest.raises(
-            MachineError, match=r"so no build is started\. This does not hold: a setuid program gives it nothing"
+            MachineError,
+            match=r"so no build is started\. These promises are not kept: a setuid program gives it nothing",
         ):
             try:
                 builds.hold(engine, build(tmp_path), None)
@@ -236,8 +237,8 @@ def test_the_range_lies_above_everything_that_the_machine_gives_away() -> None:
     whole = "         0          0 4294967295\n"
     assert own_ids._outside(whole, own_ids.LOWEST) == ""
     for mapped in ("         0     100000      65536\n", "", "0 0 1000\n"):
-        assert "not to be had here" in own_ids._outside(mapped, own_ids.LOWEST)
-    assert "not to be had here" in own_ids._outside(whole, 0xFFFF_FFF0)
+        assert "not available here" in own_ids._outside(mapped, own_ids.LOWEST)
+    assert "not available here" in own_ids._outside(whole, 0xFFFF_FFF0)
 
 
 def test_an_errno_that_is_none_counts_as_refused_only_where_it_is_one() -> None:

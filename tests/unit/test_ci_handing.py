@@ -87,7 +87,7 @@ def test_what_is_no_path_of_a_store_is_not_taken_for_there(paths: list[str], sto
     (tmp_path / handing.INDEX).write_text(json.dumps(told))
     there = Store(tmp_path / "there")
     (there.cache("passes") / KEYS["one"]).touch()
-    with pytest.raises(ConfigError, match="not named by its key"):
+    with pytest.raises(ConfigError, match="under its key"):
         handing.unpack(tmp_path, there, {"image one": {"sha256:1"}})
     assert not list(there.root.glob("objects/*/*"))
 
@@ -98,7 +98,7 @@ def test_what_is_no_path_of_a_store_is_not_taken_for_there(paths: list[str], sto
 )
 def test_an_index_names_what_lies_beside_it(told: str, tmp_path: Path) -> None:
     (tmp_path / handing.INDEX).write_text(told)
-    with pytest.raises(ConfigError, match="no list of images"):
+    with pytest.raises(ConfigError, match="not a list of images"):
         handing.unpack(tmp_path, Store(tmp_path / "store"), ASKED)
 
 

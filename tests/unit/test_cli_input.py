@@ -221,9 +221,9 @@ def test_init_says_what_is_wrong_with_its_place(house: House) -> None:
     (house.base / "dangling.yaml").symlink_to("nowhere/x.yaml")
     house.write("text", "plain.txt")
     for place, said in (
-        ("no/such/x.yaml", "its folder is not there"),
-        ("plain.txt/x.yaml", "its folder is not there"),
-        ("dangling.yaml", "is a link to nothing"),
+        ("no/such/x.yaml", "its folder does not exist"),
+        ("plain.txt/x.yaml", "its folder does not exist"),
+        ("dangling.yaml", "is a link to a file that does not exist"),
         ("home", "is not a regular file"),
     ):
         done = house.run("init", "--force", "-c", place)

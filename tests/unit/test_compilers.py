@@ -108,7 +108,7 @@ def test_a_link_as_a_request_ends_both_sides(tmp_path: Path) -> None:
         while not (answered / "1.failed").exists():
             time.sleep(0.01)
 
-    with pytest.raises(BuildFailed, match="is no file"):
+    with pytest.raises(BuildFailed, match="is not a file"):
         run(tmp_path, write, compiled)
     assert "secret" not in "".join(
         p.read_text() for p in (tmp_path / "work").rglob("*") if p.is_file() and not p.is_symlink()

@@ -83,7 +83,7 @@ def test_each_promise_depends_on_what_was_observed(name: str) -> None:
         ("uid_map", "10001 0 1\n", "the ids of a whole system are mapped"),
         ("shadow_readable", 0, "/etc/shadow cannot be read"),
         ("CapEff", "0" * 15 + "1", "there are no capabilities"),
-        ("NoNewPrivs", "0", "no new privileges can be had"),
+        ("NoNewPrivs", "0", "no new privileges can be obtained"),
         ("Seccomp", "0", "a filter of system calls is in force"),
         ("keys", 1, "no key of anybody else is seen"),
         ("keys", False, "no key of anybody else is seen"),

@@ -52,7 +52,7 @@ def test_each_pair_is_whole() -> None:
         (b"\xe2\x82", ":1:1: the file is not UTF-8 text: byte 0xe2"),
         ("a: 1".encode("utf-16"), ": the file is UTF-16 text: save it as UTF-8"),
         ("a: x\u2028b".encode(), ":1:5: the file is not plain text: character U+2028"),
-        (bytes(MAX_BYTES + 1), ": the file is larger than 1 MiB: that is no config"),
+        (bytes(MAX_BYTES + 1), ": the file is larger than 1 MiB: that cannot be a config"),
     ],
     ids=["empty", "elf", "nul", "escape", "latin-1", "cut", "utf-16", "separator", "large"],
 )
@@ -66,7 +66,7 @@ def test_a_file_of_10_megabytes_is_not_even_read(tmp_path: Path, monkeypatch: py
         stream.truncate(10 << 20)
     with pytest.raises(ConfigError) as caught:
         load_config(Path("portable.yaml"))
-    assert str(caught.value) == "Error: portable.yaml: the file is larger than 1 MiB: that is no config"
+    assert str(caught.value) == "Error: portable.yaml: the file is larger than 1 MiB: that cannot be a config"
 
 
 def test_anchors_that_explode() -> None:

@@ -190,7 +190,7 @@ def test_a_program_that_isolates_nothing_gets_no_build(
 ) -> None:
     monkeypatch.setattr(builds, "hold", HOLD)
     with pytest.raises(
-        MachineError, match="docker does not isolate builds as it must, so no build is started"
+        MachineError, match="docker does not isolate builds as required, so no build is started"
     ) as caught:
         docker.run(build, timeout=30)
     assert "it does not see the caller's other files" in caught.value.what
@@ -264,7 +264,7 @@ def test_an_import_that_fails_is_the_jobs_own_trouble(
 def test_a_daemon_that_went_away(docker: Containers, stub: Stub, build: Job, tmp_path: Path) -> None:
     stub.says("info", 1, "", "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?\n")
     ended = docker.run(build, timeout=30)
-    assert ended.status == 125 and ended.stderr.text.startswith("docker: no daemon answers")
+    assert ended.status == 125 and ended.stderr.text.startswith("docker: the daemon does not answer")
     (stub.folder / "docker").unlink()
     os.environ["PATH"] = str(tmp_path)
     ended = docker.run(build, timeout=30)
@@ -394,10 +394,10 @@ def test_the_probe_says_why_nothing_starts(docker: Containers, stub: Stub) -> No
         )
     with pytest.raises(MachineError) as caught:
         docker.probe()
-    assert caught.value.what.startswith("docker: this machine lets it start no container: docker: Error")
-    assert caught.value.hint == "run it where it may, or use --engine bubblewrap"
+    assert caught.value.what.startswith("docker: it cannot start a container on this machine: docker: Error")
+    assert caught.value.hint == "run it on a machine where it can, or use --engine bubblewrap"
     stub.says("start", 126, "", "")
-    with pytest.raises(MachineError, match="the canary did not start: nothing was said") as caught:
+    with pytest.raises(MachineError, match="the canary did not start: no message was printed") as caught:
         docker.probe()
     assert caught.value.hint == "look at: docker run --rm hello-world"
 

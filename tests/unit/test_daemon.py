@@ -126,7 +126,7 @@ def test_versions(program: str, version: str, fine: bool) -> None:
     with pytest.raises(MachineError) as caught:
         daemon.check_version(program, version)
     oldest = {"docker": "20.10", "podman": "4.0"}[program]
-    assert caught.value.what == f"{program} {version} was found, {oldest} or newer is required"
+    assert caught.value.what == f"{program} {version} was found, but {oldest} or newer is required"
     assert caught.value.hint == f"install a newer {program}, or use another engine: py-portable doctor"
 
 
@@ -145,28 +145,28 @@ DOWN = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is t
 def test_its_socket_is_closed(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     stub.says("info", 1, json.dumps({"ServerErrors": [DENIED]}), "errors pretty printing info\n")
     what, hint = told(stub)
-    assert what == "docker: its socket is closed to this user"
-    assert hint == "sudo usermod --append --groups docker $USER, then log in anew"
+    assert what == "docker: this user may not use its socket"
+    assert hint == "sudo usermod --append --groups docker $USER, then log in again"
     monkeypatch.setenv("USER", "ann")
-    assert told(stub)[1] == "sudo usermod --append --groups docker ann, then log in anew"
+    assert told(stub)[1] == "sudo usermod --append --groups docker ann, then log in again"
 
 
 def test_nobody_answers(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     stub.says("info", 1, json.dumps({"ServerErrors": [DOWN]}), "errors pretty printing info\n")
-    assert told(stub) == ("docker: no daemon answers", "sudo systemctl start docker")
+    assert told(stub) == ("docker: the daemon does not answer", "sudo systemctl start docker")
     monkeypatch.setenv("DOCKER_HOST", "ssh://ann:hunter2@far.example")
     what, hint = told(stub)
-    assert what == "docker: no daemon answers at ssh://***@far.example"
+    assert what == "docker: the daemon does not answer at ssh://***@far.example"
     assert hint == "check DOCKER_HOST, or look at: docker info"
 
 
 def test_nobody_answers_podman(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///not/of/podman")
     stub.says("info", 125, "", "Cannot connect to Podman. Please verify your connection …\nError: unable to connect\n")
-    assert told(stub, "podman") == ("podman: no daemon answers", "sudo systemctl start podman.socket")
+    assert told(stub, "podman") == ("podman: the daemon does not answer", "sudo systemctl start podman.socket")
     monkeypatch.setenv("CONTAINER_HOST", "tcp://far.example:1")
     assert told(stub, "podman") == (
-        "podman: no daemon answers at tcp://far.example:1",
+        "podman: the daemon does not answer at tcp://far.example:1",
         "check CONTAINER_HOST, or look at: podman info",
     )
 
@@ -182,7 +182,7 @@ def test_the_group_docker_opens_nothing_of_podman(stub: Stub) -> None:
 @pytest.mark.parametrize("words", ["dial tcp 10.0.0.1:2375: connect: connection refused", "lookup x: No such host"])
 def test_other_ways_not_to_answer(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_HOST", raising=False)
-    assert daemon.why_silent("docker", said(words)) == ("no daemon answers", "sudo systemctl start docker")
+    assert daemon.why_silent("docker", said(words)) == ("the daemon does not answer", "sudo systemctl start docker")
 
 
 def test_it_hangs() -> None:
@@ -209,7 +209,7 @@ def test_an_unknown_trouble_is_one_line_of_it(stub: Stub) -> None:
 
 def test_docker_that_is_podman(stub: Stub) -> None:
     stub.says("info", 0, json.dumps(PODMAN), "Emulate Docker CLI using podman.\n")
-    assert told(stub) == ("docker: it is podman under another name", "use it as --engine podman")
+    assert told(stub) == ("the program docker is podman under another name", "use it as --engine podman")
 
 
 def test_the_tag_of_a_root(tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_a_kernel_that_forbids_user_namespaces_is_named_with_the_line(setting: s
 CONFINED = dataclasses.replace(
     ROOT, programs=frozenset({"apt-get"}), files=FILES - set(machine.KEYRINGS), namespaces=False
 )
-"""Root in an unprivileged container: nothing that could be installed starts there."""
+"""Root in an unprivileged container: installing something does not starts there."""
 NATIVE = EngineInfo("native", "6.1", "partial", ("network", "pids"))
 
 
@@ -255,7 +255,9 @@ def test_native_alone_is_lacking_an_engine_since_it_is_taken_by_name_only() -> N
     known = [BROKEN, absent, Answer("native", NATIVE)]
     last = engines.examine(known, ROOT)[0][-1]  # type: ignore[arg-type]
     assert (last.ok, last.required) == (False, True)
-    assert last.cause and last.cause.startswith("only native starts here, which has to be asked for by its name")
+    assert last.cause and last.cause.startswith(
+        "only native works here, and it is used only if you name it with --engine"
+    )
     # Where something else is lacking, that comes first and says what to do.
     for one in (dataclasses.replace(ROOT, programs=PROGRAMS - {"bwrap"}), CONFINED):
         last = engines.examine(known, one)[0][-1]  # type: ignore[arg-type]
@@ -289,12 +291,12 @@ def user(terminal: bool = False, **environment: str) -> machine.Machine:
     [
         (ROOT, False, False, consent.May()),
         (dataclasses.replace(ROOT, environment={"PY_PORTABLE_NO_FIX": "1"}), True, True, "PY_PORTABLE_NO_FIX"),
-        (user(), False, True, "on a terminal, in a job of a CI"),
+        (user(), False, True, "only on a terminal, in a CI job"),
         (user(), True, True, FREE),
         (user(), True, False, "sudo asks for a password"),
         (user(CI="true"), False, True, FREE),
         (user(CI="true"), False, False, "sudo asks for a password"),
-        (user(CI="false"), False, True, "on a terminal, in a job of a CI"),
+        (user(CI="false"), False, True, "only on a terminal, in a CI job"),
         (user(CI="true", PY_PORTABLE_NO_FIX="1"), True, True, "PY_PORTABLE_NO_FIX"),
         (user(True), False, True, ASKED),
         (user(True), False, False, WITH_PASSWORD),
@@ -464,7 +466,7 @@ def test_a_rust_that_fits_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_no_engine_is_lacking_with_cause_and_cure() -> None:
     last = engines.examine([BROKEN], ROOT)[0][-1]  # type: ignore[list-item]
     assert (last.ok, last.required) == (False, True)
-    assert last.cause == "none starts here: engine bubblewrap: no user namespaces"
+    assert last.cause == "none works here: engine bubblewrap: no user namespaces"
     assert last.cure == "sysctl kernel.unprivileged_userns_clone=1"
 
 
@@ -492,7 +494,7 @@ def test_it_needs_no_package_that_a_bare_machine_lacks() -> None:
 def test_builds_that_are_not_started_or_do_without_something_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines.builds, "look", lambda _: {"own-ids": "an old kernel", "pids": "an old kernel"})
     (told, _), _ = engines.examine([FULL], ROOT)  # type: ignore[list-item]
-    assert told.ok and told.what.endswith("; builds do without: own-ids, pids (an old kernel)")
+    assert told.ok and told.what.endswith("; not isolated in builds: own-ids, pids (an old kernel)")
 
     def refuse(_: object) -> dict[str, str]:
         raise MachineError("none is started", hint="use another engine")

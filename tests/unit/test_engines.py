@@ -150,8 +150,8 @@ class Candidate:
     ("found", "taken", "why"),
     [
         ({"bubblewrap": (), "docker": ()}, "bubblewrap", ""),
-        ({"docker": ()}, "docker", "; not taken: bubblewrap is not installed"),
-        ({"bubblewrap": ("ids",), "docker": ()}, "docker", "; not taken: bubblewrap: it cannot isolate ids"),
+        ({"docker": ()}, "docker", "; not used: bubblewrap is not installed"),
+        ({"bubblewrap": ("ids",), "docker": ()}, "docker", "; not used: bubblewrap: it cannot isolate ids"),
         ({"bubblewrap": ("memory",), "docker": ()}, "bubblewrap", ""),
         ({"bubblewrap": ("ids",), "chroot": ("ids",)}, "bubblewrap", None),
     ],
@@ -163,7 +163,7 @@ def test_auto_takes_the_first_that_isolates_fully(
         monkeypatch.setitem(ENGINES, name, lambda helpers, name=name: Candidate(name, found.get(name)))
     _, info, reason = select()
     assert info.name == taken
-    assert why is None or reason == f"{taken} is the first whose canary passed{why}"
+    assert why is None or reason == f"{taken} is the first one whose canary passed{why}"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ NO_IDS = ids.Ids("none", "newuidmap is not installed", "apt-get install uidmap")
         (USER, "bwrap: Can't mount proc on /newroot/proc", "/proc cannot be mounted", "systempaths=unconfined"),
         (USER, "mount: merged: unknown filesystem type 'overlay'", "an overlay cannot", "modprobe overlay"),
         (USER, "first\nlast words\n", "the canary did not start: last words", "py-portable doctor"),
-        (USER, "", "the canary did not start: nothing was said", "py-portable doctor"),
+        (USER, "", "the canary did not start: no message was printed", "py-portable doctor"),
     ],
 )  # fmt: skip
 def test_cause_and_cure(facts: Facts, said: str, cause: str, mend: str) -> None:

@@ -191,7 +191,7 @@ def test_the_second_source_helps_out(server: Server, tmp_path: Path) -> None:
     [
         ("/missing", "the server answers 404 Not Found"),
         ("/busy", "the server answers 503"),
-        ("/other", "it is another file: sha256"),
+        ("/other", "it is a different file: sha256"),
         ("/truncated", "the connection ended after 1000 of 105000 bytes"),
         ("/chunks-cut", "the connection ended after"),
         ("/stalled", "no answer in time"),
@@ -247,11 +247,11 @@ def test_every_source_is_listed(server: Server, tmp_path: Path) -> None:
     shown = refused(tmp_path, Url(f"{server.url}/missing"), Url("ftp://x.invalid/y"), Url(f"{server.url}/other"))
     assert f"{server.url}/missing: the server answers 404" in shown
     assert "ftp://x.invalid/y: not an http or https address" in shown
-    assert f"{server.url}/other: it is another file" in shown
+    assert f"{server.url}/other: it is a different file" in shown
 
 
 def test_no_source_is_said_so(tmp_path: Path) -> None:
-    assert "no source is known for it" in refused(tmp_path)
+    assert "no source for it is known" in refused(tmp_path)
 
 
 def test_a_login_in_the_address_is_used_and_never_shown(server: Server, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_build_s_word_counts_before_the_plan_s(here: Path) -> None:
 
 
 def test_where_nothing_was_handed_on_the_error_says_so(here: Path) -> None:
-    with pytest.raises(ConfigError, match="no job handed anything on"):
+    with pytest.raises(ConfigError, match="no earlier job left any files"):
         job_files.take(Path("portable.yaml"), Path("dist"), silent)
 
 
@@ -98,7 +98,7 @@ def test_a_runner_s_own_store_does_not_travel(here: Path) -> None:
     environ = {"PY_PORTABLE_CACHE": "true", "PY_PORTABLE_STORE": str(store)}
     job_files.store_in(environ, told.append)
     job_files.store_out(environ, told.append)
-    assert told == ["cache: none is needed, this runner keeps its store"]
+    assert told == ["cache: not needed, because this runner keeps its store"]
     assert not (here / jobs.CACHE / travel.STORE).exists()
 
 

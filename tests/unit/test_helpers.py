@@ -106,7 +106,7 @@ def test_an_edited_source_is_said_and_compiled(
     edit(package)
     assert static_helpers.stale() and static_helpers.compiled() is None and static_helpers.key() != before
     static_helpers.put(tmp_path / "out")
-    assert "the compiled helpers were made of other C sources" in caplog.text
+    assert "the compiled helpers do not belong to the C sources" in caplog.text
     subprocess.run([tmp_path / "out" / "canary"], check=True, capture_output=True)
     # Other flags are as good as another source.
     key = static_helpers.key()
@@ -121,7 +121,7 @@ def test_an_edited_source_without_a_compiler_is_an_error_with_its_cure(
     with pytest.raises(MachineError) as caught:
         static_helpers.put(tmp_path / "out")
     told = caught.value.render()
-    assert "made of other C sources" in told and "no compiler" in told
+    assert "do not belong to the C sources" in told and "no compiler" in told
     assert "apt-get install musl-tools" in told and "scripts/make-helpers" in told
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     assert static_helpers.compiler()[1:5] == ("-m", "ziglang", "cc", "-target")
@@ -132,7 +132,7 @@ def test_a_machine_that_the_kit_has_none_for_takes_a_compiler(
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     assert static_helpers.compiled() is None
-    with pytest.raises(MachineError, match="the kit has no compiled helpers for riscv64, and there is no compiler"):
+    with pytest.raises(MachineError, match="py-portable has no compiled helpers for riscv64, and there is no compiler"):
         static_helpers.put(tmp_path / "out")
 
 
@@ -144,7 +144,7 @@ def test_a_machine_that_the_kit_has_none_for_takes_a_compiler(
         (lambda path: path.write_bytes(path.read_bytes()[:-5000]), "damaged"),
         (lambda path: path.write_bytes(b"no archive"), "damaged"),
         (lambda path: changed(path, "canary", None), "damaged"),
-        (lambda path: changed(path, "canary", b"\x7fELF of somebody else"), "canary has another sha256"),
+        (lambda path: changed(path, "canary", b"\x7fELF of somebody else"), "canary has a different sha256"),
     ],
 )
 def test_damaged_ones_are_never_used(package: Path, tmp_path: Path, damage: object, said: str) -> None:

@@ -172,9 +172,9 @@ def test_a_locked_file_that_is_gone_is_named_with_the_remedy(
 ) -> None:
     environ["PIP_INDEX_URL"] = f"http://{LOGIN}@{private[0]}/simple"
     file = LockedFile("bbb", "2.0", "bbb-2.0-py3-none-any.whl", "0" * 64, None)
-    with pytest.raises(StepError, match="the index does not offer it any more") as caught:
+    with pytest.raises(StepError, match="the index no longer has it") as caught:
         files.gather(store, [file], tmp_path / "got", environ=environ, **TARGET)
-    assert caught.value.hint == "take new versions: py-portable lock --update bbb"
+    assert caught.value.hint == "choose new versions: py-portable lock --update bbb"
 
 
 @pytest.mark.parametrize("login", ["user:wr0ng-pw", "user:wr0ng@pw", "wr0ng-pw"])
@@ -359,5 +359,5 @@ def test_pips_words_for_reaching_an_index_hold_for_our_own_downloads_too() -> No
 def test_a_file_of_an_index_that_has_no_name_of_a_file_is_refused(file: str, tmp_path: Path) -> None:
     offer = {"name": file, "url": "https://index.example/x.tar.gz", "hashes": {"sha256": "0" * 64}}
     document = {"packages": [{"name": "aaa", "version": "1.0", "sdist": offer}]}
-    with pytest.raises(ConfigError, match="no name of a file"):
+    with pytest.raises(ConfigError, match="not a file name"):
         list(ask._parse(document, tmp_path))

@@ -113,7 +113,7 @@ def test_an_archive_is_unpacked_below_its_folder(tmp_path: Path, compress: Any) 
         (link("python/a", "../../etc"), "leads out"),
         (link("python/a/b", "c/../../../etc"), "leads out"),
         (link("python/a", "../outside", tarfile.LNKTYPE), "leads out"),
-        (link("python/a", "python/none", tarfile.LNKTYPE), "no file of the archive"),
+        (link("python/a", "python/none", tarfile.LNKTYPE), "not a file of the archive"),
         (link("python/a", "/etc/passwd", tarfile.LNKTYPE), "leads out"),
         (member("python/null", type=tarfile.CHRTYPE), "neither a file"),
         (member("python/pipe", type=tarfile.FIFOTYPE), "neither a file"),
@@ -179,8 +179,8 @@ def test_an_interpreter_is_what_it_says() -> None:
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"version": "3.12.1"}, "the archive is Python 3.12.1, and 3.13 is asked for"),
-        ({"version": "3.1.3"}, "the archive is Python 3.1.3, and 3.13 is asked for"),
+        ({"version": "3.12.1"}, "the archive is Python 3.12.1, but 3.13 is needed"),
+        ({"version": "3.1.3"}, "the archive is Python 3.1.3, but 3.13 is needed"),
         (
             {"implementation": "pypy"},
             "the archive is pypy '3.13.5'; only CPython with its global lock is used",
@@ -234,15 +234,15 @@ def test_an_archive_that_needs_a_newer_glibc_than_the_baseline_is_refused_before
     )
     with pytest.raises(StepError) as caught:
         take(ctx)
-    assert caught.value.what == "the archive's files need glibc 2.34, and the baseline debian:11 has 2.31"
+    assert caught.value.what == "the archive's files need glibc 2.34, but the baseline debian:11 has 2.31"
 
 
 def test_what_a_script_told_is_never_read_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("{}")
     (tmp_path / "there").symlink_to(tmp_path / "secret")
-    with pytest.raises(StepError, match="did not say"):
+    with pytest.raises(StepError, match="did not report its version"):
         read(tmp_path / "there")
-    with pytest.raises(StepError, match="did not say"):
+    with pytest.raises(StepError, match="did not report its version"):
         read(tmp_path / "none")
 
 

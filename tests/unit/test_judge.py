@@ -31,7 +31,9 @@ def captured(text: str) -> Captured:
 
 def test_a_cell_that_was_killed_for_want_of_memory() -> None:
     killed = replace(started(exited=None, signal=9), out_of_memory=True)
-    assert look(killed, Smoke()) == Finding("signal", "killed by SIGKILL: it went beyond the 3 GiB of memory of a cell")
+    assert look(killed, Smoke()) == Finding(
+        "signal", "killed by SIGKILL: it used more than the 3 GiB of memory that a cell may use"
+    )
     assert look(replace(started(), out_of_memory=True), Smoke()) == Finding(None), (
         "a child's death is the app's business"
     )

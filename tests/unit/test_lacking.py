@@ -37,7 +37,7 @@ def test_what_is_missing_is_named(said: str, what: str) -> None:
 def test_nothing_is_guessed() -> None:
     said = "checking for an option\nlibfoo: not found\n_boo.c:1:9: error: expected expression before ';' token\nerror: command '/usr/bin/gcc' failed\n"
     assert "missing" not in hint(said)
-    assert hint(said).startswith("mend what is said above")
+    assert hint(said).startswith("correct what the lines above say")
 
 
 def test_an_optional_extension_is_named_with_what_the_compiler_said() -> None:

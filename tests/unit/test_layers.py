@@ -260,16 +260,16 @@ HOSTILE: dict[str, tuple[list[Member], str, str]] = {
         "which is not there",
     ),
     "a hard link to a folder": ([folder("d"), link("x", "d")], "x", "which is a folder"),
-    "a hard link to the root": ([link("x", "/")], "x", "to no file"),
+    "a hard link to the root": ([link("x", "/")], "x", "to something that is not a file"),
     "a hard link to itself": ([link("x", "x")], "x", "which is not there"),
     "a hard link in place of its own target": ([file("d/x"), link("d", "d/x")], "d", "which is not there"),
-    "links in a circle": ([symlink("a", "b"), symlink("b", "a"), file("a/x")], "a/x", "in a circle"),
-    "a link to a file on the way": ([file("f"), symlink("l", "f"), file("l/x")], "l/x", "which is no folder"),
-    "a link to nothing": ([symlink("l", "")], "l", "link to nothing"),
-    "a whiteout of no name": ([file("d/.wh.")], "d/.wh.", "whiteout of no name"),
-    "a whiteout of the folder": ([file("d/.wh..")], "d/.wh..", "whiteout of no name"),
-    "a whiteout of the folder above": ([file("d/.wh...")], "d/.wh...", "whiteout of no name"),
-    "a whiteout as folder": ([file(".wh.a/b")], ".wh.a/b", "cannot hold"),
+    "links in a circle": ([symlink("a", "b"), symlink("b", "a"), file("a/x")], "a/x", "form a circle"),
+    "a link to a file on the way": ([file("f"), symlink("l", "f"), file("l/x")], "l/x", "which is not a folder"),
+    "a symbolic link without a target": ([symlink("l", "")], "l", "without a target"),
+    "a whiteout without a name": ([file("d/.wh.")], "d/.wh.", "whiteout without a name"),
+    "a whiteout of the folder": ([file("d/.wh..")], "d/.wh..", "whiteout without a name"),
+    "a whiteout of the folder above": ([file("d/.wh...")], "d/.wh...", "whiteout without a name"),
+    "a whiteout as folder": ([file(".wh.a/b")], ".wh.a/b", "must be empty"),
     "a device": ([member("etc/null", DEV)], "etc/null", "device node outside dev/"),
     "an overlay's whiteout": ([member("a/b", DEV, devmajor=0, devminor=0)], "a/b", "device node"),
     "a device through a link": ([symlink("l", "dev"), member("l/x", DEV)], "l/x", "device node"),
@@ -429,7 +429,7 @@ def test_what_the_program_tells_becomes_an_error(tmp_path: Path) -> None:
     )
     with pytest.raises(LayerError, match="its blob cannot be read: No such file"):
         stack.unpack([Layer(tmp_path / "none", blob.digest, GZIP)], tmp_path / "root")
-    with pytest.raises(LayerError, match=r"'application/vnd.oci.image.config.v1\+json' is none that can be unpacked"):
+    with pytest.raises(LayerError, match=r"'application/vnd.oci.image.config.v1\+json' cannot be unpacked"):
         stack.unpack([Layer(blob.path, blob.digest, "application/vnd.oci.image.config.v1+json")], tmp_path / "root")
     with pytest.raises(LayerError, match="300 layers; the limit is 256"):
         stack.unpack([Layer(blob.path, blob.digest, GZIP)] * 300, tmp_path / "root")

@@ -169,7 +169,7 @@ def test_an_unknown_library_is_told_the_nearest(tmp_path: Path) -> None:
 
 def test_an_interpreter_made_elsewhere_takes_none(tmp_path: Path) -> None:
     shown = said(tmp_path, interpreter={"provider": "system"})
-    assert "only an interpreter that is compiled here takes them, and the provider is system" in shown
+    assert "only an interpreter that is compiled here can use them, but the provider is system" in shown
 
 
 def test_an_empty_list_is_no_library(tmp_path: Path) -> None:

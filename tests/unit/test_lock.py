@@ -147,7 +147,7 @@ def test_errors_of_a_lock_say_where_and_what_to_do() -> None:
         loads('{\n "version": 1,\n oops', "portable.lock")
     assert caught.value.where == "portable.lock:3:2"
     assert caught.value.hint == "delete the file and run: py-portable lock"
-    with pytest.raises(ConfigError, match="is a lock of version 2, expected 1"):
+    with pytest.raises(ConfigError, match="has version 2, expected 1"):
         loads('{"version": 2}', "portable.lock")
 
 

@@ -61,7 +61,7 @@ def test_the_entry_for_this_machine_is_chosen(machine: str, platforms: tuple[str
     [
         ("x86_64", ("linux/arm64/v8", "windows/amd64", "unknown/unknown"), "linux/arm64/v8, windows/amd64"),
         ("armv6l", ("linux/arm/v7",), "linux/arm/v7"),
-        ("x86_64", (), "none that it names"),
+        ("x86_64", (), "it names none"),
     ],
 )
 def test_an_architecture_that_is_not_there_is_named(machine: str, platforms: tuple[str, ...], there: str) -> None:
@@ -79,13 +79,13 @@ def test_a_manifest_is_read() -> None:
 @pytest.mark.parametrize(
     ("told", "why"),
     [
-        ([], "is no JSON object"),
+        ([], "is not a JSON object"),
         ({"schemaVersion": 1}, "the format of 2014"),
         ({"mediaType": "application/evil", "layers": [BLOB]}, "an unknown kind"),
         ({"config": BLOB, "layers": []}, "names no layers"),
         ({"config": BLOB, "layers": {}}, "names no layers"),
         ({"config": BLOB, "layers": [BLOB] * 300}, "300 layers"),
-        ({"config": None, "layers": [BLOB]}, "names nothing"),
+        ({"config": None, "layers": [BLOB]}, "an empty entry"),
         ({"config": {**BLOB, "digest": "sha256:../../etc"}, "layers": [BLOB]}, "has the digest"),
         ({"config": {**BLOB, "size": -1}, "layers": [BLOB]}, "no size"),
         ({"config": {**BLOB, "size": True}, "layers": [BLOB]}, "no size"),

@@ -82,7 +82,7 @@ def test_a_digest_that_the_lock_names() -> None:
         ("debian:12", {"job_image": "debian:11"}, "the job's image is debian:11"),
         ("debian:12", {"job_image": "python:3.13"}, "the job's image is python:3.13"),
         ("debian:12", {"job_image": f"debian@{OTHER}"}, f"the job's image is {OTHER}, locked is {DIGEST}"),
-        ("debian:12", {"system": "debian:13"}, "the container is debian:13, and debian:12 is debian:12"),
+        ("debian:12", {"system": "debian:13"}, "the container is debian:13, but debian:12 is debian:12"),
         ("debian:12", {"system": "unknown:unknown"}, "the container is unknown:unknown"),
         ("debian:12", {"glibc": "2.41"}, "its glibc is 2.41, and debian:12 has 2.36"),
         ("debian:12", {"glibc": None}, "its glibc is not there"),
@@ -109,7 +109,7 @@ def test_the_identity_is_that_of_all_that_was_there() -> None:
     assert len({one.identity for one in (first, *others)}) == 5
     again = match("debian:12", HERE, locked=first.identity)
     assert "packages" in again.checked and "packages" not in again.unknown
-    assert "has moved on" in match("debian:12", HERE, locked=OTHER).unknown["packages"]
+    assert "has changed since" in match("debian:12", HERE, locked=OTHER).unknown["packages"]
 
 
 def test_the_image_of_a_job() -> None:

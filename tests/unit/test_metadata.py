@@ -34,8 +34,8 @@ def test_all_that_is_asked_for_is_there() -> None:
 
 def test_what_is_missing_and_what_conflicts_is_named() -> None:
     assert unmet(app("six<1", "attrs>=2 ; python_version >= '3'"), SIX) == {
-        "six": ["app 1.0 asks for six<1, and six 1.16.0 is there"],
-        "attrs": ["app 1.0 asks for attrs>=2, which is not there"],
+        "six": ["app 1.0 asks for six<1, but six 1.16.0 is installed"],
+        "attrs": ["app 1.0 asks for attrs>=2, which is not installed"],
     }
 
 
@@ -59,7 +59,7 @@ def test_extras_are_followed_through_the_whole_graph() -> None:
     palette = Installed("palette", "2", ("colorama==0.4.6 ; extra == 'colour'", "palette[other] ; extra == 'colour'"))
     assert unmet(mine, palette) == {}
     assert unmet(mine, palette, extras=("all",)) == {
-        "colorama": ["palette[colour] 2 asks for colorama==0.4.6, which is not there"]
+        "colorama": ["palette[colour] 2 asks for colorama==0.4.6, which is not installed"]
     }
     assert unmet(mine, palette, Installed("colorama", "0.4.6"), extras=("all",)) == {}
     assert "colorama" in unmet(mine, palette, Installed("colorama", "0.4.5"), extras=("All",))
@@ -72,7 +72,9 @@ def test_an_extra_has_one_name_however_it_is_written(asked: str, written: str) -
 
 
 def test_what_nothing_leads_to_is_looked_at_too() -> None:
-    assert unmet(app(), Installed("plugin", "1", ("gone",))) == {"gone": ["plugin 1 asks for gone, which is not there"]}
+    assert unmet(app(), Installed("plugin", "1", ("gone",))) == {
+        "gone": ["plugin 1 asks for gone, which is not installed"]
+    }
 
 
 def test_the_python_of_each_distribution() -> None:
@@ -117,8 +119,8 @@ def test_an_installation_ends_with_all_that_does_not_fit_in_one_line(tmp_path: P
     with pytest.raises(SystemExit) as ended:
         metadata.check(tmp_path, "My.App", ["x"])
     assert str(ended.value) == (
-        f"{metadata.MARK}: three 1.0 asks for my-app>=2, and my_app 1.0 is there; "
-        "my_app 1.0 asks for one, which is not there; my_app[x] 1.0 asks for two>1, which is not there"
+        f"{metadata.MARK}: three 1.0 asks for my-app>=2, but my_app 1.0 is installed; "
+        "my_app 1.0 asks for one, which is not installed; my_app[x] 1.0 asks for two>1, which is not installed"
     )
     hint = app_entry.hint(str(ended.value))
     assert hint.endswith("wheels: {unmet: [my-app, one, two]}")

@@ -73,7 +73,7 @@ def test_the_wheel_that_pip_would_take_is_taken(others: list[str], best: str) ->
         (["other-1.0-py3-none-any.whl"], "has no wheel"),
         (
             [GOOD, GOOD.replace("1.0", "1.1")],
-            "has several wheels that fit CPython 3.13, x86_64, glibc 2.31 alike",
+            "has several wheels that fit CPython 3.13, x86_64, glibc 2.31 equally well",
         ),
     ],
 )
@@ -99,7 +99,7 @@ def test_a_given_wheel_that_changes_under_the_run_is_not_taken(tmp_path: Path) -
     chosen = given.choose(tmp_path, "my-app", **TARGET)
     given.taken(chosen.path, chosen.sha256, tmp_path / "out")
     (tmp_path / GOOD).write_bytes(b"two")
-    with pytest.raises(StepError, match="changed while the run went on"):
+    with pytest.raises(StepError, match="changed during the run"):
         given.taken(chosen.path, chosen.sha256, tmp_path / "out")
 
 
@@ -194,7 +194,7 @@ def test_an_encrypted_sdist_is_refused(tmp_path: Path) -> None:
 
 def test_an_sdist_that_grows_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sdist, "SDIST_BOUNDS", Bounds(file_bytes=10))
-    with pytest.raises(StepError, match="and 10 is the most"):
+    with pytest.raises(StepError, match="the limit is 10"):
         sdist.unpack(packed(tmp_path, ("app-1.0/a", b"x" * 11, "")), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with zipfile.ZipFile(tmp_path / "app-1.0.zip", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -409,7 +409,7 @@ def test_the_environment_names_the_repository_where_nothing_else_does(home: Path
     ("repository", "message"),
     [
         ("unknown", "Missing 'unknown' section"),
-        ("https://me:s3cret@own.example/", "has a login in it"),
+        ("https://me:s3cret@own.example/", "contains a login"),
         ("ftp://own.example/", "Invalid repository URL"),
     ],
 )
@@ -424,8 +424,8 @@ def test_a_repository_that_cannot_be_is_a_config_error(repository: str, message:
     [
         ("ERROR    HTTPError: 403 Forbidden from https://own.example:4045/x", "refused the login"),
         ("ERROR    HTTPError: 401 Unauthorized from https://own.example/", "refused the login"),
-        ("ERROR    HTTPError: 404 Not Found from https://own.example/", "nothing takes uploads"),
-        ("ERROR    HTTPError: 400 File already exists. from https://own.example/", "is there already"),
+        ("ERROR    HTTPError: 404 Not Found from https://own.example/", "does not accept uploads"),
+        ("ERROR    HTTPError: 400 File already exists. from https://own.example/", "exists already"),
         ("ERROR    HTTPError: 400 Bad Request from https://own.example/", "refused a file"),
         ("ERROR    HTTPError: 503 Service Unavailable from https://own.example/", "itself failed"),
         ("requests.exceptions.ConnectionError: Max retries exceeded with url: /400", "cannot be reached"),
@@ -442,7 +442,7 @@ def test_a_strict_check_that_fails_names_the_wheel(tmp_path: Path) -> None:
     (tmp_path / GOOD).write_bytes(wheel("my-app", "1.0"))
     with pytest.raises(UnmetError) as caught:
         twine.strict_check([tmp_path / GOOD])
-    assert caught.value.what == f"twine check --strict does not pass: {GOOD}"
+    assert caught.value.what == f"twine check --strict fails: {GOOD}"
     assert "long_description" in (caught.value.tail or "")
 
 

@@ -224,7 +224,7 @@ def test_a_python_that_the_driver_cannot_carry(tmp_path: Path, words: str, place
         load_config(path)
     assert caught.value.exit_code == 2
     assert f"portable.yaml:{place}" in caught.value.render()
-    assert 'say python: "3.11" here, or choose nuitka-standalone' in caught.value.render()
+    assert 'write python: "3.11" here, or choose nuitka-standalone' in caught.value.render()
 
 
 def test_a_python_that_it_can(tmp_path: Path) -> None:

@@ -44,31 +44,31 @@ def test_references(text: str, expected: Reference) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "there is no repository"),
-        ("quay.io/", "there is no repository"),
-        (":tag", "there is no repository"),
-        ("Ubuntu", "'Ubuntu' is no part of a repository's name; repositories are written in lower case"),
-        ("-v", "'-v' is no part of a repository's name"),
-        ("a//b", "an empty part stands between its slashes"),
-        ("a/../b", "'..' is no part of a repository's name"),
-        ("a b", "'a b' is no part of a repository's name"),
-        ("a:", "'' is no tag"),
-        ("a:-x", "'-x' is no tag"),
-        ("a:" + "x" * 129, "is no tag"),
-        ("a@sha256:00", "behind @ stand sha256: and 64 lower-case hexadecimal digits"),
-        (f"a@{DIGEST.upper()}", "behind @ stand sha256:"),
-        ("a@sha512:" + "0" * 128, "digests are sha256 here, not sha512"),
-        ("me:secret@quay.io/x", "behind @ stand sha256:"),
-        ("h_x.io/a", "'h_x.io' is no host name"),
-        ("h.io:0/a", "'0' is no port"),
-        ("h.io:99999/a", "'99999' is no port"),
-        ("h.io:http/a", "'http' is no port"),
-        ("[::1]:5000/a", "is no host name"),
-        ("https://quay.io/a", "is no port"),
-        ("a" * 64, "64 hexadecimal digits are the number of an image on one machine only"),
+        ("", "the repository is missing"),
+        ("quay.io/", "the repository is missing"),
+        (":tag", "the repository is missing"),
+        ("Ubuntu", "'Ubuntu' cannot be part of a repository's name; repositories are written in lower case"),
+        ("-v", "'-v' cannot be part of a repository's name"),
+        ("a//b", "there is nothing between two of its slashes"),
+        ("a/../b", "'..' cannot be part of a repository's name"),
+        ("a b", "'a b' cannot be part of a repository's name"),
+        ("a:", "'' is not a tag"),
+        ("a:-x", "'-x' is not a tag"),
+        ("a:" + "x" * 129, "is not a tag"),
+        ("a@sha256:00", "write after @ sha256: and 64 lower-case hexadecimal digits"),
+        (f"a@{DIGEST.upper()}", "write after @ sha256:"),
+        ("a@sha512:" + "0" * 128, "digests must be sha256, not sha512"),
+        ("me:secret@quay.io/x", "write after @ sha256:"),
+        ("h_x.io/a", "'h_x.io' is not a host name"),
+        ("h.io:0/a", "'0' is not a port"),
+        ("h.io:99999/a", "'99999' is not a port"),
+        ("h.io:http/a", "'http' is not a port"),
+        ("[::1]:5000/a", "is not a host name"),
+        ("https://quay.io/a", "is not a port"),
+        ("a" * 64, "64 hexadecimal digits name an image on one machine only"),
         ("a/" + "b" * MAX_NAME, "registry and repository have more than 255 letters"),
-        ("a\n", "is no part"),
-        ("é", "is no part"),
+        ("a\n", "cannot be part"),
+        ("é", "cannot be part"),
     ],
 )  # fmt: skip
 def test_what_is_no_reference_says_why(text: str, why: str) -> None:
@@ -130,14 +130,14 @@ def test_archives(text: str, path: str, ref: str | None) -> None:
     [
         ("docker-archive:", "there is no path"),
         ("docker-archive:a\n", "control character"),
-        ("docker-archive:a:", "what stands behind the path is no name of an image"),
-        ("docker-archive:a:b c", "what stands behind the path is no name of an image"),
+        ("docker-archive:a:", "the text after the path is not the name of an image"),
+        ("docker-archive:a:b c", "the text after the path is not the name of an image"),
         ("oci-archive:" + "a" * 2000, "its path has more than 1000 letters"),
         ("tarball:x", "it does not begin with"),
     ],
 )
 def test_what_is_no_archive_says_why(text: str, why: str) -> None:
-    with pytest.raises(ConfigError, match="names no archive") as caught:
+    with pytest.raises(ConfigError, match="is not the name of an archive") as caught:
         parse_archive(text)
     assert why in caught.value.what
 
@@ -227,11 +227,11 @@ def test_the_longest_prefix_is_rewritten(name: str, value: str, asked: str) -> N
         ("quay.io/", "quay.io/: expected PREFIX=REPLACEMENT"),
         ("=x", "expected PREFIX=REPLACEMENT"),
         ("quay.io/=", "quay.io/: expected PREFIX=REPLACEMENT"),
-        ("quay.io/=r.example", "quay.io/: both sides end with a slash, or none does"),
+        ("quay.io/=r.example", "quay.io/: either both sides end with a slash, or neither does"),
         ("quay=r.example", "a prefix begins with the host name of a registry"),
         ("quay.io/=/etc/", "a prefix begins with the host name of a registry"),
         ("quay.io/=-v/", "a prefix begins with the host name of a registry"),
-        ("quay.io/=a.example/ quay.io/=b.example/", "the prefix stands there twice"),
+        ("quay.io/=a.example/ quay.io/=b.example/", "the prefix appears twice"),
     ],
 )
 def test_a_malformed_mirror_names_the_variable(value: str, why: str) -> None:

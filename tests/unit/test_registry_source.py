@@ -112,7 +112,7 @@ def test_another_image_than_the_locked_one_is_drift(remote: Remote, store: Store
 
 
 def test_an_origin_that_is_no_digest_is_the_locks_fault(remote: Remote, store: Store) -> None:
-    with pytest.raises(ConfigError, match="no digest"):
+    with pytest.raises(ConfigError, match="not a digest"):
         get(remote, store, locked_origin="latest")
 
 
@@ -209,7 +209,7 @@ def test_where_all_fail_each_says_why(second: PortableError, monkeypatch: pytest
     with pytest.raises(MachineError) as caught:
         ask(monkeypatch, tmp_path, Fixed("bootstrap", CANNOT), Fixed("registry", second))
     assert caught.value.what == (
-        "debian:11 cannot be had here: bootstrap: mmdebstrap is not installed; registry: no skopeo"
+        "debian:11 is not available here: bootstrap: mmdebstrap is not installed; registry: no skopeo"
     )
     assert caught.value.hint == "one of these is enough:\ninstall mmdebstrap\ninstall skopeo"
 
@@ -307,16 +307,16 @@ def outcome(text: str, **changes: Any) -> Outcome:
         ("toomanyrequests: You have reached your pull rate limit", ImageUnavailable, "rate limit"),
         ("invalid status code from registry 429 (Too Many Requests)", ImageUnavailable, "rate limit"),
         ("Digest did not match, expected sha256:1, got sha256:2", ImageUnavailable, "wrong digest"),
-        ("writing blob: happened during read: unexpected EOF", ImageUnavailable, "truncated"),
+        ("writing blob: happened during read: unexpected EOF", ImageUnavailable, "incomplete"),
         ("write /x: no space left on device", MachineError, "the disk is full"),
-        ("received unexpected HTTP status: 500 Internal Server Error", ImageUnavailable, "an error of its own"),
-        ("invalid status code from registry 503 (Service Unavailable)", ImageUnavailable, "an error of its own"),
+        ("received unexpected HTTP status: 500 Internal Server Error", ImageUnavailable, "an internal error"),
+        ("invalid status code from registry 503 (Service Unavailable)", ImageUnavailable, "an internal error"),
         ("open /etc/containers/policy.json: no such file or directory", MachineError, "policy"),
         ("Cannot connect to the Docker daemon at unix:///x", MachineError, "daemon cannot be reached"),
         ("permission denied while trying to connect to unix:///var/run/docker.sock", MachineError, "daemon cannot be reached"),
         ("no matching manifest for linux/arm64/v8 in the manifest list entries", ImageUnavailable, "architecture"),
         ("net/http: TLS handshake timeout", ImageUnavailable, "cannot be reached"),
-        ("something nobody thought of", ImageUnavailable, "skopeo could not get it (exit status 1)"),
+        ("something nobody thought of", ImageUnavailable, "skopeo could not fetch it (exit status 1)"),
     ],
 )  # fmt: skip
 def test_causes_are_named(text: str, error: type[PortableError], what: str) -> None:
@@ -350,7 +350,7 @@ def test_a_mirror_stands_in_no_reason() -> None:
         problem = pull.failure(wanted, shown, limit=60)
         assert "mirror" not in problem.what
     problem = pull.failure(wanted, outcome("unauthorized"), limit=60)
-    assert "docker login mirror.example" in str(problem.hint) and "asked was: mirror.example/team/app" in str(
+    assert "docker login mirror.example" in str(problem.hint) and "requested: mirror.example/team/app" in str(
         problem.hint
     )
 
@@ -383,7 +383,7 @@ def test_a_transfer_has_to_grow_and_not_too_much(tmp_path: Path, monkeypatch: py
     now = 40
     assert look() is None
     now = 71
-    assert look() == "the registry stalls: nothing came for 30 s"
+    assert look() == "the registry stopped sending: nothing was received for 30 s"
     (tmp_path / "blob").write_bytes(bytes(101))
     assert "more than the 100 bytes" in str(look())
 

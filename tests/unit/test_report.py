@@ -85,13 +85,13 @@ def test_the_first_screen_says_what_failed_where_why_and_how_to_see_it_again() -
     assert card(evidence(cell(), FAILED, cell("debian:12"))).splitlines()[:22] == [
         "# FAIL: 1 FAIL, 2 PASS",
         "",
-        "## What does not hold",
+        "## What failed",
         "",
         "### `binary` on `debian:11 (no-home)`",
         "",
         f"FAIL: `libpq.so.5 not found`. {meaning('library')}",
         "",
-        "Again (the second line on the machine of the run):",
+        "To repeat it (the second line only on the machine of the run):",
         "",
         "```sh",
         "py-portable portability --artifact binary --image debian:11 --probes no-home",
@@ -196,7 +196,7 @@ def test_controls_unproven_cells_and_the_benchmark_are_told() -> None:
     assert "| `built-too-new` | `binary` | XFAIL | " in told
     assert f"- 1 of `binary` on `debian:13`: `cannot be had`. {meaning('image')}" in told
     assert "| `later` | `python3.13 -m app` | 1.04 [1.00, 1.10] | 31.2 | 30 |" in told
-    assert "| 31.2 | too noisy: not to be believed |" in told
+    assert "| 31.2 | too noisy, do not trust it |" in told
 
 
 def test_every_reason_of_the_docs_has_a_meaning() -> None:
@@ -214,7 +214,7 @@ def test_a_huge_matrix_fits_and_what_was_cut_is_said() -> None:
     assert len(card(told).encode()) <= markdown.MOST_BYTES
     small = card(told, 20_000)
     assert len(small.encode()) <= 20_000
-    assert re.search(r"^Cut, so that it fits 20000 bytes: .*\d+ rows of the cells", small, re.MULTILINE)
+    assert re.search(r"^Shortened to 20000 bytes: .*\d+ rows of the cells", small, re.MULTILINE)
     assert small.startswith("# FAIL")
 
 
@@ -515,7 +515,7 @@ def test_a_wheel_of_the_repository_is_annotated_itself(
     (tmp_path / "portable.yaml").write_text(json.dumps(config))
     for folder in ("dist", "src", "vendor"):
         (tmp_path / folder).mkdir()
-    rows = [{"name": "tree", "why": f"the wheelhouse holds wheels that break their promise: {name}"}]
+    rows = [{"name": "tree", "why": f"the wheelhouse has wheels that break the promise of their tags: {name}"}]
     (tmp_path / "dist" / "evidence.json").write_text(json.dumps(evidence(artifacts=[], failures=rows)))
     # One of the index is no file of the repository.
     assert run(tmp_path, "--github") == 1

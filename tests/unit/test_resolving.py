@@ -187,17 +187,17 @@ def test_a_commit_of_a_repository_is_carried_as_it_is_committed(
 @pytest.mark.parametrize(
     ("line", "what", "word"),
     [
-        ("x @ hg+https://example.org/x", "comes from hg\\+https, which is not carried", "git repository"),
+        ("x @ hg+https://example.org/x", "comes from hg\\+https, which is not supported", "git repository"),
         ("x @ git+ext::sh", "comes from git\\+ext|is at", ""),
-        ("x @ ftp://example.org/x-1.tar.gz", "is no address that is fetched from", "https"),
-        ("x @ file:///nowhere/x-1.0.tar.gz", "and nothing is there", ""),
-        ("x @ file:///etc/passwd", "expected is a folder, a wheel or an sdist", ""),
-        ("x @ file:///nowhere/x%00.tar.gz", "the address of x holds a NUL", ""),
-        ("x @ git+file:///nowhere@a%00b", "the address of x holds a NUL", ""),
-        ("x @ git+file:///nowhere", "x cannot be had: git fetch failed", "git ls-remote"),
-        ("x @ http://127.0.0.1:9/x-1.0.tar.gz", "x cannot be had", ""),
-        ("x @ http://127.0.0.1:9/x-1.0.exe", "expected is a folder, a wheel or an sdist", ""),
-        ("x @ http://127.0.0.1:9/..%2F..%2Fx-1.0-py3-none-any.whl", "expected is a folder, a wheel or an sdist", ""),
+        ("x @ ftp://example.org/x-1.tar.gz", "is not a supported address", "https"),
+        ("x @ file:///nowhere/x-1.0.tar.gz", "but nothing is there", ""),
+        ("x @ file:///etc/passwd", "a folder, a wheel or an sdist is expected", ""),
+        ("x @ file:///nowhere/x%00.tar.gz", "the address of x contains a NUL", ""),
+        ("x @ git+file:///nowhere@a%00b", "the address of x contains a NUL", ""),
+        ("x @ git+file:///nowhere", "x cannot be fetched: git fetch failed", "git ls-remote"),
+        ("x @ http://127.0.0.1:9/x-1.0.tar.gz", "x cannot be fetched", ""),
+        ("x @ http://127.0.0.1:9/x-1.0.exe", "a folder, a wheel or an sdist is expected", ""),
+        ("x @ http://127.0.0.1:9/..%2F..%2Fx-1.0-py3-none-any.whl", "a folder, a wheel or an sdist is expected", ""),
         ("x @ http://[oops/x-1.0.zip", "an address that cannot be read", ""),
         ("x @ git+http://[oops/x", "an address that cannot be read", ""),
     ],
@@ -217,7 +217,7 @@ def test_what_is_not_carried_is_refused_with_its_line(
     [
         ('{url = "https://example.org/x 1.zip"}', "tool.uv.sources.x.url is not an address"),
         ('{url = "http://[oops/x-1.0.zip"}', "an address that cannot be read"),
-        ('{git = "https://[oops/x"}', "x cannot be had"),
+        ('{git = "https://[oops/x"}', "x cannot be fetched"),
         ('{path = "../x", marker = "os_name ~= \'a\'"}', "tool.uv.sources.x.marker"),
         ('{workspace = true}\n[tool.uv.workspace]\nmembers = ["/x"]', "not a list of relative paths"),
         ('{workspace = true}\n[tool.uv.workspace]\nmembers = [""]', "not a list of relative paths"),
@@ -250,7 +250,7 @@ def test_what_is_fetched_names_no_path_of_this_machine(store: Store, asks: dict[
     name = "taker-1.0-py3-none-any.whl"
     with serving({name: taker}) as (host, _):
         project(tmp_path / "app", "app", depends(f"taker @ http://{host}/files/{name}"))
-        with pytest.raises(ConfigError, match=f"secrets is required by {name}, which came from elsewhere"):
+        with pytest.raises(ConfigError, match=f"secrets is required by {name}, a package from elsewhere"):
             resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
         project(
             tmp_path / "app",
@@ -273,7 +273,7 @@ def test_a_version_that_leaves_a_folder_is_refused(store: Store, asks: dict[str,
 def test_another_project_than_was_asked_for_is_refused(store: Store, asks: dict[str, str], tmp_path: Path) -> None:
     project(tmp_path / "sibling", "somebody-else")
     project(tmp_path / "app", "app", depends(f"sibling @ file://{tmp_path}/sibling"))
-    with pytest.raises(ConfigError, match="sibling is asked for, and what is there is somebody-else"):
+    with pytest.raises(ConfigError, match="sibling is required, but the project there is somebody-else"):
         resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
 
 
@@ -306,7 +306,7 @@ def test_what_came_from_elsewhere_takes_nothing_of_this_machine(
         with pytest.raises(PortableError) as caught:
             resolver(tmp_path, store, own, app={"requirement": far}).resolve()
     if named == "by address":
-        said = "private is required by far-1.0-py3-none-any.whl, which came from elsewhere and names what lies on this machine"
+        said = "private is required by far-1.0-py3-none-any.whl, a package from elsewhere that names a place on this machine"
         assert caught.value.what == said
 
 
@@ -354,7 +354,7 @@ def test_markers_and_requires_python_are_read_with_all_of_the_version(
         "late-1.0-py3-none-any.whl"
     ]
     project(tmp_path / "app", "app", 'requires-python = ">=3.13.6"\n')
-    with pytest.raises(ConfigError, match=r"app 0.4 requires Python >=3.13.6, and 3.13.5 is carried"):
+    with pytest.raises(ConfigError, match=r"app 0.4 requires Python >=3.13.6, but the interpreter is 3.13.5"):
         resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
 
 
@@ -372,7 +372,7 @@ def test_a_resolution_that_is_not_whole_names_both_sides(store: Store, asks: dic
     with serving({**FILES, "lie-1.0.tar.gz": told, "lie-1.0-cp39-abi3-manylinux_2_17_x86_64.whl": data}) as (host, _):
         own = asks | {"PIP_INDEX_URL": f"http://{host}/simple"}
         config = {"app": {"requirement": "lie"}, "wheels": {"no-binary": ["lie"]}}
-        with pytest.raises(ConfigError, match=r"lie 1\.0 requires bbb, and no bbb is locked") as caught:
+        with pytest.raises(ConfigError, match=r"lie 1\.0 requires bbb, but bbb is not locked") as caught:
             resolver(tmp_path, store, own, **config).resolve()
     assert caught.value.hint
 

@@ -126,13 +126,13 @@ def test_a_name_in_a_docker_archive_may_be_short_or_long(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("files", "ref", "why"),
     [
-        (oci("one", "two"), None, "holds more or less than one image: one, two"),
+        (oci("one", "two"), None, "does not hold exactly one image: one, two"),
         (oci("one"), "two", "has no image two; there are: one"),
         (docker(tags=["x:1"]), "y:1", "has no image y:1; there are: x:1"),
         (docker(tags=None), "y:1", "there are: none with a name"),
-        ({"manifest.json": b"[]"}, None, "more or less than one image"),
+        ({"manifest.json": b"[]"}, None, "not hold exactly one image"),
         ({"manifest.json": b"{}"}, None, "a list was expected"),
-        ({"manifest.json": b"[3, null]"}, None, "more or less than one image"),
+        ({"manifest.json": b"[3, null]"}, None, "not hold exactly one image"),
         ({"x": b""}, None, "neither index.json nor manifest.json"),
         (docker(Layers=["1/layer.tar", "../../etc/passwd"]), None, "it has no '../../etc/passwd'"),
         (docker(Layers=["1/layer.tar"]), None, "another number of layers"),
@@ -140,12 +140,12 @@ def test_a_name_in_a_docker_archive_may_be_short_or_long(tmp_path: Path) -> None
         (docker(Layers=[]), None, "0 layers"),
         (docker(Layers=[7, 8]), None, "no config or no layers"),
         ({**docker(), "2/layer.tar": gzip.compress(LAYER)}, None, "wrong digest"),
-        ({**docker(), "2/layer.tar": gzip.compress(SECOND)[:-9]}, None, "no whole gzip file"),
+        ({**docker(), "2/layer.tar": gzip.compress(SECOND)[:-9]}, None, "not a complete gzip file"),
         ({**docker(), "2/layer.tar": b"\x28\xb5\x2f\xfd"}, None, "zstd"),
         ({**oci(), f"blobs/sha256/{digest(LAYER)[7:]}": b"other"}, None, "wrong digest: the blob"),
         ({k: v for k, v in oci().items() if digest(LAYER)[7:] not in k}, None, "it has no blob"),
         (oci(layers=[{"digest": digest(LAYER), "size": 1, "mediaType": "x"}]), None, "another size"),
-        ({**oci(), "index.json": b'{"manifests": [{"digest": "sha256:../x"}]}'}, None, "more or less than one image"),
+        ({**oci(), "index.json": b'{"manifests": [{"digest": "sha256:../x"}]}'}, None, "not hold exactly one image"),
         ({**oci(), "index.json": b'{"manifests": [{"annotations": 3}]}'}, "x", "has no image x"),
         ({**oci(), "index.json": b"x" * (5 << 20)}, None, "index.json"),
     ],
@@ -183,7 +183,7 @@ def test_a_header_that_claims_gigabytes_is_refused(tmp_path: Path) -> None:
     info.type, info.size = tarfile.XHDTYPE, 5 << 30
     path = tmp_path / "a.tar"
     path.write_bytes(info.tobuf(tarfile.USTAR_FORMAT).ljust(10240, b"\0"))
-    assert "no whole tar archive" in refused(path, tmp_path)
+    assert "not a complete tar archive" in refused(path, tmp_path)
 
 
 def test_names_in_an_archive_are_never_places(tmp_path: Path) -> None:

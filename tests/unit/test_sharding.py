@@ -187,11 +187,11 @@ AGAIN = row(PLAN.shards[0].cells[0], verdict="FAIL", reason="exit", exit_status=
             r"a on debian:11 \(plain\) has two records.*(PASS|FAIL)",
         ),
         ([PLANNED, part(1, artifacts=[artifact("a", sha256="sha256:2")]), PARTS[0]], "a has two digests"),
-        ([PLANNED, PLANNED | {"plan": OTHER.told()}], "of two plans"),
-        ([PLANNED, part(0, shards=[{"name": PLAN.shards[0].name, "plan": OTHER.digest}])], "of two plans"),
-        ([PARTS[0], PARTS[1]], "the plan that debian-11-.* is a shard of is not in this evidence"),
+        ([PLANNED, PLANNED | {"plan": OTHER.told()}], "from two plans"),
+        ([PLANNED, part(0, shards=[{"name": PLAN.shards[0].name, "plan": OTHER.digest}])], "from two plans"),
+        ([PARTS[0], PARTS[1]], "the plan of debian-11-.* is not in this evidence"),
         ([PLANNED, part(0, shards=[{"name": "nobody", "plan": PLAN.digest}])], "no shard is named 'nobody'"),
-        ([PLANNED, PARTS[0], part(1, config={"file": "x", "sha256": "f" * 64})], "of two configs"),
+        ([PLANNED, PARTS[0], part(1, config={"file": "x", "sha256": "f" * 64})], "from two configs"),
         (
             [PLANNED, part(0, cells=[row(CELLS[0]), row(CELLS[1], image_identity="sha256:y")]), PARTS[1]],
             "debian:11 has two identities",
@@ -369,14 +369,14 @@ def test_a_control_that_cannot_be_started_is_a_failure_of_the_whole_plan_only(ho
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["plan", "--github", "--gitlab"], "exclude one another"),
-        (["plan", "--gitlab", "--json"], "exclude one another"),
-        (["plan", "--shards", "2"], "--shards and --costs are for"),
+        (["plan", "--github", "--gitlab"], "use only one of"),
+        (["plan", "--gitlab", "--json"], "use only one of"),
+        (["plan", "--shards", "2"], "--shards and --costs need"),
         (["plan", "--github", "--shards", "257"], "257 shards are wanted; there may be 1 to 256"),
         (["plan", "--gitlab", "--shards", "201"], "201 shards are wanted; there may be 1 to 200"),
         (["plan", "--github", "--costs", "nothing.json"], "nothing.json: cannot be read"),
-        (["plan", "--gitlab", "--job-prefix", "a\nb"], "cannot begin the name of a job"),
-        (["portability", "--shard", "x", "--image", "y"], "a shard is what the plan says"),
+        (["plan", "--gitlab", "--job-prefix", "a\nb"], "cannot be the beginning of a job's name"),
+        (["portability", "--shard", "x", "--image", "y"], "the plan says what a shard starts"),
         (["portability", "--shard", "x"], "plan.json: cannot be read"),
         (["portability", "--shard", "x", "--plan", "portable.yaml"], "is not evidence of schema 1"),
     ],
@@ -398,7 +398,7 @@ def test_a_shard_of_another_config_or_of_no_plan_is_refused(
     monkeypatch.setenv("PY_PORTABLE_SHARD", "shard-001")
     done = call("portability")
     assert done.status == 2
-    assert "the plan was made of another portable.yaml" in done.stderr
+    assert "the plan was made with another portable.yaml" in done.stderr
 
 
 # ----------------------------------------------------------------------------------------- a run in shards

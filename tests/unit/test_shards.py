@@ -196,7 +196,7 @@ def test_jobs_inside_their_images_have_one_each_and_an_image_more_moves_nothing(
     assert [shard.images for shard in shards] == [("debian:11",), ("debian:12",)]
     more = place(by_image(cells_of(3, ["alpine:3", "debian:11", "debian:12"]), limit=3))
     assert place(shards).items() <= more.items()
-    with pytest.raises(ConfigError, match="2 images need a job each, and 1"):
+    with pytest.raises(ConfigError, match="2 images need one job each, but at most 1"):
         by_image(cells, limit=1)
 
 
@@ -277,14 +277,14 @@ def test_jobs_that_prove_nothing_run_in_the_image_that_is_named() -> None:
 
 def test_what_no_runner_can_start_a_job_in_is_refused() -> None:
     shards = by_image([cell(image="oci-archive:$(touch x)")], limit=9)
-    with pytest.raises(ConfigError, match="is no image that a runner can start a job in"):
+    with pytest.raises(ConfigError, match="is not an image in which a runner can start a job"):
         pipeline.pipeline(shards, inside=True)
     assert "$(" not in pipeline.pipeline(shards)
 
 
 @pytest.mark.parametrize("prefix", ["", "a\nb", "$(x)", "a: b", ".hidden", "x" * 63, "trailing "])
 def test_a_prefix_that_is_no_part_of_a_name_is_refused(prefix: str) -> None:
-    with pytest.raises(ConfigError, match="cannot begin the name of a job"):
+    with pytest.raises(ConfigError, match="cannot be the beginning of a job's name"):
         pipeline.pipeline((), prefix=prefix)
 
 

@@ -127,7 +127,7 @@ def test_message_and_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main([str(tmp_path), X86]) == 0
     assert capsys.readouterr() == ("Success: 1 wheel has supported platform tags\n", "")
     assert main([str(tmp_path), X86, "--names-only"]) == 0
-    assert capsys.readouterr().out == "Success: 1 wheel has supported platform tags (nobody looked inside)\n"
+    assert capsys.readouterr().out == "Success: 1 wheel has supported platform tags (not looked inside)\n"
     build_wheel(tmp_path, "bad-1.0-py3-none-linux_x86_64.whl")
     build_wheel(tmp_path, "pure-1.0-py3-none-any.whl")
     assert main([str(tmp_path), X86]) == 1
@@ -178,9 +178,9 @@ def test_the_strictest_tag_of_a_set_is_the_promise(tmp_path: Path) -> None:
         (
             "manylinux_2_28_x86_64",
             needing("GLIBC_PRIVATE", "_dl_sym"),
-            "(for _dl_sym), which belongs to one build",
+            "(for _dl_sym), which belongs to one particular build",
         ),
-        ("manylinux_2_28_x86_64", needing("GLIBC_ABI_NEW"), "is no version that this check knows"),
+        ("manylinux_2_28_x86_64", needing("GLIBC_ABI_NEW"), "is a version that this check does not know"),
         ("manylinux_2_28_x86_64", needing("GLIBC_2.17", machine=183), "x: is made for aarch64, but"),
         ("manylinux_2_28_x86_64", build_elf(bits=32, machine=3), "x: is made for i686, but"),
         ("manylinux_2_28_x86_64", MUSL, "x: is linked against musl, but"),

@@ -41,11 +41,11 @@ def test_a_job_of_ci_in_a_container_is_thrown_away(facts: ContainerFacts) -> Non
     ("change", "words"),
     [
         ({"own_pids": False}, "those of the machine"),
-        ({"init": "systemd"}, "systemd, as of a machine"),
+        ({"init": "systemd"}, "systemd, as on a permanent machine"),
         ({"root_type": "ext4"}, "of the type ext4"),
         ({"root_type": ""}, "of the type unknown"),
-        ({"marks": ()}, "no container runtime"),
-        ({"said": ()}, "no CI says"),
+        ({"marks": ()}, "no sign of a container runtime"),
+        ({"said": ()}, "no variable of a CI says"),
         ({"is_root": False}, "not root"),
     ],
 )

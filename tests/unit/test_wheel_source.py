@@ -171,7 +171,7 @@ def test_where_git_cannot_say_it_the_machine_lacks_something(
     checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(MachineError, match="takes the files of the wheel from git") as caught:
+    with pytest.raises(MachineError, match="takes the list of the wheel's files from git") as caught:
         tracked.asked_for(checkout, ["setuptools-scm"])
     assert caught.value.hint and "install git" in caught.value.hint
     assert tracked.asked_for(checkout, ["setuptools"]) == ()
@@ -573,5 +573,5 @@ def test_whatever_a_project_file_holds_there_is_no_crash(app: Path, data: bytes)
 
 
 def test_a_folder_that_is_no_project_is_a_config_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no Python project"):
+    with pytest.raises(ConfigError, match="is not a Python project"):
         said(tmp_path)

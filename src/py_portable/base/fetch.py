@@ -87,8 +87,8 @@ def fetch(
             return into
     raise FetchError(
         f"{into.name} could not be fetched (sha256 {sha256[:12]}…)",
-        tail="\n".join(reasons) or "no source is known for it",
-        hint="check the network and the proxy, or put the file there by hand; its digest is checked all the same",
+        tail="\n".join(reasons) or "no source for it is known",
+        hint="check the network and the proxy, or put the file there by hand; its digest is checked in any case",
     )
 
 
@@ -107,12 +107,12 @@ def _verify(path: Path, sha256: str, max_bytes: int) -> None:
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        raise Failed("it gave no file") from None
+        raise Failed("no file was returned") from None
     if size > max_bytes:
         raise Failed(f"it has {size} bytes, more than the {max_bytes} that are allowed")
     found = sha256_of(path)
     if found != sha256:
-        raise Failed(f"it is another file: sha256 {found[:12]}…, {size} bytes")
+        raise Failed(f"it is a different file: sha256 {found[:12]}…, {size} bytes")
 
 
 def _settle(fresh: Path, into: Path) -> None:

@@ -41,7 +41,7 @@ def lay(fresh: Path, place: Path) -> None:
             # Somebody else was there between the look and the act.
             if not os.path.lexists(fresh):
                 raise
-    raise OSError(errno.EBUSY, "somebody else keeps changing it", str(place))
+    raise OSError(errno.EBUSY, "another program keeps changing it", str(place))
 
 
 def _lay_folder(fresh: Path, place: Path) -> None:

@@ -55,7 +55,7 @@ def parse(data: bytes, most: int = MOST_BYTES) -> Any:
     except UnicodeDecodeError:
         raise Misfit("is not JSON: it is not UTF-8")
     except RecursionError:
-        raise Misfit("is not JSON that anybody writes: it is nested too deeply")
+        raise Misfit("is not usable JSON: it is nested too deeply")
     return found
 
 
@@ -74,7 +74,7 @@ def _float(text: str) -> float:
 
 
 def _constant(text: str) -> Any:
-    raise Misfit(f"has {text}, which is no number of JSON")
+    raise Misfit(f"has {text}, which is not a JSON number")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         found = super().frombuf(buf, encoding, errors)
         if found.type in _IN_MEMORY and not 0 <= found.size <= HEADER_BYTES:
-            raise RefusedError(f"a header of {found.size} bytes, and {HEADER_BYTES} is the most")
+            raise RefusedError(f"a header of {found.size} bytes; the limit is {HEADER_BYTES}")
         return found
 
 
@@ -113,9 +113,9 @@ def checked(member: tarfile.TarInfo, bounds: Bounds) -> tarfile.TarInfo:
     """The member, where what its header says is sane. Raises RefusedError."""
     shown = repr(member.name[:200])
     if member.issparse():
-        raise RefusedError(f"{shown} is a sparse file, and no archive that is taken here has one")
+        raise RefusedError(f"{shown} is a sparse file, which is not accepted here")
     if not 0 <= member.size <= bounds.file_bytes:
-        raise RefusedError(f"{shown} has {member.size} bytes, and {bounds.file_bytes} is the most")
+        raise RefusedError(f"{shown} has {member.size} bytes; the limit is {bounds.file_bytes}")
     if max(len(member.name), len(member.linkname)) > bounds.name_chars:
         raise RefusedError(f"{shown} has a longer name than the {bounds.name_chars} characters of a path")
     return member

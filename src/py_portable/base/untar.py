@@ -67,7 +67,7 @@ def extract(
         if path is None:
             continue
         if not admit(path):
-            raise RefusedError(f"{member.name[:200]!r} has no place there")
+            raise RefusedError(f"{member.name[:200]!r} is not one of the expected files")
         place = into / path
         if path.parent not in real:
             _no_link_above(member, into, path)
@@ -83,7 +83,7 @@ def extract(
             if not links_out:
                 _stays(member, path)
             if not admit_link(path):
-                raise RefusedError(f"{member.name[:200]!r} is a link where none may be")
+                raise RefusedError(f"{member.name[:200]!r} is a link, and links are not allowed here")
             place.symlink_to(member.linkname)
         elif member.islnk():
             target = _inside(member, member.linkname, below)
@@ -91,7 +91,9 @@ def extract(
                 raise RefusedError(f"{member.name[:200]!r} is a hard link that leads out of the folder")
             _no_link_above(member, into, target)
             if not admit(target) or (into / target).is_symlink() or not (into / target).is_file():
-                raise RefusedError(f"{member.name[:200]!r} is a hard link to no file of the archive")
+                raise RefusedError(
+                    f"{member.name[:200]!r} is a hard link to something that is not a file of the archive"
+                )
             place.hardlink_to(into / target)
         else:
             raise RefusedError(f"{member.name[:200]!r} is neither a file, a folder nor a link")
@@ -120,7 +122,7 @@ def _make_way(member: tarfile.TarInfo, place: Path) -> None:
 def _mode(member: tarfile.TarInfo, modes: Modes) -> int:
     if modes == "kept":
         if why := file_modes.trouble(member.mode):
-            raise RefusedError(f"{member.name[:200]!r} is {why}: nothing that is handed on may be that")
+            raise RefusedError(f"{member.name[:200]!r} is {why}, which is not allowed in an artifact")
         return member.mode & 0o777
     if modes == "settled":
         return file_modes.settled(member.mode, folder=member.isdir())

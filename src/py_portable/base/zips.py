@@ -55,7 +55,7 @@ def checked(path: Path, bounds: ZipBounds | None = None) -> Path:
     except NO_ZIP as problem:
         raise RefusedError(f"{path.name} cannot be read as a zip: {problem}") from None
     if len(found) > limits.members:
-        raise RefusedError(f"{path.name} has {len(found)} members, and {limits.members} is the most")
+        raise RefusedError(f"{path.name} has {len(found)} members; the limit is {limits.members}")
     for member in found:
         if member.file_size > limits.file_bytes:
             raise RefusedError(
@@ -66,7 +66,7 @@ def checked(path: Path, bounds: ZipBounds | None = None) -> Path:
     most = min(limits.total_bytes, max(limits.ratio_floor, limits.ratio * size))
     if total > most:
         raise RefusedError(
-            f"{path.name} has {size} bytes and unpacks to {total}, and {most} is the most for its size: "
-            "that is what a zip bomb looks like"
+            f"{path.name} has {size} bytes and unpacks to {total}; the limit for its size is {most}. It "
+            f"looks like a zip bomb"
         )
     return path

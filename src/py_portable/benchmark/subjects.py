@@ -90,7 +90,7 @@ def pairings(shop: Workshop, built: Built, args: Collection[str], module: str | 
         found.append(Pairing(subject, reference))
     if not found:
         raise ConfigError(
-            "no artifact of the run was made with an interpreter: there is nothing to compare with",
+            "no artifact of this run was made with an interpreter, so there is nothing to compare with",
             where=shop.session.config.path.name,
         )
     same = list(dict.fromkeys(pairing.reference for pairing in found))
@@ -149,18 +149,18 @@ def _distribution(session: Session, made: Made) -> str:
 
     name = app_name(session.config)
     if not name:
-        raise ConfigError("the app's distribution has no name here", where=made.name)
+        raise ConfigError("the name of the app's distribution is not known", where=made.name)
     return name
 
 
 def module_of(folder: Path) -> str:
     """What the installation says the console script calls. It is foreign: only a module's name is taken."""
-    hint = "say which one it is: --module"
+    hint = "name it: --module"
     try:
         told = shape.parse(read_regular(folder / "bare.json", MAX_TOLD, follow=False))
         module = told["module"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise UnmetError("the installation does not say which module is started", hint=hint) from None
+        raise UnmetError("the installation does not record which module is started", hint=hint) from None
     if not isinstance(module, str) or not re.fullmatch(r"\w+(\.\w+)*", module):
-        raise UnmetError(f"{module!r} is no module", hint=hint)
+        raise UnmetError(f"{module!r} is not a module", hint=hint)
     return module

@@ -62,7 +62,7 @@ def _below(path: Path, here: Path) -> None:
     """Raises MachineError for a place outside: an archive holds none, and unpacked beside it would be another one."""
     if not Path(os.path.normpath(path)).is_relative_to(here):
         raise MachineError(
-            "only what lies in the repository's folder is handed on",
+            "only files inside the repository can be passed to other jobs",
             where=str(path),
             hint="choose a --dist inside it",
         )
@@ -145,10 +145,10 @@ def _put(fresh: Path, here: Path, place: PurePosixPath, *, folder: bool) -> None
     if not os.path.lexists(fresh):
         return
     if fresh.is_dir() != folder or fresh.is_symlink():
-        raise ConfigError("what a job handed on is not what its name says", where=str(place))
+        raise ConfigError("a file from another job is not what its name says", where=str(place))
     for above in reversed(place.parents):
         if (here / above).is_symlink():
-            raise ConfigError("what a job handed on leads through a link", where=str(above))
+            raise ConfigError("a file from another job leads through a link", where=str(above))
         (here / above).mkdir(exist_ok=True)
     try:
         lay(fresh, here / place)

@@ -37,11 +37,19 @@ INTERRUPTED = 130
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="py-portable")
 def cli() -> None:
-    """Build a Python command-line app in portable formats, and prove on a matrix of distributions that each
-    artifact starts.
+    """Build a Python command-line app in portable formats, and prove that each artifact starts on a matrix of
+    distributions.
 
-    Exit status: 0: everything is as expected. 1: something that has to hold does not. 2: the config or the command line
-    is wrong. 3: the machine lacks something. 4: a build step failed. 130: the run was interrupted.
+    The usual order is: init, check, build, portability.
+
+    \b
+    Exit status:
+      0    everything is as expected
+      1    something failed that must not fail, or nothing can be said about it
+      2    the config or the command line is wrong
+      3    this machine lacks something (see: py-portable doctor)
+      4    a build step failed
+      130  the run was interrupted
     """
 
 
@@ -114,7 +122,7 @@ def _run(args: list[str] | None) -> int:
         raise
     except Exception:
         _say(traceback.format_exc())
-        _say("Error: this is a defect of py-portable: please report it with the lines above")
+        _say("Error: this is a bug in py-portable. Please report it, with the lines above.")
         return 70
 
 

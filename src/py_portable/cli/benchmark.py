@@ -32,7 +32,9 @@ class WithArgs(click.Command):
 
 @click.command(cls=WithArgs)
 @click.argument("artifacts", nargs=-1, envvar="PY_PORTABLE_ARTIFACTS")
-@click.option("--image", help="The image in which to start them.  [default: the middle one of the config]")
+@click.option(
+    "--image", help="The image in which to start the artifacts.  [default: the middle one of the config]"
+)
 @click.option(
     "--pairs",
     type=GivenCount(LEAST_PAIRS, 30),
@@ -48,15 +50,18 @@ class WithArgs(click.Command):
     type=GivenCount(0, 0),
     default=0,
     show_default=True,
-    help="The seed that decides in which order programs start.",
+    help="The seed for the random order of the starts.",
 )
 @click.option(
-    "--hyperfine", is_flag=True, help="Also measure the absolute time of whole cells with hyperfine."
+    "--hyperfine",
+    is_flag=True,
+    help="Also measure the absolute time of whole cells, with the program hyperfine.",
 )
 @click.option(
     "--as-made",
     is_flag=True,
-    help="Build nothing. Use the DIST folder that `build --carry-all` made on another machine.",
+    help="Build nothing: measure the artifacts as they were made on another machine, from a DIST folder that"
+    " `build --carry-all` wrote there.",
 )
 @common
 @click.pass_context
@@ -71,9 +76,15 @@ def benchmark(
     as_made: bool,
     common: dict[str, Any],
 ) -> None:
-    """Measure how long the artifacts take to start, against `python -m` with the interpreter they were made with.
+    """Measure how long the artifacts take to start.
+
+    Each is compared with `python -m` and the interpreter that it was made with.
 
     ARGS are passed to the app. The default is --help.
+
+    \b
+    Example:
+      py-portable benchmark binary -- --version
     """
     from py_portable.benchmark import measure
 
@@ -103,7 +114,7 @@ def benchmark(
     for one in measured.noisy:
         click.echo(
             clean(
-                f"the machine was too noisy: {one.name} against itself is "
+                f"the measurement is too noisy: {one.name} compared with itself is "
                 f"{one.ratio.median:.3f} [{one.ratio.low:.3f}, {one.ratio.high:.3f}], {one.reason}."
             ),
             err=True,
@@ -112,7 +123,8 @@ def benchmark(
         click.echo(clean(f"Unproven: {name} was not compared: {why}"), err=True)
     if measured.noisy:
         click.echo(
-            "Nothing of this run is to be believed; run it again with the machine to itself, or with more --pairs.",
+            "Do not trust the numbers of this run. Run it again while nothing else runs on the "
+            "machine, or with more --pairs.",
             err=True,
         )
     if measured.noisy or measured.lacking:
@@ -128,7 +140,7 @@ def _show(measured: Measured) -> None:
         click.echo(clean(sentence(_label(one), one.pairing.reference.name, one.ratio)))
     rows = [
         (
-            "the same again" if one.pairing.same else one.pairing.subject.name,
+            "the interpreter again" if one.pairing.same else one.pairing.subject.name,
             one.pairing.subject.format or "-",
             one.pairing.subject.start,
             one.pairing.reference.name,

@@ -25,19 +25,23 @@ if TYPE_CHECKING:
     help="Print a GitLab child pipeline. With --engine native it has one job for each image.",
 )
 @click.option(
-    "--shards", type=GivenCount(1), help="Use at most this many jobs. [default: as many as save time]"
+    "--shards", type=GivenCount(1), help="The largest number of jobs. [default: as many as save time]"
 )
 @click.option(
     "--costs",
     type=GivenPath(),
-    help="Evidence of an earlier run, whose times balance the jobs. [default: DIST/evidence.json]",
+    help="Evidence of an earlier run. Its times are used to give all jobs the same amount of work. [default:"
+    " DIST/evidence.json]",
 )
 @click.option(
-    "--job-prefix", default="py-portable", show_default=True, help="The prefix of the names of GitLab jobs."
+    "--job-prefix",
+    default="py-portable",
+    show_default=True,
+    help="The beginning of the names of all GitLab jobs.",
 )
 @click.option(
     "--job-image",
-    help="The image in which GitLab jobs run, except those that run inside the image they prove.",
+    help="The image in which GitLab jobs run, except jobs that run inside the image that they test.",
 )
 @tier
 @common
@@ -52,17 +56,20 @@ def plan(
     tier: str,
     common: dict[str, Any],
 ) -> None:
-    """Show the steps of a build and a proof, and what is left out and why.
+    """Show what would be built and started.
 
-    With --github or --gitlab: write DIST/plan.json, and print the jobs that share the proof between them.
+    The steps of `build` and `portability` are listed, and what is left out and why.
+
+    With --github or --gitlab the cells are divided among several jobs: the jobs are printed, and DIST/plan.json says
+    which job starts which cells.
     """
     from py_portable.plan.select import Selection, known, narrow
     from py_portable.steps.graph import ImageNode, ordered
 
     if github + gitlab + common["as_json"] > 1:
-        raise click.UsageError("--github, --gitlab and --json exclude one another")
+        raise click.UsageError("use only one of --github, --gitlab and --json")
     if (shards or costs) and not (github or gitlab):
-        raise click.UsageError("--shards and --costs are for --github and --gitlab")
+        raise click.UsageError("--shards and --costs need --github or --gitlab")
     artifacts = given(artifacts, "artifact")
     builds = gitlab and common["build_engine"] == "native"
     # Other jobs build: this one is in no baseline's image, and needs none.
@@ -112,10 +119,10 @@ def plan(
 @click.option(
     "--carry",
     is_flag=True,
-    help="Also put into DIST what another machine needs to start the cells without building.",
+    help="Also put into DIST everything that another machine needs to start the cells (portability --as-made).",
 )
 @click.option(
-    "--carry-all", is_flag=True, help="Like --carry, and also put into DIST what `benchmark` needs."
+    "--carry-all", is_flag=True, help="Like --carry, and also add what `benchmark --as-made` needs."
 )
 @click.option(
     "--ahead",
@@ -126,7 +133,8 @@ def plan(
     "--baseline",
     default="",
     envvar="PY_PORTABLE_BASELINE",
-    help="Only build what is built in this baseline, named as in the config or by its image.",
+    show_envvar=True,
+    help="Build only the artifacts of this baseline. Give its name in the config, or its image.",
 )
 @tier
 @common
@@ -139,9 +147,14 @@ def build(
     tier: str,
     common: dict[str, Any],
 ) -> None:
-    """Build all artifacts, or only the named ones, into dist/.
+    """Build the artifacts and put them into DIST.
 
-    Artifacts are the same in every tier; controls are carried only where it starts them.
+    Without ARTIFACTS all of them are built. Nothing is built again that has not changed. The tier changes no
+    artifact. It only decides whether --carry adds the controls.
+
+    \b
+    Example:
+      py-portable build binary
     """
     from py_portable.plan.select import Selection
     from py_portable.project import building, refreshing

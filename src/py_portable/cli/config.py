@@ -21,21 +21,28 @@ if TYPE_CHECKING:
 @click.option("--config", "-c", type=GivenPath(CONFIG), default=CONFIG, show_default=True)
 @click.option("--force", is_flag=True, help="Overwrite an existing config.")
 def init(config: Path, force: bool) -> None:
-    """Write a commented portable.yaml from what pyproject.toml says."""
+    """Write a first portable.yaml, with comments.
+
+    It is made from what pyproject.toml says.
+    """
     from py_portable.config.init import render
 
     if not config.parent.is_dir():
         raise ConfigError(
-            "its folder is not there", where=str(config), hint="make that first, or name another: --config"
+            "its folder does not exist",
+            where=str(config),
+            hint="make the folder first, or name another file: --config",
         )
     if config.is_symlink() and not config.exists():
         raise ConfigError(
-            "is a link to nothing", where=str(config), hint="remove it, or name another: --config"
+            "is a link to a file that does not exist",
+            where=str(config),
+            hint="remove it, or name another file: --config",
         )
     if config.exists() and not config.is_file():
-        raise ConfigError("is not a regular file", where=str(config), hint="name another: --config")
+        raise ConfigError("is not a regular file", where=str(config), hint="name another file: --config")
     if config.exists() and not force:
-        raise ConfigError("is there already", where=str(config), hint="replace it: py-portable init --force")
+        raise ConfigError("exists already", where=str(config), hint="replace it: py-portable init --force")
     config.write_text(render(config.absolute().parent), encoding="utf-8")
     click.echo(clean(f"wrote {config}; next: py-portable check, then py-portable build"))
 
@@ -44,7 +51,10 @@ def init(config: Path, force: bool) -> None:
 @click.option("--print-schema", is_flag=True, help="Print the JSON schema of portable.yaml and exit.")
 @common
 def check(print_schema: bool, common: dict[str, Any]) -> None:
-    """Validate the config and its lock."""
+    """Check the config and its lock.
+
+    The config must be valid, and the lock complete and up to date.
+    """
     from py_portable import formats
 
     if print_schema:
@@ -98,11 +108,17 @@ def _stale(session: Session, lock: Lock) -> dict[str, str]:
     help="Look up the package or image NAME again; '*' means all of them.",
 )
 @click.option(
-    "--images", is_flag=True, help="Also make all images now, for jobs that reuse the images of this store."
+    "--images",
+    is_flag=True,
+    help="Also make all images now, so that other jobs can take them from this store.",
 )
 @common
 def lock(update: tuple[str, ...], images: bool, common: dict[str, Any]) -> None:
-    """Resolve every name once and write the digests into portable.lock."""
+    """Write portable.lock: all versions and digests.
+
+    Every package and image is looked up once. Commit the file: later runs then use exactly the same packages and
+    images.
+    """
     from py_portable.lock import lockfile
 
     update = given(update, "package")

@@ -65,6 +65,7 @@ config_option = click.option(
     type=GivenPath(CONFIG),
     default=CONFIG,
     envvar="PY_PORTABLE_CONFIG",
+    show_envvar=True,
     show_default=True,
     help="The path of the config.",
 )
@@ -72,20 +73,24 @@ engine_option = click.option(
     "--engine",
     default="auto",
     envvar="PY_PORTABLE_ENGINE",
+    show_envvar=True,
     show_default=True,
     callback=lambda _context, _option, value: value or "auto",
-    help="The engine: auto, bubblewrap, docker, podman, chroot or native.",
+    help="The engine that starts cells and build steps: auto, bubblewrap, docker, podman, chroot or native.",
 )
 build_engine_option = click.option(
     "--build-engine",
     default="",
     envvar="PY_PORTABLE_BUILD_ENGINE",
-    help="The engine for build steps; native: this container, whose image is the baseline. [default: --engine]",
+    show_envvar=True,
+    help="The engine for build steps only. `native` builds directly in this container, whose image "
+    "must be the baseline."
+    " [default: the value of --engine]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print only results and errors.")
 verbose_option = click.option(
-    "--verbose", "-v", is_flag=True, help="Also print steps that were taken from the cache."
+    "--verbose", "-v", is_flag=True, help="Also print steps whose result was already there."
 )
 
 
@@ -123,15 +128,19 @@ def common(function: Command) -> Command:
                 "--dist",
                 type=GivenPath(),
                 envvar="PY_PORTABLE_DIST",
+                show_envvar=True,
                 help="The folder for artifacts and evidence. [default: dist/ beside the config]",
             ),
             engine_option,
             build_engine_option,
-            click.option("--locked", is_flag=True, help="Fail if the lock would have to change."),
+            click.option(
+                "--locked", is_flag=True, help="Fail if the lock would have to change. Useful in CI."
+            ),
             click.option(
                 "--keep-on-failure",
                 is_flag=True,
-                help="Keep the folder (below DIST/logs/kept) or the container of a step that fails.",
+                help="If a step or a cell fails, keep its folder (below DIST/logs/kept) or its "
+                "container, and print how to look inside.",
             ),
             json_option,
             quiet_option,
@@ -171,6 +180,7 @@ tier = click.option(
     default=RELEASE,
     show_default=True,
     envvar="PY_PORTABLE_TIER",
+    show_envvar=True,
     help="How much of the matrix to run: `release` runs all of it, `pr` leaves out probes and controls.",
 )
 
@@ -181,7 +191,7 @@ def probe_names(text: str | None) -> tuple[str, ...] | None:
 
     names = tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
     if "none" in names and len(names) > 1:
-        raise click.UsageError("--probes: 'none' stands alone")
+        raise click.UsageError("--probes: 'none' cannot be combined with other names")
     for name in names:
         if (name not in CONDITIONS and name != "none") or name == "plain":
             known = ", ".join(n for n in CONDITIONS if n != "plain")

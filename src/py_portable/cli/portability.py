@@ -14,25 +14,36 @@ from py_portable.errors import ConfigError
 
 
 @click.command()
-@click.option("--image", "images", multiple=True, help="Use only this image. Can be repeated.")
-@click.option("--artifact", "artifacts", multiple=True, help="Use only this artifact. Can be repeated.")
+@click.option(
+    "--image", "images", multiple=True, help="Start cells only on this image. Can be given several times."
+)
+@click.option(
+    "--artifact", "artifacts", multiple=True, help="Start only this artifact. Can be given several times."
+)
 @click.option(
     "--probes", help="Probes to run instead of those of the config: names separated by commas, or 'none'."
 )
 @click.option("--controls/--no-controls", default=True, help="Also start the controls.  [default: controls]")
 @tier
-@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
+@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if some cells are UNPROVEN.")
 @click.option(
-    "--shard", envvar="PY_PORTABLE_SHARD", help="Run only the cells that the plan gives to this shard."
+    "--shard",
+    envvar="PY_PORTABLE_SHARD",
+    show_envvar=True,
+    help="Start only the cells of this shard of the plan.",
 )
 @click.option(
     "--plan",
     type=GivenPath(),
     envvar="PY_PORTABLE_PLAN",
-    help="The plan that the shard belongs to. [default: DIST/plan.json]",
+    show_envvar=True,
+    help="The plan to which the shard belongs. [default: DIST/plan.json]",
 )
 @click.option(
-    "--as-made", is_flag=True, help="Build nothing. Use the DIST folder that `build` made on another machine."
+    "--as-made",
+    is_flag=True,
+    help="Build nothing: start the artifacts as they were made on another machine, from a DIST folder that"
+    " `build --carry` wrote there.",
 )
 @common
 def portability(
@@ -47,7 +58,15 @@ def portability(
     as_made: bool,
     common: dict[str, Any],
 ) -> None:
-    """Start every artifact on every image, under every condition that the config names."""
+    """Start every artifact on every image.
+
+    Each is started under every condition that the config names, and its result is printed. Artifacts that are
+    missing are built first.
+
+    \b
+    Example:
+      py-portable portability --artifact binary --image debian:12
+    """
     from py_portable.commands import portability as portability_command
     from py_portable.plan.select import Selection
 
@@ -56,7 +75,8 @@ def portability(
     )
     if shard and selection != Selection():
         raise click.UsageError(
-            "a shard is what the plan says: no --image, --artifact, --probes, --no-controls"
+            "--shard cannot be combined with --image, --artifact, --probes or --no-controls: the "
+            "plan says what a shard starts"
         )
     session = open_session(common)
     selection, pinned = replace(selection, tier=tier), None
@@ -88,12 +108,17 @@ def portability(
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", "-o", type=GivenPath(), help="The file to write. [default: stdout]")
-@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
+@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if some cells are UNPROVEN.")
 def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) -> None:
-    """Merge the evidence of shards into one file, and draw conclusions from it.
+    """Merge the evidence of several jobs.
 
-    Pass the plan of the shards (DIST/plan.json) as one of the FILES: cells that it names and that no shard started are
-    UNPROVEN.
+    All FILES must belong to one run. The result is written to one file, and conclusions are drawn from it. Name the
+    plan of the run (DIST/plan.json) as one of the FILES. Cells that the plan names and that no job started are then
+    reported as UNPROVEN.
+
+    \b
+    Example:
+      py-portable merge -o merged.json dist/plan.json parts/*.json
     """
     from py_portable.evidence import merge as evidence
     from py_portable.evidence.conclude import conclude

@@ -25,7 +25,11 @@ MOST_SECONDS = 86400
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("path", type=GivenPath(must=True))
 @click.option(
-    "--image", "images", multiple=True, required=True, help="An image to start it in. Can be repeated."
+    "--image",
+    "images",
+    multiple=True,
+    required=True,
+    help="An image in which to start it. Can be given several times.",
 )
 @click.option("--program", help="The program to start, where PATH is a folder or a package that has several.")
 @click.option(
@@ -39,9 +43,11 @@ MOST_SECONDS = 86400
     "--expect",
     default="pass",
     show_default=True,
-    help="What must come of the start: `pass` or `fail:REASON`.",
+    help="The expected result of the start: `pass` or `fail:REASON`.",
 )
-@click.option("--stdout", "stdout", multiple=True, help="A line that stdout must contain. Can be repeated.")
+@click.option(
+    "--stdout", "stdout", multiple=True, help="A line that stdout must contain. Can be given several times."
+)
 @click.option(
     "--exit",
     "exit_status",
@@ -52,7 +58,7 @@ MOST_SECONDS = 86400
 )
 @click.option("--timeout", default=20.0, show_default=True, help="The time limit of a start, in seconds.")
 @engine_option
-@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
+@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if some cells are UNPROVEN.")
 @json_option
 @quiet_option
 @verbose_option
@@ -74,9 +80,14 @@ def prove(
     verbose: bool,
     args: tuple[str, ...],
 ) -> None:
-    """Start what was built elsewhere: prove PATH --image debian:11 -- ARGS.
+    """Start a program that was built elsewhere.
 
-    PATH is an executable, a folder with one, or a Debian package, which is installed first and removed in the end.
+    PATH is an executable, a folder with one, or a Debian package, which is installed first and removed at the end. No
+    config is needed. ARGS are passed to the program.
+
+    \b
+    Example:
+      py-portable prove vendor/tool --image debian:11 --image debian:13 -- --version
     """
     from py_portable.base.talk import Talk
     from py_portable.commands.prove import ForeignApp, prove_foreign

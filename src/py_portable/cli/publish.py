@@ -12,7 +12,7 @@ from py_portable.cli.show import clean, echo_json, size, table
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Do everything except the upload, and contact no repository.")
+@click.option("--dry-run", is_flag=True, help="Do everything except the upload. No repository is contacted.")
 @click.option(
     "--repository",
     "-r",
@@ -28,7 +28,9 @@ def publish(
     allow_unproven: bool,
     common: dict[str, Any],
 ) -> None:
-    """Upload the app's own wheels to a package index, once they are proven.
+    """Upload the app's own wheels, once proven.
+
+    `portability` must have proven them first.
 
     The login comes from the environment (TWINE_USERNAME, TWINE_PASSWORD), from ~/.pypirc or from trusted
     publishing; it is never given on the command line.
@@ -40,7 +42,7 @@ def publish(
     session = open_session(common)
     ready = publish_command.ready(session, repository, allow_unproven=allow_unproven)
     for line in ready.unproven:
-        click.echo(clean(f"not proven, and uploaded all the same: {line}"), err=True)
+        click.echo(clean(f"uploaded although it is not proven: {line}"), err=True)
     said: tuple[str, ...] = ()
     if not dry_run:
         paths = [file.path for file in ready.files]

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", required=False, type=GivenPath())
-@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if cells are UNPROVEN.")
+@click.option("--allow-unproven", is_flag=True, help="Exit with 0 even if some cells are UNPROVEN.")
 @click.option("--github", is_flag=True, help="Also print annotations for GitHub on stdout.")
 @click.option("--gitlab", is_flag=True, help="Also write DIST/codequality.json for GitLab.")
 @common
 def report(
     file: Path | None, allow_unproven: bool, github: bool, gitlab: bool, common: dict[str, Any]
 ) -> None:
-    """Write DIST/report.md and DIST/junit.xml from evidence, and print the scorecard.
+    """Write reports from the evidence.
+
+    The files are DIST/report.md and DIST/junit.xml, and the scorecard is printed.
 
     FILE is evidence that `merge` wrote. The default is DIST/evidence.json. Nothing is built or started. The config only
     tells where files are, and gives annotations their line numbers and wheels.

@@ -17,29 +17,31 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--fix", is_flag=True, help="Install what is missing: as root, or by sudo after asking.")
+@click.option("--fix", is_flag=True, help="Install what is missing, as root or with sudo.")
 @click.option("--yes", "-y", is_flag=True, help="With --fix: use sudo without asking.")
-@click.option("--store", "stored", is_flag=True, help="Check everything in the store, and nothing else.")
+@click.option("--store", "stored", is_flag=True, help="Check the store for damage, and nothing else.")
 @click.option("--quiet", "-q", is_flag=True, help="Print only what is wrong.")
 @config_option
 def doctor(fix: bool, yes: bool, stored: bool, quiet: bool, config: Path) -> None:
-    """Say what this machine lacks, start a canary on each engine, and name cause and cure.
+    """Say what this machine lacks, and how to get it.
 
-    Exit status 3 where something is lacking that the kit, or a format of the config, cannot do without. Without a
-    config only what all formats need has to be there. Where docker or podman works, nothing else has to be installed.
+    Each engine is tried with a small test program. The exit status is 3 if something is missing that py-portable,
+    or a format of the config, needs. If docker or podman works, nothing else has to be installed.
 
-    --fix installs it through apt, dnf, zypper or pacman, and lists it before. An ordinary user is asked on a
-    terminal before sudo is used; in a job of a CI (CI=true) sudo is used where it asks for no password. Elsewhere the
-    line to paste is printed. PY_PORTABLE_NO_FIX=1 forbids it.
+    --fix lists the missing packages and installs them with apt, dnf, zypper or pacman. On a terminal an ordinary user
+    is asked before sudo is used. In a CI job (CI=true) sudo is used if it asks for no password. Otherwise the line to
+    paste is printed. PY_PORTABLE_NO_FIX=1 forbids any installation.
 
-    With --store every byte of the store is read instead. What is damaged is moved aside and made again by the next run
-    that needs it; exit status 1 says that there was some.
+    --store reads every byte of the store instead. Damaged results are moved aside, and the next run that needs them
+    makes them again. The exit status is 1 if there were any.
     """
     from py_portable import doctor as room
 
     if stored:
         if fix:
-            raise click.UsageError("--store needs no --fix: what is damaged is made again by the next run")
+            raise click.UsageError(
+                "--store and --fix cannot be combined: the next run makes again what is damaged"
+            )
         _check_store(quiet)
         return
     if fix:
@@ -51,7 +53,7 @@ def doctor(fix: bool, yes: bool, stored: bool, quiet: bool, config: Path) -> Non
         click.echo(lines(room.render(shown)))
     if lacking:
         if line := room.line(room.observe(), findings):
-            click.echo(lines(f"\nTo paste into a shell, for all that is lacking:\n{line}"))
+            click.echo(lines(f"\nPaste this line into a shell to get everything that is missing:\n{line}"))
         raise click.exceptions.Exit(3)
 
 
@@ -102,10 +104,13 @@ def _engines() -> Iterable[Engine]:
     "--keep-days",
     default=30.0,
     show_default=True,
-    help="Keep entries that were used within this number of days.",
+    help="Keep everything that was used within this number of days.",
 )
 def gc(keep_days: float) -> None:
-    """Remove from the store, and from docker and podman, what has not been used for a while."""
+    """Remove old results from the store.
+
+    Images that py-portable made for docker and podman are removed, too.
+    """
     from py_portable.engines import daemon
     from py_portable.store import Store, default_root
 
@@ -124,11 +129,12 @@ def gc(keep_days: float) -> None:
     default="",
     help="The bundle of py-portable itself: a .tar.zst file, its URL, or its unpacked folder.",
 )
-@click.option("--sha256", default="", help="The SHA-256 of the archive. Required for a URL.")
+@click.option("--sha256", default="", help="The SHA-256 of the archive. Required if --bundle is a URL.")
 def bring(folder: Path, bundle: str, sha256: str) -> None:
-    """Make FOLDER a kit that starts in an image which has neither Python nor compiler.
+    """Unpack py-portable for images without Python.
 
-    For jobs of a CI that run inside the images themselves: FOLDER/py-portable portability --engine native.
+    The bundle of py-portable itself is unpacked into FOLDER. CI jobs that run inside the images themselves use it:
+    FOLDER/py-portable portability --engine native.
     """
     from py_portable.commands import bring as bring_command
 
@@ -140,7 +146,7 @@ def bring(folder: Path, bundle: str, sha256: str) -> None:
 @click.argument("job", type=click.Choice(["plan", "build"]), default="build")
 @common
 def gitlab(verb: str, job: str, common: dict[str, Any]) -> None:
-    """What GitLab's jobs call between two steps: what they hand on, and the cache."""
+    """The steps of GitLab's jobs: pass files to later jobs, and use the cache."""
     from py_portable.ci.gitlab import job_files
 
     dist = common["dist"] or common["config"].parent / "dist"

@@ -25,7 +25,7 @@ from py_portable.steps.output import special
 
 PROGRAM = "py-portable"
 MAX_BYTES = 1_000_000_000
-_HINT = "name a bundle of the kit of this version: NAME.tar.zst, or the folder that it unpacks to"
+_HINT = "name a bundle of this version of py-portable: NAME.tar.zst, or its unpacked folder"
 
 
 def bring(bundle: str, sha256: str, into: Path) -> None:
@@ -37,7 +37,7 @@ def bring(bundle: str, sha256: str, into: Path) -> None:
     """
     if into.exists() and not _is_ours(into) and (not into.is_dir() or any(into.iterdir())):
         raise ConfigError(
-            "is something else than a kit brought along", where=str(into), hint="name a new folder"
+            "exists and was not made by `py-portable bring`", where=str(into), hint="name a new folder"
         )
     into.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{into.name}.", dir=into.parent) as work:
@@ -60,13 +60,15 @@ def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
     out = work / "out"
     if not bundle:
         raise ConfigError(
-            "no bundle of the kit is named, and inside an image the kit needs one",
-            hint=f"give py-portable-{__version__}-{platform.machine()}.tar.zst of the kit's release: --bundle, in "
-            "GitLab's template the input bundle; or take another engine, whose cells start in jobs that have the kit",
+            "no bundle of py-portable is named, and jobs inside an image need one",
+            hint=f"use py-portable-{__version__}-{platform.machine()}.tar.zst from the release of "
+            "py-portable: --bundle, in "
+            "GitLab's template use the input `bundle`. Or use another engine: its cells start in jobs "
+            "that have py-portable",
         )
     if re.match(r"https?://", bundle):
         if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            raise ConfigError("a bundle from the network needs its digest", hint="64 hex digits: --sha256")
+            raise ConfigError("a bundle from a URL needs its SHA-256", hint="64 hex digits: --sha256")
         archive = fetch((Url(bundle),), sha256, work / "kit.tar.zst", max_bytes=MAX_BYTES)
     elif Path(bundle).is_dir():
         shutil.copytree(bundle, out / PROGRAM, symlinks=True, ignore=special)
@@ -78,7 +80,7 @@ def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
     try:
         unpack(archive, out)
     except RefusedError as problem:
-        raise ConfigError(f"is not taken: {problem}", where=bundle, hint=_HINT)
+        raise ConfigError(f"cannot be used: {problem}", where=bundle, hint=_HINT)
     except OSError as problem:
         raise MachineError(f"cannot be unpacked: {problem}", where=bundle)
     return _one(out, bundle)
@@ -93,14 +95,14 @@ def _check(archive: Path, sha256: str) -> None:
             raise ConfigError(
                 f"its sha256 is {seen[:12]}…, {sha256[:12]!r}… was expected",
                 where=str(archive),
-                hint="take the digest that was published with it",
+                hint="use the digest that was published with the bundle",
             )
 
 
 def _one(out: Path, bundle: str) -> Path:
     found = list(out.iterdir())
     if len(found) != 1 or not _is_ours(found[0]):
-        raise ConfigError(f"holds no folder with {PROGRAM} in it", where=bundle, hint=_HINT)
+        raise ConfigError(f"does not contain a folder with {PROGRAM} in it", where=bundle, hint=_HINT)
     return found[0]
 
 

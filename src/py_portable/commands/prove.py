@@ -52,11 +52,11 @@ def prove_foreign(foreign: ForeignApp, engine: str, tell: Tell, talk: Talk) -> S
     if not path.exists():
         raise ConfigError("there is no such file or folder", where=str(foreign.path))
     if not (path.is_file() or path.is_dir()) or not path.name:
-        raise ConfigError("is neither a file nor a folder of an app", where=str(foreign.path))
+        raise ConfigError("is neither a file nor the folder of an app", where=str(foreign.path))
     package = is_deb(path)
     if foreign.older and not (package and is_deb(foreign.older)):
         which = foreign.older if package else foreign.path
-        raise ConfigError("is no Debian package, and only packages are upgraded", where=str(which))
+        raise ConfigError("is not a Debian package, and only packages can be upgraded", where=str(which))
     if path.is_file() and not package and not os.access(path, os.X_OK):
         raise ConfigError("is not executable", where=str(foreign.path), hint=f"chmod +x {foreign.path}")
     store = Store(default_root(os.environ))

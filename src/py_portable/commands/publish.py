@@ -45,9 +45,9 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
     """
     if session.config.wheels.publish is None:
         raise ConfigError(
-            "nothing says which wheels are to be published",
+            "the config does not say which wheels to publish",
             where=session.config.where(("wheels",)),
-            hint='say for which Pythons: wheels: {publish: {pythons: ["3.13"]}}',
+            hint='name the Python versions: wheels: {publish: {pythons: ["3.13"]}}',
         )
     # First of all: a wrong name should not show after an hour of building.
     target = twine.target(repository, session.environment().environ)
@@ -70,7 +70,7 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
     failed, unproven = objections(cells, digests, wanted)
     if failed or (unproven and not allow_unproven):
         raise UnmetError(
-            "these wheels are not proven" if not failed else "these wheels failed where they were started",
+            "these wheels are not proven" if not failed else "these wheels failed on an image",
             tail="\n".join((*failed, *unproven)),
             hint=f"start them: py-portable portability {' '.join(f'--artifact {name}' for name in names)}",
         )
@@ -96,7 +96,7 @@ def objections(
     ]
     unproven += [f"{cell.artifact} on {cell.image}: was not started" for cell in wanted if cell not in seen]
     passed = {c["artifact"] for c in own if c["verdict"] == "PASS"}
-    unproven += [f"{name}: has not one PASS" for name in artifacts if name not in passed]
+    unproven += [f"{name}: has no PASS" for name in artifacts if name not in passed]
     return failed, unproven
 
 

@@ -100,10 +100,10 @@ class Artifacts:
                 text = f"differs from {show(first.name)} only in upper and lower case"
                 yield self.wrong(path, text, key=True)
             elif first is not one:
-                text = f"the name is taken: {show_path(path)} makes an artifact that is called so"
+                text = f"the name is taken from earlier jobs: {show_path(path)} makes an artifact that is called so"
                 yield self.wrong(first.path, text, key=True)
             if folded.split(".")[0] in RESERVED:
-                text = f"the name is taken; the kit's own files in dist/ are: {listed(RESERVED)}"
+                text = f"this name is reserved; py-portable's own files in dist/ are: {listed(RESERVED)}"
                 yield self.wrong(path, text, key=True)
 
     def baselines(self) -> Iterator[Problem]:
@@ -114,7 +114,7 @@ class Artifacts:
                     text = no_such("baseline", one.mapping["baseline"], known)
                     yield self.wrong((*one.path, "baseline"), text)
             elif "from" not in one.mapping and self.default is None and self.built(one):
-                text = f"needs baseline, as none is named default; there are: {listed(known)}"
+                text = f"needs the key baseline, because no baseline is named default; there are: {listed(known)}"
                 yield self.wrong(one.path, text, key=True)
 
     def made_from(self) -> Iterator[Problem]:

@@ -146,7 +146,7 @@ def read(raw: bytes, name: str) -> Document:
 
 def _text(raw: bytes, name: str) -> tuple[tuple[str, ...], str]:
     if len(raw) > MAX_BYTES:
-        what = f"the file is larger than {MAX_BYTES >> 20} MiB: that is no config"
+        what = f"the file is larger than {MAX_BYTES >> 20} MiB: that cannot be a config"
         fail(name, (), [Problem((), what, 0, 0)])
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         fail(name, (), [Problem((), "the file is UTF-16 text: save it as UTF-8", 0, 0)])
@@ -222,7 +222,7 @@ class _Walk:
             if key in data:
                 first = self.table[(*path, key)]
                 place = f"{first.key_line}:{first.key_column}"
-                what = f"the key {show(key)} is there twice; the first is at {place}"
+                what = f"the key {show(key)} appears twice; the first is at {place}"
                 self.problems.append(Problem(path, what, at.line + 1, at.column + 1))
                 continue
             data[key] = self.value(value_node, (*path, key), at)

@@ -57,7 +57,7 @@ def explain(error: ValidationError, document: Document, formats: Formats) -> Ite
         case "uniqueItems":
             first = document.marks.table[(*path[:-1], wanted)]
             item = value[path[-1]]
-            text = f"{show(item)} is there twice; the first is at {first.line}:{first.column}"
+            text = f"{show(item)} appears twice; the first is at {first.line}:{first.column}"
             yield document.problem(path, text)
         case _ if "propertyNames" in error.absolute_schema_path:
             text = f"{_expected(error)}; found {show(value)}"

@@ -50,11 +50,11 @@ class _Rules:
 
     def app(self) -> Iterator[Problem]:
         app = self.data["app"]
-        either = "the app is one or the other"
+        either = "give only one of the two"
         if "source" in app and "requirement" in app:
             yield self.wrong(("app", "requirement"), f"not together with source: {either}", key=True)
         if "source" not in app and "requirement" not in app:
-            text = "needs source (a folder, an sdist or a wheel) or requirement"
+            text = "needs the key source (a folder, an sdist or a wheel) or requirement"
             yield self.wrong(("app",), text, key=True)
         if "script" in app and "entry-point" in app:
             yield self.wrong(("app", "entry-point"), f"not together with script: {either}", key=True)
@@ -91,18 +91,21 @@ class _Rules:
         choice = self.data.get("interpreter", {})
         provider, archives = choice.get("provider", "source"), choice.get("archives", {})
         if choice.get("optimize") and provider != "source":
-            text = f"only what is compiled here can be optimized, and the provider is {provider}"
+            text = (
+                f"only an interpreter that is compiled here can be optimized, but the provider is {provider}"
+            )
             yield self.wrong(("interpreter", "optimize"), text, key=True)
         for one in self.artifacts.all:
             own = one.mapping.get("interpreter", {})
             if own.get("optimize") and own["provider"] != "source":
-                text = f"only what is compiled here can be optimized, and the provider is {own['provider']}"
+                text = "only an interpreter that is compiled here can be optimized, but the "
+                f"provider is {own['provider']}"
                 yield self.wrong((*one.path, "interpreter", "optimize"), text, key=True)
         theirs = self.artifacts
         carried = [one for one in theirs.all if theirs.built(one) and theirs.provider(one) == "standalone"]
         if not carried and provider != "standalone":
             if "archives" in choice:
-                text = f"is for the provider standalone, and the provider is {provider}"
+                text = f"is for the provider standalone, but the provider is {provider}"
                 yield self.wrong(("interpreter", "archives"), text, key=True)
             return
         for python, each in archives.items():
@@ -110,14 +113,14 @@ class _Rules:
         for python in dict.fromkeys(map(self.artifacts.python, carried)):
             if python not in archives:
                 has = f"it has: {listed(archives)}" if archives else "the key archives is missing"
-                text = f"an artifact asks for Python {python}, and no archive is named for it; {has}"
+                text = f"an artifact asks for Python {python}, but no archive is named for it; {has}"
                 yield self.wrong(("interpreter",), text, key=True)
 
     def archive(self, path: DataPath, each: Mapping[str, Any]) -> Iterator[Problem]:
         if ("url" in each) == ("path" in each):
-            yield self.wrong(path, "needs url or path, one of them", key=True)
+            yield self.wrong(path, "needs exactly one of url and path", key=True)
         elif "url" in each and "sha256" not in each:
-            yield self.wrong(path, "needs sha256: what is fetched is verified", key=True)
+            yield self.wrong(path, "needs sha256: every download is verified", key=True)
         elif "path" in each and not is_file(self.base / each["path"]):
             text = f"there is no file {show(each['path'])}; relative paths start at this file's folder"
             yield self.wrong((*path, "path"), text)
@@ -131,8 +134,8 @@ class _Rules:
             floor = known_glibc(baseline["image"])
             if name in used and floor and version_key(wanted) < version_key(floor):
                 text = (
-                    f"is {wanted}, but the baseline {name} ({baseline['image']}) has glibc {floor}: "
-                    "what is compiled there may need that"
+                    f"is {wanted}, but the baseline {name} ({baseline['image']}) has glibc {floor}, "
+                    "so programs compiled there may need it"
                 )
                 yield self.wrong(("wheels", "max-glibc"), text)
 
@@ -159,7 +162,10 @@ class _Rules:
                 if first != path:
                     mark = self.marks.table[first]
                     place = f"{mark.key_line}:{mark.key_column}"
-                    text = f"the same arguments as at {place}: the two smoke commands could not be told apart"
+                    text = (
+                        f"the same arguments as at {place}: the results of the two smoke commands "
+                        "could not be distinguished"
+                    )
                     yield self.wrong(path, text, key=True)
 
     def own_wheels(self) -> Iterator[Problem]:
@@ -177,7 +183,9 @@ class _Rules:
             if not each.get("libraries"):
                 continue
             if provider != "source":
-                text = f"only an interpreter that is compiled here takes them, and the provider is {provider}"
+                text = (
+                    f"only an interpreter that is compiled here can use them, but the provider is {provider}"
+                )
                 yield self.wrong(("baselines", name, "libraries"), text, key=True)
                 continue
             for one in self.artifacts.all:
@@ -187,5 +195,5 @@ class _Rules:
                     and theirs == name
                     and self.artifacts.provider(one) != "source"
                 ):
-                    text = f"the baseline {name} has libraries, which only the provider source takes"
+                    text = f"the baseline {name} has libraries, which only the provider source can use"
                     yield self.wrong((*one.path, "interpreter"), text, key=True)

@@ -11,18 +11,24 @@ from py_portable.config.problems import Problem, show
 # (pattern over PyYAML's words, what is said instead); {0} is the first group, {start} where it began.
 _NEVER_ENDS = "the quoted text that starts here never ends"
 _PLAIN = (
-    (r"mapping values are not allowed", 'a ":" that cannot be here: quote the text, or mend the indent'),
+    (
+        r"mapping values are not allowed",
+        'a ":" that cannot be here: put the text in quotes, or correct the indentation',
+    ),
     (r"found character '\\t'", "a tab cannot be used to indent: use spaces"),
     (r"found character '(.*)' that cannot start", "text that starts with {0} needs quotes"),
     (r"could not find expected ':'", 'expected ":" after the key'),
-    (r"expected <block end>", "this does not fit the lines above: mend the indent or add what is missing"),
+    (
+        r"expected <block end>",
+        "this does not fit the lines above: correct the indentation, or add what is missing",
+    ),
     (r"found unexpected end of stream", _NEVER_ENDS),
-    (r"expected ',' or '(\]|\})'", 'expected "," or "{0}" to go on with what starts at {start}'),
-    (r"but found '<stream end>'", "the file ends where something is still to come"),
+    (r"expected ',' or '(\]|\})'", 'expected "," or "{0}" to continue what starts at {start}'),
+    (r"but found '<stream end>'", "the file ends too early"),
     (r"expected the node content, but found '(.*?)'", "expected a value; found {0}"),
-    (r"but found another document", 'a second document ("---"): one file is one app'),
+    (r"but found another document", 'a second document ("---"): one file describes one app'),
     (r"found undefined alias '(.*)'", "there is no anchor &{0} above this alias"),
-    (r"found duplicate anchor '(.*?)'", "the anchor &{0} is there twice"),
+    (r"found duplicate anchor '(.*?)'", "the anchor &{0} appears twice"),
     (r"found unknown escape character '(.*)'", r"\{0} means nothing in double quotes: use single quotes"),
 )
 

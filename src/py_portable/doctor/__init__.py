@@ -159,7 +159,9 @@ def _engines(
     try:
         candidates = registry()
     except MachineError as problem:
-        finding = DoctorFinding("an engine", False, "one to start apps with", problem.what, problem.hint)
+        finding = DoctorFinding(
+            "an engine", False, "an engine to start apps with", problem.what, problem.hint
+        )
         return (finding,), frozenset()
     return engines.examine(candidates, machine, enough=enough)
 

@@ -48,4 +48,4 @@ def may_fix(machine: Machine, *, yes: bool, sudo_is_free: Callable[[], bool]) ->
             return MayNot("sudo asks for a password, or refuses this user")
     if machine.terminal:
         return May(SUDO if free else ("sudo",), ask=not yes, attached=not free)
-    return MayNot("sudo may be used on a terminal, in a job of a CI (CI=true), or with --yes")
+    return MayNot("sudo is used only on a terminal, in a CI job (CI=true), or with --yes")

@@ -82,13 +82,13 @@ def _builds(engine: Engine) -> tuple[str, list[DoctorFinding]]:
         return "", [DoctorFinding(name, False, "are not started", problem.what, problem.hint, required=False)]
     reasons = sorted(set(lacks.values()))
     said = [f"{', '.join(a for a in sorted(lacks) if lacks[a] == reason)} ({reason})" for reason in reasons]
-    return f"; builds do without: {'; '.join(said)}" if said else "", []
+    return f"; not isolated in builds: {'; '.join(said)}" if said else "", []
 
 
 def _some(
     infos: Sequence[EngineInfo], full: Sequence[str], found: Sequence[DoctorFinding], machine: Machine
 ) -> DoctorFinding:
-    name, what = "an engine", "one that keeps an app away from everything else"
+    name, what = "an engine", "an engine that fully isolates an app"
     if full:
         return DoctorFinding(name, True, f"{what}: {full[0]}")
     silent = [finding for finding in found if not finding.ok]
@@ -96,11 +96,11 @@ def _some(
     first = next((finding for finding in silent if finding.cure), None)
     cure, packages = (first.cure, first.packages) if first else (None, ())
     if not infos:
-        return DoctorFinding(name, False, what, f"none starts here: {cause}", cure, packages=packages)
+        return DoctorFinding(name, False, what, f"none works here: {cause}", cure, packages=packages)
     names = ", ".join(info.name for info in infos)
     partly, required = f"only {names}, so some cells stay unproven", False
     if names == _BY_NAME:
-        partly = f"only {names} starts here, which has to be asked for by its name"
+        partly = f"only {names} works here, and it is used only if you name it with --engine"
         # What else is lacking is what an engine takes, and says better what to do.
         required = not machine.asks_for_native and not lacking(needs.system(machine, full))
         cure, packages = (None, ()) if needs.confined(machine) else (cure, packages)

@@ -102,8 +102,8 @@ def _log_in(may: May, work: Provisioning) -> None:
     # It asks on the terminal that this was started from, so it has to keep that.
     if subprocess.run((*may.prefix, "-v"), env=_environment(), check=False).returncode:
         raise MachineError(
-            "sudo did not let this user in, so nothing was installed",
-            hint=f"ask somebody who may to run this:\n{work.line}",
+            "sudo refused, so nothing was installed",
+            hint=f"ask an administrator to run this:\n{work.line}",
         )
 
 
@@ -137,8 +137,8 @@ _BUSY = re.compile(
 _CAUSES = (
     (
         _BUSY,
-        "another package manager is at work",
-        f"wait until it has ended, then run the same again (apt itself is given {LOCK_SECONDS} s to wait)",
+        "another package manager is running",
+        f"wait until it has finished, then run the same command again (apt itself is given {LOCK_SECONDS} s to wait)",
     ),
     (
         re.compile(r"sudo: (?:a password|a terminal) is required|sudo: .*incorrect password", re.IGNORECASE),
@@ -150,7 +150,7 @@ _CAUSES = (
             r"is not in the sudoers file|may not run sudo|is not allowed to (?:run|execute)", re.IGNORECASE
         ),
         "sudo refuses this user",
-        "ask somebody who may to run this",
+        "ask an administrator to run this",
     ),
     (re.compile(r"no space left on device|not enough free space", re.IGNORECASE), "the disk is full", ""),
     (
@@ -160,7 +160,7 @@ _CAUSES = (
             r"|cannot download|failed to download|failed retrieving file|could not open or read|name or service",
             re.IGNORECASE,
         ),
-        "the server of the packages cannot be reached",
+        "the package server cannot be reached",
         "check the network, and the proxy in the package manager's own settings",
     ),
     (
@@ -170,7 +170,7 @@ _CAUSES = (
             re.IGNORECASE,
         ),
         "this system's repositories have no such package",
-        "switch on the repository that has it (on Ubuntu: universe), or update the system",
+        "enable the repository that has it (on Ubuntu: universe), or update the system",
     ),
 )
 

@@ -78,15 +78,15 @@ def _owned(uid: object, gid: object, mode: object, capability: object) -> Owned:
         case int(), int(), int(), str() if 0 <= uid < _IDS and 0 <= gid < _IDS and 0 <= mode <= 0o7777:
             bytes.fromhex(capability)
             return Owned(uid, gid, mode, capability)
-    raise ValueError(f"{uid!r:.40}, {gid!r:.40}, {mode!r:.40} are no owner and mode")
+    raise ValueError(f"{uid!r:.40}, {gid!r:.40}, {mode!r:.40} are not an owner and a mode")
 
 
 def refuse(root: Path) -> None:
     """Raises MachineError where owners are kept beside the root: shown as it lies there it would not be the image."""
     if (root.parent / NAME).exists():
         raise MachineError(
-            "this image was unpacked without a range of user ids, and only docker and podman can start things in it",
-            hint="use --engine docker or podman, or make the image anew after: py-portable doctor --fix",
+            "this image was unpacked without a range of user ids, so only docker and podman can start programs in it",
+            hint="use --engine docker or podman, or make the image again after: py-portable doctor --fix",
         )
 
 

@@ -155,9 +155,9 @@ def excuses(engine: str, own: Choice) -> Mapping[str, str]:
     """The aspects that an engine need not give, and why. Pure."""
     if engine == "native":
         every = {promise.aspect for promise in promises(network=False)}
-        return dict.fromkeys(sorted(every), "the engine native is no sandbox: it was asked for by its name")
+        return dict.fromkeys(sorted(every), "the engine native is not a sandbox, and you chose it by name")
     if engine in ("docker", "podman"):
-        return {"own-ids": "whose root the root of a container is was decided when its daemon was set up"}
+        return {"own-ids": "the configuration of the daemon decides which user the root of a container is"}
     return {"own-ids": own.reason} if own.first is None else {}
 
 
@@ -227,7 +227,7 @@ def hold(engine: Engine, job: Job, own: Path | None) -> None:
             if kind not in _held:
                 observed, said = _observe(engine, job, folder)
                 if observed is None and choice.first is not None:
-                    own_ids.refuse(engine.name, folder, f"a start with ids of its own failed: {said}")
+                    own_ids.refuse(engine.name, folder, f"a start with separate user ids failed: {said}")
                     continue
                 if observed is None:
                     raise MachineError(
@@ -256,7 +256,7 @@ def _settled(engine: str, own: Choice, network: bool, observed: Observed) -> Hel
     verdict = judge(observed, engine, own, network=network)
     if verdict.broken:
         return MachineError(
-            f"{engine} does not isolate builds as it must, so no build is started. This does not hold: "
+            f"{engine} does not isolate builds as required, so no build is started. These promises are not kept: "
             + "; ".join(verdict.broken),
             hint=_HINT,
         )

@@ -58,11 +58,11 @@ class Containers:
         return EngineInfo(self.name, found.version, isolation(lacks), lacks)
 
     def _diagnose(self, said: str) -> tuple[str, str]:
-        last = said.strip().splitlines()[-1] if said.strip() else "nothing was said"
+        last = said.strip().splitlines()[-1] if said.strip() else "no message was printed"
         if "CAP_SYS_RESOURCE" in said or "setrlimit" in said.lower() or "oom_score_adj" in said:
             return (
-                f"this machine lets it start no container: {last}",
-                "run it where it may, or use --engine bubblewrap",
+                f"it cannot start a container on this machine: {last}",
+                "run it on a machine where it can, or use --engine bubblewrap",
             )
         return f"the canary did not start: {last}", f"look at: {self.name} run --rm hello-world"
 

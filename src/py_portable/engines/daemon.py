@@ -66,7 +66,9 @@ def _find(program: str, _selected: tuple[str, ...]) -> Daemon:
     told = _object(outcome.stdout.text)
     version = _version(program, told)
     if not version and program == "docker" and _version("podman", told):
-        raise MachineError("docker: it is podman under another name", hint="use it as --engine podman")
+        raise MachineError(
+            "the program docker is podman under another name", hint="use it as --engine podman"
+        )
     if not version:
         cause, cure = why_silent(program, outcome)
         raise MachineError(f"{program}: {cause}", hint=cure, tail=hide(outcome.stderr.text))
@@ -80,7 +82,7 @@ def check_version(program: str, version: str) -> None:
     if numbers < OLDEST[program]:
         wanted = ".".join(map(str, OLDEST[program]))
         raise MachineError(
-            f"{program} {version} was found, {wanted} or newer is required",
+            f"{program} {version} was found, but {wanted} or newer is required",
             hint=f"install a newer {program}, or use another engine: py-portable doctor",
         )
 
@@ -129,14 +131,14 @@ def why_silent(program: str, outcome: Outcome) -> tuple[str, str]:
         return f"did not answer within {_INFO_SECONDS:.0f} s", f"look at: {program} info"
     if program == "docker" and "permission denied" in said.lower():
         return (
-            "its socket is closed to this user",
-            f"sudo usermod --append --groups docker {os.environ.get('USER') or '$USER'}, then log in anew",
+            "this user may not use its socket",
+            f"sudo usermod --append --groups docker {os.environ.get('USER') or '$USER'}, then log in again",
         )
     if any(words in said.lower() for words in ("cannot connect", "connection refused", "no such host")):
         variable, unit = _REACHED_BY[program]
         where = os.environ.get(variable)
         return (
-            "no daemon answers" + (f" at {hide(where)}" if where else ""),
+            "the daemon does not answer" + (f" at {hide(where)}" if where else ""),
             f"check {variable}, or look at: {program} info" if where else f"sudo systemctl start {unit}",
         )
     # With --format docker tells its errors as part of what it tells.

@@ -102,5 +102,5 @@ def cure(facts: Facts, said: str) -> tuple[str, str]:
         )
     if "overlay" in said:
         return "an overlay cannot be mounted", "sudo modprobe overlay"
-    last = said.strip().splitlines()[-1] if said.strip() else "nothing was said"
+    last = said.strip().splitlines()[-1] if said.strip() else "no message was printed"
     return f"the canary did not start: {last}", "py-portable doctor"

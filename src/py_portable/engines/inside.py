@@ -70,13 +70,14 @@ class Inside:
             return Native(self.helpers).run(job, timeout=timeout, log=log, capture_bytes=capture_bytes)
         if job.root.absolute() != ROOT:
             raise MachineError(
-                f"the build engine native cannot run a command in {job.root}, only in the container that it is in",
+                f"the build engine native cannot run a command in {job.root}, only in the container "
+                "in which it runs itself",
                 hint="start the job in the baseline's image, or take another engine: --build-engine auto",
             )
         _require()
         if _spoiled:
             raise MachineError(
-                f"nothing is built in this container any more: {_spoiled[0]}", hint="start the job anew"
+                f"this container cannot be used for further builds: {_spoiled[0]}", hint="start the job again"
             )
         helpers = builds.helpers(job, self.helpers)
         builds.hold(self, job, helpers)
@@ -121,12 +122,12 @@ def _settle(before: Footprint, moved: tuple[str, ...], log: Path | None) -> None
     footprint.remove(changed.new)
     if changed.lost:
         # What is inside a folder that was new is among the new ones as well.
-        _spoiled.append(f"a step changed files of it: {changed.told}")
+        _spoiled.append(f"a build step changed its files: {changed.told}")
         raise StepError(
             f"a build step changed files of the container that are not its own: {changed.told}",
             log=log,
-            hint="a step writes to /build, /out and /tmp; what changes the system belongs in `packages` or `before` of "
-            "the baseline",
+            hint="a step writes to /build, /out and /tmp; changes of the system belong in `packages` or "
+            "`before` of the baseline",
         )
 
 

@@ -193,7 +193,7 @@ def _make(place: CgroupRoot) -> Path:
                 if needed or (folder / name).exists():
                     (folder / name).write_text(str(value))
                     if needed and _read(folder / name).strip() != str(value):
-                        raise OSError(0, "its limit is not kept", str(folder / name))
+                        raise OSError(0, "its limit is not enforced", str(folder / name))
     except OSError:
         _remove(folder)
         raise

@@ -26,7 +26,7 @@ GIVEN_BY = ("bubblewrap", "chroot")
 COUNT = ids.FULL_RANGE
 LOWEST = 0x7000_0000
 """Above all that systemd gives to containers, below the sign bit that old programs cannot read."""
-ORDINARY = "an ordinary user started it, and root inside is that user"
+ORDINARY = "an ordinary user started it, so root inside the build is that user"
 _HIGHEST = 0xFFFF_FFFE
 _refused: dict[tuple[str, Path], str] = {}
 _answers: dict[int, str] = {}
@@ -55,7 +55,7 @@ def choose(job: Job, engine: str, helpers: Path) -> Choice:
     program = helpers / PROGRAM
     job = job.canary_of or job
     if engine not in GIVEN_BY:
-        return Choice(program, reason="whose root its root is was decided by another program than this one")
+        return Choice(program, reason="another program decided which user root inside the build is")
     if job.profile == "proof":
         return Choice(program, reason="a cell becomes an ordinary user")
     if lent.is_distrusted(helpers):
@@ -102,7 +102,7 @@ def _outside(uid_map: str, first: int) -> str:
         inside <= first and first + COUNT <= inside + count for inside, _, count in lines
     ):
         return ""
-    return f"the ids from {first} on are not to be had here, such as in a container with ids of its own"
+    return f"the user ids from {first} on are not available here; this is so in a container with its own user ids"
 
 
 def _cannot(program: Path, path: Path, first: int) -> str:

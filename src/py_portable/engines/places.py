@@ -117,7 +117,7 @@ def _make_room(layer: _Layer, target: Path) -> None:
         aside = layer.aside / str(len(layer.laid))
         if os.path.ismount(target):
             raise MachineError(
-                f"{target} is a place of build steps, and something is mounted there in this container",
+                f"{target} is used by build steps, but something is mounted there in this container",
                 hint="mount it somewhere else: steps use /build, /out, /in, /kit, /cache, /opt/python, /opt/tools",
             )
         _move(target, aside)

@@ -48,7 +48,7 @@ def select(
         if name not in engines:
             raise ConfigError(f"there is no engine named {name}", hint=f"one of: auto, {', '.join(engines)}")
         engine = engines[name](helpers)
-        return engine, engine.probe(), f"{name} was asked for"
+        return engine, engine.probe(), f"{name} was chosen"
     refused: list[MachineError] = []
     partial: list[tuple[Engine, EngineInfo]] = []
     for candidate in AUTO:
@@ -74,8 +74,8 @@ def select(
 def _because(info: EngineInfo, refused: Iterable[MachineError], partial: Iterable[EngineInfo]) -> str:
     others = [problem.what for problem in refused]
     others += [f"{one.name}: it cannot isolate {', '.join(one.lacks)}" for one in partial]
-    what = f"{info.name} is the first whose canary passed"
-    return "; ".join([what, *(f"not taken: {other}" for other in others)])
+    what = f"{info.name} is the first one whose canary passed"
+    return "; ".join([what, *(f"not used: {other}" for other in others)])
 
 
 def reproduce(engine: Engine, job: Job) -> str:

@@ -137,9 +137,9 @@ def apart(job: Job) -> tuple[str, ...]:
     for (one, at), (other, there) in itertools.permutations(zip(named, found, strict=True), 2):
         if at.is_relative_to(there) and not one.is_relative_to(other):
             raise Overlap(
-                f"the image leads {one} to {at}, which is where {other} is shown",
+                f"the image leads {one} to {at}, which is the place of {other}",
                 where=str(job.root),
-                hint="nothing that is started there would be known to be the artifact: use another image",
+                hint="it would not be certain that the artifact is what starts there: use another image",
             )
     return tuple(map(str, found))
 

@@ -21,11 +21,11 @@ _LAYERED = ("overlay", "fuse.fuse-overlayfs", "fuse-overlayfs", "aufs")
 _INITS = ("systemd", "init", "upstart", "openrc-init", "runit", "runit-init", "s6-svscan", "launchd")
 _RUNTIMES = ("docker", "kubepods", "containerd", "libpod", "crio", "buildkit", "garden")
 _CURE = (
-    "build in a job of CI whose `image:` is the baseline, or on an engine: --build-engine auto (py-portable doctor "
+    "build in a job of CI whose `image:` is the baseline, or use an engine: --build-engine auto (py-portable doctor "
     "says what an engine needs)"
 )
 _BY_HAND = (
-    "in a container that you throw away yourself (docker run --rm) say so: "
+    "in a container that you throw away yourself (docker run --rm), say so with: "
     "CI=true CI_DISPOSABLE_ENVIRONMENT=true py-portable build --build-engine native"
 )
 
@@ -73,9 +73,9 @@ def judge(facts: ContainerFacts) -> ThrowawayVerdict:
     """Whether all three witnesses say so. Pure."""
     witnesses, missing = [], []
     if not facts.own_pids:
-        missing.append("its processes are those of the machine, and not of a container")
+        missing.append("its processes are those of the machine, not those of a container")
     elif facts.init in _INITS:
-        missing.append(f"its first process is {facts.init}, as of a machine that lasts")
+        missing.append(f"its first process is {facts.init}, as on a permanent machine")
     else:
         witnesses.append("processes of its own")
     if facts.root_type in _LAYERED:
@@ -87,17 +87,20 @@ def judge(facts: ContainerFacts) -> ThrowawayVerdict:
     if facts.marks:
         witnesses += facts.marks
     else:
-        missing.append("no container runtime has left its mark (/.dockerenv, /run/.containerenv, Kubernetes)")
+        missing.append(
+            "there is no sign of a container runtime (/.dockerenv, /run/.containerenv, Kubernetes)"
+        )
     in_container = not missing
     if facts.said:
         witnesses += facts.said
     else:
         missing.append(
-            "no CI says that the job's environment is thrown away (CI=true, and with it CI_DISPOSABLE_ENVIRONMENT=true "
+            "no variable of a CI says that the job's environment is thrown away (CI=true, and with "
+            "it CI_DISPOSABLE_ENVIRONMENT=true "
             "or CI_JOB_IMAGE)"
         )
     if not facts.is_root:
-        missing.append("its user is not root, who alone can make places such as /opt/python")
+        missing.append("its user is not root, and only root can make folders such as /opt/python")
     only_unsaid = in_container and not facts.said and facts.is_root
     return ThrowawayVerdict(
         tuple(witnesses), tuple(missing), f"{_CURE}\n{_BY_HAND}" if only_unsaid else _CURE
@@ -109,8 +112,8 @@ def require(facts: ContainerFacts | None = None) -> ThrowawayVerdict:
     verdict = judge(facts or ContainerFacts.gather())
     if not verdict.thrown_away:
         raise MachineError(
-            "the build engine native changes the root file system that it runs in, and this one is not a container "
-            "that is thrown away: " + "; ".join(verdict.missing),
+            "the build engine native changes the root file system that it runs in, and this does not "
+            "look like a container that is thrown away: " + "; ".join(verdict.missing),
             hint=verdict.hint,
         )
     return verdict

@@ -84,15 +84,15 @@ def conclude(evidence: Evidence, *, allow_unproven: bool = False) -> Conclusions
     ]
     for name in sorted(artifacts):
         if not any(c["verdict"] == "PASS" for c in own if c["artifact"] == name):
-            problems.append(f"{name} has not one PASS")
+            problems.append(f"{name} has no PASS")
     for name, floor in measured.items():
         seen = proven[name].floor
         if floor and seen and _version(seen) < _version(floor):
-            problems.append(f"{name} was seen to start on glibc {seen}, below its measured floor {floor}")
+            problems.append(f"{name} started on glibc {seen}, which is below its measured floor {floor}")
     seen_cells = {CellId.of(c) for c in cells}
     lost = {f["name"] for f in evidence.get("failures", ())}
     unseen = [
-        f"{cell}: no such cell was started"
+        f"{cell}: this cell was not started"
         for cell in map(CellId.read, evidence.get("expected", ()))
         # That one was not built says it of all its cells.
         if cell.artifact not in lost and cell not in seen_cells
@@ -164,9 +164,13 @@ def _control(name: str, artifact: str, pair: Sequence[CellRow]) -> ControlOutcom
             why = f"{cell['verdict']} on {cell['image']}: {cell.get('detail') or cell.get('reason')}"
             return ControlOutcome(name, artifact, "UNPROVEN", f"control inconclusive: {why}")
     if not must_fail or not twins:
-        return ControlOutcome(name, artifact, "UNPROVEN", "control inconclusive: half of it was not run")
+        return ControlOutcome(
+            name, artifact, "UNPROVEN", "control inconclusive: one of its two cells was not run"
+        )
     if len({c["sha256"] for c in pair}) > 1:
-        return ControlOutcome(name, artifact, "UNPROVEN", "control inconclusive: two files were started")
+        return ControlOutcome(
+            name, artifact, "UNPROVEN", "control inconclusive: its two cells started different files"
+        )
     where = ", ".join(f"{c.get('detail')} on {c['image']}" for c in must_fail)
     return ControlOutcome(
         name, artifact, "XFAIL", f"{where}; passes on {', '.join(c['image'] for c in twins)}"

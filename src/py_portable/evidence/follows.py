@@ -39,7 +39,7 @@ def why_not(row: CellRow, exit_status: int | None) -> str | None:
         case "UNPROVEN":
             return None if reason in verdicts.UNPROVEN else f"verdict is UNPROVEN, though reason is {reason}"
         case _:
-            return f"verdict is {verdict}, which no cell of this plan may be"
+            return f"verdict is {verdict}, which is not allowed for a cell of this plan"
 
 
 def _passed(row: CellRow, exit_status: int | None) -> str | None:
@@ -47,11 +47,11 @@ def _passed(row: CellRow, exit_status: int | None) -> str | None:
     if type(status) is not int or status < 0:
         return f"verdict is {row['verdict']}, though exit_status is {status}"
     if exit_status is not None and status != exit_status:
-        return f"verdict is {row['verdict']}, though exit_status is {status} and {exit_status} was asked for"
+        return f"verdict is {row['verdict']}, though exit_status is {status} and {exit_status} was expected"
     if row.get("install") == "failed":
         return f"verdict is {row['verdict']}, though install is failed"
     if row["sha256"] == "none" or not row.get("image_identity"):
-        return f"verdict is {row['verdict']}, though nothing says what was started, or on what"
+        return f"verdict is {row['verdict']}, though it is not recorded what was started, or on which image"
     return None
 
 

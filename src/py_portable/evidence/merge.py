@@ -44,7 +44,9 @@ def write_part(folder: Path, command: str, scope: Iterable[str], part: Evidence)
     path = parts / f"{command}-{name}.json"
     turn = 1 + max((_turn(one) for one in parts.glob("*.json")), default=0)
     if turn > MOST_TURNS:
-        raise ConfigError("no part can come after those", where=str(parts), hint="remove the folder")
+        raise ConfigError(
+            "the parts in it have the highest possible number", where=str(parts), hint="remove the folder"
+        )
     _write(path, {"schema": SCHEMA, "command": command, "when": now(), **part, "turn": turn})
     return path
 

@@ -18,8 +18,8 @@ def one_config(parts: Iterable[Evidence]) -> None:
     known = sorted({part["config"]["sha256"] for part in parts if part.get("config")})
     if len(known) > 1:
         raise ConfigError(
-            f"this evidence is of two configs: {known[0]} and {known[1]}",
-            hint="merge the shards of one run; each must read the same portable.yaml",
+            f"this evidence comes from two configs: {known[0]} and {known[1]}",
+            hint="merge only shards of one run; all of them must use the same portable.yaml",
         )
 
 
@@ -35,15 +35,15 @@ def one_plan(parts: Sequence[Evidence]) -> Sharding | None:
             f"{digest[:19]}…" + (f" (of {named[digest]})" if digest in named else "") for digest in digests
         ]
         raise ConfigError(
-            f"this evidence is of two plans: {who[0]} and {who[1]}",
-            hint="merge the shards of one run; all its jobs must be given the one plan.json",
+            f"this evidence comes from two plans: {who[0]} and {who[1]}",
+            hint="merge only shards of one run; all its jobs must use the same plan.json",
         )
     if not digests:
         return None
     if digests[0] not in plans:
         raise ConfigError(
-            f"the plan that {named[digests[0]]} is a shard of is not in this evidence",
-            hint="give plan.json, too: without it nobody can tell which shards are missing",
+            f"the plan of {named[digests[0]]} is not in this evidence",
+            hint="add plan.json: without it, missing shards cannot be found",
         )
     plan = shards.parse(plans[digests[0]], "the plan")
     for row in (row for part in parts for row in part.get("shards", ())):
@@ -60,7 +60,7 @@ def one_record(one: CellRow, other: CellRow) -> None:
     what = [f"{cell['verdict']} ({cell.get('when', 'no time')})" for cell in (first, second)]
     raise ConfigError(
         f"{CellId.of(one)} has two records in this evidence: {what[0]} and {what[1]}",
-        hint="of a shard that ran twice, give the evidence of one run",
+        hint="if a shard ran twice, use the evidence of one of its runs",
     )
 
 
@@ -72,7 +72,7 @@ def one_digest(parts: Iterable[Evidence]) -> dict[str, str]:
         if known.setdefault(row["name"], row["sha256"]) != row["sha256"]:
             raise ConfigError(
                 f"{row['name']} has two digests in this evidence: {known[row['name']]} and {row['sha256']}",
-                hint="merge the shards of one run; each must start the artifacts of the same build",
+                hint="merge only shards of one run; all of them must start the artifacts of the same build",
             )
     return known
 
@@ -85,7 +85,8 @@ def one_identity(cells: Iterable[CellRow]) -> None:
         if identity and known.setdefault(image, identity) != identity:
             raise ConfigError(
                 f"{image} has two identities in this evidence: {known[image]} and {identity}",
-                hint="the shards of one run must use one image: make it once and hand it on, or run all again",
+                hint="all shards of a run must use the same image: make it once and give it to all "
+                "jobs, or run everything again",
             )
 
 
@@ -118,8 +119,8 @@ def as_planned(cells: Iterable[CellRow], plan: Sharding | None, digests: Mapping
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise ConfigError(
             f"{min(wrong)}{more}",
-            hint="this evidence is not what the kit wrote in that shard's job: run the job again, and look at what "
-            "else can write there",
+            hint="py-portable did not write this evidence in the job of that shard: run the job again, "
+            "and find out what else can write there",
         )
 
 

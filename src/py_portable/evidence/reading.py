@@ -19,7 +19,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     for name, row in {**ROWS, "config": ConfigRow}.items()
 }
 """Without these nothing can be said of a row. The rest may be missing in what an older kit wrote."""
-_HINT = "give evidence.json or a part that a run wrote"
+_HINT = "name an evidence.json, or a part that a run wrote"
 _EXPECTED = (str, str, str, list)
 _FILE = Path(__file__).parent.parent / "schemas" / "evidence.schema.json"
 
@@ -48,7 +48,9 @@ def parse(data: bytes, where: str) -> Evidence:
                         raise shape.Misfit(f"has no {key!r}", name if rows is row else f"{name}[{number}]")
         for number, cell in enumerate(told.get("expected", ())):
             if [type(one) for one in cell] != [*_EXPECTED] or not all(type(w) is str for w in cell[3]):
-                raise shape.Misfit("is not artifact, image, condition and arguments", f"expected[{number}]")
+                raise shape.Misfit(
+                    "does not consist of artifact, image, condition and arguments", f"expected[{number}]"
+                )
     except shape.Misfit as problem:
         raise ConfigError(str(problem), where=f"{where}{problem.place}", hint=_HINT)
     if "plan" in told:

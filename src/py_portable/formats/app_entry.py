@@ -46,8 +46,9 @@ def hint(tail: str) -> str:
         dict.fromkeys(re.findall(r" asks for ([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", tail))
     )
     return (
-        "run `py-portable lock`: it reads the metadata again. An sdist whose metadata it cannot read has its "
-        f"requirements under wheels.metadata. If it is meant to be so: wheels: {{unmet: [{names or 'python'}]}}"
+        "run `py-portable lock`: it reads the metadata again. The requirements of an sdist whose "
+        "metadata it cannot read belong in wheels.metadata. If this is intended, write: wheels: "
+        f"{{unmet: [{names or 'python'}]}}"
     )
 
 
@@ -68,13 +69,13 @@ def read_entry(out: Path, *, one_name: bool = False) -> dict[str, str]:
         entry = {name: str(told[name]) for name in ("payload", "script", "entry_point")}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as problem:
         why = problem.strerror if isinstance(problem, OSError) else type(problem).__name__
-        raise BuildFailed(f"the build did not say what it made: entry.json: {why}") from None
+        raise BuildFailed(f"the build did not record what it made: entry.json: {why}") from None
     path.unlink()
     for name in ("payload", "script"):
         if not _NAME.fullmatch(entry[name]):
             raise BuildFailed(
                 f"{entry[name]!r} cannot be the name of an executable",
-                hint="give the app's console script a plain name, or say app.script",
+                hint="give the app's console script a plain name, or name another in app.script",
             )
     if one_name and entry["script"] != entry["payload"]:
         raise BuildFailed(

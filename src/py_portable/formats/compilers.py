@@ -91,18 +91,18 @@ def _next(archive: Path, into: Path, writing: Future[None]) -> bool:
 def _copied(archive: Path, into: Path) -> bool:
     """Foreign code can put anything there: a link is not followed, and a pipe is not waited for.
 
-    Raises BuildFailed for what is no regular file of a bounded size.
+    Raises BuildFailed for what is not a regular file of a bounded size.
     """
     try:
         fd = os.open(archive, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except OSError as problem:
-        raise BuildFailed(f"what was handed to the compilers is no file: {problem.strerror}") from problem
+        raise BuildFailed(f"the input of the compilers is not a file: {problem.strerror}") from problem
     state = os.fstat(fd)
     if not stat.S_ISREG(state.st_mode) or state.st_size > MAX_ARCHIVE_BYTES:
         os.close(fd)
-        raise BuildFailed("what was handed to the compilers is no file of a usual size")
+        raise BuildFailed("the input of the compilers has an unusual size")
     with os.fdopen(fd, "rb") as stream, into.open("xb") as out:
         left = state.st_size
         while left and (chunk := stream.read(min(left, 1 << 20))):

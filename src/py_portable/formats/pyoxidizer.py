@@ -80,8 +80,8 @@ class PyOxidizer(Format):
         """PyOxidizer 0.24 is the last one, and what it makes of a newer Python ends by a segmentation fault."""
         python = written.python
         if version_key(python) > version_key("3.11"):
-            text = f"PyOxidizer carries no Python after 3.11, and this would be {python}; "
-            text += f'say python: "3.11" here, or choose nuitka-standalone for {python}'
+            text = f"PyOxidizer supports Python up to 3.11, but this would be {python}; "
+            text += f'write python: "3.11" here, or choose nuitka-standalone for {python}'
             yield written.wrong("python", text)
         yield from written.not_a_file("config")
 
@@ -203,7 +203,7 @@ def build_app(ctx: Context) -> Mapping[str, Any]:
     told = app_entry.read_entry(ctx.out)
     payload = ctx.out / told["payload"]
     if not payload.is_dir():
-        raise BuildFailed(f"{told['payload']} is no folder")
+        raise BuildFailed(f"{told['payload']} is not a folder")
     return {**told, "rust": compiled.meta["rust"], "measured_floor": measure(payload).floor}
 
 
@@ -240,7 +240,7 @@ def _own_config(path: Path) -> str:
         raise ConfigError(f"is longer than {MAX_CONFIG_BYTES} bytes", where=str(path)) from None
     except OSError as problem:
         raise ConfigError(
-            f"cannot be read: {problem.strerror}", where=str(path), hint="mend the option config"
+            f"cannot be read: {problem.strerror}", where=str(path), hint="correct the option config"
         ) from problem
     except UnicodeDecodeError as problem:
         raise ConfigError("is not UTF-8 text", where=str(path)) from problem

@@ -37,7 +37,7 @@ def toolchain(environ: Mapping[str, str]) -> Rust:
     version = _ask(environ, program, "--version")
     found = re.match(r"rustc (\d+)\.(\d+)\.", version)
     if not found:
-        raise MachineError(f"{program} is no rustc: it says {version!r}", hint=_CURE)
+        raise MachineError(f"{program} is not rustc: it prints {version!r}", hint=_CURE)
     if (int(found[1]), int(found[2])) < OLDEST:
         oldest = "{}.{}".format(*OLDEST)
         raise MachineError(f"{version} is too old: PyOxidizer needs {oldest} or newer", hint=_CURE)
@@ -45,8 +45,8 @@ def toolchain(environ: Mapping[str, str]) -> Rust:
     cargo = sysroot / "bin" / "cargo"
     if not cargo.is_file() or sysroot == Path("/usr"):
         raise MachineError(
-            f"the Rust in {sysroot} is the system's own, with cargo and libraries elsewhere: "
-            "it does not start in a baseline",
+            f"the Rust in {sysroot} is the system's own, with cargo and libraries in other places, so it "
+            "cannot start in a baseline",
             hint=_RUSTUP,
         )
     return Rust(sysroot, f"{version}, {_ask(environ, str(cargo), '--version')}")

@@ -148,9 +148,9 @@ def _noted(request: Request) -> tuple[Found, str, tuple[Installed, ...]] | None:
     told = json.loads(text)
     if told["asked"] != _asked(request):
         raise MachineError(
-            f"this container is the baseline {told['asked'][0]} with its packages already, and {request.name} was "
-            "asked for with others",
-            hint="one container is one baseline: build each in a job of its own (build --baseline NAME)",
+            f"this container is the baseline {told['asked'][0]} with its packages already, but "
+            f"{request.name} needs other packages",
+            hint="one container can be only one baseline: build each one in its own job (build --baseline NAME)",
         )
     identity, checked, unknown = told["found"]
     installed = tuple((name, version, arch) for name, version, arch in told["installed"])

@@ -50,8 +50,8 @@ _PATTERNS = (
         MachineError,
         "the disk is full",
         "free some space (a root takes about 150 MB, twice that while it is made), or set TMPDIR and"
-        " PY_PORTABLE_STORE to a larger disk; what is added to an image is kept in memory meanwhile: half of the"
-        " machine's memory is the most",
+        " PY_PORTABLE_STORE to a larger disk; while packages are added to an image, they are kept in "
+        "memory, at most half of the machine's memory",
     ),
     _pattern(
         r"^.*(?:newuidmap|newgidmap|/etc/sub[ug]id).*$",
@@ -64,7 +64,7 @@ _PATTERNS = (
         r"^.*(?:unshare\(\) failed|cannot mount|no permission to mount|mount: .*permission denied).*$",
         MachineError,
         "this machine does not let a bootstrap make namespaces or mounts",
-        "inside a container, start it with more rights, or bootstrap on the host: run py-portable doctor",
+        "if this is a container, start it with more rights, or bootstrap on the host: run py-portable doctor",
     ),
     _pattern(
         r"^.*(?:NO_PUBKEY|couldn't be verified because the public key|keyring .*(?:not|missing)).*$",
@@ -78,14 +78,14 @@ _PATTERNS = (
         r"|Signature verification failed|signed with an unknown key|UNTRUSTED signature|BAD signature).*$",
         MachineError,
         "a signature cannot be checked with the keys in the image",
-        "use a newer image, whose keys are those of its repositories now",
+        "use a newer image, which has the present keys of its repositories",
     ),
     _pattern(
         r"^.*Release file .*(?:is expired|not valid yet).*$",
         ImageUnavailable,
         "the suite's Release file is expired, or this machine's clock is wrong",
         "an old suite that is no longer refreshed needs valid-until = false in resources/debian.toml, or"
-        ' Acquire::Check-Valid-Until "false" in the machine\'s apt configuration; else set the clock',
+        ' Acquire::Check-Valid-Until "false" in the machine\'s apt configuration; otherwise correct the clock',
     ),
     _pattern(
         r"^.*(?:certificate verif\w+ failed|certificate is NOT trusted|unknown issuer|certificate chain"
@@ -111,7 +111,7 @@ _PATTERNS = (
         r"|Cannot (?:download|prepare|find a valid baseurl|retrieve) .*(?:repomd|mirrorlist|repo:|metadata)"
         r"|Valid metadata not found|APKINDEX.*(?:No such file|not found)).*$",
         ImageUnavailable,
-        "the mirror does not carry this suite",
+        "the mirror does not have this suite",
         "old suites move to the archive of old releases: use a newer image, or a mirror that has it",
     ),
     _pattern(
@@ -161,8 +161,10 @@ def explain(
     if missing:
         return missing
     if _UNMET.search(log):
-        return KnownFailure(StepError, f"{doing}: packages do not fit together", "see the lines above")
-    return KnownFailure(StepError, f"{failed} failed", "the log has all of it")
+        return KnownFailure(
+            StepError, f"{doing}: the packages cannot be installed together", "see the lines above"
+        )
+    return KnownFailure(StepError, f"{failed} failed", "the complete output is in the log")
 
 
 def _no_package(log: str, suite: str, known_packages: Callable[[], Iterable[str]]) -> KnownFailure | None:

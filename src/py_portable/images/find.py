@@ -76,7 +76,7 @@ def _all_failed(name: str, failed: list[tuple[str, PortableError]]) -> PortableE
         return first
     reasons = "; ".join(f"{source}: {problem.what.removeprefix(f'{name}: ')}" for source, problem in failed)
     return MachineError(
-        f"{name} cannot be had here: {reasons}",
+        f"{name} is not available here: {reasons}",
         tail=failed[-1][1].tail,
         log=failed[-1][1].log,
         hint="one of these is enough:\n" + "\n".join(p.hint for _, p in failed if p.hint),
@@ -88,4 +88,4 @@ def _unknown(name: str) -> PortableError:
         parse(name)
     except ConfigError as problem:
         return problem
-    return ImageUnavailable(f"{name}: no source of images knows this name")
+    return ImageUnavailable(f"{name}: no source of images has this name")

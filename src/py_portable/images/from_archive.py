@@ -68,7 +68,7 @@ def _state(archive: ImageArchive, name: str) -> str | None:
     except (OSError, ValueError) as problem:
         raise ImageUnavailable(
             f"{name}: {getattr(problem, 'strerror', None) or 'cannot be looked at'}",
-            hint="paths of archives are absolute, or from the folder that py-portable is started in",
+            hint="the path of an archive is absolute, or starts at the folder in which py-portable is started",
         ) from None
     if archive.path.is_dir():
         return None

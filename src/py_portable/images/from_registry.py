@@ -28,7 +28,7 @@ def puller() -> Puller:
     if program := next(daemon.answering(), None):
         return DaemonPuller(program)
     raise SourceUnusable(
-        "there is nothing here to get images from a registry with: no skopeo, and no docker or podman that works",
+        "images cannot be fetched from a registry here: there is no skopeo, and neither docker nor podman works",
         hint="apt-get install skopeo   (or dnf install skopeo)",
     )
 
@@ -87,7 +87,7 @@ def _locked(request: Request) -> str | None:
     locked = None if request.fresh else request.locked_origin
     if locked is not None and not is_digest(locked):
         raise ConfigError(
-            f"the lock gives {request.name} the origin {locked[:100]!r}, which is no digest",
+            f"the lock names as the origin of {request.name} {locked[:100]!r}, which is not a digest",
             hint=f"run: py-portable lock --update {request.name}",
         )
     return locked

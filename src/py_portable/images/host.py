@@ -28,13 +28,13 @@ def host(name: str) -> Image:
     wanted = f"debian:{release.number}" if release else name
     if wanted != here:
         raise ImageUnavailable(
-            f"{name}: the engine native starts apps on this machine only, which is {here}",
+            f"{name}: the engine native starts apps only on this machine itself, which is {here}",
             hint="run inside that image, or use --engine bubblewrap",
         )
     if os.path.lexists(NOTE):
         raise ImageUnavailable(
-            f"{name}: a build has installed packages in this container, which an app would find there",
-            hint="start cells in a job of their own",
+            f"{name}: a build has installed packages in this container, and an app would find them",
+            hint="start cells in another job",
         )
     status = DPKG_STATUS.read_bytes() if DPKG_STATUS.exists() else b""
     seen = [told, platform.machine(), hashlib.sha256(status).hexdigest()]

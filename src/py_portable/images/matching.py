@@ -55,7 +55,7 @@ def match(wanted: str, seen: Seen, locked_digest: str | None = None, locked: str
         if _same_version(system, seen.system):
             checked.append("os-release")
         else:
-            wrong.append(f"the container is {seen.system}, and {wanted} is {system}")
+            wrong.append(f"the container is {seen.system}, but {wanted} is {system}")
     else:
         unknown["os-release"] = f"the name {wanted} does not say which system it is"
     if expected := known_glibc(canonical_image(wanted)):
@@ -68,8 +68,8 @@ def match(wanted: str, seen: Seen, locked_digest: str | None = None, locked: str
     if wrong:
         raise MachineError(
             f"this job does not run in the baseline's image {wanted}: {'; '.join(wrong)}",
-            hint=f"give the job that image: {{name: {job_image(wanted, locked_digest)!r}}}; with several baselines "
-            "each has a job of its own",
+            hint=f"use that image for the job: {{name: {job_image(wanted, locked_digest)!r}}}; each "
+            "baseline needs its own job",
         )
     told = [seen.system, seen.glibc, seen.machine, sorted(list(one) for one in seen.packages), digest]
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))
@@ -77,9 +77,11 @@ def match(wanted: str, seen: Seen, locked_digest: str | None = None, locked: str
     if locked == identity:
         checked.append("packages")
     elif locked:
-        unknown["packages"] = f"they are not those of {locked[:19]}…, which is locked: the image has moved on"
+        unknown["packages"] = (
+            f"they are not those of {locked[:19]}…, which is locked: the image has changed since"
+        )
     else:
-        unknown["packages"] = "the lock knew no container of this image yet"
+        unknown["packages"] = "the lock has no entry for a container of this image yet"
     return Found(identity, tuple(checked), unknown)
 
 
@@ -134,7 +136,7 @@ def _names(
     if _key(asked, runs) == _key(runs, asked):
         checked.append("name")
     elif same_digest or _copy(asked, runs):
-        unknown["name"] = f"the job's image is {job}, which is taken for a copy of {wanted}"
+        unknown["name"] = f"the job's image is {job}, which is assumed to be a copy of {wanted}"
     else:
         wrong.append(f"the job's image is {job}")
     return runs.digest

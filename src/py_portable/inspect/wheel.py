@@ -140,7 +140,11 @@ def _file_promises(name: str, data: Buffer, promises: Sequence[Platform]) -> Ite
         what = _need(data, newest[1])
         yield f"{name}: {what}, but {strictest.tag} promises glibc {dotted(strictest.version)}"
     for kind, need in glibc_defects(elf)[:SHOWN]:
-        why = "belongs to one build of glibc" if kind == "private" else "is no version that this check knows"
+        why = (
+            "belongs to one particular build of glibc"
+            if kind == "private"
+            else "is a version that this check does not know"
+        )
         yield f"{name}: {_need(data, need)}, which {why}"
 
 

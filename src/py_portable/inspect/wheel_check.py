@@ -52,7 +52,7 @@ class Checked:
         if self.findings:
             return "\n".join(lines("\n".join(finding.render() for finding in self.findings)))
         have = "wheel has" if self.wheels == 1 else "wheels have"
-        unseen = " (nobody looked inside)" if self.names_only else ""
+        unseen = " (not looked inside)" if self.names_only else ""
         return f"Success: {self.wheels} {have} supported platform tags{unseen}"
 
 

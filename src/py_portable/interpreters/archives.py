@@ -39,4 +39,4 @@ def members_of(archive: Path, names: tuple[str, ...]) -> set[str]:
 
 
 def _unreadable(archive: Path, problem: Exception) -> StepError:
-    return StepError(f"{archive.name}: {problem}", hint="is it whole? fetch it again")
+    return StepError(f"{archive.name}: {problem}", hint="it may be incomplete: download it again")

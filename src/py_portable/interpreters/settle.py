@@ -58,8 +58,8 @@ def check(told: Mapping[str, Any], python: str, origin: str) -> None:
         )
     if version.rpartition(".")[0] != python:
         raise StepError(
-            f"{origin} is Python {version}, and {python} is asked for",
-            hint=f'say python: "{version.rpartition(".")[0]}", or name what has {python}',
+            f"{origin} is Python {version}, but {python} is needed",
+            hint=f'write python: "{version.rpartition(".")[0]}", or name one that has {python}',
         )
 
 
@@ -73,7 +73,7 @@ def _told(ctx: Context, name: str) -> dict[str, Any]:
     try:
         return dict(json.loads(read(ctx.work / "sandbox" / name)))
     except ValueError as problem:
-        raise StepError(f"the interpreter did not say what it is: {problem}") from None
+        raise StepError(f"the interpreter did not report its version: {problem}") from None
 
 
 def read(path: Path) -> str:
@@ -82,4 +82,4 @@ def read(path: Path) -> str:
         with open_regular(path, follow=False) as stream:
             return stream.read(MAX_TOLD).decode("utf-8", "replace")
     except OSError as problem:
-        raise StepError(f"the interpreter did not say what it is: {problem.strerror}") from None
+        raise StepError(f"the interpreter did not report its version: {problem.strerror}") from None

@@ -93,8 +93,8 @@ def _file(archive: Archive, sha256: str, work: Path) -> Path:
     found = digest(Archive(path=file))
     if found != sha256:
         raise StepError(
-            f"{archive.path} has the sha256 {found}, not {sha256} as interpreter.archives says",
-            hint="take the right file, or correct the sha256",
+            f"{archive.path} has the sha256 {found}, but interpreter.archives says {sha256}",
+            hint="use the right file, or correct the sha256",
         )
     return file
 
@@ -105,7 +105,7 @@ def take(ctx: Context) -> Mapping[str, Any]:
     floor, glibc = measure(ctx.out).floor, ctx.image.glibc
     if floor and glibc and version_key(floor) > version_key(glibc):
         raise StepError(
-            f"the archive's files need glibc {floor}, and the baseline {ctx.image.name} has {glibc}",
+            f"the archive's files need glibc {floor}, but the baseline {ctx.image.name} has {glibc}",
             hint="choose an archive that was built for an older glibc, or a newer baseline",
         )
     return settle(ctx, "standalone", ctx.params["python"], origin="the archive")

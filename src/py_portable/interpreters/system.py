@@ -51,7 +51,7 @@ def take(ctx: Context) -> Mapping[str, Any]:
     if python not in found:
         has = f"it has {', '.join(dict.fromkeys(found))}" if found else "it has none"
         raise StepError(
-            f"{ctx.image.name} has no Python {python} of its own; {has}",
+            f"{ctx.image.name} does not have Python {python}; {has}",
             hint="choose the Python it has, another baseline, or interpreter.provider: source; where the "
             f"distribution has packages of {python}, name them in baselines.NAME.packages",
         )

@@ -106,14 +106,14 @@ class Carrier:
         except ConfigError:
             raise
         except PortableError as problem:
-            what = f"{direct.name} cannot be had: {problem.what}"
+            what = f"{direct.name} cannot be fetched: {problem.what}"
             raise type(problem)(what, where=direct.where, tail=problem.tail, hint=problem.hint) from None
         for algorithm, digits in direct.digests:
             with made.open("rb") as stream:
                 found = hashlib.file_digest(stream, algorithm).hexdigest()
             if found != digits:
                 raise ConfigError(
-                    f"{direct.name} has the {algorithm} {found}, and {digits} is asked for",
+                    f"{direct.name} has the {algorithm} {found}, but {digits} is required",
                     where=direct.where,
                 )
         return made, origin
@@ -137,23 +137,20 @@ class Carrier:
         )
         if direct.subdirectory:
             raise ConfigError(
-                f"{direct.name} is a subdirectory of an archive, which is not carried",
+                f"{direct.name} is a subdirectory of an archive, which is not supported",
                 where=direct.where,
                 hint="name the repository instead: git+https://…#subdirectory=…",
             )
         # %2F in an address is a slash by now: the name must not lead out of the folder.
         if not name.endswith(ARCHIVES) or not name.isprintable() or PurePosixPath(name).name != name:
             raise ConfigError(
-                f"{direct.name} is at {name!r}, and expected is a folder, a wheel or an sdist "
-                f"({', '.join(ARCHIVES)})",
+                f"{direct.name} is at {name!r}, but a folder, a wheel or an sdist is expected ({', '.join(ARCHIVES)})",
                 where=direct.where,
             )
         if direct.kind == "url":
             return files.fetched(direct.address, folder / name, self.environ), without_login(direct.address)
         if not path.is_file():
-            raise ConfigError(
-                f"{direct.name} is said to be at {path}, and nothing is there", where=direct.where
-            )
+            raise ConfigError(f"{direct.name} should be at {path}, but nothing is there", where=direct.where)
         shutil.copyfile(path, folder / name)
         return folder / name, f"path:{os.path.relpath(path, self.base)}"
 

@@ -39,10 +39,10 @@ def missing(
         name = canonicalize_name(wanted.name)
         found = locked.get(name)
         if found is None:
-            problems.append(f"{who} requires {wanted}, and no {name} is locked")
+            problems.append(f"{who} requires {wanted}, but {name} is not locked")
             continue
         if not _meets(found, wanted):
-            problems.append(f"{who} requires {wanted}, and {name} {found.version} is locked")
+            problems.append(f"{who} requires {wanted}, but {name} {found.version} is locked")
         extras = {canonicalize_name(extra) for extra in wanted.extras}
         for extra in sorted({"", *extras}):
             if (name, extra) in asked:
@@ -77,4 +77,4 @@ def python_problems(found: Distribution, target: ResolveTarget) -> list[str]:
     if target.full is None or allowed.contains(target.full, prereleases=True):
         return []
     name = " ".join(filter(None, (found.name, found.version)))
-    return [f"{name} requires Python {found.requires_python}, and {target.full} is carried"]
+    return [f"{name} requires Python {found.requires_python}, but the interpreter is {target.full}"]

@@ -27,9 +27,10 @@ def learn(lock: Lock, found: Mapping[str, str], say: Callable[[str], None], *, l
             continue
         if locked_in:
             raise ConfigError(
-                f"{node(image)} is {identity} now, locked is {old}: its system, glibc or packages are others",
+                f"{node(image)} is {identity} now, but the lock says {old}: its system, its glibc "
+                "or its packages are different",
                 where=locked_in,
-                hint="name the job's image by its digest, or run without --locked to take the new one",
+                hint="name the job's image by its digest, or run without --locked to use the new one",
             )
-        say(f"{node(image)}: its image has moved on since it was locked; new identity {identity[:19]}…")
+        say(f"{node(image)}: its image has changed since it was locked; new identity {identity[:19]}…")
     return lock.with_images({node(image): identity for image, identity in found.items()})

@@ -81,7 +81,7 @@ def _folder(folder: Path) -> Said:
     found = {name: _read(path) for name, path in files.items() if path.is_file()}
     if not {"pyproject.toml", "setup.py", "setup.cfg"} & found.keys():
         raise ConfigError(
-            "is no Python project: it has neither pyproject.toml nor setup.py",
+            "is not a Python project: it has neither pyproject.toml nor setup.py",
             where=str(folder),
             hint="see app.source",
         )
@@ -147,7 +147,7 @@ def metadata(text: str, where: str) -> Message:
     """Core metadata (PEP 566). Raises ConfigError where it names no project."""
     found = HeaderParser().parsestr(text)
     if not str(found.get("Name", "")).strip():
-        raise ConfigError("its metadata names no project", where=where)
+        raise ConfigError("its metadata does not name a project", where=where)
     return found
 
 

@@ -40,9 +40,7 @@ class Direct:
 
     def __post_init__(self) -> None:
         if "\0" in f"{self.address}{self.ref}{self.subdirectory}":
-            raise ConfigError(
-                f"the address of {self.name} holds a NUL, which nothing can be called", where=self.where
-            )
+            raise ConfigError(f"the address of {self.name} contains a NUL character", where=self.where)
 
 
 def of_requirement(wanted: Requirement, where: str) -> Direct | None:
@@ -55,7 +53,7 @@ def of_requirement(wanted: Requirement, where: str) -> Direct | None:
     if plus:
         if system != "git" or inner not in SCHEMES:
             raise ConfigError(
-                f"{name} comes from {parts.scheme}, which is not carried",
+                f"{name} comes from {parts.scheme}, which is not supported",
                 where=where,
                 hint="name an sdist, a wheel or a git repository: git+https://host/project@tag",
             )
@@ -64,11 +62,11 @@ def of_requirement(wanted: Requirement, where: str) -> Direct | None:
     digests = tuple((k, v.lower()) for k, v in said.items() if k in hashlib.algorithms_guaranteed)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise ConfigError(f"{name} lies on another machine: {parts.netloc}", where=where)
+            raise ConfigError(f"{name} is on another machine: {parts.netloc}", where=where)
         return Direct(name, "path", unquote(parts.path), where, None, said.get("subdirectory", ""), digests)
     if parts.scheme not in ("http", "https"):
         raise ConfigError(
-            f"{name} is at {wanted.url!r}, which is no address that is fetched from",
+            f"{name} is at {wanted.url!r}, which is not a supported address",
             where=where,
             hint="expected https://…, git+https://… or file:///…",
         )
@@ -117,7 +115,7 @@ def of_uv(
         if "index" in text:
             return text["index"]
         raise ConfigError(
-            f"tool.uv.sources.{name} names none of git, url, path, workspace and index", where=where
+            f"tool.uv.sources.{name} has none of the keys git, url, path, workspace and index", where=where
         )
     return None
 
@@ -155,7 +153,7 @@ def _member(name: str, folder: Path, where: str) -> Path:
                 return member
         raise ConfigError(f"the workspace at {above} has no member {name}", where=where)
     raise ConfigError(
-        f"{name} is said to be of the workspace, and no folder above is the root of one", where=where
+        f"{name} should be part of a workspace, but no folder above is the root of one", where=where
     )
 
 

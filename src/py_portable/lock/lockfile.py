@@ -83,7 +83,7 @@ def loads(text: str | bytes, where: str) -> Lock:
         told = shape.parse(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
         version = _part(told, "version", "", (int,))
         if version != VERSION:
-            raise ConfigError(f"is a lock of version {version}, expected {VERSION}", where=where, hint=_AGAIN)
+            raise ConfigError(f"has version {version}, expected {VERSION}", where=where, hint=_AGAIN)
         return Lock(
             _texts(told.get("images"), "images"),
             _texts(told.get("pins"), "pins"),
@@ -135,7 +135,7 @@ def _files(told: Any, name: str, key: str) -> tuple[LockedFile, ...]:
 
 def _texts(told: Any, key: str) -> dict[str, str]:
     if not isinstance(told, dict):
-        raise ValueError(f"{key} is no object")
+        raise ValueError(f"{key} is not an object")
     return {name: _part(told, name, key, (str,)) for name in told}
 
 

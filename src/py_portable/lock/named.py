@@ -69,10 +69,10 @@ class Named:
             elif direct is not None and direct.name not in carried:
                 if owner.foreign and is_local(direct):
                     raise ConfigError(
-                        f"{direct.name} is required by {owner.where}, which came from elsewhere and names what lies on "
-                        "this machine",
+                        f"{direct.name} is required by {owner.where}, a package from elsewhere that names a place "
+                        "on this machine",
                         where=direct.where,
-                        hint="if you want that: name it in the app's dependencies or in wheels.constraints",
+                        hint="if you want this, name it in the app's dependencies or in wheels.constraints",
                     )
                 one = _carry(direct, carrier, ask)
                 carried[direct.name] = one
@@ -80,7 +80,8 @@ class Named:
                 waiting += [(inner, parsed(line, inner.where)) for line in one.said.requires or ()]
             elif direct is not None and not carried[direct.name].same(direct):
                 raise ConfigError(
-                    f"{direct.name} is named by two addresses; the other is at {carried[direct.name].direct.where}",
+                    f"{direct.name} is named with two addresses; the other one is at "
+                    f"{carried[direct.name].direct.where}",
                     where=direct.where,
                 )
         uv = app.said.uv if app.said else {}
@@ -157,7 +158,7 @@ def _carry(direct: Direct, carrier: Carrier, ask: Ask) -> Carried:
                 ) from None
         if said.name != direct.name:
             raise ConfigError(
-                f"{direct.name} is asked for, and what is there is {said.name}", where=direct.where
+                f"{direct.name} is required, but the project there is {said.name}", where=direct.where
             )
         version = said.version or ""
         name = file_name(made, direct.name, version)

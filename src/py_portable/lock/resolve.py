@@ -148,7 +148,7 @@ class Resolver:
                 if not failed or name in said or name in self._told:
                     raise
                 self._told[name] = self._told_by_sdist(name, failed[2])
-        raise ConfigError("too many sdists that do not say their dependencies", where="wheels.metadata")
+        raise ConfigError("there are too many sdists whose dependencies are unknown", where="wheels.metadata")
 
     def _told_by_sdist(self, name: str, version: str) -> tuple[str, ...]:
         offers = self._ask([f"{name}=={version}"], {name: ()}, deps=False)
@@ -279,10 +279,10 @@ class Resolver:
             lost = [*python_problems(found[app.name], target), *lost]
         if lost:
             raise ConfigError(
-                "the resolution is not whole: " + lost[0],
+                "the resolution is incomplete: " + lost[0],
                 where="portable.lock",
                 tail="\n".join(lost),
-                hint="wheels.metadata, wheels.constraints or an index may say something else than the wheels do",
+                hint="wheels.metadata, wheels.constraints or an index may contradict the wheels",
             )
 
     def _distribution(self, file: LockedFile, texts: Mapping[str, str], named: Named) -> Distribution:

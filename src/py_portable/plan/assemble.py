@@ -261,7 +261,7 @@ def _choose_control(name: str, config: Config) -> Control | str:
     """
     fit = [a for a in config.artifacts.values() if name in FORMATS[a.format].controls]
     if not fit:
-        return "no artifact's format can be built too new"
+        return "no artifact has a format that can be built too new"
     artifact = min(fit, key=lambda a: FORMATS[a.format].controls[name])
     # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
     starts = starts_on(config, artifact.name)
@@ -269,7 +269,7 @@ def _choose_control(name: str, config: Config) -> Control | str:
     ages = {image: known_glibc(image) for image in firm}
     known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
     if len(known) < 2 or known[0][0] == known[-1][0]:
-        return "needs an older and a newer image in portability.images, neither of them optional"
+        return "needs an older and a newer image in portability.images that are not optional"
     node = NodeId("control", name, variant=artifact.name)
     return Control(name, artifact.name, artifact.format, node, known[0][1], known[-1][1], "glibc")
 

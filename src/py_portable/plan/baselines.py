@@ -53,6 +53,6 @@ def of_baseline(config: Config, baseline: str, artifacts: Collection[str] = ()) 
     why = (
         f"the baselines {', '.join(job.name for job in named)} have the image {baseline}"
         if named
-        else f"nothing is built in a baseline {baseline}"
+        else f"no artifact is built in the baseline {baseline}"
     )
     raise ConfigError(why, where="--baseline", hint=f"artifacts are built in: {known}")

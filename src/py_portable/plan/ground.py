@@ -24,9 +24,9 @@ def target(config: Config, baseline: str, python: str) -> dict[str, str]:
     glibc = config.max_glibc(baseline)
     if glibc is None:
         raise ConfigError(
-            f"nothing tells the glibc of {config.baselines[baseline].image}",
+            f"it is not known which glibc is in {config.baselines[baseline].image}",
             where=config.where(("baselines", baseline)),
-            hint='say it: wheels: {max-glibc: "2.28"}',
+            hint='name it: wheels: {max-glibc: "2.28"}',
         )
     return {"python": python, "max_glibc": glibc, "arch": platform.machine()}
 

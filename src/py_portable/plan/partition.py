@@ -83,8 +83,8 @@ def by_image(cells: Sequence[PlannedCell], *, limit: int) -> tuple[Shard, ...]:
     images = dict.fromkeys(cell.image for cell in cells)
     if len(images) > limit:
         raise ConfigError(
-            f"{len(images)} images need a job each, and {limit} are the most there may be",
-            hint="name fewer images, or an engine that starts several in one job: --engine docker",
+            f"{len(images)} images need one job each, but at most {limit} jobs are possible",
+            hint="name fewer images, or use an engine that starts several in one job: --engine docker",
         )
     return _shards(cells, {cell.id: image_shard(cell.image) for cell in cells})
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FILE = "plan.json"
 """Its name in dist/."""
-_AGAIN = "make it anew: py-portable plan --github (or --gitlab), and give every job that one file"
+_AGAIN = "make it again: py-portable plan --github (or --gitlab), and use this one file in every job"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGITS = re.compile(r"[0-9a-f]{64}")
 _RUN = re.compile(r"[0-9a-f]{0,64}")
@@ -85,7 +85,8 @@ class Sharding:
         ):
             if theirs is not None and mine != theirs:
                 raise ConfigError(
-                    f"the plan was made of another {what}: {mine[:12]}…, here is {theirs[:12]}…", hint=_AGAIN
+                    f"the plan was made with another {what}: {mine[:12]}…, but here it is {theirs[:12]}…",
+                    hint=_AGAIN,
                 )
 
 
@@ -114,7 +115,7 @@ def parse(told: Any, where: str) -> Sharding:
                 raise ConfigError(f"its plan has the {what} {one} twice", where=where, hint=_AGAIN)
             seen.add(one)
     if told.get("digest") != sharding.digest:
-        raise ConfigError("its plan is not what its digest says", where=where, hint=_AGAIN)
+        raise ConfigError("its plan does not match its digest", where=where, hint=_AGAIN)
     return sharding
 
 
@@ -123,7 +124,7 @@ def _sharding(told: Mapping[str, Any]) -> Sharding:
         raise ValueError("it has no list of shards")
     helpers = told.get("helpers", {})
     if not isinstance(helpers, dict):
-        raise ValueError("helpers is no object")
+        raise ValueError("helpers is not an object")
     for name, digest in helpers.items():
         _text(_HELPERS, name, "helpers")
         _text(_DIGEST, digest, f"helpers.{name}")

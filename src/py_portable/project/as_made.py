@@ -27,7 +27,7 @@ from py_portable.steps.graph import NodeId
 from py_portable.steps.runner import Report
 from py_portable.store import digest, file_mode
 
-_AGAIN = "take dist/ along as the build left it, in a tar: it keeps modes and links"
+_AGAIN = "pass on dist/ as the build left it, in a tar archive, which keeps modes and links"
 
 
 def take(
@@ -97,7 +97,7 @@ def lock_sha256(session: Session) -> str | None:
         raise ConfigError(
             f"{one} and {other} were made with two locks: {first[:12]}… and {second[:12]}…",
             where=str(session.dist),
-            hint="build both with the one lock: commit portable.lock, or hand it from job to job",
+            hint="build both with the same lock: commit portable.lock, or pass it from job to job",
         )
     return next(iter(named), None)
 
@@ -138,7 +138,7 @@ def _take(session: Session, name: str, record: BuildRecord | None, compared: boo
 
 
 def not_carried(what: str, option: str = "--carry") -> str:
-    return f"{what} did not come along (the build's word for it is: build {option})"
+    return f"{what} is missing (the build adds it with: build {option})"
 
 
 def _never_made(session: Session, name: str) -> PortableError:
@@ -148,7 +148,7 @@ def _never_made(session: Session, name: str) -> PortableError:
         if row["name"] == name:
             return StepError(row["why"], where=name, tail=row.get("tail"))
     return UnmetError(
-        f"{name} has no record of a build: what its build left did not come along",
+        f"{name} has no record of its build: the files that its build left are missing",
         where=str(session.dist),
         hint=_AGAIN,
     )
@@ -163,33 +163,37 @@ def _place(session: Session, name: str, record: BuildRecord) -> Path:
     own = config.artifacts[name].path
     if row is None or (record.place is None) != (own is not None):
         raise UnmetError(
-            f"the record of {name} describes another kind of artifact than the config",
+            f"the record of {name} describes a different kind of artifact than the config",
             where=str(session.dist),
             hint=_AGAIN,
         )
     if (record.config, row["format"], row["name"]) != (config.sha256, config.artifacts[name].format, name):
         raise UnmetError(
-            f"{name} was made of another {config.path.name}",
+            f"{name} was made with another {config.path.name}",
             where=str(session.dist),
-            hint="build it anew, and start it with the config that it was built with",
+            hint="build it again, or use the config with which it was built",
         )
     path = own
     if path is None:
         assert record.place is not None
         path = session.dist / record.place
         if not path.is_relative_to(session.dist / name) and path.parent != session.dist / PUBLISH:
-            raise UnmetError(f"the record of {name} names the place of another", where=str(path), hint=_AGAIN)
+            raise UnmetError(
+                f"the record of {name} names the place of another artifact artifact",
+                where=str(path),
+                hint=_AGAIN,
+            )
         _real(session, path, name)
     # Neither a device nor a pipe is ever opened.
     if not (path.is_file() or path.is_dir()):
-        raise UnmetError(f"{name} is not here any more: there is no {path}", hint=_AGAIN)
+        raise UnmetError(f"{name} is missing: there is no {path}", hint=_AGAIN)
     return path
 
 
 def _real(session: Session, path: Path, what: str) -> None:
     """Raises UnmetError where a link stands in the way to it: behind one lies what no build put into dist."""
     if path.resolve() != session.dist.resolve() / path.relative_to(session.dist):
-        raise UnmetError(f"{what} lies behind a link", where=str(path), hint=_AGAIN)
+        raise UnmetError(f"{what} is behind a symbolic link", where=str(path), hint=_AGAIN)
 
 
 def _same(path: Path, sha256: str, what: str) -> None:
@@ -250,7 +254,7 @@ def _control(session: Session, control: Control, lock: str | None) -> Result:
     if record is None or path is None or not path.is_dir():
         raise UnmetError(not_carried("its file"))
     if (record.config, record.lock) != (session.config.sha256, lock):
-        raise UnmetError("its file was made of another config or another lock")
+        raise UnmetError("its file was made with another config or another lock")
     _real(session, path, "its file")
     _same(path, record.sha256, "its file")
     file = path / record.meta["payload"]
@@ -273,9 +277,9 @@ def no_judge(session: Session) -> str | None:
         if not any(record and static_helpers.key() in record.carried for record in found):
             raise
         return (
-            "the helpers that start cells came along with what is to be judged, and neither this kit nor a plan "
-            "names them: install a compiler for them (musl-tools), take the kit that `bring` makes, or start a shard "
-            "of the plan (--shard)"
+            "the helpers that start cells came together with the artifacts, so they cannot be trusted; "
+            "neither this py-portable nor a plan names them: install a compiler for them (musl-tools), use "
+            "the folder that `bring` makes, or start a shard of the plan (--shard)"
         )
     return None
 

@@ -89,7 +89,7 @@ class Backends:
     def ask(self, question: Question) -> Answer:
         if not self.may_run:
             raise Unasked(
-                f"{question.name} has changed, and only its build backend says what it requires now",
+                f"{question.name} has changed, and only its build backend knows what it requires now",
                 hint="run: py-portable lock",
             )
         sandbox = self._sandbox()
@@ -101,15 +101,16 @@ class Backends:
         why = sandbox.what
         if not question.metadata:
             self.say(
-                f"{question.name}: it is not known what its build requires beyond what it declares, because there is "
-                f"no sandbox to ask its build backend in: {why}; if it lacks something, see wheels.build-requires"
+                f"{question.name}: its build may require more than it declares: its build backend was "
+                f"not asked, because there is no sandbox for it: {why}. If something is missing, see "
+                f"wheels.build-requires"
             )
             return Answer()
         if not question.own:
             raise MachineError(
-                f"{question.name} says what it depends on only when code of its own is run, and there is no sandbox "
-                f"here to run it in: {why}",
-                hint="say it in the config: wheels: {metadata: {NAME: [...]}}"
+                f"{question.name} has dependencies that are known only when its own code runs, and there "
+                f"is no sandbox here in which to run it: {why}",
+                hint="write them into the config: wheels: {metadata: {NAME: [...]}}"
                 + (f"\n{sandbox.hint}" if sandbox.hint else ""),
             )
         return self._apart(question, why)
@@ -212,8 +213,8 @@ class Backends:
             answer = self._in_turns(question, work, once, python)
         held_by = "kept from your files by the kernel" if held else "able to read and write what you can"
         self.say(
-            f"{question.name}: its build backend was asked on this machine by Python {python}, without your "
-            f"environment and {held_by}, and not in the baseline: {why}"
+            f"{question.name}: its build backend ran on this machine with Python {python}, without your "
+            f"environment and {held_by}, not in the baseline: {why}"
         )
         return answer
 
@@ -230,7 +231,7 @@ class Backends:
             if not question.metadata or answer.metadata is not None:
                 return answer
             more = (*more, *answer.requires)
-        raise StepError(f"the build backend of {question.name} asks for more each time it is asked")
+        raise StepError(f"the build backend of {question.name} asks for more requirements each time")
 
     def _gather(self, wanted: Sequence[LockedFile], into: Path, python: str | None) -> None:
         env = self.environment
@@ -239,7 +240,7 @@ class Backends:
 
 
 _HINT = (
-    "if it cannot run here, write its answer into the config: wheels: {metadata: {NAME: [...]}} for what it depends "
+    "if it cannot run here, write the answer into the config: wheels: {metadata: {NAME: [...]}} for what it depends "
     "on, wheels: {build-requires: {NAME: [...]}} for what its build requires"
 )
 

@@ -96,8 +96,8 @@ def keep_apart(session: Session) -> None:
     """Raises ConfigError where cells would start in the container that builds change."""
     if session.in_container and session.engine.on_host and baselines.jobs(session.config):
         raise ConfigError(
-            "apps would be started in the container that they are built in, where they find what was installed for "
-            "building them",
+            "apps would be started in the container in which they are built, and would find the packages "
+            "that were installed for the build",
             where="--engine native --build-engine native",
             hint="build in one job and start in another: build --build-engine native --carry, then portability "
             "--as-made --engine native",
@@ -209,15 +209,15 @@ def _claim(session: Session, name: str, place: Path) -> None:
     ):
         # Whoever handed this dist folder on may have planted both the link and the mark.
         raise ConfigError(
-            "is a symbolic link, and what lies behind it was not made by py-portable",
+            "is a symbolic link, and its target was not made by py-portable",
             where=str(link),
             hint="remove the link, or choose another --dist",
         )
     if place.exists() and not mark.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(
-            "is in the way of an artifact, and was not made by py-portable",
+            "is in the place of an artifact, and was not made by py-portable",
             where=str(place),
-            hint="move it away, call the artifact otherwise, or choose another --dist",
+            hint="move it away, rename the artifact, or choose another --dist",
         )
     mark.parent.mkdir(parents=True, exist_ok=True)
     mark.touch()

@@ -27,7 +27,7 @@ CARRIED = ".carried"
 """The folder of dist/ with what `build --carry` put there, by digest. No artifact can be called like it."""
 SCHEMA = 1
 MAX_BYTES = 1 << 20
-_AGAIN = "build again with this version of py-portable, and take the dist folder along as it is"
+_AGAIN = "build again with this version of py-portable, and pass on the dist folder as it is"
 _DIGITS = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _FLOOR = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,9}")
@@ -117,7 +117,7 @@ def read(path: Path) -> BuildRecord:
         if not isinstance(told, dict) or repr(told.pop("schema", None)) != repr(SCHEMA):
             raise ValueError(f"its schema is not {SCHEMA}")
         if unknown := told.keys() - BuildRecord.__dataclass_fields__.keys():
-            raise ValueError(f"{min(unknown)!r} is nothing that a record says")
+            raise ValueError(f"{min(unknown)!r} is not a key of a record")
         for name, kinds in _TYPES.items():
             if not isinstance(told.get(name), kinds):
                 raise ValueError(f"{name} cannot be {_short(told.get(name))}")
@@ -167,7 +167,7 @@ def _look(record: BuildRecord) -> None:
         _inside(record.place, "place")
     for name, value in record.meta.items():
         if name not in _META:
-            raise ValueError(f"{name!r} is nothing that a build says of an artifact")
+            raise ValueError(f"{name!r} is not a key of an artifact's record")
         for text in value if isinstance(value, list) else (value,):
             # These get into command lines, where neither NUL nor half a character can be.
             if text is not None and not (isinstance(text, str) and text.isprintable()):
@@ -184,7 +184,7 @@ def _look(record: BuildRecord) -> None:
 def _look_at_row(record: BuildRecord, row: Mapping[str, Any]) -> None:
     # Of a file only, and not in what an older kit wrote.
     if row.keys() - {"mode"} != _ROW.keys():
-        raise ValueError("what it says of the artifact is not what a build says")
+        raise ValueError("it does not describe the artifact as a build does")
     if "mode" in row:
         _match(_MODE, row["mode"], "row.mode")
     for name, value in row.items():
@@ -193,11 +193,11 @@ def _look_at_row(record: BuildRecord, row: Mapping[str, Any]) -> None:
         if not isinstance(value, _ROW[name]) or (isinstance(value, bool) and bool not in _ROW[name]):
             raise ValueError(f"row.{name} cannot be {_short(value)}")
     if not all(isinstance(licence, str) for licence in row["licences"] or ()):
-        raise ValueError("a licence is no text")
+        raise ValueError("a licence is not text")
     if row["bytes"] < 0 or not (math.isfinite(row["seconds"]) and row["seconds"] >= 0):
-        raise ValueError("its bytes or seconds are no quantity")
+        raise ValueError("its bytes or seconds are not a quantity")
     if (row["sha256"], row["measured_floor"]) != (record.sha256, record.floor):
-        raise ValueError("it tells of two artifacts")
+        raise ValueError("it describes two artifacts")
 
 
 def _match(pattern: re.Pattern[str], text: Any, key: str) -> None:
@@ -210,4 +210,4 @@ def _inside(place: Any, key: str) -> None:
     if not isinstance(place, str) or not place or not place.isprintable():
         raise ValueError(f"{key} cannot be {_short(place)}")
     if place.startswith("/") or ".." in PurePosixPath(place).parts:
-        raise ValueError(f"{key} is {_short(place)}, which is no place in a folder")
+        raise ValueError(f"{key} is {_short(place)}, which is not a path inside a folder")

@@ -164,9 +164,9 @@ class Session:
                 continue
             if self.locked:
                 raise ConfigError(
-                    f"{name} is {told} in this version of py-portable, locked is {old}",
+                    f"{name} is {told} in this version of py-portable, but the lock says {old}",
                     where=self.lock_path.name,
-                    hint="take the version of py-portable that made the lock, or run without --locked",
+                    hint="use the version of py-portable that made the lock, or run without --locked",
                 )
             self.talk.say(f"{name}: {old} becomes {told}")
         return replace(lock, pins=pins)
@@ -221,12 +221,12 @@ class Session:
                     hint="run: py-portable lock, and keep the file",
                 )
             if old and old != identity:
-                why = "its distribution has moved on, or the config adds something else to it"
+                why = "its distribution has changed, or the config adds something else to it"
                 if self.locked:
                     raise ConfigError(
-                        f"{name} is {identity} now, locked is {old}: {why}",
+                        f"{name} is {identity} now, but the lock says {old}: {why}",
                         where=self.lock_path.name,
-                        hint="run without --locked to take the new one",
+                        hint="run without --locked to use the new one",
                     )
                 self.talk.say(f"{name}: {why}; new identity {identity[:19]}…")
         if seen and learn:

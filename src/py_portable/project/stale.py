@@ -71,7 +71,7 @@ def mark(cell: CellRow) -> CellRow:
         **cell,
         "verdict": "UNPROVEN",
         "reason": STALE,
-        "detail": f"{cell['verdict']} was seen when the config asked something else; start it again",
+        "detail": f"{cell['verdict']} belongs to an earlier question of the config; start it again",
         "reproduce": None,
         "cached": False,
     }

@@ -47,7 +47,7 @@ def observe(
     if started.trouble:
         broken: tuple[str, ...] = (started.trouble,)
     elif started.record is None or started.record.status != 0:
-        broken = (f"the canary did not end well: {started.record}",)
+        broken = (f"the canary failed: {started.record}",)
     else:
         if raw := _parse(started.stdout.data):
             # Not to be seen from inside of a control group: what the engine set, and the kernel took.

@@ -110,7 +110,7 @@ _ALWAYS = (
         "there are no capabilities",
         lambda o: all(o[name] == _NO_CAPS for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")),
     ),
-    Promise("privileges", "no new privileges can be had", lambda o: o["NoNewPrivs"] == "1"),
+    Promise("privileges", "no new privileges can be obtained", lambda o: o["NoNewPrivs"] == "1"),
     Promise(
         "privileges",
         "mounts, device nodes, another root and uid 0 are refused",

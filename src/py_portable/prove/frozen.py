@@ -19,7 +19,7 @@ from py_portable.store import Store, copying
 from py_portable.store.faults import explain, is_out_of_room
 from py_portable.store.walk import remove, started_mode
 
-_AGAIN = "run again while nothing else changes it"
+_AGAIN = "run it again while nothing else changes it"
 
 
 class Freezer:
@@ -84,7 +84,7 @@ class Freezer:
             if is_out_of_room(problem):
                 raise explain(problem, f"copy {what}", folder) from problem
             why = f"{problem.filename or path}: {problem.strerror}"
-            raise UnmetError(f"{what} cannot be copied to be started: {why}", hint=_AGAIN) from problem
+            raise UnmetError(f"{what} cannot be copied for the start: {why}", hint=_AGAIN) from problem
         seen = copying.digest_of_copy(records)
         if seen != digest:
             changed = f"its digest is {seen[:19]}… now, and was {digest[:19]}…"
@@ -93,7 +93,7 @@ class Freezer:
         else:
             return target
         remove(target)
-        raise UnmetError(f"{what} was changed while this run was under way: {changed}", hint=_AGAIN)
+        raise UnmetError(f"{what} was changed during this run: {changed}", hint=_AGAIN)
 
     def _folder(self) -> Path:
         if self._room is None and self._reachable:

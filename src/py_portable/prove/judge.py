@@ -55,7 +55,7 @@ def look(started: Started, smoke: Smoke) -> Finding:
         return Finding("timeout", f"did not end within {smoke.timeout:g} s")
     if record.signal is not None:
         why = (
-            f": it went beyond the {MEMORY_BYTES >> 30} GiB of memory of a cell"
+            f": it used more than the {MEMORY_BYTES >> 30} GiB of memory that a cell may use"
             if started.out_of_memory
             else ""
         )
@@ -97,11 +97,11 @@ def corroborate(
         if version is None:
             finding = Finding("library", finding.detail)
         elif not measured_floor or _numbers(version) > _numbers(measured_floor):
-            return Finding("exit", f"says: {finding.detail}; none of its ELF files asks for that")
+            return Finding("exit", f"says: {finding.detail}; none of its ELF files needs that")
         elif image_glibc and _numbers(version) <= _numbers(image_glibc):
             return Finding("library", f"{finding.detail}, though the image has glibc {image_glibc}")
     if finding.reason == "library" and not asked_for(finding.detail or ""):
-        return Finding("exit", f"says: {finding.detail}; none of its ELF files asks for that")
+        return Finding("exit", f"says: {finding.detail}; none of its ELF files needs that")
     return finding
 
 

@@ -60,7 +60,7 @@ def parse(data: bytes) -> Record:
     except (ValueError, RecursionError) as problem:
         raise RecordError(f"the record is not JSON: {problem}") from problem
     if not isinstance(found, dict) or found.pop("record", None) != 1:
-        raise RecordError("the record is of another version")
+        raise RecordError("the record has another version")
     if set(found) != set(Record.__annotations__):
         raise RecordError("the record has other fields")
     record = Record(

@@ -1,4 +1,4 @@
-"""What does not hold, at its wheel or its line of the config: GitHub's log commands, GitLab's code quality report.
+"""What failed, at its wheel or its line of the config: GitHub's log commands, GitLab's code quality report.
 
 Sources: GitHub's "Workflow commands" and how the runner's toolkit escapes them; GitLab's "Code Quality report format".
 """
@@ -46,9 +46,7 @@ def notes(found: Findings) -> list[Note]:
     rows = (row for row in found.evidence.get("failures", ()) if not of_control(row))
     lost = {not_there(row): row for row in rows}
     problems = [
-        _not_built(told, lost[told], found)
-        if told in lost
-        else Note("error", None, "does not hold", told, told)
+        _not_built(told, lost[told], found) if told in lost else Note("error", None, "failed", told, told)
         for told in found.problems
     ]
     return [

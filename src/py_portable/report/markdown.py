@@ -39,7 +39,7 @@ def render(blocks: Sequence[Block], most: int = MOST_BYTES) -> str:
             room = 0
     if lost:
         told = ", ".join(f"{count} {what}" for what, count in lost.items())
-        out += [f"Cut, so that it fits {most} bytes: {told}. evidence.json has all.", ""]
+        out += [f"Shortened to {most} bytes: {told}. evidence.json has everything.", ""]
     return "\n".join(out)
 
 

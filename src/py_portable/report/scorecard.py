@@ -58,7 +58,7 @@ def _failures(found: Findings) -> list[Block]:
     groups, problems = found.failures, found.problems
     if not groups and not problems:
         return []
-    blocks: list[Block] = [Heading(2, ("What does not hold",))]
+    blocks: list[Block] = [Heading(2, ("What failed",))]
     # With one failure and nothing else its details say it all.
     if problems or len(groups) > 1:
         shown = [_overview(group) for group in groups[:MOST_FIRST]]
@@ -113,7 +113,11 @@ def _detail(group: Group, config: str, starts: Words) -> list[Block]:
         Paragraph((f"{cell['verdict']}: ", Foreign(why(cell)), f". {own}" if own else "", *starts)),
     ]
     if commands := again(cell, config):
-        where = "Again (the second line on the machine of the run):" if len(commands) > 1 else "Again:"
+        where = (
+            "To repeat it (the second line only on the machine of the run):"
+            if len(commands) > 1
+            else "Again:"
+        )
         blocks += [Paragraph((where,)), Fence(commands, "sh")]
     if said:
         status = cell.get("exit_status")
@@ -152,7 +156,7 @@ def _matrix(found: Findings) -> list[Block]:
     conditions = list(dict.fromkeys(cell["condition"] for cells in own.values() for cell in cells))
     return [
         Heading(2, ("Cells",)),
-        Paragraph(("Conditions, folded into one word each: ", *_listed(conditions, MOST_LINES), ".")),
+        Paragraph(("Verdicts of all conditions in one word: ", *_listed(conditions, MOST_LINES), ".")),
         Table(((corner,), *((Foreign(name),) for name in across)), rows, "rows of the cells"),
     ]
 
@@ -191,9 +195,7 @@ def _controls(found: Findings) -> list[Block]:
     head = ("control", "artifact", "verdict", "what was seen")
     return [
         Heading(2, ("Controls",)),
-        Paragraph(
-            ("What must fail, and did where it says XFAIL: that is what makes a PASS mean something.",)
-        ),
+        Paragraph(("These starts must fail. XFAIL means that they did, so a PASS means something.",)),
         Table(tuple((one,) for one in head), rows, "controls"),
     ]
 
@@ -222,7 +224,7 @@ def _unproven(found: Findings) -> list[Block]:
     ]
     held_against = [cell for group in found.unproven for cell in group.cells if not cell.get("optional")]
     if found.conclusions.problems and held_against and (commands := again(held_against[0], found.config)):
-        blocks += [Paragraph(("Again, for one of them:",)), Fence(commands[:1], "sh")]
+        blocks += [Paragraph(("To repeat one of them:",)), Fence(commands[:1], "sh")]
     return blocks
 
 
@@ -238,7 +240,7 @@ def _benchmark(found: Findings) -> list[Block]:
             (Foreign(text(row.get("against")) or "-"),),
             (_interval(row.get("ratio"), 2),),
             (number(of(row.get("wall_ms"), "median"), 1),),
-            ("too noisy: not to be believed" if row.get("noisy") else number(row.get("pairs"), 0),),
+            ("too noisy, do not trust it" if row.get("noisy") else number(row.get("pairs"), 0),),
         )
         for row in rows
     )

@@ -26,7 +26,7 @@ def modules(start: str, counts: Callable[[str], bool] | None = None) -> tuple[st
     where nothing is imported from them. Raises ValueError where there is no such module.
     """
     if _file(start) is None:
-        raise ValueError(f"there is no module {start}")
+        raise ValueError(f"there is not a module {start}")
     found: set[str] = set()
     waiting = [start]
     while waiting:

@@ -19,7 +19,7 @@ CAPABILITY = "security.capability"
 """The attribute that gives a program powers as the setuid bit does: capabilities(7)."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HINT = (
-    "find out what sets it: the app, a dependency or its build script. If a file really needs it, it has to be set "
+    "find out what sets it: the app, a dependency or its build script. If a file really needs it, set it "
     "when the file is installed"
 )
 
@@ -59,7 +59,7 @@ def _entered(root: int, folder: str, step: str) -> int:
     try:
         return os.open(folder or ".", _FOLDER, dir_fd=root)
     except OSError as problem:
-        raise _refused(step, folder, f"cannot be looked into: {problem.strerror}") from None
+        raise _refused(step, folder, f"cannot be read: {problem.strerror}") from None
 
 
 def _one(place: Path, state: os.stat_result, path: str, step: str) -> None:
@@ -71,7 +71,7 @@ def _one(place: Path, state: os.stat_result, path: str, step: str) -> None:
     if why := file_modes.trouble(state.st_mode):
         raise _refused(step, path, why)
     if kind == stat.S_IFREG and CAPABILITY in _attributes(place):
-        raise _refused(step, path, "given capabilities of its own")
+        raise _refused(step, path, "given its own capabilities")
     mode = file_modes.settled(state.st_mode, folder=kind == stat.S_IFDIR)
     if mode != stat.S_IMODE(state.st_mode):
         try:
@@ -92,7 +92,7 @@ def _attributes(place: Path) -> list[str]:
 
 def _refused(step: str, path: str, why: str) -> BuildFailed:
     return BuildFailed(
-        f"{step} left {printable.line(path)[:200]!r}, which is {why}: no output of a build may hold that",
+        f"{step} left {printable.line(path)[:200]!r}, which is {why}, which is not allowed in the output of a build",
         hint=_HINT,
     )
 

@@ -90,7 +90,7 @@ def look(folder: Path, key: str) -> tuple[Entry, Header] | None:
         return None
     header = read_header(data)
     if header.key != key:
-        raise DamageFound("entry.json speaks of another key")
+        raise DamageFound("entry.json belongs to another key")
     read_manifest(folder, header.digest)
     out = folder / "out"
     if out.is_symlink() or not out.is_dir():

@@ -47,7 +47,7 @@ def checked(folder: Path, key: str, prefix: tuple[str, ...]) -> Header:
     except OSError as problem:
         raise DamageFound(f"{problem.strerror}: {Path(str(problem.filename)).name}") from None
     if header.key != key:
-        raise DamageFound("entry.json speaks of another key")
+        raise DamageFound("entry.json belongs to another key")
     if digest_of(manifest) != header.digest:
         raise DamageFound("its manifest does not match its digest")
     found, state = whole.take(out, prefix)
@@ -70,7 +70,7 @@ def keep(folder: Path, header: Header) -> None:
 def adopt(root: Path, folder: Path, header: Header) -> bool:
     """Give what was `checked`, and lies on the store's file system, its place in the store `root`.
 
-    What is there already stays: False then. Raises OSError.
+    What exists already stays: False then. Raises OSError.
     """
     layout = StoreLayout(root)
     place = layout.object(check_key(header.key))

@@ -109,7 +109,7 @@ class StoreLayout:
             strangers = {entry.name for entry in self.root.iterdir()} - {*_FOLDERS, _TAG}
             if strangers:
                 raise StoreError(
-                    f"the folder is no store and is not empty: {sorted(strangers)[0]}",
+                    f"the folder is not a store, and it is not empty: {sorted(strangers)[0]}",
                     where=str(self.root),
                     hint=_ELSEWHERE,
                 )

@@ -35,7 +35,7 @@ def choose(records: Sequence[ManifestRow], relative: str) -> list[ManifestRow]:
     """
     wanted = PurePosixPath(relative)
     if wanted.is_absolute() or ".." in wanted.parts or "\0" in relative:
-        raise StoreError(f"{printable(relative)!r} is no path inside a step's output")
+        raise StoreError(f"{printable(relative)!r} is not a path inside a step's output")
     name = str(wanted)
     chosen = [record for record in records if record.path == name]
     if not chosen:
@@ -174,7 +174,7 @@ def _copy_file(folder: int, name: str, record: ManifestRow, target: Path) -> Non
     finally:
         os.close(source)
     if state.hexdigest() != record.value:
-        raise DamageFound(f"{printable(record.path)}: other contents than when it was made")
+        raise DamageFound(f"{printable(record.path)}: its contents have changed since it was made")
 
 
 @contextlib.contextmanager

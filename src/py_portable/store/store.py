@@ -29,7 +29,7 @@ from py_portable.store.ranged import hash_tree, remove_tree
 from py_portable.store.restore import Part, choose, copy_out
 
 _log = logging.getLogger(__name__)
-_AGAIN = "run the same command again: it is then made anew"
+_AGAIN = "run the same command again, which makes it again"
 _KEPT = ("out", "log")
 
 
@@ -154,7 +154,7 @@ class Store:
             with explained("read from the store", self.root):
                 found = look(folder, entry.key)
                 if found is None or found[0].digest != entry.digest:
-                    raise DamageFound("it is gone, or another one is in its place")
+                    raise DamageFound("it was removed or replaced")
                 whole.compare(entry, hash_tree(entry.path, found[1].prefix))
         except DamageFound as problem:
             raise _damaged(entry, str(problem)) from problem
@@ -216,7 +216,7 @@ class Store:
             self.set_aside(entry.key, str(problem))
             raise _damaged(entry, str(problem)) from problem
 
-    def set_aside(self, key: str, why: str = "it is not to be trusted") -> None:
+    def set_aside(self, key: str, why: str = "it cannot be trusted") -> None:
         """Move an object that is not to be trusted to `quarantine/`. No error if it is gone."""
         self._prepare()
         with explained("move a damaged object aside", self.root):

@@ -12,7 +12,7 @@ REQUIRES = ".py-portable-build"
 """Where a container sees what the build system requires, below the project."""
 ALIASES = "manylinux2014, manylinux_2_28, manylinux_2_34"
 HINT = (
-    "the container has no network: name system packages in baselines.NAME.packages, build requirements in\n"
+    "the container has no network: name system packages in baselines.NAME.packages, and build requirements in\n"
     "pyproject.toml; a before-all or before-build of [tool.cibuildwheel] that downloads cannot work here"
 )
 
@@ -56,7 +56,7 @@ def laid_out(root: Path, name: str, pythons: Sequence[str]) -> None:
     where = f"wheels.publish on {name}"
     if not (root / "opt/python").is_dir():
         raise ConfigError(
-            "this image is not laid out like a manylinux image: it has no /opt/python, which cibuildwheel needs",
+            "this is not a manylinux image: it has no /opt/python, which cibuildwheel needs",
             where=where,
             hint=f"name a baseline for it, wheels.publish.baseline, whose image is one of: {ALIASES}",
         )

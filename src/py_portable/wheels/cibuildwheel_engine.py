@@ -35,8 +35,8 @@ def find(prefer: str | None = None) -> Daemon:
     raise MachineError(
         "cibuildwheel needs docker or podman, and neither works here",
         tail="\n".join(reasons),
-        hint="start one of them (DOCKER_HOST names a daemon elsewhere), or build the wheels where one is and "
-        "take them: wheels: {use: DIR}",
+        hint="start one of them (DOCKER_HOST names a daemon elsewhere), or build the wheels on another "
+        "machine and use them: wheels: {use: DIR}",
     )
 
 

@@ -16,7 +16,9 @@ from py_portable.errors import ConfigError, StepError
 from py_portable.lock.choose import supported
 
 WHERE = "wheels.use"
-_BOMB = "look at what it holds: python -m zipfile --list WHEEL; take another version, or another source of it"
+_BOMB = (
+    "list its contents: python -m zipfile --list WHEEL; use another version, or get it from another source"
+)
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,14 @@ def best(
         raise ConfigError(
             f"has no wheel of {distribution or 'the app'} for {target}",
             where=where,
-            tail="\n".join(names) or "it holds no wheels",
-            hint="build one for this Python and an older glibc, or say python or wheels.max-glibc otherwise",
+            tail="\n".join(names) or "it contains no wheels",
+            hint="build one for this Python and an older glibc, or change python or wheels.max-glibc",
         )
     first = min(fitting)[0]
     alike = [name for place, name in fitting if place == first]
     if len(alike) > 1:
         raise ConfigError(
-            f"has several wheels that fit {target} alike",
+            f"has several wheels that fit {target} equally well",
             where=where,
             tail="\n".join(alike),
             hint="leave one of them in the folder",
@@ -108,9 +110,7 @@ def taken(path: Path, sha256: str, into: Path) -> None:
     """Copy a wheel of the user's folder. Raises StepError where it is not the one that was chosen any more."""
     copy_regular(path, into / path.name)
     if sha256_of(into / path.name) != sha256:
-        raise StepError(
-            f"{path.name} changed while the run went on", where=str(path.parent), hint="run again"
-        )
+        raise StepError(f"{path.name} changed during the run", where=str(path.parent), hint="run again")
     bounded(into / path.name)
 
 
@@ -119,4 +119,4 @@ def bounded(wheel: Path) -> Path:
     try:
         return checked(wheel)
     except (RefusedError, OSError) as problem:
-        raise StepError(f"a wheel is not taken: {problem}", hint=_BOMB) from None
+        raise StepError(f"a wheel cannot be used: {problem}", hint=_BOMB) from None

@@ -41,4 +41,4 @@ def hint(said: str) -> str:
     for pattern, what in _SAYS:
         if found := pattern.search(said):
             return f"{what.format(found[1])} is missing: name its Debian package {_PACKAGES}"
-    return f"mend what is said above; what it misses of Debian is named {_PACKAGES}"
+    return f"correct what the lines above say; its Debian packages belong in {_PACKAGES}"

@@ -177,7 +177,7 @@ def repair(ctx: Context) -> Mapping[str, Any]:
     findings = wheel_check.check(ctx.out, [platform, "any"])
     if findings:
         raise UnmetError(
-            f"the wheelhouse holds wheels that break their promise: {', '.join(f.wheel for f in findings)}",
+            f"the wheelhouse has wheels that break the promise of their tags: {', '.join(f.wheel for f in findings)}",
             tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
             log=ctx.log,
         )
@@ -213,7 +213,7 @@ def _whole(wheel: Path, log: Path) -> None:
     if lost := lacking.optional(process.last_lines(log, _MOST_SAID)):
         extension, lines = lost
         raise BuildFailed(
-            f"{wheel.name} came out without its optional extension {extension}, which did not compile",
+            f"{wheel.name} was built without its optional extension {extension}, which did not compile",
             tail=lines,
             log=log,
             hint=lacking.hint(lines),

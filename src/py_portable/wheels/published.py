@@ -139,7 +139,7 @@ def made_sdist(folder: Path) -> Path:
             or not path.is_file()
             or not re.fullmatch(r"[\w.+!-]+\.(tar\.gz|zip)", path.name)
         ):
-            raise StepError(f"{path.name} is no sdist")
+            raise StepError(f"{path.name} is not an sdist")
     if len(found) != 1:
         raise StepError(f"{len(found)} sdists were made, expected one")
     return found[0]
@@ -243,7 +243,8 @@ def _finish(ctx: Context) -> Mapping[str, Any]:
     findings = wheel_check.check(ctx.out, [platform, "any"])
     if findings:
         raise UnmetError(
-            f"wheels that are to be published break their promise: {', '.join(f.wheel for f in findings)}",
+            "these wheels cannot be published, because they break the promise of their tags: "
+            f"{', '.join(f.wheel for f in findings)}",
             tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
             log=ctx.log,
             hint="raise wheels.max-glibc, or choose an older baseline",
@@ -257,6 +258,8 @@ def _finish(ctx: Context) -> Mapping[str, Any]:
     }
     extra = set(names) - set(chosen.values())
     if extra:
-        raise StepError(f"nothing proves {', '.join(sorted(extra))}: it fits none of wheels.publish.pythons")
+        raise StepError(
+            f"nothing would prove {', '.join(sorted(extra))}: it fits none of wheels.publish.pythons"
+        )
     twine.strict_check(sorted(ctx.out.iterdir()))
     return {"wheels": chosen}

@@ -30,5 +30,5 @@ def unpack_as(sdist: Path, room: Path, folder: Path) -> None:
     unpack(sdist, room)
     inner = [path for path in room.iterdir() if path.is_dir() and not path.is_symlink()]
     if len(inner) != 1:
-        raise StepError(f"{sdist.name} holds {len(inner)} folders, expected one as in every sdist")
+        raise StepError(f"{sdist.name} has {len(inner)} folders, but an sdist has one")
     inner[0].rename(folder)

@@ -59,7 +59,7 @@ def fetch_tools(ctx: Context) -> None:
     chosen = choose(good, no_binary=FROM_SOURCE, **target)
     if len(chosen) != len(pinned):
         lost = {line.partition("==")[0] for line in pinned} - {file.name for file in chosen}
-        raise StepError(f"the index offers no file with a pinned hash for: {', '.join(sorted(lost))}")
+        raise StepError(f"the index has no file with a pinned hash for: {', '.join(sorted(lost))}")
     files.remember(ctx.env.store, good)
     files.gather(ctx.env.store, chosen, ctx.out, environ=ctx.env.environ, **target)
 

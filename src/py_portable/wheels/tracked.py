@@ -31,7 +31,7 @@ def asked_for(source: Path, build: Iterable[str]) -> tuple[str, ...]:
     found = files(source, ".", ":(exclude,attr:export-ignore)")
     if found is None:
         raise MachineError(
-            f"{finders[0]} takes the files of the wheel from git, and git does not say which they are",
+            f"{finders[0]} takes the list of the wheel's files from git, and git does not answer",
             where=str(source),
             hint="install git (Debian: apt-get install git), or name the files in the build system's own options",
         )

@@ -46,9 +46,9 @@ def strict_check(files: Sequence[Path]) -> None:
     said = (outcome.stdout.text + outcome.stderr.text).splitlines()
     bad = [path.name for path in files if any(path.name in line and "FAILED" in line for line in said)]
     raise UnmetError(
-        f"twine check --strict does not pass: {', '.join(bad) or f'exit status {outcome.status}'}",
+        f"twine check --strict fails: {', '.join(bad) or f'exit status {outcome.status}'}",
         tail="\n".join(line for line in said if line.strip() and "PASSED" not in line),
-        hint="mend the metadata in pyproject.toml: a readme that renders, with its content type",
+        hint="correct the metadata in pyproject.toml: a readme that renders, with its content type",
     )
 
 
@@ -84,7 +84,7 @@ def target(repository: str | None, environ: Mapping[str, str]) -> UploadTarget:
         name, url = repository, None
     if url and "@" in urlsplit(url).netloc:
         raise ConfigError(
-            "the repository's URL has a login in it, which others on this machine could read",
+            "the repository's URL contains a login, which others on this machine could read",
             where=hide(url),
             hint="put it into TWINE_USERNAME and TWINE_PASSWORD",
         )
@@ -179,18 +179,22 @@ _CAUSES = (
         "the repository cannot be reached",
         "check the address, the network and the proxy",
     ),
-    (r"UnsupportedConfiguration", "the repository does not know --skip-existing", "leave it out"),
+    (r"UnsupportedConfiguration", "the repository does not know --skip-existing", "leave out this option"),
     (
         r"TrustedPublishing",
         "trusted publishing gave no token",
-        "is this job named as a trusted publisher there?",
+        "check that the repository names this job as a trusted publisher",
     ),
     (r"HTTPError: 40[13]\b", "the repository refused the login", "look at TWINE_USERNAME and TWINE_PASSWORD"),
-    (r"HTTPError: 40[45]\b", "nothing takes uploads at this address", "is it the address for uploads?"),
+    (
+        r"HTTPError: 40[45]\b",
+        "this address does not accept uploads",
+        "check that it is the address for uploads",
+    ),
     (
         r"HTTPError: 409\b|already exist",
-        "a file of this name is there already",
-        "raise the version, or: --skip-existing",
+        "a file of this name exists already",
+        "raise the version, or use --skip-existing",
     ),
     (r"HTTPError: 400\b", "the repository refused a file", None),
     (r"HTTPError: 413\b", "a file is larger than the repository allows", None),

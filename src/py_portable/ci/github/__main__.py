@@ -59,7 +59,7 @@ def store_in(environ: Mapping[str, str]) -> int:
         taken = False
         console.annotate("warning", f"the cache could not be used: {problem.what}")
     (folder / travel.STORE).unlink(missing_ok=True)
-    told = f"hit, {matched}" if taken else "kept: this runner's own store" if store.exists() else "miss"
+    told = f"hit, {matched}" if taken else "this runner keeps its own store" if store.exists() else "miss"
     console.say(f"cache: {told}")
     RunnerFiles(environ).summary(f"Cache: {code(told)}")
     return 0
@@ -97,7 +97,7 @@ def unpack(environ: Mapping[str, str]) -> int:
     found = calls.projects(inputs, here)
     count = travel.unpack_dist(archives, here, found)
     if not count:
-        raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
+        raise ConfigError("no earlier job left any files", hint="look at the logs of the earlier jobs")
     nodes = action.images(inputs, here)
     wanted: dict[str, set[str]] = {}
     for project in found:

@@ -122,9 +122,9 @@ def _artifacts(inputs: Inputs, project: Project) -> tuple[str, ...] | None:
     names = calls.build_names(len(groups))
     if inputs.build not in names:
         raise ConfigError(
-            f"{inputs.build} is none of its builds",
+            f"{inputs.build} is not one of the plan's builds",
             where=project.config,
-            hint="give every job the files of one checkout",
+            hint="all jobs must use the same commit",
         )
     wanted = groups[names.index(inputs.build)]
     return tuple(name for name in wanted if not inputs.artifacts or name in inputs.artifacts)
@@ -190,7 +190,8 @@ def summary(result: ConfigResult, several: bool) -> str:
     if result.fresh:
         lock = code(str(result.fresh))
         parts.append(
-            f"{lock} is not committed: this run resolved all anew. `py-portable lock` writes one to commit."
+            f"{lock} is not committed, so this run resolved every name again. Run `py-portable "
+            "lock` and commit the file."
         )
     return "\n\n".join(parts)
 
@@ -217,7 +218,9 @@ def images(inputs: Inputs, here: Path) -> tuple[str, ...] | None:
 def _sharding(path: Path) -> Sharding:
     told = reading.read(path).get("plan") if path.is_file() else None
     if told is None:
-        raise ConfigError("the plan did not come along", where=path.name, hint="look at the plan's job")
+        raise ConfigError(
+            "the plan is missing", where=path.name, hint="look at the log of the job that plans"
+        )
     return parse(told, path.name)
 
 

@@ -33,24 +33,25 @@ def projects(inputs: Inputs, here: Path) -> tuple[Project, ...]:
     pattern = inputs.config
     if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
         raise ConfigError(
-            f"{shown(pattern)} leaves the repository",
+            f"{shown(pattern)} is outside the repository",
             where="the input config",
             hint="name it from the repository's root",
         )
     found = [pattern] if (here / pattern).is_file() else sorted(_matching(pattern, here))
     if not found:
         raise ConfigError(
-            f"nothing is called {shown(pattern)} here",
+            f"there is no {shown(pattern)}",
             where="the input config",
             hint=_instead(here),
         )
     if len(found) > MOST_CONFIGS:
         raise ConfigError(
-            f"{shown(pattern)} is {len(found)} files, the most is {MOST_CONFIGS}", where="the input config"
+            f"{shown(pattern)} is {len(found)} files; at most {MOST_CONFIGS} are allowed",
+            where="the input config",
         )
     for name in found:
         if not name.isprintable() or name.startswith("-"):
-            raise ConfigError(f"{shown(name)} is no name for a config", where="the input config")
+            raise ConfigError(f"{shown(name)} cannot be the name of a config", where="the input config")
     return tuple(Project(name, _dist(inputs, here, name, len(found) > 1)) for name in found)
 
 
@@ -70,7 +71,7 @@ def _matching(pattern: str, here: Path) -> Iterator[str]:
             if path.is_file() and not hidden and path.resolve().is_relative_to(here.resolve()):
                 yield str(name)
     except (ValueError, NotImplementedError) as problem:
-        raise ConfigError(f"{shown(pattern)} is no pattern: {problem}", where="the input config")
+        raise ConfigError(f"{shown(pattern)} is not a pattern: {problem}", where="the input config")
 
 
 def _dist(inputs: Inputs, here: Path, config: str, shared: bool) -> Path:

@@ -20,7 +20,7 @@ def known(folder: Path) -> Path | None:
     try:
         read(path)
     except PortableError as problem:
-        console.annotate("warning", f"what cells took the last time cannot be read: {problem.what}")
+        console.annotate("warning", f"the times of earlier cells cannot be read: {problem.what}")
         return None
     return path
 

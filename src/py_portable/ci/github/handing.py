@@ -28,7 +28,7 @@ from py_portable.store.handed import HEADER_BYTES, adopt, checked
 
 INDEX = "images.json"
 INDEX_BYTES = 16 << 20
-_LOOK = "look at the plan's job, and run it again"
+_LOOK = "look at the log of the job that plans, and run it again"
 _TAR = "image-{:03}.tar"
 _OURS = re.compile(rf"objects/[0-9a-f]{{2}}/{KEY.pattern}|cache/(?:{'|'.join(NAMES)})/{KEY.pattern}")
 
@@ -97,7 +97,7 @@ def _take(archives: Mapping[Path, Sequence[str]], store: Store, identities: set[
             ready = [one for one in waiting if one[3].meta.get("identity") in allowed]
             if not ready:
                 raise ConfigError(
-                    "holds an image that was not asked for", where=waiting[0][0].name, hint=_LOOK
+                    "holds an image that this job did not ask for", where=waiting[0][0].name, hint=_LOOK
                 )
             for one in ready:
                 _, place, paths, header = one
@@ -136,14 +136,14 @@ def _entry(archive: Path, place: Path, paths: Sequence[str]) -> Header:
     """The one entry that the index names first, checked. Raises ConfigError."""
     first = PurePosixPath(paths[0]) if paths else PurePosixPath("")
     if not paths or not all(_OURS.fullmatch(path) for path in paths) or first.parts[0] != "objects":
-        raise ConfigError("is not named by its key in the list of images", where=archive.name, hint=_LOOK)
+        raise ConfigError("is not in the list of images under its key", where=archive.name, hint=_LOOK)
     if first.parts[1] != first.name[:2] or any((place / above).is_symlink() for above in first.parents):
-        raise ConfigError("holds no entry of a store", where=archive.name, hint=_LOOK)
+        raise ConfigError("does not hold an entry of a store", where=archive.name, hint=_LOOK)
     try:
         return checked(place / first, first.name, ids.prefix())
     except DamageFound as problem:
         raise ConfigError(
-            f"the image {first.name[:12]} is not what was handed on: {problem}",
+            f"the image {first.name[:12]} is not the one that the plan's job made: {problem}",
             where=archive.name,
             hint=_LOOK,
         ) from None
@@ -173,7 +173,7 @@ def _index(path: Path) -> Mapping[str, Mapping[str, Sequence[str]]]:
             return dict(told)
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         pass
-    raise ConfigError("is no list of images", where=path.name, hint=_LOOK)
+    raise ConfigError("is not a list of images", where=path.name, hint=_LOOK)
 
 
 def _held(store: Path) -> list[_Held]:

@@ -61,7 +61,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
         value = environ.get(PREFIX + name.upper().replace("-", "_")) or together.get(name, "")
         value = value.strip()
         if "\0" in value:
-            raise wrong(name, "it holds a NUL")
+            raise wrong(name, "it contains a NUL character")
         return value
 
     def wrong(name: str, why: str, hint: str | None = None) -> ConfigError:
@@ -70,7 +70,9 @@ def read(environ: Mapping[str, str]) -> Inputs:
     def one_of(name: str, known: tuple[str, ...]) -> str:
         value = given(name)
         if value and value not in known:
-            raise wrong(name, f"{shown(value)} is none of its values", f"it takes: {', '.join(known)}")
+            raise wrong(
+                name, f"{shown(value)} is not one of its values", f"its values are: {', '.join(known)}"
+            )
         return value
 
     def flag(name: str, unset: bool) -> bool:
@@ -82,7 +84,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
     def matching(name: str, pattern: re.Pattern[str], hint: str) -> str:
         value = given(name)
         if value and not pattern.fullmatch(value):
-            raise wrong(name, f"{shown(value)} cannot be one", hint)
+            raise wrong(name, f"{shown(value)} is not valid", hint)
         return value
 
     def names(name: str) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
         for one in told:
             # Else it would be read as an option.
             if one.startswith("-") or not one.isprintable():
-                raise wrong(name, f"{shown(one)} is no name")
+                raise wrong(name, f"{shown(one)} is not a name")
         return tuple(one for one in told if one)
 
     def path(name: str) -> str:
@@ -104,7 +106,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
     commands = names("command")
     for one in commands:
         if one not in COMMANDS:
-            raise wrong("command", f"{shown(one)} is no command", f"there are: {', '.join(COMMANDS)}")
+            raise wrong("command", f"{shown(one)} is not a command", f"there are: {', '.join(COMMANDS)}")
     return Inputs(
         config=path("config") or Inputs.config,
         commands=tuple(one for one in COMMANDS if one in commands) or DEFAULT_COMMANDS,
@@ -120,8 +122,8 @@ def read(environ: Mapping[str, str]) -> Inputs:
             "artifact-prefix", _ARTIFACT_NAME, "letters, digits, '.', '_' and '-', at most 80 of them"
         )
         or DEFAULT_PREFIX,
-        build=matching("build", _JOB, "what plan printed: build-001") or None,
-        shard=matching("shard", _JOB, "what plan printed: shard-001") or None,
+        build=matching("build", _JOB, "a name that plan printed, such as build-001") or None,
+        shard=matching("shard", _JOB, "a name that plan printed, such as shard-001") or None,
         benchmark=flag("benchmark", False),
     )
 

@@ -30,7 +30,7 @@ def make_ready(inputs: Inputs, environ: Mapping[str, str]) -> int:
     if ended.status:
         error = next((line for line in ended.tail if line.startswith("Error: ")), "")
         why = error.removeprefix("Error: ") or "the machine lacks something"
-        console.annotate("error", f"{why}; the log of this step says how to cure it")
+        console.annotate("error", f"{why}; the log of this step says what to do")
         lines = ["**py-portable could not begin**", "", *(f"- {code(line)}" for line in ended.tail)]
         RunnerFiles(environ).summary("\n".join(lines))
     return ended.status

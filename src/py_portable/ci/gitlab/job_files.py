@@ -32,7 +32,7 @@ def hand_on(job: str, config: Path, dist: Path, say: Say, *, baseline: str = "")
     here = Path.cwd()
     name = handed_name(baseline) if baseline and job == "build" else job
     archive = travel.pack_dist([_project(config, dist)], here, here / HANDED / name)
-    say(f"handed on: {archive.stat().st_size / 1e6:.1f} MB")
+    say(f"packed for later jobs: {archive.stat().st_size / 1e6:.1f} MB")
 
 
 def take(config: Path, dist: Path, say: Say) -> None:
@@ -41,9 +41,9 @@ def take(config: Path, dist: Path, say: Say) -> None:
     names = [*JOBS, *sorted(path.name for path in (here / HANDED).glob("build-*"))]
     archives = [path for name in names if (path := here / HANDED / name / travel.DIST).is_file()]
     if not archives:
-        raise ConfigError("no job handed anything on", hint="look at the jobs before this one")
+        raise ConfigError("no earlier job left any files", hint="look at the logs of the earlier jobs")
     travel.unpack_dist(archives, here, [_project(config, dist)])
-    say(f"taken: {', '.join(path.parent.name for path in archives)}")
+    say(f"taken from earlier jobs: {', '.join(path.parent.name for path in archives)}")
 
 
 def _project(config: Path, dist: Path) -> Project:
@@ -63,7 +63,7 @@ def store_in(environ: Mapping[str, str], say: Say) -> None:
     if store.exists():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _OWN).touch()
-        say("cache: none is needed, this runner keeps its store")
+        say("cache: not needed, because this runner keeps its store")
         return
     try:
         taken = travel.unpack_store(folder, store)

@@ -34,7 +34,8 @@ def decide(needed: bool, trouble: str | None, container: ThrowawayVerdict, say: 
         return AUTO
     if container.thrown_away:
         say(
-            f"builds run in jobs in the images of the baselines (build-engine: native), without a sandbox: {trouble}"
+            "artifacts are built without a sandbox, in jobs that run in the images of the "
+            f"baselines (build-engine: native), because {trouble}"
         )
         return NATIVE
     say(f"{trouble}; and jobs of this runner are no containers that are thrown away: {container.missing[0]}")

@@ -51,12 +51,14 @@ def pipeline(
     """
     if not PREFIX.fullmatch(prefix):
         raise ConfigError(
-            f"{prefix!r} cannot begin the name of a job",
+            f"{prefix!r} cannot be the beginning of a job's name",
             where="--job-prefix",
-            hint="take letters, digits, blanks, '.', '_' and '-'; at most 62 characters",
+            hint="use letters, digits, spaces, '.', '_' and '-'; at most 62 characters",
         )
     if job_image and not _IMAGE.fullmatch(job_image):
-        raise ConfigError(f"{job_image!r} is no image that a runner can start a job in", where="--job-image")
+        raise ConfigError(
+            f"{job_image!r} is not an image in which a runner can start a job", where="--job-image"
+        )
     in_kit: dict[str, Any] = {"image": {"name": job_image}} if job_image else {}
     with_kit = {**in_kit, "before_script": [jobs.SET_UP]}
     building = {f"{prefix} build {build.name}": _build(prefix, build) for build in builds}
@@ -128,8 +130,8 @@ class BuildJob:
 def _build(prefix: str, build: BuildJob) -> dict[str, Any]:
     if not _IMAGE.fullmatch(build.image):
         raise ConfigError(
-            f"{build.image}, of the baseline {build.name}, is no image that a runner can start a job in",
-            hint="name it as a registry does, or build on an engine: --build-engine docker",
+            f"{build.image}, of the baseline {build.name}, is not an image in which a runner can start a job",
+            hint="name it as in a registry, or build with an engine: --build-engine docker",
         )
     handed = f"{jobs.HANDED}/{handed_name(build.name)}/"
     return {
@@ -169,7 +171,7 @@ def _one_image(shard: Shard) -> str:
     (image,) = shard.images
     if not _IMAGE.fullmatch(image):
         raise ConfigError(
-            f"{image} is no image that a runner can start a job in",
-            hint="name it as a registry does, or take an engine that starts it in a job: --engine docker",
+            f"{image} is not an image in which a runner can start a job",
+            hint="name it as in a registry, or use an engine that can start it: --engine docker",
         )
     return image

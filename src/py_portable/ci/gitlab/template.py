@@ -22,21 +22,22 @@ FILES = ("templates/py-portable.yml", "ci-templates/gitlab/py-portable.yml")
 INPUTS: Mapping[str, Mapping[str, Any]] = {
     "config": {
         "default": "portable.yaml",
-        "description": "The config's path, from the root of the repository.",
+        "description": "The path of the config from the root of the repository.",
     },
     "job-prefix": {
         "default": "py-portable",
         "regex": "^[A-Za-z0-9]([A-Za-z0-9._ -]{0,60}[A-Za-z0-9])?$",
-        "description": "What the names of all jobs begin with; another one for each config of a repository.",
+        "description": "The beginning of the names of all jobs; different for each config of a repository.",
     },
     "artifacts": {
         "default": "",
-        "description": "Only these artifacts of the config, with blanks between.",
+        "description": "Use only these artifacts of the config, separated by spaces.",
     },
     "tier": {
         "default": "",
         "options": ["", "pr", "release"],
-        "description": "pr leaves out probes and controls; release is all, also where it is empty.",
+        "description": "How much of the matrix to run. release (also if empty) runs all of it, pr "
+        "leaves out probes and controls.",
     },
     "benchmark": {
         "type": "boolean",
@@ -51,68 +52,76 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "pipeline": {
         "default": "child",
         "options": ["", "child", "flat"],
-        "description": "child: the cells are shared out among the jobs of a child pipeline. flat: a job for each of "
-        "`images`, in this pipeline, for servers before 18.5, where a merge request shows no reports of a child.",
+        "description": "child: the cells are divided among the jobs of a child pipeline. flat: one "
+        "job for each of `images` in this pipeline, for servers before 18.5, where a merge request "
+        "does not show the reports of a child.",
     },
     "images": {
         "type": "array",
         "default": ["debian:11"],
-        "description": "With `pipeline: flat`: the images, named as in the config. One of the config that is not here "
-        "is UNPROVEN.",
+        "description": "With `pipeline: flat`: the images, named as in the config. Images of the "
+        "config that are not in this list are UNPROVEN.",
     },
     "engine": {
         "default": "native",
         "options": ["", "native", "auto", "bubblewrap", "docker", "podman", "chroot"],
-        "description": "What starts cells. native: a job an image, which runs in it and brings the kit along; for any "
-        "other the runner must allow it.",
+        "description": "What starts cells. native: one job for each image, which runs in that image "
+        "and needs `bundle`. Any other engine must work on the runner.",
     },
     "build-engine": {
         "default": "auto",
         "options": ["", "native", "auto", "bubblewrap", "docker", "podman", "chroot"],
-        "description": "What builds artifacts. native: a job in the image of each baseline. auto: an engine where one "
-        "starts on the runner, else native; the plan's job looks.",
+        "description": "What builds artifacts. native: one job for each baseline, in its image. "
+        "auto: an engine if one works on the runner, otherwise native; the job that plans tries them.",
     },
     "baselines": {
         "type": "array",
         "default": ["debian:11"],
-        "description": "With `pipeline: flat` and builds in the images of baselines: these images, named as in the "
-        "config.",
+        "description": "With `pipeline: flat` and `build-engine: native`: the images of the "
+        "baselines, named as in the config.",
     },
     "image": {
         "default": "python:3.13",
-        "description": "What the jobs run in that prove nothing: Python 3.11 or newer, and what building takes.",
+        "description": "The image of all jobs that do not run inside an image of the config. It "
+        "needs Python 3.11 or newer, and whatever builds need.",
     },
     "kit": {
         "default": "",
-        "description": f"The requirement that pip installs the kit by, py-portable=={__version__} where it is empty; a "
-        "URL takes its digest along (#sha256=…).",
+        "description": "The requirement with which pip installs py-portable; if empty, "
+        "py-portable=={__version__}. A URL must contain its digest (#sha256=…).",
     },
     "command": {
         "default": "",
-        "description": "The program, where `image` holds it already; nothing is installed then.",
+        "description": "The program py-portable, if `image` has it already. Nothing is installed then.",
     },
     "bundle": {
         "default": "",
-        "description": "The kit's own bundle for jobs inside images: a path in the repository, or a URL.",
+        "description": "The bundle of py-portable for jobs inside images: a path in the repository, or a URL.",
     },
-    "bundle-sha256": {"default": "", "description": "Its digest; a URL needs one."},
+    "bundle-sha256": {"default": "", "description": "The SHA-256 of `bundle`. Required for a URL."},
     "shards": {
         "default": "",
         "regex": "^[0-9]{0,3}$",
-        "description": "At most so many jobs; as many as are worth it where it is empty.",
+        "description": "The largest number of jobs that start cells; if empty, as many as save time.",
     },
     "allow-unproven": {
         "type": "boolean",
         "default": False,
-        "description": "Whether a run with UNPROVEN cells may be green.",
+        "description": "Let the pipeline succeed although cells are UNPROVEN.",
     },
-    "build-stage": {"default": "build", "description": "The stage in which is planned and built."},
-    "test-stage": {"default": "test", "description": "The stage in which is proven; a later one."},
+    "build-stage": {"default": "build", "description": "The stage of the jobs that plan and build."},
+    "test-stage": {
+        "default": "test",
+        "description": "The stage of the jobs that start cells; it must be a later one.",
+    },
     "report-stage": {
         "default": "deploy",
-        "description": "With `pipeline: flat`: the stage of the report; later still.",
+        "description": "With `pipeline: flat`: the stage of the report, after `test-stage`.",
     },
-    "expire-in": {"default": "1 week", "description": "How long the server keeps what jobs hand on."},
+    "expire-in": {
+        "default": "1 week",
+        "description": "How long the server keeps the files that jobs pass to each other.",
+    },
 }
 
 _SCOPE = "mr$CI_MERGE_REQUEST_IID-$CI_COMMIT_REF_SLUG"
@@ -127,12 +136,12 @@ _HEAD = f"""\
 #     - component: $CI_SERVER_FQDN/GROUP/py-portable/py-portable@{__version__}
 #       inputs: {{config: portable.yaml}}
 #
-# or, where components are not to be had:
+# or, if the server has no components:
 #
 #   include:
 #     - {{project: GROUP/py-portable, ref: v{__version__}, file: /ci-templates/gitlab/py-portable.yml, inputs: {{…}}}}
 #
-# docs/gitlab.md tells more. Made by scripts/make-gitlab-templates; changes here are lost.
+# docs/gitlab.md explains everything. Made by scripts/make-gitlab-templates; changes here are lost.
 """
 
 

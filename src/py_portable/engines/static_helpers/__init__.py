@@ -63,14 +63,14 @@ class Compiled:
             raise self._damaged(str(problem))
         for name, body in bodies.items():
             if hashlib.sha256(body).hexdigest() != self.sha256.get(name):
-                raise self._damaged(f"{name} has another sha256 than {TABLE} says")
+                raise self._damaged(f"{name} has a different sha256 than {TABLE} says")
         for name, body in bodies.items():
             (out / name).write_bytes(body)
             (out / name).chmod(0o755)
 
     def _damaged(self, how: str) -> MachineError:
         return MachineError(
-            f"the compiled helpers of the kit are damaged: {how}",
+            f"the compiled helpers of py-portable are damaged: {how}",
             where=str(self.archive),
             hint="install py-portable again; in a clone: git checkout -- src/py_portable/engines/static_helpers",
         )
@@ -138,8 +138,8 @@ def put(out: Path) -> None:
 
 def _none() -> str:
     if stale():
-        return "the compiled helpers were made of other C sources than those beside them"
-    return f"the kit has no compiled helpers for {platform.machine()}"
+        return "the compiled helpers do not belong to the C sources beside them"
+    return f"py-portable has no compiled helpers for {platform.machine()}"
 
 
 def compiler() -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def compiler() -> tuple[str, ...]:
     raise MachineError(
         f"{_none()}, and there is no compiler to make them",
         hint="apt-get install musl-tools gcc\nor: python -m pip install ziglang\n"
-        "or, after a change of a source: scripts/make-helpers",
+        "or, after a change of a C source: scripts/make-helpers",
     )
 
 

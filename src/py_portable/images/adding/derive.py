@@ -42,7 +42,7 @@ def derive(
         return base
     if request.engine is None:
         raise MachineError(
-            f"packages can be added to {base.name} by an engine only, and none was chosen",
+            f"packages can be added to {base.name} only with an engine, and none was chosen",
             hint="run: py-portable doctor",
         )
     asked = Additions(base.identity, request.packages, request.needs, request.before)

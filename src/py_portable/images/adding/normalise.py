@@ -111,7 +111,7 @@ def _take(
     parent = str(PurePosixPath(name).parent)
     if parent != "." and state.kinds.get(parent) != tarfile.DIRTYPE:
         if parent in state.kinds:
-            raise StepError(f"the image's tar wrote {name} below what is no folder")
+            raise StepError(f"the image's tar wrote {name} below something that is not a folder")
         return  # the folder was left out
     info = _plain(member, name)
     info.mtime = moment.epoch if new else info.mtime

@@ -58,7 +58,7 @@ def look(work: Work, store: Store) -> Missing:
     """What is not there yet, found out offline."""
     if work.manager == "none" and (work.asked.packages or work.asked.needs):
         raise StepError(
-            f"{work.base.name} has no package manager that is known here (apt-get, dnf, microdnf, yum, zypper, apk)",
+            f"{work.base.name} has no known package manager (apt-get, dnf, microdnf, yum, zypper, apk)",
             hint="install what is missing in `before`, or use an image that has it",
         )
     own = set(work.asked.packages)
@@ -150,7 +150,7 @@ def failure(work: Work, outcome: Outcome, out: Path, hidden: tuple[str, ...]) ->
             f"`before` failed on {name} with exit status {outcome.status}",
             tail=text,
             log=outcome.log,
-            hint="the log has all of it; the script runs under /bin/sh -e, as root, with the network",
+            hint="the complete output is in the log; the script runs under /bin/sh -e, as root, with the network",
         )
     if "py-portable: the image has no tar" in text:
         return no_tar(name)

@@ -98,7 +98,7 @@ def bootstrap(
     mode: Mode = "root" if os.geteuid() == 0 else "unshare"
     if setup.archive is None and not apt.DEBIAN_KEYRING.is_file():
         raise failures.SourceUnusable(
-            "this machine has no keys to check Debian's packages with",
+            "this machine has no keys with which to check Debian's packages",
             hint="run: py-portable doctor --fix   (or: apt-get install debian-archive-keyring)",
         )
     own = own_ids.of_program(helpers() if mode == "root" else None)
@@ -122,7 +122,7 @@ def bootstrap(
             glibc = glibc_of(packages)
         except (OSError, ValueError) as problem:
             raise StepError(
-                f"the bootstrap of {spec.suite} told no package list: {problem}", log=log
+                f"the bootstrap of {spec.suite} did not report the list of packages: {problem}", log=log
             ) from problem
         root = into / "root"
         root.mkdir()

@@ -49,7 +49,7 @@ class DebianPool:
 
 def _apt_reason(outcome: process.Outcome, seconds: float) -> str:
     if outcome.timed_out:
-        return f"not done within {seconds:.0f} s"
+        return f"not finished within {seconds:.0f} s"
     lines = [line for line in outcome.stderr.text.splitlines() if line.startswith("E:")]
     return hide(" ".join(" ".join(lines).split())[:400]) or f"apt-helper ended with {outcome.status}"
 

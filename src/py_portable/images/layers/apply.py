@@ -146,7 +146,7 @@ def _entry(tree: Tree, reader: Reader, entry: Member, limits: Limits, tally: Tal
             _link(tree, folder, name, entry, limits)
         case "symlink":
             if not entry.target:
-                raise Refused("it is a symbolic link to nothing")
+                raise Refused("it is a symbolic link without a target")
             tree.put(folder, name, lambda fd: os.symlink(entry.target, name, dir_fd=fd))
             _dress_name(tree, tree.fd(folder), join(folder, name), entry, tally)
         case "fifo":
@@ -159,12 +159,12 @@ def _is_marker(tree: Tree, parts: list[bytes], name: bytes) -> bool:
     if any(part.startswith(_META) for part in (*parts, name)) and name != _OPAQUE:
         return True
     if any(part.startswith(_WHITEOUT) for part in parts):
-        raise Refused("a whiteout cannot hold anything")
+        raise Refused("a whiteout must be empty")
     if not name.startswith(_WHITEOUT):
         return False
     hidden = name[len(_WHITEOUT) :]
     if hidden in (b"", b".", b".."):
-        raise Refused("it is a whiteout of no name")
+        raise Refused("it is a whiteout without a name")
     folder = tree.resolve(b"/".join(parts), make=False)
     if folder is None:
         return True
@@ -180,7 +180,7 @@ def _link(tree: Tree, folder: bytes, name: bytes, entry: Member, limits: Limits)
     gone = Refused(f"it is a hard link to {shown(entry.target)}, which is not there")
     parts = _parts(entry.target, limits) if entry.target else []
     if not parts:
-        raise Refused("it is a hard link to no file")
+        raise Refused("it is a hard link to something that is not a file")
     last = parts.pop()
     inside = tree.resolve(b"/".join(parts), make=False)
     if inside is None:

@@ -28,7 +28,7 @@ def number(field: bytes) -> int:
             return int(digits, 8)
     except ValueError:
         pass
-    raise Refused("the archive is damaged: a header holds what is no number")
+    raise Refused("the archive is damaged: a header holds something that is not a number")
 
 
 def pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -40,10 +40,10 @@ def pax_records(data: bytes) -> list[tuple[bytes, bytes]]:
         digits = data[at : max(space, at)]
         end = at + int(digits) if digits.isdigit() else 0
         if not space + 1 < end <= len(data) or data[end - 1] != 0x0A:
-            raise Refused("the archive is damaged: an extended header is no list of records")
+            raise Refused("the archive is damaged: an extended header is not a list of records")
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not equals or not key or b"\0" in key:
-            raise Refused("the archive is damaged: an extended header is no list of records")
+            raise Refused("the archive is damaged: an extended header is not a list of records")
         found.append((key, value))
         at = end
     return found
@@ -61,14 +61,14 @@ def text(field: bytes) -> bytes:
 def owner(record: bytes | None, field: bytes) -> int:
     found = number(field) if record is None else sparse.decimal(record, "owner")
     if not 0 <= found <= _LAST_ID:
-        raise Refused(f"its owner {found} is no id")
+        raise Refused(f"its owner {found} is not an id")
     return found
 
 
 def time(text: bytes) -> int:
     match = _TIME.fullmatch(text)
     if not match:
-        raise Refused("its time is no number")
+        raise Refused("its time is not a number")
     if match[1] or bounded(int(match[2])) != int(match[2]):
         return 0
     return int(match[2]) * 10**9 + int((match[3] or b"")[:9].ljust(9, b"0"))

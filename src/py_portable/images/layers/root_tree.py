@@ -137,12 +137,12 @@ class Tree:
             if not make:
                 return None
             if links[0] < _LINKS:
-                raise Refused(f"a link on its way leads to {shown(here)}, which is no folder")
+                raise Refused(f"a link on its path leads to {shown(here)}, which is not a folder")
             self.make_folder(folder, name)
             return here
         links[0] -= 1
         if links[0] < 0:
-            raise Refused("links on its way lead round in a circle")
+            raise Refused("links on its path form a circle")
         return self._follow(b"" if target.startswith(b"/") else folder, target, make, links)
 
     def _follow(self, at: bytes, target: bytes, make: bool, links: list[int]) -> bytes | None:

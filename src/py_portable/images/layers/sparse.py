@@ -20,7 +20,7 @@ _OLD_IN_EXTENSION = 21
 def decimal(text: bytes, what: str) -> int:
     """A number of a PAX record. Raises Refused."""
     if not text.isdigit() or len(text) > 20:
-        raise Refused(f"its {what} is no number")
+        raise Refused(f"its {what} is not a number")
     return int(text)
 
 

@@ -58,9 +58,9 @@ def unpack(
     for number, layer in enumerate(layers, 1):
         if not blobs.is_layer(layer.media_type.partition(";")[0].strip()):
             raise LayerError(
-                f"{_name(layer, number, len(layers))}: its type {layer.media_type!r:.120} is none that can be unpacked",
-                hint="layers are tar archives, plain or compressed with gzip or zstd; encrypted ones and"
-                " artifacts that are no images cannot be unpacked",
+                f"{_name(layer, number, len(layers))}: its type {layer.media_type!r:.120} cannot be unpacked",
+                hint="layers are tar archives, plain or compressed with gzip or zstd; encrypted layers and"
+                " artifacts that are not images cannot be unpacked",
             )
     outcome = process.run(
         [
@@ -91,7 +91,7 @@ def unpack(
 def _raise(told: Mapping[str, object], root: Path, log: Path | None) -> None:
     what, hint = str(told.get("what")), told.get("hint")
     if told.get("kind") == "layer":
-        raise LayerError(what, log=log, hint="the image, its registry or what was fetched of it is at fault")
+        raise LayerError(what, log=log, hint="the cause is the image, its registry, or the transfer")
     lines = [room(root), *([str(hint)] if hint else [])]
     raise MachineError(f"the image cannot be unpacked: {what}", log=log, hint="\n".join(lines))
 

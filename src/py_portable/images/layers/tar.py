@@ -112,7 +112,7 @@ class Reader:
                 self._take(self._padding)
                 before = _Extended([])
         if not before.empty:
-            raise Refused("the archive ends behind an extended header")
+            raise Refused("the archive ends after an extended header")
 
     def data(self) -> Iterator[memoryview]:
         """What is stored of the current file, in pieces."""
@@ -175,7 +175,7 @@ class Reader:
         size, holes = self._left, None
         if header.kind == b"S" or sparse.is_pax(records):
             if kind != "file":
-                raise Refused("it is sparse and no file")
+                raise Refused("it is sparse, but not a file")
             name = records.get(b"GNU.sparse.name", name)
             size, holes = self._sparse(block, ordered, records)
         if b"\0" in name or b"\0" in target:

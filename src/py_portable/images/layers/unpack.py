@@ -128,7 +128,7 @@ def _finish(layers: Sequence[LayerFile], tree: Tree, tally: apply.Tally) -> None
     except (apply.At, Refused) as problem:
         path = problem.path or b""
         spoke = tree.folders[path].layer
-        layer = layers[spoke] if spoke >= 0 else LayerFile(Path(), "", "a folder that no layer speaks of")
+        layer = layers[spoke] if spoke >= 0 else LayerFile(Path(), "", "a folder that no layer contains")
         if isinstance(problem, Refused):
             raise _of_the_layer(layer, path, problem.reason) from problem
         raise _at(problem, layer) from problem
@@ -144,7 +144,7 @@ def _at(problem: apply.At, layer: LayerFile) -> Failure:
     if isinstance(cause, apply.Unowned):
         return Failure(
             "machine",
-            f"{layer.name}: {shown(problem.path)} belongs to {cause.uid}:{cause.gid}, which is no user here",
+            f"{layer.name}: {shown(problem.path)} belongs to {cause.uid}:{cause.gid}, and there is no such user here",
             "unpack as root, or give this user a full range of ids in /etc/subuid and /etc/subgid:"
             " run py-portable doctor",
         )

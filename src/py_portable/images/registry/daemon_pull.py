@@ -33,7 +33,7 @@ class DaemonPuller:
             if is_digest(digest) and _same(repository, wanted.reference):
                 return digest
         raise ImageUnavailable(
-            f"{wanted.name}: {self.name} does not say by which digest it came",
+            f"{wanted.name}: {self.name} does not report the digest of what it pulled",
             hint="write the image by digest, or install skopeo: apt-get install skopeo",
         )
 
@@ -43,7 +43,7 @@ class DaemonPuller:
         number = str(self._inspect(wanted, reference).get("Id", ""))
         if not is_digest(number if ":" in number else f"sha256:{number}"):
             raise MachineError(
-                f"{wanted.name}: {self.name} pulled it and does not know it",
+                f"{wanted.name}: {self.name} pulled it, but does not list it",
                 hint=f"look at: {self.name} images",
             )
         archive = room / "saved.tar"

@@ -104,8 +104,8 @@ def checked(data: bytes, digest: str, name: str) -> bytes:
     """`data`, where that is what the digest stands for. Raises ImageUnavailable."""
     if digest_of(data) != digest:
         raise ImageUnavailable(
-            f"{name}: wrong digest: what was sent is {digest_of(data)}, asked for was {digest}",
-            hint="the registry, or a proxy or mirror before it, sends other bytes: tell whoever runs it",
+            f"{name}: wrong digest: received {digest_of(data)}, expected {digest}",
+            hint="the registry, or a proxy or mirror in front of it, sends different bytes: tell its operator",
         )
     return data
 
@@ -147,8 +147,8 @@ def manifest(data: bytes, name: str) -> Manifest:
     kind = told.get("mediaType")
     if told.get("schemaVersion") == 1:
         raise ImageUnavailable(
-            f"{name}: its manifest has the format of 2014 (schema 1), which names no layers that could be checked",
-            hint="use a newer tag of it, or pull and push it again with today's docker",
+            f"{name}: its manifest has the format of 2014 (schema 1), whose layers cannot be checked",
+            hint="use a newer tag, or pull and push it again with a current docker",
         )
     if kind not in (None, *_MANIFESTS):
         raise _broken(name, f"its manifest is of an unknown kind, {_word(kind)!r}")
@@ -201,7 +201,7 @@ def _environment(told: Any, name: str) -> dict[str, str]:
     if told is None:
         return {}
     if not isinstance(told, list) or len(told) > _MAX_ENV or not all(isinstance(word, str) for word in told):
-        raise _broken(name, "its environment is no list of at most 512 entries")
+        raise _broken(name, "its environment is not a list of at most 512 entries")
     if sum(map(len, told)) > _MAX_ENV_BYTES:
         raise _broken(name, f"its environment has more than {_MAX_ENV_BYTES} bytes")
     found = {}
@@ -215,7 +215,7 @@ def _environment(told: Any, name: str) -> dict[str, str]:
 
 def _blob(told: Any, name: str) -> Descriptor:
     if not isinstance(told, dict):
-        raise _broken(name, "its manifest has an entry that names nothing")
+        raise _broken(name, "its manifest has an empty entry")
     digest, size, kind = told.get("digest"), told.get("size"), told.get("mediaType")
     if not isinstance(digest, str) or not is_digest(digest):
         raise _broken(name, f"its manifest has the digest {_word(digest)!r}")
@@ -227,7 +227,7 @@ def _blob(told: Any, name: str) -> Descriptor:
 def _object(data: bytes, name: str) -> dict[str, Any]:
     told = _load(data, name)
     if not isinstance(told, dict):
-        raise _broken(name, "its manifest or config is no JSON object")
+        raise _broken(name, "its manifest or config is not a JSON object")
     return told
 
 
@@ -237,7 +237,7 @@ def _load(data: bytes, name: str) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
-        raise _broken(name, "its manifest or config is no JSON") from None
+        raise _broken(name, "its manifest or config is not JSON") from None
 
 
 def _word(told: Any) -> str:
@@ -247,11 +247,11 @@ def _word(told: Any) -> str:
 
 
 def _broken(name: str, what: str) -> ImageUnavailable:
-    return ImageUnavailable(f"{name}: {what}", hint="the image is broken or hostile: use another one")
+    return ImageUnavailable(f"{name}: {what}", hint="the image is broken or malicious: use another one")
 
 
 def _no_platform(name: str, wanted: ImagePlatform, there: list[str]) -> ImageUnavailable:
-    shown = ", ".join(dict.fromkeys(there[:20])) or "none that it names"
+    shown = ", ".join(dict.fromkeys(there[:20])) or "it names none"
     return ImageUnavailable(
         f"{name}: no image for linux/{wanted.architecture}; there are: {shown}",
         hint="use an image that is made for this machine, or a machine that the image is made for",

@@ -28,17 +28,17 @@ def read(environ: Mapping[str, str]) -> Mirrors:
         wrong = None
         if "@" in prefix or "://" in word:
             # Not shown: it may be a login that somebody thought belongs here.
-            prefix, wrong = "", "an entry is no address: no scheme, and no login (use docker login)"
+            prefix, wrong = "", "an entry is not an address: write no scheme and no login (use docker login)"
         elif "@" in target:
-            prefix, wrong = "", "an entry has an '@': neither a login nor a digest belongs there"
+            prefix, wrong = "", "an entry has an '@': it must contain neither a login nor a digest"
         elif not (prefix and equals and target):
             wrong = "expected PREFIX=REPLACEMENT"
         elif prefix in found and found[prefix] != target:
-            wrong = "the prefix stands there twice"
+            wrong = "the prefix appears twice"
         elif not (_is_prefix(prefix) and _is_prefix(target)):
             wrong = "a prefix begins with the host name of a registry, such as quay.io/"
         elif prefix.endswith("/") != target.endswith("/"):
-            wrong = "both sides end with a slash, or none does"
+            wrong = "either both sides end with a slash, or neither does"
         if wrong:
             raise ConfigError(
                 f"{prefix}: {wrong}" if prefix else wrong,

@@ -90,7 +90,7 @@ _CAUSES = (
         r"x509: ",
         ImageUnavailable,
         "the registry's TLS certificate is not valid (its date, its names, or this machine's clock)",
-        "the line above says what is wrong with it; tell whoever runs {host}",
+        "the line above says what is wrong with it; tell the operator of {host}",
     ),
     _cause(
         r"server gave HTTP response to HTTPS client",
@@ -102,14 +102,14 @@ _CAUSES = (
     _cause(
         r"policy\.json|rejected by policy|signature was required",
         MachineError,
-        "this machine's policy for images (containers-policy.json) does not let it in",
+        "this machine's policy for images (containers-policy.json) does not allow it",
         "look at /etc/containers/policy.json and ~/.config/containers/policy.json",
     ),
     _cause(
         r"cannot connect to the docker daemon|is the docker daemon running|permission denied .*docker\.sock",
         MachineError,
         "the docker daemon cannot be reached",
-        "start it, let this user in (group docker), or install skopeo, which needs no daemon",
+        "start it, add this user to the group docker, or install skopeo, which needs no daemon",
     ),
     _cause(
         r"too ?many ?requests|status.{0,200}\b429\b",
@@ -121,7 +121,7 @@ _CAUSES = (
         r"unauthorized|authentication required|invalid username/password|(?<!permission )\bdenied\b"
         r"|no basic auth credentials|status.{0,200}\b40[13]\b",
         ImageUnavailable,
-        "the registry refuses it: not logged in, or the login may not read it (or there is no such repository)",
+        "the registry refuses it: you are not logged in, or the login may not read it, or there is no such repository",
         "log in with: docker login {host}   (or: skopeo login {host})",
     ),
     _cause(
@@ -134,20 +134,20 @@ _CAUSES = (
         r"name unknown|repository name not known|repository .*not found",
         ImageUnavailable,
         "the registry has no such repository",
-        "check the name; a locked image that was deleted is given up by: py-portable lock --update NAME",
+        "check the name; if a locked image was deleted, lock another one: py-portable lock --update NAME",
     ),
     _cause(
         r"manifest unknown|no such manifest|manifest .*not found|status.{0,200}\b404\b",
         ImageUnavailable,
         "the registry has no such tag or digest",
-        "check the name; a locked image that was deleted is given up by: py-portable lock --update NAME",
+        "check the name; if a locked image was deleted, lock another one: py-portable lock --update NAME",
     ),
     _cause(
         r"no such host|server misbehaving|temporary failure in name resolution|name or service not known",
         ImageUnavailable,
         "unknown host",
-        "check the name of the registry, the network, and where only a registry of its own can be reached,"
-        " PY_PORTABLE_MIRRORS",
+        "check the name of the registry, the network, and PY_PORTABLE_MIRRORS if only your own registry "
+        "can be reached",
     ),
     _cause(
         r"connection refused",
@@ -160,13 +160,13 @@ _CAUSES = (
         r"|unexpected (?:commit )?digest",
         ImageUnavailable,
         "wrong digest: a layer is not what the manifest says",
-        "the registry, or a proxy or mirror before it, sends other bytes: tell whoever runs it",
+        "the registry, or a proxy or mirror in front of it, sends different bytes: tell its operator",
     ),
     _cause(
         r"unexpected EOF|short read|unexpected end of|happened during read",
         ImageUnavailable,
-        "a layer came truncated: the registry ended the transfer before its end",
-        "run the same command again; where it stays so, tell whoever runs {host}",
+        "a layer is incomplete: the registry ended the transfer too early",
+        "run the same command again; if it happens again, tell the operator of {host}",
     ),
     _cause(
         r"i/o timeout|timeout awaiting|context deadline exceeded|tls handshake timeout|connection timed out"
@@ -178,7 +178,7 @@ _CAUSES = (
     _cause(
         r"status.{0,200}\b5[0-9][0-9]\b",
         ImageUnavailable,
-        "the registry has an error of its own",
+        "the registry reports an internal error",
         "run the same command again later",
     ),
 )
@@ -206,7 +206,7 @@ def failure(wanted: Pull, outcome: Outcome, *, limit: float) -> PortableError:
         # The tool's own words name the registry that was asked, so they stand in the tail.
         how = f"exit status {outcome.status}"
         return ImageUnavailable(
-            f"{wanted.name}: {outcome.argv[0]} could not get it ({how})",
+            f"{wanted.name}: {outcome.argv[0]} could not fetch it ({how})",
             tail=text,
             hint="the lines above say why",
         )
@@ -233,7 +233,7 @@ def _said(text: str) -> str:
 
 def _asked(wanted: Pull) -> str:
     name = wanted.reference.name
-    return "" if wanted.name.startswith(name) else f"\nasked was: {name}"
+    return "" if wanted.name.startswith(name) else f"\nrequested: {name}"
 
 
 def growth(room: Path, most: int, idle: float = IDLE_SECONDS) -> Callable[[], str | None]:
@@ -247,7 +247,7 @@ def growth(room: Path, most: int, idle: float = IDLE_SECONDS) -> Callable[[], st
         if size != state["size"]:
             state.update(size=size, since=now)
         elif now - state["since"] > idle:
-            return f"the registry stalls: nothing came for {idle:.0f} s"
+            return f"the registry stopped sending: nothing was received for {idle:.0f} s"
         return None
 
     return look

@@ -84,7 +84,7 @@ def parse_archive(text: str) -> ImageArchive:
 
     def refuse(what: str) -> NoReturn:
         raise ConfigError(
-            f"{text[:MAX_NAME]!r} names no archive: {what}",
+            f"{text[:MAX_NAME]!r} is not the name of an archive: {what}",
             hint="write docker-archive:PATH, oci-archive:PATH or oci:FOLDER, and :REF after it to choose an image",
         )
 
@@ -97,7 +97,7 @@ def parse_archive(text: str) -> ImageArchive:
     if not path.isprintable():
         refuse("its path has a control character")
     if colon and not (ref and len(ref) <= 2 * MAX_NAME and ref.isprintable() and " " not in ref):
-        refuse("what stands behind the path is no name of an image")
+        refuse("the text after the path is not the name of an image")
     found: Literal["docker-archive", "oci-archive", "oci"] = (
         "docker-archive" if kind == "docker-archive" else "oci-archive" if kind == "oci-archive" else "oci"
     )
@@ -114,8 +114,8 @@ def parse(text: str) -> Reference:
     if at and not is_digest(digest):
         algorithm = digest.partition(":")[0]
         if re.fullmatch(r"[a-z][a-z0-9+._-]*", algorithm) and ":" in digest and algorithm != "sha256":
-            refuse(f"digests are sha256 here, not {algorithm}")
-        refuse("behind @ stand sha256: and 64 lower-case hexadecimal digits")
+            refuse(f"digests must be sha256, not {algorithm}")
+        refuse("write after @ sha256: and 64 lower-case hexadecimal digits")
     head, slash, tail = rest.partition("/")
     registry: str | None = None
     # The distribution project's rule: otherwise `library/x` would name a machine.
@@ -123,22 +123,24 @@ def parse(text: str) -> Reference:
         registry, rest = head, tail
         host, colon, port = head.partition(":")
         if not _HOST.fullmatch(host):
-            refuse(f"{host!r} is no host name")
+            refuse(f"{host!r} is not a host name")
         if colon and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
-            refuse(f"{port!r} is no port")
+            refuse(f"{port!r} is not a port")
     repository, colon, tag = rest.partition(":")
     if colon and not _TAG.fullmatch(tag):
-        refuse(f"{tag[:MAX_NAME]!r} is no tag: at most 128 of A-Z a-z 0-9 _ . - and no dot or dash first")
+        refuse(
+            f"{tag[:MAX_NAME]!r} is not a tag: use at most 128 of A-Z a-z 0-9 _ . - and no dot or dash at the beginning"
+        )
     if not repository:
-        refuse("there is no repository")
+        refuse("the repository is missing")
     for part in repository.split("/"):
         if not part:
-            refuse("an empty part stands between its slashes")
+            refuse("there is nothing between two of its slashes")
         if not _PART.fullmatch(part):
             upper = "; repositories are written in lower case" if part != part.lower() else ""
-            refuse(f"{part!r} is no part of a repository's name{upper}")
+            refuse(f"{part!r} cannot be part of a repository's name{upper}")
     if not registry and re.fullmatch(r"[0-9a-f]{64}", repository):
-        refuse("64 hexadecimal digits are the number of an image on one machine only")
+        refuse("64 hexadecimal digits name an image on one machine only")
     if len(repository) + (len(registry) + 1 if registry else 0) > MAX_NAME:
         refuse(f"registry and repository have more than {MAX_NAME} letters")
     return Reference(repository, registry, tag or None, digest or None)

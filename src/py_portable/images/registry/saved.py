@@ -73,7 +73,7 @@ def read(
         return _oci(files, small("index.json"), ref, platform, name)
     if "manifest.json" in files:
         return _docker(files, small("manifest.json"), ref, platform, name)
-    raise _broken(name, "it holds neither index.json nor manifest.json, so it is no archive of an image")
+    raise _broken(name, "it holds neither index.json nor manifest.json, so it is not an archive of an image")
 
 
 def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: ImagePlatform, name: str) -> Saved:
@@ -83,7 +83,7 @@ def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: ImageP
             raise _broken(name, f"it has no blob {digest}")
         found = files[member]
         if f"sha256:{sha256_of(found)}" != digest:
-            raise ImageUnavailable(f"{name}: wrong digest: the blob {digest} holds something else")
+            raise ImageUnavailable(f"{name}: wrong digest: the blob {digest} has other contents")
         if size is not None and found.stat().st_size != size:
             raise _broken(name, f"the blob {digest} has another size than its manifest says")
         return found
@@ -105,7 +105,7 @@ def _oci(files: dict[str, Path], index: bytes, ref: str | None, platform: ImageP
 def _chosen(index: bytes, ref: str | None, platform: ImagePlatform, name: str) -> str:
     """The digest of the entry of index.json that is meant."""
     if not image_manifest.is_index(index, name):
-        raise _broken(name, "its index.json is no index")
+        raise _broken(name, "its index.json is not an index")
     entries = [e for e in json.loads(index).get("manifests", []) if isinstance(e, dict)]
     names = [str((e.get("annotations") or {}).get(_REF_NAME, "")) for e in entries if _is_noted(e)]
     if ref is not None:
@@ -218,10 +218,10 @@ def _opened(path: Path, name: str) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError:
         raise ImageUnavailable(
             f"{name}: there is no such file",
-            hint="paths of archives are absolute, or from the folder that py-portable is started in",
+            hint="the path of an archive is absolute, or starts at the folder in which py-portable is started",
         ) from None
     except (tarfile.TarError, EOFError, OverflowError, ValueError, RecursionError) as problem:
-        raise _broken(name, f"it is no whole tar archive: {str(problem)[:120]}") from problem
+        raise _broken(name, f"it is not a complete tar archive: {str(problem)[:120]}") from problem
 
 
 def _folder(path: Path, name: str) -> dict[str, Path]:
@@ -237,7 +237,7 @@ def _folder(path: Path, name: str) -> dict[str, Path]:
 def _blobs(path: Path, name: str) -> list[str]:
     folder = path / "blobs" / "sha256"
     if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir():
-        raise _broken(name, "it has no folder blobs/sha256, so it is no OCI layout")
+        raise _broken(name, "it has no folder blobs/sha256, so it is not an OCI layout")
     return [f"blobs/sha256/{blob.name}" for blob in folder.iterdir()]
 
 
@@ -259,7 +259,7 @@ def _digest_unpacked(path: Path, kind: str, name: str) -> str:
                 if total > MAX_PULL:
                     raise _broken(name, f"a layer has more than {MAX_PULL} bytes")
     except (EOFError, gzip.BadGzipFile, zlib.error) as problem:
-        raise _broken(name, f"a layer is no whole gzip file: {problem}") from None
+        raise _broken(name, f"a layer is not a complete gzip file: {problem}") from None
     return f"sha256:{told.hexdigest()}"
 
 
@@ -273,10 +273,10 @@ def _no_such(name: str, ref: str, there: list[str]) -> ImageUnavailable:
 def _several(name: str, there: list[str]) -> ImageUnavailable:
     shown = ", ".join(filter(None, there[:20])) or "none with a name"
     return ImageUnavailable(
-        f"{name}: the archive holds more or less than one image: {shown}",
-        hint="write behind the path which one is meant: PATH:REF",
+        f"{name}: the archive does not hold exactly one image: {shown}",
+        hint="name the image after the path: PATH:REF",
     )
 
 
 def _broken(name: str, what: str) -> ImageUnavailable:
-    return ImageUnavailable(f"{name}: {what}", hint="make the archive anew: docker save, or skopeo copy")
+    return ImageUnavailable(f"{name}: {what}", hint="make the archive again: docker save, or skopeo copy")

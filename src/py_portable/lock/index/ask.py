@@ -35,7 +35,7 @@ from py_portable.base.servers import Route
 from py_portable.errors import ConfigError, PortableError
 from py_portable.lock.index.offers import Offer
 
-NOTHING_RUNS = "nothing of a package is run while names are resolved"
+NOTHING_RUNS = "no code of a package is run while names are resolved"
 UV_GLIBC = (40, 39, 38, 37, 36, 35, 34, 33, 32, 31, 28, 17)
 """Minor versions of glibc 2 that uv knows as a platform."""
 
@@ -226,7 +226,7 @@ def offers(
             raise ResolveError(
                 "the requirements cannot be resolved",
                 tail=hide(outcome.stderr.text),
-                hint="a name or version may be missing from the index that pip is configured for: pip config list",
+                hint="the index that pip is configured for may lack a name or version; look at: pip config list",
             )
         found = list(_parse(tomllib.loads((folder / "pylock.toml").read_text()), folder))
         if not all(is_plain(offer.url) for offer in found):
@@ -306,9 +306,10 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Iterable[Offer]:
         for kind in ("vcs", "directory"):
             if kind in package:
                 raise ConfigError(
-                    f"{name} is asked for as a {'repository' if kind == 'vcs' else 'folder'} by a package that is "
-                    "no source of yours",
-                    hint="only the app and what it names by address can ask so: name it in the app's dependencies",
+                    f"{name} is asked for as a {'repository' if kind == 'vcs' else 'folder'} by a "
+                    "package that you did not name yourself",
+                    hint="only the app and packages that it names by address may do this: name it "
+                    "in the app's dependencies",
                 )
         direct = [package["archive"]] if "archive" in package else []
         for told in (
@@ -319,7 +320,7 @@ def _parse(document: Mapping[str, Any], folder: Path) -> Iterable[Offer]:
             url = told.get("url") or (folder / told["path"]).resolve().as_uri()
             file = told.get("name") or unquote(PurePosixPath(urlsplit(url).path).name)
             if file in ("", "..") or PurePosixPath(file).name != file or "\0" in file:
-                raise ConfigError(f"the index names a file of {name} {file!r}, which is no name of a file")
+                raise ConfigError(f"the index names a file of {name} {file!r}, which is not a file name")
             sha256 = told.get("hashes", {}).get("sha256")
             if sha256 is None:
                 raise ConfigError(f"the index gives no sha256 for {file}", where="wheels")

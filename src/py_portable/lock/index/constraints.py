@@ -22,7 +22,7 @@ from py_portable.errors import ConfigError
 MAX_BYTES = 4 << 20
 _SECTIONS = ("global", "install")
 _COMMENT = re.compile(r"(^|\s)#.*$")
-INSTEAD = 'say the constraints in the config: wheels: {constraints: ["NAME<2"]}'
+INSTEAD = 'write the constraints into the config: wheels: {constraints: ["NAME<2"]}'
 
 
 def constraints(environ: Mapping[str, str], *, build: bool = False) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ def _home(environ: Mapping[str, str]) -> Path | None:
 
 def _file(name: str, base: Path, where: str, above: tuple[Path, ...]) -> Iterator[str]:
     if "://" in name:
-        raise ConfigError(f"names the constraints at {redact(name)}, and only files are read",
+        raise ConfigError(f"names constraints at {redact(name)}, but only files are read",
                           where=where, hint=INSTEAD)  # fmt: skip
     path = base / name
     try:

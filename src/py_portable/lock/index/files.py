@@ -51,7 +51,7 @@ def gather(
             list(pool.map(lambda file: _fetch(store, file, source_of(urls[file.sha256], access)), missing))
     for file in lost:
         if not _copy(store, file, into):
-            raise StoreError(f"{file.file} was damaged at once after it was fetched", where=str(store.root))
+            raise StoreError(f"{file.file} was damaged directly after the download", where=str(store.root))
     return into
 
 
@@ -63,7 +63,7 @@ def _copy(store: Store, file: LockedFile, into: Path) -> bool:
     shutil.copyfile(entry.path / file.file, into / file.file)
     if sha256_of(into / file.file) == file.sha256:
         return True
-    store.set_aside(entry.key, f"{file.file}: other contents")
+    store.set_aside(entry.key, f"{file.file}: its contents are different")
     (into / file.file).unlink()
     return False
 
@@ -104,8 +104,8 @@ def _again(store: Store, file: LockedFile, environ: Mapping[str, str]) -> None:
         made = of_commit(url, commit, subdirectory, file.name, folder, environ)[1]
         if sha256_of(made) != file.sha256:
             raise StepError(
-                f"{file.origin} gives another archive than the one that is locked",
-                hint=f"look at what changed, then: py-portable lock --update {file.name}",
+                f"{file.origin} gives a different archive from the locked one",
+                hint=f"find out what changed, then run: py-portable lock --update {file.name}",
             )
         keep(store, file, made)
 
@@ -199,8 +199,8 @@ def _bounded(path: Path) -> None:
                 pass
     except (tarball.RefusedError, OSError) as problem:
         raise StepError(
-            f"{path.name} of the index is not taken: {problem}",
-            hint="take another version of it: name it in the app's requirements, then py-portable lock",
+            f"{path.name} from the index cannot be used: {problem}",
+            hint="choose another version: name it in the app's requirements, then run: py-portable lock",
         ) from None
 
 
@@ -232,7 +232,7 @@ def _urls(
     for file in files:
         if file.sha256 not in urls:
             raise StepError(
-                f"{file.file} with sha256 {file.sha256} is locked, but the index does not offer it any more",
-                hint="take new versions: py-portable lock --update " + file.name,
+                f"{file.file} with sha256 {file.sha256} is locked, but the index no longer has it",
+                hint="choose new versions: py-portable lock --update " + file.name,
             )
     return urls

@@ -68,7 +68,7 @@ def write_out(
     inner = [entry.partition("\t")[2] for entry in listing.split("\0") if entry.split(" ")[1:2] == ["commit"]]
     if inner:
         raise StepError(
-            f"the commit {commit[:12]} has the submodule {inner[0]!r}, and submodules are not carried"
+            f"the commit {commit[:12]} has the submodule {inner[0]!r}, and submodules are not supported"
         )
     # These win over the repository's own: all files as they are committed, and no program of a filter is run.
     attributes = "* -export-ignore -export-subst -text -eol -ident -filter -working-tree-encoding\n"

@@ -71,7 +71,7 @@ def chosen(app: importlib.metadata.Distribution, script: "str | None", entry_poi
     if script not in scripts:
         sys.exit(
             f"{app.name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
-            "say which one in app.script, or give app.entry-point"
+            "name one in app.script, or give app.entry-point"
         )
     # "app.cli:main [colour]" names extras, too.
     return parsed(script, scripts[script].partition("[")[0].strip())

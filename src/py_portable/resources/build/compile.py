@@ -69,7 +69,7 @@ FIXED = {
 
 
 class Refused(Exception):
-    """The request is nothing that Nuitka asks for."""
+    """The request is not something that Nuitka asks for."""
 
 
 def member_name(name: str) -> "PurePosixPath | None":
@@ -91,7 +91,7 @@ def unpacked(tar: tarfile.TarFile) -> "dict[str, Any]":
     stream = tar.extractfile(first)
     asked: dict[str, Any] = json.loads(stream.read()) if stream else {}
     if asked["script"] not in SCRIPTS or asked["folder"] not in FOLDERS:
-        raise Refused(f"{asked['script']!r} in {asked['folder']!r} is nothing that Nuitka asks for")
+        raise Refused(f"{asked['script']!r} in {asked['folder']!r} is not something that Nuitka asks for")
     folder = PLACE / str(asked["folder"])
     folder.mkdir(parents=True)
     for member in members:
@@ -114,7 +114,7 @@ def options(asked: "dict[str, str]", folder: Path, lto: str) -> "list[str]":
         if name in fixed:
             continue
         if not any(re.fullmatch(one, name) and re.fullmatch(values, value) for one, values in OPTIONS):
-            raise Refused(f"the option {name}={value!r} is not passed on")
+            raise Refused(f"the option {name}={value!r} is not allowed")
         words[name] = value
     if ADAPTED in words:
         words[ADAPTED] = str(folder / HEADERS)
@@ -125,7 +125,7 @@ def definitions(asked: "dict[str, str]") -> "dict[str, str]":
     """Environment variables that become #define lines of one header. Raises Refused."""
     for name in asked:
         if not DEFINITION.fullmatch(name) or name == CATALOG:
-            raise Refused(f"the definition {name!r} is not passed on")
+            raise Refused(f"the definition {name!r} is not allowed")
     return {**asked, CATALOG: ",".join([*asked, CATALOG])}
 
 
@@ -137,7 +137,7 @@ def main() -> None:
         words = options(asked["options"], folder, sys.argv[1])
         told = definitions(asked["definitions"])
     except (Refused, tarfile.TarError, OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-        sys.exit(f"what Nuitka handed to the compilers is refused: {problem}")
+        sys.exit(f"the input that Nuitka gave to the compilers is refused: {problem}")
     environ = {
         **os.environ,
         **told,

@@ -28,7 +28,7 @@ def main() -> None:
     wheels, folder, distribution, script, entry_point, extras, *rest = sys.argv[1:]
     own, sha256 = rest or ("", "")
     if own and hashlib.sha256(Path(own).read_bytes()).hexdigest() != sha256:
-        sys.exit(f"{own} is not the wheel that is to be proven")
+        sys.exit(f"{own} is not the wheel that must be proven")
     wanted = f"{own or distribution}[{extras}]" if extras else own or distribution
     venv.create(folder, with_pip=False, symlinks=True)
     python = Path(folder) / "bin" / "python"

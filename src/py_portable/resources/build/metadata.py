@@ -121,10 +121,10 @@ def _clause(one: Installed, extra: str, wanted: "Any", there: "Installed | None"
     who = f"{one.name}[{extra}] {one.version}" if extra else str(one)
     asks = f"{wanted.name}{wanted.specifier}"
     if there is None:
-        return f"{who} asks for {asks}, which is not there"
+        return f"{who} asks for {asks}, which is not installed"
     if wanted.url or _fits(wanted.specifier, there.version):
         return None
-    return f"{who} asks for {asks}, and {there} is there"
+    return f"{who} asks for {asks}, but {there} is installed"
 
 
 def _fits(specifier: "Any", version: str) -> bool:

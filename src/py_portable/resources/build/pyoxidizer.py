@@ -194,7 +194,9 @@ def main() -> None:
     entry = app.chosen(installed, spec["script"], spec["entry_point"])
     name = entry.name
     if name in ("lib", "COPYING.txt"):
-        sys.exit(f"{name!r} lies beside the program already: give app.script or an entry point another name")
+        sys.exit(
+            f"{name!r} exists beside the program already: choose another name for app.script or the entry point"
+        )
 
     own = Path("/in/pyoxidizer.bzl").read_text(encoding="utf-8") if spec["config"] else None
     configure(own if own is not None else bzl(PROGRAM, command(entry), wheels))

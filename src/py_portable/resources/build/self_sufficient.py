@@ -37,7 +37,7 @@ def needed(file: Path) -> dict[str, "Path | None"]:
     """Name -> file of everything that `file` loads, transitively, glibc left out; None: it is not there."""
     told = subprocess.run(["ldd", file], capture_output=True, text=True)
     if told.returncode:
-        sys.exit(f"{file} is nothing that glibc loads: {told.stderr.strip() or told.stdout.strip()}")
+        sys.exit(f"{file} cannot be loaded by glibc: {told.stderr.strip() or told.stdout.strip()}")
     found: dict[str, Path | None] = {}
     for line in told.stdout.splitlines():
         name, arrow, rest = line.strip().partition(" => ")

@@ -26,7 +26,7 @@ def main() -> None:
     headers = Path(sysconfig.get_path("include"))
     if not (headers / "Python.h").is_file():
         sys.exit(
-            f"the image has no headers of Python {SERIES} ({headers}/Python.h): nothing could be compiled for it"
+            f"the image has no headers of Python {SERIES} ({headers}/Python.h): so nothing can be compiled for it"
         )
     inside = OUT / "include" / f"python{SERIES}"
     copy(headers, inside)

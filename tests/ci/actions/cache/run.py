@@ -15,7 +15,7 @@ if os.environ["INPUT_VERB"] == "save":
     if not path.exists():
         sys.exit(f"cache: {path} is not there")
     if (store / key).exists():
-        sys.exit(f"cache: {key} is there already")
+        sys.exit(f"cache: {key} exists already")
     shutil.copytree(path, store / key / "files", symlinks=True)
     (store / key / "path").write_text(place)
     sys.exit()
