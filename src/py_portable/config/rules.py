@@ -98,8 +98,8 @@ class _Rules:
         for one in self.artifacts.all:
             own = one.mapping.get("interpreter", {})
             if own.get("optimize") and own["provider"] != "source":
-                text = "only an interpreter that is compiled here can be optimized, but the "
-                f"provider is {own['provider']}"
+                text = "only an interpreter that is compiled here can be optimized, but the provider is "
+                text += own["provider"]
                 yield self.wrong((*one.path, "interpreter", "optimize"), text, key=True)
         theirs = self.artifacts
         carried = [one for one in theirs.all if theirs.built(one) and theirs.provider(one) == "standalone"]
