@@ -125,15 +125,15 @@ LITTLE = Bounds(members=10, total_bytes=1 << 20, file_bytes=1 << 16, ratio=20, r
     ("data", "why"),
     [
         (tarred(*(member(f"f{number}") for number in range(11))), "beyond the limit of 10 members"),
-        (tarred(member("f", size=1 << 17), data=bytes(1 << 17)), "65536 is the most"),
+        (tarred(member("f", size=1 << 17), data=bytes(1 << 17)), "the limit is 65536"),
         (tarred(*(member(f"f{n}", size=1 << 16) for n in range(9)), data=bytes(1 << 16)), "too much|beyond"),
-        (tarred(member("f", size=1 << 60)), "is the most|beyond"),
+        (tarred(member("f", size=1 << 60)), "the limit is|beyond"),
         (tarred(member("f", size=1 << 10), data=bytes(1 << 10))[:900], "cannot be read|unexpected end"),
         (tarred(member("f" * 5000)), "4096 characters"),
         (tarred(member("f", pax_headers={"comment": "x" * (2 << 20)})), "a header of|too much"),
         (
             tarred(member("f", pax_headers={"GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 40)})),
-            "sparse|is the most|beyond",
+            "sparse|the limit is|beyond",
         ),
     ],
     ids=["members", "file", "total", "declared", "truncated", "name", "header", "sparse"],

@@ -24,7 +24,7 @@ def lines(text: str) -> list[str]:
 
 def last(text: str, count: int, width: int) -> list[str]:
     """The last lines that say something, none longer than `width` characters."""
-    # A carriage return begins a line anew, as progress bars do. No more is looked at than can be shown.
+    # A carriage return begins a line again, as progress bars do. No more is looked at than can be shown.
     end = text.replace("\r\n", "\n").replace("\r", "\n").rstrip()
     said = [one.rstrip() for one in lines(end[-4 * count * width :]) if one.strip()]
     return [short(one, width) for one in said[-count:]]

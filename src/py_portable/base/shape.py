@@ -26,7 +26,7 @@ Check = Callable[[Any, str], None]
 
 class Misfit(ValueError):
     """`key` is the path of what does not fit, such as `cells[3].verdict`; empty for the whole. `place`: line and column
-    of what is no JSON, as what follows the name of a file."""
+    of what is not JSON, as what follows the name of a file."""
 
     def __init__(self, what: str, key: str = "", place: str = "") -> None:
         super().__init__(f"{key} {what}" if key else what)

@@ -31,7 +31,7 @@ class Talk:
         self.say(f"{what:>7}  {name}{took}")
 
     def cures(self, images: Mapping[Any, PortableError]) -> None:
-        """What helps where an image cannot be had: the line of its cells has room for the reason only."""
+        """What helps where an image is not available: the line of its cells has room for the reason only."""
         for name, problem in images.items():
             for line in (problem.hint or "").splitlines():
                 self.say(f"{name}: next: {line}")

@@ -59,14 +59,14 @@ def checked(path: Path, bounds: ZipBounds | None = None) -> Path:
     for member in found:
         if member.file_size > limits.file_bytes:
             raise RefusedError(
-                f"{path.name}: {member.filename[:200]!r} has {member.file_size} bytes, "
-                f"and {limits.file_bytes} is the most"
+                f"{path.name}: {member.filename[:200]!r} has {member.file_size} bytes; "
+                f"the limit is {limits.file_bytes}"
             )
     total = sum(member.file_size for member in found)
     most = min(limits.total_bytes, max(limits.ratio_floor, limits.ratio * size))
     if total > most:
         raise RefusedError(
             f"{path.name} has {size} bytes and unpacks to {total}; the limit for its size is {most}. It "
-            f"looks like a zip bomb"
+            "looks like a zip bomb"
         )
     return path

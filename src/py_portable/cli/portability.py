@@ -130,7 +130,7 @@ def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) ->
         raise ConfigError(
             "is not a regular file", where=str(output), hint="name a file: --output merged.json"
         )
-    # What an earlier call left is no result of this one, however this one ends.
+    # What an earlier call left is not a result of this one, however this one ends.
     if output and output.is_file() and output.resolve() not in [path.resolve() for path in files]:
         output.unlink()
     merged = evidence.merge([read(path) for path in files], shards=True)

@@ -54,7 +54,7 @@ def _cell_line(cell: CellResult) -> str:
             cached = ["cached"] if cell.cached and took else []
             return f"Success: {name} passed on {image}{_bracketed([*took, *cached, *partial])}{_left(cell)}"
         case "XFAIL":
-            return f"Success: {name} failed on {where}, as it must: {why}"
+            return f"Success: {name} failed on {where} as it must: {why}"
         case "XPASS":
             return f"Failure: {name} passed on {where}, where it must not: {why}{again}"
         case "FAIL":

@@ -100,7 +100,7 @@ class Artifacts:
                 text = f"differs from {show(first.name)} only in upper and lower case"
                 yield self.wrong(path, text, key=True)
             elif first is not one:
-                text = f"the name is taken from earlier jobs: {show_path(path)} makes an artifact that is called so"
+                text = f"this name is reserved: {show_path(path)} makes an artifact with this name"
                 yield self.wrong(first.path, text, key=True)
             if folded.split(".")[0] in RESERVED:
                 text = f"this name is reserved; py-portable's own files in dist/ are: {listed(RESERVED)}"

@@ -1,4 +1,4 @@
-"""Installing packages of the system and starting what else root has to, said aloud before anything is changed."""
+"""Installing packages of the system and starting what else root has to, listed before anything is changed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _refresh(tool: Manager, may: May, say: Callable[[str], None]) -> str:
 
 
 def _log_in(may: May, work: Provisioning) -> None:
-    """Have sudo ask once, and not anew with every command. Raises MachineError where it refuses."""
+    """Have sudo ask once, and not again with every command. Raises MachineError where it refuses."""
     # It asks on the terminal that this was started from, so it has to keep that.
     if subprocess.run((*may.prefix, "-v"), env=_environment(), check=False).returncode:
         raise MachineError(

@@ -1,4 +1,4 @@
-"""Foreign code on this machine where no sandbox can be had: an environment by allow-list, and Landlock where there is.
+"""Foreign code on this machine without a sandbox: an environment by allow-list, and Landlock where there is.
 
 Landlock (https://docs.kernel.org/userspace-api/landlock.html) needs no privilege and no namespace, so that it holds
 in most containers too: the code reads programs and libraries only and writes into one folder. What it cannot take is

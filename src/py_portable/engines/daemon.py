@@ -125,7 +125,7 @@ def _part(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def why_silent(program: str, outcome: Outcome) -> tuple[str, str]:
-    """Why `info` told no version, and what mends it."""
+    """Why `info` told no version, and what corrects it."""
     said = outcome.stderr.text + outcome.stdout.text
     if outcome.timed_out:
         return f"did not answer within {_INFO_SECONDS:.0f} s", f"look at: {program} info"

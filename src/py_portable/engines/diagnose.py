@@ -1,4 +1,4 @@
-"""Why an engine does not start on this machine, and the one line that mends it."""
+"""Why an engine does not start on this machine, and the one line that corrects it."""
 
 from __future__ import annotations
 

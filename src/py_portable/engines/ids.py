@@ -26,7 +26,7 @@ Kind = Literal["real", "range", "single", "none"]
 class Ids:
     """`kind`: real ids of root, a mapped range, only one id, or no new namespace at all.
 
-    `reason` says why it is not a full range, `cure` what mends that (both empty where it is one).
+    `reason` says why it is not a full range, `cure` what corrects that (both empty where it is one).
     """
 
     kind: Kind
@@ -129,7 +129,7 @@ def text_of(name: str) -> str:
 
 
 def available() -> bool:
-    """Whether a full range of ids can be had (really, as root, or mapped)."""
+    """Whether a full range of ids is available (really, as root, or mapped)."""
     return detect().kind in ("real", "range")
 
 

@@ -1,4 +1,4 @@
-"""What one cell may use of the machine: memory and processes of its own, by a control group where one can be had.
+"""What one cell may use of the machine: memory and processes of its own, by a control group where one is available.
 
 Control groups of version 2 and of version 1 (cgroups(7)), also mixed as on machines that have both. No process of
 the caller is moved and no controller is switched on for others: a group is made below the caller's own one (version
@@ -34,7 +34,7 @@ MEMORY_BYTES = PROOF_BYTES + (1 << 30)
 PROCESSES = 4096
 """Processes and threads of one cell: more than any start of a command needs, and far below what a machine has."""
 PROCESSES_OF_A_UID = 8192
-"""Where only RLIMIT_NPROC is to be had, which counts what a uid has in all cells of a machine (getrlimit(2))."""
+"""Where only RLIMIT_NPROC is available, which counts what a uid has in all cells of a machine (getrlimit(2))."""
 
 _CONTROLLER: Mapping[Aspect, str] = {"memory": "memory", "processes": "pids"}
 _PREFIX = "py-portable."
@@ -95,7 +95,7 @@ def _counts_by_namespace() -> bool:
 
 @contextlib.contextmanager
 def group() -> Iterator[Cgroup]:
-    """A group for one cell; it is gone afterwards. Without limits where none can be had.
+    """A group for one cell; it is gone afterwards. Without limits where none is available.
 
     Raises NoGroup.
     """

@@ -96,7 +96,7 @@ def first_free() -> int:
 
 
 def _outside(uid_map: str, first: int) -> str:
-    """Why the range cannot be had where these ids are mapped; "" where it can."""
+    """Why the range is not available where these ids are mapped; "" where it is."""
     lines = [[int(word) for word in line.split()] for line in uid_map.splitlines() if len(line.split()) == 3]
     if first + COUNT <= _HIGHEST and any(
         inside <= first and first + COUNT <= inside + count for inside, _, count in lines

@@ -74,7 +74,7 @@ def inside(root: Path, target: str, home: str | None = None, layers: Sequence[Pa
     """`target` with the symbolic links of the image and of the layers over it resolved as if `root` were the root: no
     path leaves it. Raises LinkLoop.
 
-    What stage.sh makes in the upper layer (/tmp, /proc, /dev and the `home` folder) is no link there.
+    What stage.sh makes in the upper layer (/tmp, /proc, /dev and the `home` folder) is not a link there.
     """
     made: set[tuple[str, ...]] = {("proc",), ("dev",), ("tmp",)}
     if home:

@@ -12,7 +12,7 @@ from py_portable.errors import MachineError, PortableError, StepError
 
 
 class ImageUnavailable(PortableError):
-    """The image cannot be had now or on this machine: cells that need it are UNPROVEN, with `reason`."""
+    """The image is not available now or on this machine: cells that need it are UNPROVEN, with `reason`."""
 
     @property
     def reason(self) -> str:

@@ -49,7 +49,7 @@ class RegistrySource:
         return not is_archive(name)
 
     def get(self, request: Request, store: Store, prefix: tuple[str, ...]) -> Image:
-        """Raises ImageUnavailable, MachineError, ConfigError (a mirror, or an origin that is no digest)."""
+        """Raises ImageUnavailable, MachineError, ConfigError (a mirror, or an origin that is not a digest)."""
         entry = self._entry(request, store, prefix)
         base = root.image(request, entry, "registry", origin=str(entry.meta["identity"]))
         return root.finished(base, request, store, prefix)

@@ -20,7 +20,7 @@ from py_portable.store import Entry, Store
 
 UNPACK_SECONDS = 1800.0
 _FORM = 1
-"""Raise it where a digest gives another root than before: roots in stores are then made anew."""
+"""Raise it where a digest gives another root than before: roots in stores are then made again."""
 
 
 def key(identity: str, platform: ImagePlatform) -> str:

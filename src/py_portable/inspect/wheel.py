@@ -129,7 +129,7 @@ def _file_promises(name: str, data: Buffer, promises: Sequence[Platform]) -> Ite
     if not glibc:
         return
     strictest = min(glibc, key=lambda one: one.version)
-    # The newest version and its symbols are what there is to mend; the others seldom help, and each costs a
+    # The newest version and its symbols are what there is to correct; the others seldom help, and each costs a
     # walk over all symbols.
     newest = max(
         ((number, need) for need, number in glibc_needs(elf) if number and not need.weak),

@@ -42,7 +42,7 @@ class Checked:
 
     @property
     def exit_status(self) -> int:
-        """0 all good, 1 a bad wheel, 2 a file name that is no wheel's."""
+        """0 all good, 1 a bad wheel, 2 a file name that is not a wheel's."""
         if any(finding.malformed for finding in self.findings):
             return ConfigError.exit_code
         return 1 if self.findings else 0

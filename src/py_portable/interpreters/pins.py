@@ -14,7 +14,7 @@ from py_portable.images.debian.pool import DebianPool
 
 @dataclass(frozen=True)
 class Pin:
-    """One file of `resources/sources.toml`: its version, digest, size limit, and where it can be had."""
+    """One file of `resources/sources.toml`: its version, digest, size limit, and where it is available."""
 
     version: str
     sha256: str

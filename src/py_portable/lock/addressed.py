@@ -99,7 +99,7 @@ class Carrier:
     def bring(self, direct: Direct, folder: Path) -> tuple[Path, str]:
         """The archive that `direct` names, in the empty `folder`, and its origin as a lock says it.
 
-        Raises ConfigError with the place where it is named, or where it is not to be had.
+        Raises ConfigError with the place where it is named, or where it is not available.
         """
         try:
             made, origin = self._bring(direct, folder)

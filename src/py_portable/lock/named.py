@@ -52,7 +52,7 @@ class Named:
     def of(app: AppResolver, store: Store, copy: Callable[[Path, Path], None], ask: Ask) -> Named:
         """Carry all that is named by address, and what that names in turn.
 
-        Raises ConfigError, with its place, for what is not carried or not to be had.
+        Raises ConfigError, with its place, for what is not carried or not available.
         """
         carrier = Carrier(store, app.config.base, app.environ, copy)
         environment = app.target.environment

@@ -20,7 +20,7 @@ WORST_FIRST = ("FAIL", "XPASS", "UNPROVEN", "XFAIL", "NOT-APPLICABLE", "PASS")
 
 @dataclass(frozen=True)
 class Group:
-    """Cells of one artifact with one verdict for one reason: one thing to mend, however often it was seen."""
+    """Cells of one artifact with one verdict for one reason: one thing to correct, however often it was seen."""
 
     cells: tuple[CellRow, ...]
 

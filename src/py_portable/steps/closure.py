@@ -46,7 +46,7 @@ def modules(start: str, counts: Callable[[str], bool] | None = None) -> tuple[st
 
 @cache
 def sha256(start: str, beside: tuple[str, ...] = (), counts: Callable[[str], bool] | None = None) -> str:
-    """One digest over these modules, and over what is no Python below the folders `beside` of the package."""
+    """One digest over these modules, and over what is not Python below the folders `beside` of the package."""
     files: Iterable[Path] = [path for name in modules(start, counts) if (path := _file(name))]
     more = (path for folder in beside for path in (PACKAGE / folder).rglob("*"))
     told = hashlib.sha256()

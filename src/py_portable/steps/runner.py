@@ -96,7 +96,7 @@ class Runner:
         for lane in lanes.values():
             lane.shutdown()
         for name, problem in self._failures.items():
-            # No image that cannot be had: it would be UNPROVEN on every machine, and optional ones in silence.
+            # No image that is not available: it would be UNPROVEN on every machine, and optional ones in silence.
             if isinstance(nodes[name], ImageNode) and isinstance(problem, ConfigError):
                 raise problem
         return Report(dict(self._results), dict(self._images), dict(self._failures), dict(self._keys))

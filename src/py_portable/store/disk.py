@@ -73,7 +73,7 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
 
 
 def put_in_place(new: Path, old: Path) -> None:
-    """Give `new` the name `old`, atomically; what was there and is no file is afterwards at `new`.
+    """Give `new` the name `old`, atomically; what was there and is not a file is afterwards at `new`.
 
     Both are in one folder. Where the file system cannot exchange two names, the name is missing for a moment.
     """

@@ -47,7 +47,7 @@ class DamageFound(Exception):
 
 
 def write_header(header: Header) -> bytes:
-    """The bytes of `entry.json`: sealed with their own sha256. Raises TypeError if `meta` is no JSON."""
+    """The bytes of `entry.json`: sealed with their own sha256. Raises TypeError if `meta` is not JSON."""
     body = {
         "layout": LAYOUT,
         "key": header.key,

@@ -19,7 +19,7 @@ class StoreError(StepError):
 
 
 class DamagedError(StoreError):
-    """What the store holds is not what was put in; running the same command again builds it anew."""
+    """What the store holds is not what was put in; running the same command again builds it again."""
 
 
 def explain(problem: OSError, doing: str, where: Path) -> StoreError:

@@ -140,7 +140,7 @@ def check_key(key: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Raises ValueError for a name that is no plain file name."""
+    """Raises ValueError for a name that is not a plain file name."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"not a name: {name!r}")
     return name

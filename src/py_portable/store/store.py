@@ -160,7 +160,7 @@ class Store:
             raise _damaged(entry, str(problem)) from problem
 
     def examine(self, key: str, *, wait: bool = True) -> Examined:
-        """Hash the whole object of `key` now. One that is damaged is moved aside, so that `make` makes it anew.
+        """Hash the whole object of `key` now. One that is damaged is moved aside, so that `make` makes it again.
 
         `wait` False: one that another process makes or looks at is left alone. Raises StoreError.
         """
@@ -203,7 +203,7 @@ class Store:
 
         The copy belongs to the caller, has the recorded modes and is checked byte by byte. Links inside a
         folder are copied as they are. Raises StoreError; DamagedError if the object is not what was stored:
-        it is then moved aside, so that `make` builds it anew.
+        it is then moved aside, so that `make` builds it again.
         """
         destination = destination.absolute()
         try:

@@ -246,7 +246,7 @@ def _enter(here: int, name: bytes) -> int | None:
 
 
 def _clear(here: int) -> list[bytes]:
-    """Remove what is no folder; the names of the folders that are left."""
+    """Remove what is not a folder; the names of the folders that are left."""
     folders = []
     with os.scandir(here) as entries:
         for entry in entries:

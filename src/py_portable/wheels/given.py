@@ -115,7 +115,7 @@ def taken(path: Path, sha256: str, into: Path) -> None:
 
 
 def bounded(wheel: Path) -> Path:
-    """The wheel, where it is no bomb: before pip, or anything else, unpacks it. Raises StepError."""
+    """The wheel, where it is not a bomb: before pip, or anything else, unpacks it. Raises StepError."""
     try:
         return checked(wheel)
     except (RefusedError, OSError) as problem:

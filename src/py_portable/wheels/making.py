@@ -100,7 +100,7 @@ def _app(
     return Step(
         name=of_app(place),
         action=compile_app,
-        # The path itself is no part of the key: only what stands there.
+        # The path itself is not a part of the key: only what stands there.
         params={
             **common,
             "source": source_digest(source, named),

@@ -50,7 +50,7 @@ def set_up(environ: Mapping[str, str]) -> int:
 
 
 def store_in(environ: Mapping[str, str]) -> int:
-    """Take the store from the cache; without it everything is made anew, so a fault is told and no more."""
+    """Take the store from the cache; without it everything is made again, so a fault is only reported."""
     folder, store = place(environ, "cache"), default_root(environ)
     matched = environ.get("PY_PORTABLE_CACHE_MATCHED", "")
     try:
@@ -124,7 +124,7 @@ VERBS: Mapping[str, Callable[[Mapping[str, str]], int]] = {
 
 
 def main(argv: list[str], environ: Mapping[str, str]) -> int:
-    """The exit status; an error is told in the log, as an annotation and in the summary."""
+    """The exit status; an error is reported in the log, as an annotation and in the summary."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     keep_from_everybody()
     verb = VERBS.get(argv[0]) if len(argv) == 1 else None
@@ -138,7 +138,7 @@ def main(argv: list[str], environ: Mapping[str, str]) -> int:
         for line in lines:
             console.say(line)
         if verb is pack and isinstance(problem, ConfigError):
-            # The step that ran has told it already.
+            # The step that ran has reported it already.
             return problem.exit_code
         console.annotate("error", lines[0].removeprefix("Error: "))
         files = RunnerFiles(environ)

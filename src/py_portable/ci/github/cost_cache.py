@@ -13,7 +13,7 @@ FILE = "evidence.json"
 
 
 def known(folder: Path) -> Path | None:
-    """Evidence that the cache brought. What cannot be read is told, and not used."""
+    """Evidence that the cache brought. What cannot be read is reported, and not used."""
     path = folder / FILE
     if not path.is_file():
         return None

@@ -44,7 +44,7 @@ class _Held:
 
 def pack(store: Path, wanted: Mapping[str, str], to: Path) -> int:
     """Archive the images of a store; how many. `wanted`: nodes of the plan -> identity; what the store has not
-    (an image that could not be had) is left out."""
+    (an image that was not available) is left out."""
     held = _held(store)
     to.mkdir(parents=True, exist_ok=True)
     index: dict[str, dict[str, list[str]]] = {}

@@ -57,7 +57,7 @@ def _extract(wheel: Path, uv: Path) -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """`key REQUIREMENTS` prints it. `take REQUIREMENTS WHEELS UV`: 1 where the wheels are not to be had."""
+    """`key REQUIREMENTS` prints it. `take REQUIREMENTS WHEELS UV`: 1 where the wheels are not available."""
     match argv:
         case ["key", requirements]:
             print(key(Path(requirements).read_bytes()))

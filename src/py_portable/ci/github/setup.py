@@ -14,8 +14,8 @@ _DOCTOR = ("doctor", "--fix")
 
 
 def make_ready(inputs: Inputs, environ: Mapping[str, str]) -> int:
-    """Let the doctor look, and install what is lacking where it may: its exit status. What fails is told in the log, as
-    an annotation and in the summary.
+    """Let the doctor look, and install what is lacking where it may: its exit status. What fails is reported in the
+    log, as an annotation and in the summary.
 
     A job without commands that start anything is not looked at, and the engine `native` needs nothing.
     """

@@ -51,12 +51,12 @@ def _project(config: Path, dist: Path) -> Project:
 
 
 def wants_cache(environ: Mapping[str, str]) -> bool:
-    """A boolean of GitLab comes as a word; unset is no cache."""
+    """A boolean of GitLab comes as a word; unset is not a cache."""
     return environ.get("PY_PORTABLE_CACHE", "").split()[-1:] == ["true"]
 
 
 def store_in(environ: Mapping[str, str], say: Say) -> None:
-    """Take the store from the cache; without it everything is made anew, so a fault is told and no more."""
+    """Take the store from the cache; without it everything is made again, so a fault is only reported."""
     folder, store = Path.cwd() / CACHE, default_root(environ)
     if not wants_cache(environ):
         return

@@ -7,7 +7,7 @@ a second time. It is POSIX sh: in an image there may be nothing else.
 from __future__ import annotations
 
 FOLDER = ".py-portable"
-"""Below the project: what jobs hand on that is no result."""
+"""Below the project: what jobs hand on that is not a result."""
 KIT = f"{FOLDER}/kit"
 """The kit's own bundle, brought along into images."""
 PIPELINE = f"{FOLDER}/pipeline.yml"

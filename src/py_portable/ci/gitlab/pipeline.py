@@ -47,7 +47,7 @@ def pipeline(
     None for what the runner takes by itself. `builds`: jobs of this pipeline that build, in the images of baselines;
     without them the parent's job builds.
 
-    Raises ConfigError for a prefix that is no part of a job's name, and for an image no runner can start.
+    Raises ConfigError for a prefix that is not a part of a job's name, and for an image no runner can start.
     """
     if not PREFIX.fullmatch(prefix):
         raise ConfigError(

@@ -88,7 +88,7 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
     "kit": {
         "default": "",
         "description": "The requirement with which pip installs py-portable; if empty, "
-        "py-portable=={__version__}. A URL must contain its digest (#sha256=…).",
+        f"py-portable=={__version__}. A URL must contain its digest (#sha256=…).",
     },
     "command": {
         "default": "",

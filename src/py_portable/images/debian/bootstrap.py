@@ -91,7 +91,7 @@ def bootstrap(
 
     `prefix` maps a full range of ids for an ordinary user (`unshare --user --map-root-user …`), and is empty
     for root, who gives mmdebstrap and the scripts of packages ids of their own by the compiled helpers, where that
-    can be had. Raises ImageUnavailable, MachineError or StepError, which name the cause and the cure.
+    is available. Raises ImageUnavailable, MachineError or StepError, which name the cause and the cure.
     """
     environ = dict(os.environ) if environ is None else environ
     tool = tool_version()

@@ -50,7 +50,7 @@ def unpack(
 
     `prefix` maps ids for an ordinary user (`engines/ids.py`); `timeout` is in seconds. `owners` says whose the
     files are to be. What is left out (device
-    nodes, attributes that the kernel refuses) is told in `log`. Raises LayerError, which names layer and path,
+    nodes, attributes that the kernel refuses) is written to `log`. Raises LayerError, which names layer and path,
     or MachineError; the root is of no use then and belongs to the ids of the prefix.
     """
     if len(layers) > limits.layers:

@@ -83,7 +83,7 @@ def read(source: Source, *, name: str | None = None) -> Elf:
 
 
 def read_if_elf(path: str | Path, *, name: str) -> Elf | None:
-    """`read`, but None for a file that is no ELF file; one that cannot be looked at still is an ElfError."""
+    """`read`, but None for a file that is not an ELF file; one that cannot be looked at still is an ElfError."""
     view = open_view(path, name, probe=True)
     if view is None:
         return None

@@ -97,7 +97,7 @@ def uv_options(settings: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Access:
-    """How files are had from the caller's indexes. `logins`: (scheme, host and port) -> user and password."""
+    """How files come from the caller's indexes. `logins`: (scheme, host and port) -> user and password."""
 
     logins: Mapping[tuple[str, str], str] = field(repr=False)
     route: Route

@@ -131,10 +131,10 @@ def fetched(url: str, into: Path, environ: Mapping[str, str]) -> Path:
 
 
 def remember(store: Store, offers: Iterable[Offer]) -> None:
-    """Keep where files are to be had: a lossy memory that saves asking the index again."""
+    """Keep where files are available: a lossy memory that saves asking the index again."""
     path = store.cache("index") / "urls.json"
     known = addresses(store)
-    # A URL with credentials, be they in its query, is asked for anew instead.
+    # A URL with credentials, be they in its query, is asked for again instead.
     known |= {o.sha256: o.url for o in offers if is_plain(o.url)}
     write_whole(path, json.dumps(known))
 

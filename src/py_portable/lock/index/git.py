@@ -29,7 +29,7 @@ _OF_A_REPOSITORY = (
 def commit_of(url: str, ref: str | None, repository: Path, environ: Mapping[str, str]) -> str:
     """Fetch `ref` (None: what the repository's HEAD names) of `url` into the new bare `repository`; its commit.
 
-    Raises StepError where the repository or the ref cannot be had, MachineError where there is no git.
+    Raises StepError where the repository or the ref is not available, MachineError where there is no git.
     """
     if not shutil.which("git", path=environ.get("PATH")):
         raise MachineError("git is not installed", hint="apt-get install git")

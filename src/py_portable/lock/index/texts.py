@@ -31,7 +31,7 @@ def texts(archive: Path, pattern: str) -> dict[str, str]:
 
 
 def metadata_of(wheel: Path) -> str:
-    """The text of a wheel's METADATA. Raises ConfigError where the file is no wheel with metadata."""
+    """The text of a wheel's METADATA. Raises ConfigError where the file is not a wheel with metadata."""
     found = texts(wheel, r"[^/]+\.dist-info/METADATA")
     if len(found) != 1:
         raise ConfigError(f"holds {len(found)} METADATA files, a wheel has one", where=wheel.name)
