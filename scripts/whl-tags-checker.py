@@ -324,7 +324,7 @@ def read(source: Source, *, name: str | None = None) -> Elf:
 
 
 def read_if_elf(path: str | Path, *, name: str) -> Elf | None:
-    """`read`, but None for a file that is no ELF file; one that cannot be looked at still is an ElfError."""
+    """`read`, but None for a file that is not an ELF file; one that cannot be looked at still is an ElfError."""
     view = open_view(path, name, probe=True)
     if view is None:
         return None
@@ -1068,7 +1068,7 @@ def _file_promises(name: str, data: Buffer, promises: Sequence[Platform]) -> Ite
     if not glibc:
         return
     strictest = min(glibc, key=lambda one: one.version)
-    # The newest version and its symbols are what there is to mend; the others seldom help, and each costs a
+    # The newest version and its symbols are what there is to correct; the others seldom help, and each costs a
     # walk over all symbols.
     newest = max(
         ((number, need) for need, number in glibc_needs(elf) if number and not need.weak),
@@ -1131,7 +1131,7 @@ class Checked:
 
     @property
     def exit_status(self) -> int:
-        """0 all good, 1 a bad wheel, 2 a file name that is no wheel's."""
+        """0 all good, 1 a bad wheel, 2 a file name that is not a wheel's."""
         if any(finding.malformed for finding in self.findings):
             return ConfigError.exit_code
         return 1 if self.findings else 0

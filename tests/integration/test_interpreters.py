@@ -331,4 +331,4 @@ def test_the_baselines_own_python_builds_wheels_that_are_proven(pure: bool, tmp_
 def test_a_python_that_the_baseline_has_not_is_named_with_the_one_it_has(tmp_path: Path) -> None:
     told = session(tmp_path, interpreter={"provider": "system"}, baselines={"default": {"image": "debian:12"}})
     problem = failure(told, "interpreter 3.13 (default)")
-    assert problem.what == "debian:12 has no Python 3.13 of its own; it has 3.11"
+    assert problem.what == "debian:12 does not have Python 3.13; it has 3.11"

@@ -207,7 +207,10 @@ def test_debian_comes_from_the_registry_where_it_cannot_be_bootstrapped(
         (bin_folder / name).unlink(missing_ok=True)
     problem, _ = refusal("debian:12", Store(tmp_path / "other"))
     assert isinstance(problem, MachineError)
-    assert "bootstrap: there is no apt" in problem.what and "registry: there is nothing here" in problem.what
+    assert (
+        "bootstrap: there is no apt" in problem.what
+        and "registry: images cannot be fetched from a registry here" in problem.what
+    )
 
 
 # --- archives

@@ -214,5 +214,7 @@ def test_without_a_network(machine: Machine, kit: Path) -> None:
     alone = ("unshare", "--net", "--", "setpriv", "--reuid", "runner", "--regid", "runner", "--init-groups", "--")
     ran = set_up(machine, kit, *alone, user="root", temp="alone")
     refused(
-        ran, "could not be had from the package index", "let this runner reach the index that pip is configured with"
+        ran,
+        "could not be fetched from the package index",
+        "let this runner reach the index that pip is configured with",
     )

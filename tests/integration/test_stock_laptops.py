@@ -278,7 +278,7 @@ def test_another_apt_at_work_is_named(bare: Machine) -> None:
     assert failed.status == 3, failed.said
     assert ": another package manager is running" in failed.stderr
     assert "dpkg/lock-frontend" in failed.stderr, failed.said
-    assert "next: wait until it has ended" in failed.stderr
+    assert "next: wait until it has finished" in failed.stderr
 
 
 def test_a_job_of_a_ci_installs_by_sudo_and_gives_a_range_of_ids(bare: Machine) -> None:

@@ -166,10 +166,10 @@ def test_the_whole_life_of_a_tree_of_foreign_ids(room: Path) -> None:
     assert len(leftovers()) == 2
     assert out("make") == made
     assert len(leftovers()) == 2, "what is there is found without looking at the leftovers"
-    assert "root/home/me/.ssh/id: its contents are different" in out("damage")
+    assert "root/home/me/.ssh/id: other contents" in out("damage")
     # Another run sees it at once, though the folder is closed to it, and moves it aside.
     seen = run("seen")
-    assert seen.stdout == "None 1\n" and "is damaged: root/home/me/.ssh/id: its contents are different" in seen.stderr
+    assert seen.stdout == "None 1\n" and "is damaged: root/home/me/.ssh/id: other contents" in seen.stderr
     assert out("make") == made
     assert out("gc") == "1"
     assert leftovers() == []

@@ -298,7 +298,7 @@ def installed(tmp_path: Path) -> Made:
 def test_what_an_install_takes_is_held_too(freezer: Freezer, tmp_path: Path, file: str, what: str) -> None:
     one = installed(tmp_path)
     (tmp_path / file).write_text("something else")
-    with pytest.raises(UnmetError, match=f"^Error: {what} was changed while"):
+    with pytest.raises(UnmetError, match=f"^Error: {what} was changed during"):
         freezer.freeze(one)
 
 

@@ -92,7 +92,7 @@ def test_a_zeroed_library_of_an_image_blames_no_artifact(places: Path, store: St
         hide(root(store).parents[1])
     ran, cell = prove(places, "two")
     assert (ran.status, cell["verdict"], cell["detail"]) == (0, "PASS", None), ran.stdout
-    assert f"is damaged: root/{tiny.LIBRARY}: its contents are different" in ran.stderr
+    assert f"is damaged: root/{tiny.LIBRARY}: other contents" in ran.stderr
     assert "it is made again now" in ran.stderr and "Traceback" not in ran.stderr
     (aside,) = quarantined(store)
     assert (aside / "out" / "root" / tiny.LIBRARY).read_bytes() == bytes(len(good))
@@ -214,7 +214,7 @@ def test_a_flipped_byte_of_a_stored_wheel_does_not_fail_the_next_build(
         hide(made.path.parent)
     report = build(Store(tmp_path / "store"), kind, 2)
     assert (report.results["wheel"].path / "app.whl").read_bytes() == b"a wheel"
-    assert "the stored result of wheel is damaged: app.whl: its contents are different" in caplog.text
+    assert "the stored result of wheel is damaged: app.whl: other contents" in caplog.text
     assert len(quarantined(Store(tmp_path / "store"))) == 1
     caplog.clear()
     build(Store(tmp_path / "store"), kind, 3)
@@ -351,7 +351,7 @@ def test_the_doctor_reads_the_whole_store_and_says_what_was_damaged_and_what_com
         1,
         [
             "Checked 2 stored results (0 MB are as they were stored).",
-            "Damaged: the library: library: its contents are different",
+            "Damaged: the library: library: other contents",
             f"  It was moved to {aside}.",
             "1 result will be made again by the next run that needs it. You need not do anything. If this happens"
             " again, check the disk: look at smartctl and at the kernel's log.",

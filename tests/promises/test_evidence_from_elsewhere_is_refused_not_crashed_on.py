@@ -91,7 +91,11 @@ SIX: tuple[tuple[str, Callable[[dict[str, Any]], Any], str], ...] = (
         lambda told: told["artifacts"][0].update(sha256=f"sha256:{'1' * 64}\n"),
         "sha256 cannot",
     ),
-    ("expected cells", lambda told: told.update(expected=[["a", "b", "c", [1]]]), "expected[0] is not artifact"),
+    (
+        "expected cells",
+        lambda told: told.update(expected=[["a", "b", "c", [1]]]),
+        "expected[0] does not consist of artifact",
+    ),
     ("a turn", lambda told: told.update(turn=1 << 60), "turn is 1152921504606846976, expected at most"),
 )
 

@@ -50,7 +50,7 @@ def test_what_is_not_ours_is_left_alone_and_what_is_may_be_replaced(session: Any
     (session.dist / "tree" / "app").touch()
     _claim(session, "tree", session.dist / "tree")
     (session.dist / "other").touch()
-    with pytest.raises(ConfigError, match="in the way"):
+    with pytest.raises(ConfigError, match="in the place"):
         _claim(session, "other", session.dist / "other")
 
 

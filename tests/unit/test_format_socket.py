@@ -270,7 +270,7 @@ def test_a_fanned_out_artifact_may_be_started_on_some_images_only(
 def test_a_name_that_two_artifacts_come_to_is_told(tmp_path: Path) -> None:
     artifacts = {"all-1": {"format": "toy"}, "all": {"format": "toy", "releases": ["debian:11"]}}
     told = said(tmp_path, artifacts)
-    assert "artifacts.all-1: the name is taken: artifacts.all makes an artifact that is called so" in told
+    assert "artifacts.all-1: this name is reserved: artifacts.all makes an artifact with this name" in told
 
 
 # -------------------------------------------------------------------------------------------------- expectations
@@ -330,11 +330,11 @@ def test_a_format_may_take_the_interpreter_of_the_distribution_and_no_other(tmp_
 
 def test_what_is_said_of_an_interpreter_has_to_fit(tmp_path: Path) -> None:
     optimized = {"provider": "system", "optimize": True}
-    assert "artifacts.a.interpreter.optimize: only what is compiled here can be optimized" in said(
+    assert "artifacts.a.interpreter.optimize: only an interpreter that is compiled here can be optimized" in said(
         tmp_path, {"a": {"format": "bundle", "interpreter": optimized}}
     )
     told = said(tmp_path, {"a": {"format": "bundle", "interpreter": {"provider": "standalone"}}})
-    assert "an artifact asks for Python 3.13, and no archive is named for it" in told
+    assert "an artifact asks for Python 3.13, but no archive is named for it" in told
     assert 'artifacts.a.interpreter: is that of "w", which this is made from: say it there' in said(
         tmp_path,
         {"w": {"format": "wheelhouse"}, "a": {"format": "bundle", "from": "w", "interpreter": {"provider": "system"}}},
