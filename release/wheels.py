@@ -14,9 +14,11 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from py_portable.base.prebuilt import TABLE
 from py_portable.base.process import check
 from py_portable.engines import static_helpers
 from py_portable.errors import ConfigError, MachineError
+from py_portable.formats import runtime
 
 _SECONDS = 300.0
 
@@ -49,12 +51,11 @@ def _git(root: Path, *words: str) -> str:
 
 def make(root: Path, out: Path, work: Path, seconds: int) -> list[Path]:
     """sdist and wheel in `out`. `seconds`: the time of all files. Raises StepError, ConfigError (stale helpers)."""
-    if static_helpers.stale():
-        raise ConfigError(
-            "the compiled helpers do not belong to the C sources beside them",
-            where=str(static_helpers.FOLDER / static_helpers.TABLE),
-            hint="scripts/make-helpers",
-        )
+    for programs in (static_helpers.prebuilt_helpers(), runtime.prebuilt_runtime()):
+        if programs.stale():
+            raise ConfigError(
+                programs.lacking(), where=str(programs.folder / TABLE), hint="scripts/make-helpers"
+            )
     source = work / "source"
     _copy(root, source)
     made = work / "made"

@@ -15,9 +15,11 @@ import yaml
 from release import github, version, wheels
 
 from py_portable import __version__
+from py_portable.base.prebuilt import Prebuilt
 from py_portable.ci.gitlab import template
 from py_portable.engines import static_helpers
 from py_portable.errors import ConfigError
+from py_portable.formats import runtime
 
 HERE = Path(__file__).parents[2]
 WORKFLOW = HERE / ".github" / "workflows" / "release.yml"
@@ -183,10 +185,14 @@ def test_a_wheel_has_the_same_bytes_whoever_packs_it(tmp_path: Path) -> None:
         assert {entry.date_time for entry in archive.infolist()} == {(2023, 11, 14, 22, 13, 20)}
 
 
-def test_helpers_of_other_sources_are_never_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static_helpers, "stale", lambda: True)
+@pytest.mark.parametrize("folder", [static_helpers.FOLDER, runtime.FOLDER])
+def test_helpers_of_other_sources_are_never_released(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Prebuilt, "stale", lambda self: self.folder == folder)
     with pytest.raises(ConfigError) as caught:
         wheels.make(HERE, tmp_path / "out", tmp_path, 0)
+    assert caught.value.where == str(folder / "compiled.toml")
     assert caught.value.hint == "scripts/make-helpers" and not (tmp_path / "out").exists()
 
 

@@ -1,0 +1,6 @@
+#ifndef LICENCES_H
+#define LICENCES_H
+
+extern const char LICENCES[];
+
+#endif
