@@ -39,6 +39,7 @@ PUBLISHES = {
 ACTIONS = {
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
+    "formats.onefile": {"formats.runtime", "formats.runtime.packer"},
     "formats.pyoxidizer": FORMAT | ELF | {"formats.rust", "wheels.tools"},
     "formats.wheel": FORMAT | READS_ELF | WHEELS | CHECKS | PUBLISHES | {"formats.installed", "wheels.nodes"},
     "formats.wheelhouse": FORMAT | WHEELS | {"formats.installed"},

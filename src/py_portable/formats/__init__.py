@@ -11,6 +11,7 @@ from py_portable.formats.bundle import Bundle
 from py_portable.formats.file import File
 from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start, artifact_node
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
+from py_portable.formats.onefile import Onefile
 from py_portable.formats.pyoxidizer import PyOxidizer
 from py_portable.formats.wheel import Wheel
 from py_portable.formats.wheelhouse import Wheelhouse
@@ -18,7 +19,16 @@ from py_portable.store import digest, file_mode
 
 FORMATS: dict[str, Format] = {
     made.name: made
-    for made in (Wheelhouse(), NuitkaStandalone(), NuitkaOnefile(), Bundle(), PyOxidizer(), File(), Wheel())
+    for made in (
+        Wheelhouse(),
+        NuitkaStandalone(),
+        NuitkaOnefile(),
+        Bundle(),
+        PyOxidizer(),
+        Onefile(),
+        File(),
+        Wheel(),
+    )
 }
 
 

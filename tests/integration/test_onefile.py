@@ -1,0 +1,86 @@
+"""The sample's folders as onefiles: built in seconds from their parents, started on the oldest and the newest image."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from py_portable.formats import onefile, runtime
+from py_portable.formats.runtime import packer
+from tests.integration.conftest import Project, sample
+
+pytestmark = pytest.mark.integration
+
+PARENTS = ("folder", "tree")
+ARTIFACTS = "  single: {format: onefile, from: folder}\n  packed: {format: onefile, from: tree}\n"
+IMAGES = ("debian:11", "debian:13")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Both artifacts, built beside their parents and proven."""
+    project = sample(tmp_path_factory.mktemp("onefile"))
+    config = project.folder / "portable.yaml"
+    text = config.read_text()
+    text = text.replace("\nportability:\n", f"{ARTIFACTS}\nportability:\n")
+    text = re.sub(r"images: \[.*\]", f"images: [{', '.join(map(repr, IMAGES))}]", text)
+    config.write_text(re.sub(r"controls: \[.*\]", "controls: []", text))
+    ran = project.run("portability", "-v")
+    # One of them is too large for a condition, see below.
+    assert ran.status == 1, ran.stdout + ran.stderr
+    return project
+
+
+def test_they_start_on_every_image_under_every_condition(built: Project) -> None:
+    seen = {(cell["artifact"], cell["image"], cell["condition"]): cell["verdict"] for cell in built.cells()}
+    own = {key: verdict for key, verdict in seen.items() if key[0] in ("single", "packed")}
+    assert len(own) == 2 * len(IMAGES) * 3
+    # Where everything is read-only there are 64 MiB of /tmp, and that folder has more: it fails, and says so.
+    failed = {key for key, verdict in own.items() if verdict != "PASS"}
+    assert failed == {("packed", image, "read-only") for image in IMAGES}
+    assert {cell["verdict"] for cell in built.cells(artifact="packed", condition="read-only")} == {"FAIL"}
+    for cell in built.cells(artifact="packed", condition="read-only"):
+        assert "/tmp lacks the 69 MB of room" in json.dumps(cell), cell
+    # A parent is built once, and its floor is that of the file.
+    made = {one["name"]: one for one in built.evidence["artifacts"]}
+    for name, parent in zip(("single", "packed"), PARENTS, strict=True):
+        assert made[name]["measured_floor"] == made[parent]["measured_floor"]
+    steps = [step["name"] for step in built.evidence["steps"]]
+    assert [steps.count(f"artifact {name}") for name in (*PARENTS, "single", "packed")] == [1, 1, 1, 1]
+
+
+def test_they_are_no_larger_than_an_archive_of_the_folder(built: Project) -> None:
+    """At most 5 % above `tar | zstd -15`, the runtime and all."""
+    for name, folder in (("single", "folder/myapp"), ("packed", "tree/myapp")):
+        words = f"tar --sort=name -C {built.folder}/dist/{folder} -cf - . | zstd -15 -q -c | wc -c"
+        archive = int(subprocess.run(words, shell=True, check=True, capture_output=True, text=True).stdout)
+        assert (built.folder / "dist" / name / "myapp").stat().st_size <= 1.05 * archive
+
+
+@pytest.mark.parametrize("name", ["single", "packed"])
+def test_an_app_says_the_same_at_its_first_start_and_at_later_ones(built: Project, tmp_path: Path, name: str) -> None:
+    file = built.folder / "dist" / name / "myapp"
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    environ = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache), "HOME": "/nonexistent"}
+    said = [
+        subprocess.run([file, "run"], env=environ, check=True, capture_output=True, text=True).stdout for _ in range(3)
+    ]
+    assert len(set(said)) == 1 and "psycopg2 works!" in said[0]
+    verified = subprocess.run([file], env={**environ, "PY_PORTABLE_ONEFILE": "verify"}, capture_output=True, text=True)
+    assert verified.returncode == 0 and verified.stdout.count("as it was") == 2, verified
+
+
+def test_the_same_folder_gives_the_same_file(built: Project) -> None:
+    """Built again, without the store's copy of it."""
+    before = {name: (built.folder / "dist" / name / "myapp").read_bytes() for name in ("single", "packed")}
+    for name, parent, script in (("single", "folder/myapp", "myapp.bin"), ("packed", "tree", "myapp")):
+        folder, program = onefile.program_of(built.folder / "dist" / parent, script)
+        out = built.folder / f"{name}-again"
+        packer.pack(folder, out, name="myapp", program=program, runtime=runtime.runtime())
+        assert out.read_bytes() == before[name]
