@@ -30,7 +30,7 @@ from py_portable.commands import portability as portability_command
 from py_portable.engines import ids
 from py_portable.errors import PortableError
 from py_portable.images import Image, Request, packages
-from py_portable.plan.select import Selection
+from py_portable.plan.selection import Selection
 from py_portable.project import building
 from py_portable.project.session import Session, open_session
 from py_portable.store import Store

@@ -18,7 +18,7 @@ from py_portable.commands import portability as portability_command
 from py_portable.config.glibc import version_key
 from py_portable.inspect.elf import measure
 from py_portable.interpreters.libraries import known
-from py_portable.plan.select import Selection
+from py_portable.plan.selection import Selection
 from py_portable.project import building
 from py_portable.project.session import open_session
 from tests.unit.written import by_text

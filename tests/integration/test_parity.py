@@ -14,7 +14,7 @@ from py_portable.benchmark.subjects import Workshop, pairings
 from py_portable.benchmark.turns import Place, Subject
 from py_portable.engines.static_helpers.stored import helpers
 from py_portable.plan.assemble import image_node
-from py_portable.plan.select import Selection
+from py_portable.plan.selection import Selection
 from py_portable.project import building
 from py_portable.project.session import open_session
 from py_portable.prove.conditions import PLAIN

@@ -11,7 +11,7 @@ from py_portable.config import Smoke
 from py_portable.engines import static_helpers
 from py_portable.engines.engine import Bind, Engine
 from py_portable.engines.select import select
-from py_portable.evidence.model import CellResult
+from py_portable.evidence.typed import CellResult
 from py_portable.formats import Start
 from py_portable.images import Image
 from py_portable.prove import cell_runs

@@ -246,7 +246,7 @@ def test_a_remembered_pass_hangs_on_all_the_code_that_judges() -> None:
         "engines.stage",
         "formats.bundle",
     )
-    assert {f"py_portable.{name}" for name in (*judging, *others, "evidence.model", "plan.cell", "store.walk")} <= own
+    assert {f"py_portable.{name}" for name in (*judging, *others, "evidence.typed", "plan.cell", "store.walk")} <= own
     # What only shows results, or hands them on, judges nothing.
     for name in (
         "cli.prove",

@@ -21,9 +21,9 @@ from py_portable.commands import portability as portability_command
 from py_portable.commands.prove import ForeignApp, prove_foreign
 from py_portable.config import Smoke
 from py_portable.errors import UnmetError
-from py_portable.evidence.model import CellResult
+from py_portable.evidence.typed import CellResult
 from py_portable.formats import Made
-from py_portable.plan.select import Selection
+from py_portable.plan.selection import Selection
 from py_portable.project.building import Built
 from py_portable.project.session import open_session
 from py_portable.prove import cell_runs

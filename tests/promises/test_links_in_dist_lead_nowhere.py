@@ -15,7 +15,7 @@ from py_portable.errors import ConfigError, StepError
 from py_portable.formats.app_entry import read_entry
 from py_portable.project.building import EVIDENCE, _claim
 from py_portable.steps.context import BuildFailed
-from py_portable.wheels.published import _project, made_sdist
+from py_portable.wheels.published import SDIST, _project, made_sdist
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_an_sdist_that_a_build_left_is_no_link(tmp_path: Path) -> None:
     (tmp_path / "foreign" / "secret").write_text("mine")
     step = SimpleNamespace(
         work=tmp_path / "work",
-        inputs={"publish sdist": SimpleNamespace(path=tmp_path / "out")},
+        inputs={SDIST: SimpleNamespace(path=tmp_path / "out")},
         locals={"source": tmp_path, "named": ()},
     )
     step.work.mkdir()

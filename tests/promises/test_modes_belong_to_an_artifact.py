@@ -15,8 +15,8 @@ import pytest
 from py_portable.base.talk import Talk
 from py_portable.commands import portability as portability_command
 from py_portable.errors import ConfigError
-from py_portable.evidence.model import CellResult
-from py_portable.plan.select import Selection
+from py_portable.evidence.typed import CellResult
+from py_portable.plan.selection import Selection
 from py_portable.project import records
 from py_portable.project.refreshing import refresh
 from py_portable.project.session import open_session

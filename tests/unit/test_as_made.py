@@ -28,11 +28,11 @@ from py_portable.engines.static_helpers import stored
 from py_portable.engines.static_helpers.stored import Helpers
 from py_portable.errors import ConfigError, MachineError, PortableError, UnmetError
 from py_portable.evidence import merge, reading
-from py_portable.evidence.model import CellResult, Evidence
+from py_portable.evidence.typed import CellResult, Evidence
 from py_portable.formats import Made
 from py_portable.images import Image
 from py_portable.plan.cell import CellId
-from py_portable.plan.select import Selection, narrow
+from py_portable.plan.selection import Selection, narrow
 from py_portable.project import as_made, building, handover, records
 from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session, open_session

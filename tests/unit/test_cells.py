@@ -14,8 +14,8 @@ from py_portable.base.capture import Captured
 from py_portable.config import Smoke
 from py_portable.engines.engine import Ended, EngineInfo
 from py_portable.engines.native import Native
-from py_portable.evidence.model import CellResult
 from py_portable.evidence.stage_results import StageResult
+from py_portable.evidence.typed import CellResult
 from py_portable.formats import Install, Made, Start
 from py_portable.images import Image
 from py_portable.prove import cell_runs, stages

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from py_portable.cli import cli
 from py_portable.commands import prove as prove_command
 from py_portable.errors import ConfigError
-from py_portable.plan.select import Selection
+from py_portable.plan.selection import Selection
 from py_portable.project import session as sessions
 from py_portable.project.circumstances import DEFAULT_EPOCH
 from tests.unit.test_cli import ELSEWHERE, HELD, SECONDS, House, first

@@ -16,8 +16,8 @@ from py_portable.base.talk import Talk
 from py_portable.cli import show
 from py_portable.cli.show import cell_line, failure_status, message
 from py_portable.errors import Blocked, ConfigError, MachineError, PortableError, StepError
-from py_portable.evidence.model import CellResult
 from py_portable.evidence.stage_results import StageResult
+from py_portable.evidence.typed import CellResult
 from tests.unit.test_cli import ELSEWHERE, HELD, House, first
 
 FORGED = "x\x1b[2J\nSuccess: app passed on debian:11\r\u202e"

@@ -12,7 +12,7 @@ from py_portable.base.redact import hide
 from py_portable.base.talk import Talk
 from py_portable.cli.show import cell_line, clean, lines, size, table
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError, UnmetError
-from py_portable.evidence.model import CellResult
+from py_portable.evidence.typed import CellResult
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from py_portable.errors import ConfigError
 from py_portable.evidence import merge, reading
 from py_portable.evidence.conclude import conclude
-from py_portable.evidence.model import Evidence
+from py_portable.evidence.typed import Evidence
 
 WHENS = st.sampled_from(["2026-01-01", "2026-01-02", "2026-01-03"])
 NAMES = st.sampled_from(["a", "b"])

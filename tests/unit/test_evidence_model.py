@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import py_portable
-from py_portable.evidence.model import ROWS, CellResult, CellRow, ConfigRow, Evidence, HostRow, KitRow
+from py_portable.evidence.typed import ROWS, CellResult, CellRow, ConfigRow, Evidence, HostRow, KitRow
 from py_portable.plan.cell import CellId, ConditionId, PlannedCell, is_control
 
 SCHEMA = json.loads((Path(py_portable.__file__).parent / "schemas" / "evidence.schema.json").read_text())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.base.files import write_whole
+from py_portable.base.atomic import write_whole
 
 
 @pytest.mark.parametrize("durably", [False, True])

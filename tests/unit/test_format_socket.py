@@ -22,7 +22,7 @@ from py_portable.plan.assemble import assemble, houses
 from py_portable.plan.baselines import jobs
 from py_portable.plan.expected import expects
 from py_portable.plan.ground import interpreter_pins
-from py_portable.plan.select import Selection, narrow
+from py_portable.plan.selection import Selection, narrow
 from py_portable.steps.graph import Step, key, ordered
 from tests.integration.toy_formats import Options, Packed, Toy
 from tests.unit.test_plan import CONFIG, LOCK
@@ -34,7 +34,7 @@ PACKAGE = ROOT / "src" / "py_portable"
 ORDINARY: dict[str, set[str]] = {
     # Kinds of things in folders and archives, schemes of addresses, columns of tables, names of keys.
     "file": {
-        *("base/shape.py", "cli/config.py", "cli/publish.py", "cli/report.py", "evidence/model.py"),
+        *("base/shape.py", "cli/config.py", "cli/publish.py", "cli/report.py", "evidence/typed.py"),
         *(
             "engines/committed.py",
             "engines/engine.py",

@@ -246,13 +246,13 @@ def test_a_changed_runtime_is_refused_too(tmp_path: Path, program: bytes) -> Non
 
 def by_hand(out: Path, program: bytes, raw: bytes, chunks: Sequence[packer.Chunk] = (), size: int = 0) -> Path:
     """A file with any index, sealed as the packer would."""
-    entries = [packer.Entry(b"x", stat.S_IFREG | 0o644, size)]
+    entries = [packer.Item(b"x", stat.S_IFREG | 0o644, size)]
     packer.write(out, program, raw, chunks, entries, name="app", program="start")
     return out
 
 
-def entry(path: bytes, mode: int = stat.S_IFREG | 0o644, size: int = 0, target: bytes | None = None) -> packer.Entry:
-    return packer.Entry(path, mode, size, target=target or b"")
+def entry(path: bytes, mode: int = stat.S_IFREG | 0o644, size: int = 0, target: bytes | None = None) -> packer.Item:
+    return packer.Item(path, mode, size, target=target or b"")
 
 
 DIR, LINK = stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
@@ -286,7 +286,7 @@ DIR, LINK = stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
         [entry(b"a", size=(1 << 64) - 1), entry(b"b", size=1)],
     ],
 )
-def test_an_index_made_by_hand_gets_nowhere(tmp_path: Path, program: bytes, entries: Sequence[packer.Entry]) -> None:
+def test_an_index_made_by_hand_gets_nowhere(tmp_path: Path, program: bytes, entries: Sequence[packer.Item]) -> None:
     head = struct.pack("<IIIIQ", len(entries), 0, 1000, 0, 0)
     raw = head + packer.index(entries, [])[len(head) :] if sum(one.size for one in entries) < 1 << 64 else b""
     if not raw:

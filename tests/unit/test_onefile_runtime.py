@@ -127,10 +127,10 @@ def test_no_index_is_read_beyond_its_end(tmp_path: Path) -> None:
     dice = random.Random(5)
     chunks = [packer.Chunk(bytes(number + 1), bytes(32)) for number in range(3)]
     entries = [
-        packer.Entry(b"a", stat.S_IFDIR | 0o755),
-        packer.Entry(b"a/b", stat.S_IFREG | 0o644, 2 * packer.CHUNK_BYTES),
-        packer.Entry(b"a/l", stat.S_IFLNK | 0o777, target=b"../c"),
-        packer.Entry(b"c", stat.S_IFREG | 0o755, 7),
+        packer.Item(b"a", stat.S_IFDIR | 0o755),
+        packer.Item(b"a/b", stat.S_IFREG | 0o644, 2 * packer.CHUNK_BYTES),
+        packer.Item(b"a/l", stat.S_IFLNK | 0o777, target=b"../c"),
+        packer.Item(b"c", stat.S_IFREG | 0o755, 7),
     ]
     good = packer.index(entries, chunks)
     stream = [good]
@@ -168,10 +168,10 @@ def test_where_the_sources_were_changed_it_is_compiled_with_the_decoder_that_is_
     with (folder / "main.c").open("a") as stream:
         stream.write("/* edited */\n")
     assert packer.MAGIC in runtime.runtime()
-    assert "the compiled helpers were made of other C sources" in caplog.text
+    assert "the compiled helpers do not belong to the C sources" in caplog.text
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MachineError, match="made of other C sources"):
+    with pytest.raises(MachineError, match="do not belong to the C sources"):
         runtime.runtime()
 
 

@@ -19,7 +19,7 @@ from py_portable.formats.nuitka import MODULES, NuitkaStandalone
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
 from py_portable.plan.assemble import LeftOut, Plan, assemble, houses
 from py_portable.plan.ground import interpreter_pins, target
-from py_portable.plan.select import Selection, narrow
+from py_portable.plan.selection import Selection, narrow
 from py_portable.steps.graph import ImageNode, Step, key, ordered
 from tests.unit.written import written
 

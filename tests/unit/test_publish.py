@@ -28,7 +28,7 @@ from py_portable.lock.declared import build_backend
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse
 from py_portable.plan.assemble import assemble, houses
 from py_portable.plan.cell import PLAIN, CellId
-from py_portable.plan.select import Selection, narrow
+from py_portable.plan.selection import Selection, narrow
 from py_portable.wheels import cibuildwheel, given, published, sdist, twine
 from py_portable.wheels.app_source import source_digest
 from py_portable.wheels.cibuildwheel_engine import engine_option, environment, tag_of

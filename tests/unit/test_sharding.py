@@ -21,12 +21,12 @@ from py_portable.commands import portability as portability_command
 from py_portable.errors import ConfigError
 from py_portable.evidence import merge, reading
 from py_portable.evidence.conclude import conclude
-from py_portable.evidence.model import CellResult, Evidence
+from py_portable.evidence.typed import CellResult, Evidence
 from py_portable.lock.lockfile import Lock
 from py_portable.plan.assemble import Plan
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.partition import by_image
-from py_portable.plan.select import Selection, narrow
+from py_portable.plan.selection import Selection, narrow
 from py_portable.plan.shards import Sharding, lock_sha256, parse
 from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell

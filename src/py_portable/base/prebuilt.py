@@ -50,7 +50,7 @@ class Compiled:
             raise self._damaged(str(problem))
         for name, body in bodies.items():
             if hashlib.sha256(body).hexdigest() != self.sha256[name]:
-                raise self._damaged(f"{name} has another sha256 than {TABLE} says")
+                raise self._damaged(f"{name} has a different sha256 than {TABLE} says")
         return bodies
 
     def unpack(self, out: Path) -> None:
@@ -62,7 +62,7 @@ class Compiled:
     def _damaged(self, how: str) -> MachineError:
         folder = "/".join(("src", *self.archive.parent.parts[-3:]))
         return MachineError(
-            f"the compiled helpers of the kit are damaged: {how}",
+            f"the compiled helpers of py-portable are damaged: {how}",
             where=str(self.archive),
             hint=f"install py-portable again; in a clone: git checkout -- {folder}",
         )
@@ -113,8 +113,8 @@ class Prebuilt:
     def lacking(self) -> str:
         """Why there are none."""
         if self.stale():
-            return "the compiled helpers were made of other C sources than those beside them"
-        return f"the kit has no compiled helpers for {platform.machine()}"
+            return "the compiled helpers do not belong to the C sources beside them"
+        return f"py-portable has no compiled helpers for {platform.machine()}"
 
 
 def compiler(reason: str) -> tuple[str, ...]:

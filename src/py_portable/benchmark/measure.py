@@ -17,9 +17,9 @@ from py_portable.benchmark.subjects import Workshop, pairings
 from py_portable.benchmark.turns import Compared, Pairing, Place, compare, starter
 from py_portable.errors import ConfigError, MachineError, UnmetError
 from py_portable.evidence import merge as evidence
-from py_portable.evidence.model import BenchmarkRow, Evidence
+from py_portable.evidence.typed import BenchmarkRow, Evidence
 from py_portable.images import Image
-from py_portable.plan.select import Selection
+from py_portable.plan.selection import Selection
 from py_portable.project import as_made, building, refreshing
 from py_portable.project.session import Session
 from py_portable.prove.frozen import Freezer

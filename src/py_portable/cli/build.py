@@ -63,7 +63,7 @@ def plan(
     With --github or --gitlab the cells are divided among several jobs: the jobs are printed, and DIST/plan.json says
     which job starts which cells.
     """
-    from py_portable.plan.select import Selection, known, narrow
+    from py_portable.plan.selection import Selection, known, narrow
     from py_portable.steps.graph import ImageNode, ordered
 
     if github + gitlab + common["as_json"] > 1:
@@ -156,7 +156,7 @@ def build(
     Example:
       py-portable build binary
     """
-    from py_portable.plan.select import Selection
+    from py_portable.plan.selection import Selection
     from py_portable.project import building, refreshing
 
     artifacts = given(artifacts, "artifact")

@@ -68,7 +68,7 @@ def portability(
       py-portable portability --artifact binary --image debian:12
     """
     from py_portable.commands import portability as portability_command
-    from py_portable.plan.select import Selection
+    from py_portable.plan.selection import Selection
 
     selection = Selection(
         given(artifacts, "artifact") or None, given(images, "image") or None, probe_names(probes), controls
@@ -122,8 +122,8 @@ def merge(files: tuple[Path, ...], output: Path | None, allow_unproven: bool) ->
     """
     from py_portable.evidence import merge as evidence
     from py_portable.evidence.conclude import conclude
-    from py_portable.evidence.model import Evidence
     from py_portable.evidence.reading import read
+    from py_portable.evidence.typed import Evidence
 
     # The result is put in the place of what is there, which must be no folder and no device.
     if output and output.exists() and not output.is_file():

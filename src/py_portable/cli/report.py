@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from py_portable.base.files import write_whole
+from py_portable.base.atomic import write_whole
 from py_portable.base.regular import sha256_of
 from py_portable.cli.options import GivenPath, common
 from py_portable.cli.show import clean, echo_json
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
-    from py_portable.evidence.model import Evidence
+    from py_portable.evidence.typed import Evidence
     from py_portable.report.annotations import Where
 
 

@@ -13,7 +13,7 @@ from py_portable.base.redact import hide
 from py_portable.errors import Blocked, PortableError, StepError
 
 if TYPE_CHECKING:
-    from py_portable.evidence.model import CellResult
+    from py_portable.evidence.typed import CellResult
     from py_portable.steps.graph import NodeId
 
 SHOWN_PATHS = 3

@@ -11,8 +11,8 @@ from py_portable.ci.github import job_matrix
 from py_portable.ci.gitlab import pipeline
 from py_portable.commands.portability import lost_controls
 from py_portable.evidence import merge
-from py_portable.evidence.model import SCHEMA, Evidence, now
 from py_portable.evidence.reading import read as read_evidence
+from py_portable.evidence.typed import SCHEMA, Evidence, now
 from py_portable.images.matching import job_image
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines, costing, partition

@@ -13,9 +13,9 @@ from py_portable.commands import to_start
 from py_portable.errors import PortableError
 from py_portable.evidence import merge as evidence
 from py_portable.evidence.conclude import BAD, Conclusions, conclude
-from py_portable.evidence.model import CellResult, Evidence, FailureRow
+from py_portable.evidence.typed import CellResult, Evidence, FailureRow
 from py_portable.plan.assemble import Plan
-from py_portable.plan.select import Selection
+from py_portable.plan.selection import Selection
 from py_portable.project import as_made as made_here
 from py_portable.project import building, built_rows, refreshing
 from py_portable.project.circumstances import cpu_flags

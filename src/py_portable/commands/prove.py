@@ -16,7 +16,7 @@ from py_portable.config import Smoke
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.static_helpers.stored import helpers
 from py_portable.errors import ConfigError, PortableError
-from py_portable.evidence.model import CellResult
+from py_portable.evidence.typed import CellResult
 from py_portable.formats import FORMATS, Made
 from py_portable.formats.deb_file import is_deb, look
 from py_portable.inspect.elf import measure

@@ -9,11 +9,11 @@ from pathlib import Path
 from py_portable.base.regular import sha256_of
 from py_portable.errors import Blocked, ConfigError, UnmetError
 from py_portable.evidence.conclude import BAD
-from py_portable.evidence.model import CellRow
+from py_portable.evidence.typed import CellRow
 from py_portable.formats import FORMATS
 from py_portable.plan.cell import PLAIN, CellId, is_control
 from py_portable.plan.expected import starts_on
-from py_portable.plan.select import Selection
+from py_portable.plan.selection import Selection
 from py_portable.project import building, refreshing
 from py_portable.project.session import Session
 from py_portable.wheels import twine

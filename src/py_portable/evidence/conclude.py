@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from py_portable.evidence.model import CellRow, Evidence, FailureRow
+from py_portable.evidence.typed import CellRow, Evidence, FailureRow
 from py_portable.plan.cell import CellId, is_control
 from py_portable.plan.verdicts import reason_expected
 

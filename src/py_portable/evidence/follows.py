@@ -7,7 +7,7 @@ like are no verdicts that the kit gives.
 
 from __future__ import annotations
 
-from py_portable.evidence.model import CellRow
+from py_portable.evidence.typed import CellRow
 from py_portable.plan import verdicts
 
 _NOT_REACHED = ("loader", "interpreter", "exec", "install", "musl")

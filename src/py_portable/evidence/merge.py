@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from py_portable.base.files import write_whole
+from py_portable.base.atomic import write_whole
 from py_portable.base.regular import read_regular
 from py_portable.base.shape import MOST_BYTES
 from py_portable.errors import ConfigError
 from py_portable.evidence import one_run
-from py_portable.evidence.model import (
+from py_portable.evidence.reading import read
+from py_portable.evidence.typed import (
     IDENTITY,
     MISSING,
     ROWS,
@@ -23,7 +24,6 @@ from py_portable.evidence.model import (
     Evidence,
     now,
 )
-from py_portable.evidence.reading import read
 from py_portable.plan.cell import CellId, is_control
 from py_portable.plan.shards import Sharding
 

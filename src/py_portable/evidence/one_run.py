@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from py_portable.errors import ConfigError
 from py_portable.evidence import follows
-from py_portable.evidence.model import CellRow, Evidence
+from py_portable.evidence.typed import CellRow, Evidence
 from py_portable.plan import shards
 from py_portable.plan.cell import CellId, PlannedCell
 from py_portable.plan.shards import Sharding

@@ -11,7 +11,7 @@ from typing import Any, cast
 from py_portable.base import shape
 from py_portable.base.regular import read_regular
 from py_portable.errors import ConfigError
-from py_portable.evidence.model import ROWS, SCHEMA, ConfigRow, Evidence
+from py_portable.evidence.typed import ROWS, SCHEMA, ConfigRow, Evidence
 from py_portable.plan import shards
 
 NEEDED: Mapping[str, tuple[str, ...]] = {

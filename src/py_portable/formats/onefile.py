@@ -9,7 +9,7 @@ from typing import Any
 from py_portable.config import Artifact
 from py_portable.engines.engine import Bind
 from py_portable.formats import runtime
-from py_portable.formats.format import APP, FOLDER, Format, House, Made, Parent, Start
+from py_portable.formats.format import APP, FOLDER, Format, House, Made, Parent, Start, artifact_node
 from py_portable.formats.runtime import packer
 from py_portable.images import Image
 from py_portable.steps.context import Context
@@ -28,7 +28,7 @@ class Onefile(Format):
         assert parent is not None
         return (
             Step(
-                name=f"artifact {artifact.name}",
+                name=artifact_node(artifact),
                 action=pack,
                 params={"runtime": runtime.identity(), "zstd": packer.ZSTD},
                 needs=(parent.node,),

@@ -13,8 +13,8 @@ from typing import Any
 
 from py_portable import resources
 from py_portable.base import process
+from py_portable.base.atomic import write_whole
 from py_portable.base.file_modes import settled
-from py_portable.base.files import write_whole
 from py_portable.base.regular import TooLargeError, read_regular
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key

@@ -6,7 +6,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from py_portable.base.files import write_whole
+from py_portable.base.atomic import write_whole
 
 KEY = re.compile(r"[0-9a-f]{64}")
 """What both a name's file and what stands in it look like."""

@@ -45,7 +45,7 @@ class OfShard:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does: all that the config names, or the part of it that `plan.select` leaves.
+    """What a run does: all that the config names, or the part of it that `plan.selection` leaves.
 
     `artifacts` and `images` name the node of each; a format that builds nothing has the node None.
     """

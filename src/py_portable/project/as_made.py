@@ -17,7 +17,7 @@ from py_portable.formats import FORMATS, Made, Start, artifact_node
 from py_portable.lock import lockfile
 from py_portable.plan.assemble import Plan, made_elsewhere
 from py_portable.plan.matrix import Control
-from py_portable.plan.select import Selection, known, narrow
+from py_portable.plan.selection import Selection, known, narrow
 from py_portable.project import records
 from py_portable.project.building import EVIDENCE, PUBLISH, Built
 from py_portable.project.records import BuildRecord

@@ -10,13 +10,13 @@ from py_portable.config import Artifact
 from py_portable.engines import throwaway
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence import merge
-from py_portable.evidence.model import ArtifactRow
+from py_portable.evidence.typed import ArtifactRow
 from py_portable.formats import FORMATS, Made, artifact_node
 from py_portable.lock.lockfile import Lock
 from py_portable.plan import baselines
 from py_portable.plan.assemble import Plan
 from py_portable.plan.ground import place_of
-from py_portable.plan.select import Selection, known, narrow
+from py_portable.plan.selection import Selection, known, narrow
 from py_portable.plan.shards import lock_sha256
 from py_portable.project import built_rows, handover, records
 from py_portable.project.session import Session

@@ -12,7 +12,7 @@ from py_portable.base import printable
 from py_portable.base.redact import hide
 from py_portable.config import Artifact
 from py_portable.errors import TAIL_LINES, PortableError
-from py_portable.evidence.model import (
+from py_portable.evidence.typed import (
     ArtifactRow,
     BaselineRow,
     Evidence,

@@ -17,7 +17,7 @@ from typing import Literal
 from py_portable.engines.static_helpers import key
 from py_portable.errors import ConfigError, MachineError
 from py_portable.evidence import reading
-from py_portable.evidence.model import ArtifactRow
+from py_portable.evidence.typed import ArtifactRow
 from py_portable.formats import FORMATS, Made
 from py_portable.plan import shards
 from py_portable.plan.matrix import Control

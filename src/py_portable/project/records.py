@@ -16,10 +16,10 @@ from types import NoneType
 from typing import Any
 
 from py_portable.base import printable, shape
-from py_portable.base.files import write_whole
+from py_portable.base.atomic import write_whole
 from py_portable.base.regular import read_regular
 from py_portable.errors import ConfigError
-from py_portable.evidence.model import ArtifactRow
+from py_portable.evidence.typed import ArtifactRow
 
 FOLDER = "evidence/as-made"
 CONTROLS = f"{FOLDER}/controls"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.evidence import merge
-from py_portable.evidence.model import Evidence
 from py_portable.evidence.reading import read
+from py_portable.evidence.typed import Evidence
 from py_portable.formats import Made
 from py_portable.plan.assemble import image_node
 from py_portable.plan.cell import CellId, is_control

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from py_portable import __version__, images, resources
-from py_portable.base.files import write_whole
+from py_portable.base.atomic import write_whole
 from py_portable.base.talk import Talk
 from py_portable.config import Config
 from py_portable.config.glibc import canonical_image
@@ -17,7 +17,7 @@ from py_portable.engines import builds
 from py_portable.engines.lazy import LazyEngine
 from py_portable.engines.static_helpers.stored import Helpers
 from py_portable.errors import ConfigError, PortableError
-from py_portable.evidence.model import ConfigRow, Evidence, HostRow
+from py_portable.evidence.typed import ConfigRow, Evidence, HostRow
 from py_portable.formats import load_config
 from py_portable.images import Image
 from py_portable.lock import container_baselines, lockfile

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import cast
 
 from py_portable.config import Config
-from py_portable.evidence.model import SCHEMA, STALE, CellRow, Evidence
+from py_portable.evidence.typed import SCHEMA, STALE, CellRow, Evidence
 from py_portable.plan.asked import question
 from py_portable.plan.cell import CellId, ConditionId, is_control
 from py_portable.plan.expected import expects, starts_on

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from py_portable.config import Smoke
 from py_portable.engines.engine import Engine, EngineInfo
-from py_portable.evidence.model import CellResult
+from py_portable.evidence.typed import CellResult
 from py_portable.formats import Made, Start
 from py_portable.images import Image
 from py_portable.plan.cell import CellId, ConditionId

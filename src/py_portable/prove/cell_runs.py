@@ -15,7 +15,7 @@ from py_portable.base import process
 from py_portable.engines.engine import LIMITS
 from py_portable.engines.select import reproduce
 from py_portable.errors import PortableError
-from py_portable.evidence.model import CellResult, now
+from py_portable.evidence.typed import CellResult, now
 from py_portable.formats import FORMATS
 from py_portable.prove import stages
 from py_portable.prove.bench import Bench, Cell, Tell

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from py_portable.base.files import write_whole
-from py_portable.evidence.model import CellResult
+from py_portable.base.atomic import write_whole
 from py_portable.evidence.stage_results import remembered
+from py_portable.evidence.typed import CellResult
 from py_portable.steps import closure
 
 JUDGE = "py_portable.prove.cell_runs"

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from py_portable.evidence.model import CellResult
+from py_portable.evidence.typed import CellResult
 from py_portable.plan.cell import CellId
 from py_portable.prove import cell_runs
 from py_portable.prove.bench import Bench, Cell, Tell

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from py_portable.evidence.model import CellResult
 from py_portable.evidence.stage_results import Name
+from py_portable.evidence.typed import CellResult
 from py_portable.prove.bench import Cell
 from py_portable.prove.install import Installed, finding_of_install, tells_of_all
 from py_portable.prove.judge import judge

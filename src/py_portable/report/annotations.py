@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from py_portable.evidence.conclude import not_there
-from py_portable.evidence.model import of_control
+from py_portable.evidence.typed import of_control
 from py_portable.report.blocks import Foreign
 from py_portable.report.reasons import meaning
 from py_portable.report.summary import Findings, Group, Lost, again, build_again, text, why

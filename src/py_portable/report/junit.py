@@ -11,7 +11,7 @@ from xml.etree import ElementTree as xml
 
 from py_portable.base import printable
 from py_portable.base.redact import hide
-from py_portable.evidence.model import CellRow
+from py_portable.evidence.typed import CellRow
 from py_portable.plan.cell import is_control
 from py_portable.report.reasons import meaning
 from py_portable.report.summary import Findings, again, number, text, why

@@ -8,7 +8,7 @@ from typing import Any
 
 from py_portable.base import printable
 from py_portable.base.redact import hide
-from py_portable.evidence.model import CellRow
+from py_portable.evidence.typed import CellRow
 from py_portable.plan.cell import is_control
 from py_portable.report.blocks import Block, Fence, Foreign, Heading, Items, Paragraph, Table, Words
 from py_portable.report.reasons import meaning

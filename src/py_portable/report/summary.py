@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from py_portable.evidence.conclude import BAD, Conclusions, beyond_cells
-from py_portable.evidence.model import CellRow, Evidence
+from py_portable.evidence.typed import CellRow, Evidence
 from py_portable.plan.cell import is_control
 
 MOST_COMMAND = 2000

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from py_portable.base import process
-from py_portable.base.files import write_whole
+from py_portable.base.atomic import write_whole
 from py_portable.base.regular import read_regular, sha256_of
 from py_portable.engines import ids
 from py_portable.errors import ConfigError, MachineError

@@ -42,7 +42,7 @@ _PROGRAM_BYTES = 511
 
 
 @dataclass(frozen=True)
-class Entry:
+class Item:
     """What the folder holds at `path`, relative to it. `source` is a file to read, `target` what a link says."""
 
     path: bytes
@@ -84,7 +84,7 @@ def _check_program(folder: Path, program: str) -> None:
         raise StepError(f"{program} is no program in the folder", where=str(folder))
 
 
-def listed(folder: Path) -> tuple[Entry, ...]:
+def listed(folder: Path) -> tuple[Item, ...]:
     """Folders, each before what lies in it; then files, those of a kind side by side; then links."""
     found = {entry.path: entry for entry in (_entry(path, folder) for path in folder.rglob("*"))}
     for entry in [*found.values()]:
@@ -92,7 +92,7 @@ def listed(folder: Path) -> tuple[Entry, ...]:
     return tuple(sorted(found.values(), key=_order))
 
 
-def _keep_valid(compiled: Entry, found: dict[bytes, Entry]) -> None:
+def _keep_valid(compiled: Item, found: dict[bytes, Item]) -> None:
     """Give the source of a .pyc file the time that this names, where it has it now: else Python would compile it at
     each start, and write to the folder."""
     match = _PYC.fullmatch(compiled.path)
@@ -110,7 +110,7 @@ def _keep_valid(compiled: Entry, found: dict[bytes, Entry]) -> None:
         found[source.path] = replace(source, time=when)
 
 
-def _order(entry: Entry) -> tuple[int, bytes, bytes, bytes]:
+def _order(entry: Item) -> tuple[int, bytes, bytes, bytes]:
     if stat.S_ISDIR(entry.mode):
         return (0, b"", b"", entry.path)
     if stat.S_ISLNK(entry.mode):
@@ -119,20 +119,20 @@ def _order(entry: Entry) -> tuple[int, bytes, bytes, bytes]:
     return (1, leaf.rpartition(b".")[2] if b"." in leaf else b"", leaf, entry.path)
 
 
-def _entry(path: Path, folder: Path) -> Entry:
+def _entry(path: Path, folder: Path) -> Item:
     name, found = os.fsencode(path.relative_to(folder)), path.lstat()
     if len(name) > _PATH_BYTES:
         raise StepError("a path is too long to be packed", where=str(path))
     if stat.S_ISDIR(found.st_mode):
-        return Entry(name, stat.S_IFDIR | 0o700 | found.st_mode & 0o755)
+        return Item(name, stat.S_IFDIR | 0o700 | found.st_mode & 0o755)
     if stat.S_ISREG(found.st_mode):
         # Nobody but its owner may change what is started, and setuid is never unpacked.
-        return Entry(name, stat.S_IFREG | 0o400 | found.st_mode & 0o755, found.st_size, path)
+        return Item(name, stat.S_IFREG | 0o400 | found.st_mode & 0o755, found.st_size, path)
     if stat.S_ISLNK(found.st_mode):
         target = os.readlink(os.fsencode(path))  # noqa: PTH115, a Path would change its text
         if not _leads_inside(name, target):
             raise StepError(f"a link leads out of the folder: {os.fsdecode(target)}", where=str(path))
-        return Entry(name, stat.S_IFLNK | 0o777, target=target)
+        return Item(name, stat.S_IFLNK | 0o777, target=target)
     raise StepError(
         "it is neither a file nor a folder nor a link, and nothing else is packed", where=str(path)
     )
@@ -147,7 +147,7 @@ def _leads_inside(path: bytes, target: bytes) -> bool:
     return bool(target) and not target.startswith(b"/")
 
 
-def _cut(entries: Sequence[Entry]) -> Iterator[bytes]:
+def _cut(entries: Sequence[Item]) -> Iterator[bytes]:
     """The bytes of all files, one after the other, in pieces of CHUNK_BYTES."""
     held = bytearray()
     for entry in entries:
@@ -191,7 +191,7 @@ def _digest(*parts: bytes) -> bytes:
     return total.digest()
 
 
-def index(entries: Sequence[Entry], chunks: Sequence[Chunk]) -> bytes:
+def index(entries: Sequence[Item], chunks: Sequence[Chunk]) -> bytes:
     """As index.h has it, not compressed."""
     parts = [_HEAD.pack(len(entries), len(chunks), CHUNK_BYTES, 0, sum(entry.size for entry in entries))]
     parts += [_CHUNK.pack(len(chunk.packed), chunk.digest) for chunk in chunks]
@@ -207,7 +207,7 @@ def write(
     runtime: bytes,
     raw_index: bytes,
     chunks: Sequence[Chunk],
-    entries: Sequence[Entry],
+    entries: Sequence[Item],
     *,
     name: str,
     program: str,

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from packaging.utils import canonicalize_name
 
 from py_portable.base import tarball, zips
+from py_portable.base.atomic import write_whole
 from py_portable.base.fetch import Failed, FileSource, TimeLimits, Url, fetch
-from py_portable.base.files import write_whole
 from py_portable.base.redact import is_plain
 from py_portable.base.regular import sha256_of
 from py_portable.errors import StepError

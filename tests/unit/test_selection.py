@@ -10,7 +10,7 @@ from py_portable.config import Config
 from py_portable.errors import ConfigError
 from py_portable.plan.assemble import Plan, assemble, made_elsewhere
 from py_portable.plan.partition import by_image
-from py_portable.plan.select import Selection, known, narrow
+from py_portable.plan.selection import Selection, known, narrow
 from py_portable.plan.shards import Sharding
 from py_portable.plan.tiers import PR
 from py_portable.steps.graph import NodeId
