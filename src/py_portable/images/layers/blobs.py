@@ -10,8 +10,6 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
-import zstandard
-
 from py_portable.images.layers.bounds import Limits, Refused
 
 _MEDIA_TYPE = re.compile(
@@ -111,6 +109,9 @@ def _gunzip(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _unzstd(stream: BinaryIO) -> Iterator[bytes]:
+    # Most images need none: a bootstrapped one is made without it.
+    import zstandard
+
     way = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
     raw = stream.read(_RAW_ZSTD)
     while raw:
