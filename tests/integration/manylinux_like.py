@@ -28,7 +28,7 @@ from py_portable.lock.lockfile import Lock, LockedHouse
 from py_portable.plan.ground import baseline_node
 from py_portable.project.session import open_session
 from py_portable.steps.context import Result
-from py_portable.steps.graph import HouseId, NodeId
+from py_portable.steps.identity import HouseId, NodeId
 
 REPOSITORY = Path(__file__).parents[2]
 PYTHONS = ("3.13", "3.11")

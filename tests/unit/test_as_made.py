@@ -37,7 +37,7 @@ from py_portable.project import as_made, building, handover, records
 from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from py_portable.steps.runner import Report
 from py_portable.store import Store, digest
 from tests.unit.test_cli import HELD, House

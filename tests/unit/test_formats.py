@@ -14,7 +14,7 @@ from py_portable import resources
 from py_portable.errors import ConfigError
 from py_portable.formats import APP, FORMATS, Made
 from py_portable.steps.context import Result
-from py_portable.steps.graph import HouseId, NodeId
+from py_portable.steps.identity import HouseId, NodeId
 from py_portable.wheels import tools
 from py_portable.wheels.rows import wheel_rows
 from tests.unit.index_server import sha256, wheel

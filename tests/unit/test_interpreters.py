@@ -26,7 +26,7 @@ from py_portable.interpreters.manylinux import tag
 from py_portable.interpreters.settle import check, read
 from py_portable.interpreters.standalone import digest, take
 from py_portable.steps.context import Context, Environment, Result
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from py_portable.store import Store
 from tests.unit.elf_builder import build_elf
 

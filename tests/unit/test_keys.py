@@ -12,7 +12,7 @@ import pytest
 from py_portable.steps import closure
 from py_portable.steps.graph import code, decides
 
-EVERY = {"steps.context", "steps.graph", "steps.output", "base.file_modes"}
+EVERY = {"steps.context", "steps.graph", "steps.identity", "steps.output", "base.file_modes"}
 ELF = {
     "inspect.elf",
     "inspect.elf.floor",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import py_portable
-from py_portable.steps.graph import HouseId, NodeId
+from py_portable.steps.identity import HouseId, NodeId
 
 PACKAGE = Path(py_portable.__file__).parent
 HOUSE = HouseId("3.13", "default")

@@ -18,7 +18,8 @@ from py_portable.base.redact import scrub
 from py_portable.engines.native import Native
 from py_portable.errors import Blocked, ConfigError, MachineError, PortableError, StepError
 from py_portable.steps.context import Context, Environment, Result
-from py_portable.steps.graph import ImageNode, NodeId, Step
+from py_portable.steps.graph import ImageNode, Step
+from py_portable.steps.identity import NodeId
 from py_portable.steps.runner import LANES, Report, Runner
 from py_portable.store import Store
 
@@ -304,7 +305,8 @@ import os, sys
 from pathlib import Path
 from py_portable import cli
 from py_portable.base import process
-from py_portable.steps.graph import NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import NodeId
 from py_portable.steps.runner import Runner
 from py_portable.steps.context import Environment
 from py_portable.engines.native import Native

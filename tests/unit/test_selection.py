@@ -13,7 +13,7 @@ from py_portable.plan.partition import by_image
 from py_portable.plan.selection import Selection, known, narrow
 from py_portable.plan.shards import Sharding
 from py_portable.plan.tiers import PR
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from tests.unit.test_plan import LOCK, config
 
 IMAGES = ("debian:11", "debian:12", "debian:12-slim", "debian:13")

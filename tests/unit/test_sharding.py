@@ -30,7 +30,7 @@ from py_portable.plan.selection import Selection, narrow
 from py_portable.plan.shards import Sharding, lock_sha256, parse
 from py_portable.project.session import Session, open_session
 from py_portable.prove.bench import Cell
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from tests.unit.test_cli import ELSEWHERE, HELD, House, first
 
 SCHEMA = json.loads((Path(resources.__file__).parents[1] / "schemas" / "evidence.schema.json").read_text())

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from py_portable.plan.assemble import Plan
-from py_portable.steps.graph import ImageNode, Node, NodeId
+from py_portable.steps.graph import ImageNode, Node
+from py_portable.steps.identity import NodeId
 from py_portable.steps.runner import Report
 
 

@@ -14,7 +14,7 @@ from py_portable.errors import Blocked, PortableError, StepError
 
 if TYPE_CHECKING:
     from py_portable.evidence.typed import CellResult
-    from py_portable.steps.graph import NodeId
+    from py_portable.steps.identity import NodeId
 
 SHOWN_PATHS = 3
 

@@ -22,7 +22,7 @@ from py_portable.project.circumstances import cpu_flags
 from py_portable.project.session import Session
 from py_portable.prove import cell_runs, spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from py_portable.plan.cell import PlannedCell
 from py_portable.plan.matrix import Control
 from py_portable.project import building
 from py_portable.prove.bench import Cell
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from py_portable.store import digest, file_mode
 
 

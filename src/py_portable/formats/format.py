@@ -15,7 +15,8 @@ from py_portable.config.problems import Problem
 from py_portable.engines.engine import Bind
 from py_portable.images import Image
 from py_portable.lock.lockfile import LockedHouse
-from py_portable.steps.graph import HouseId, NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import HouseId, NodeId
 from py_portable.wheels.given import Given
 
 __all__ = [

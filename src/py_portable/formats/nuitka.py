@@ -29,7 +29,8 @@ from py_portable.formats.format import (
 from py_portable.images import Image
 from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context
-from py_portable.steps.graph import NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import NodeId
 
 CONFIG = "build/ccache.conf"
 MODULES = "standard library as Nuitka reads it"

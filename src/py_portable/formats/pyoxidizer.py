@@ -39,7 +39,8 @@ from py_portable.formats.rust import Rust, toolchain
 from py_portable.images import Image
 from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context, Environment
-from py_portable.steps.graph import NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import NodeId
 from py_portable.wheels import tools
 
 MAX_CONFIG_BYTES = 1 << 20

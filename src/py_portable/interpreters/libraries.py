@@ -18,7 +18,8 @@ from py_portable.base.fetch import fetch
 from py_portable.engines.engine import Bind
 from py_portable.interpreters.pins import Pin, pins
 from py_portable.steps.context import Context
-from py_portable.steps.graph import HouseId, NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import HouseId, NodeId
 
 PLACE = "/opt/libraries"
 

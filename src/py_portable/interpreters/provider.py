@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from py_portable.config import InterpreterChoice
-from py_portable.steps.graph import HouseId, NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import HouseId, NodeId
 
 PREFIX = "/opt/python"
 """Where every interpreter is used, whoever made it."""

@@ -17,7 +17,8 @@ from py_portable.interpreters import libraries
 from py_portable.interpreters.pins import Pin, pins
 from py_portable.interpreters.provider import PREFIX, InterpreterRequest, Libpython
 from py_portable.steps.context import Context
-from py_portable.steps.graph import NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import NodeId
 
 
 def pin(python: str) -> Pin:

@@ -21,7 +21,8 @@ from py_portable.interpreters.archives import members_of, unpack
 from py_portable.interpreters.provider import InterpreterRequest, Libpython
 from py_portable.interpreters.settle import SCRIPTS, settle
 from py_portable.steps.context import Context
-from py_portable.steps.graph import NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import NodeId
 
 MAX_ARCHIVE_BYTES = 1 << 30
 FULL = "python/PYTHON.json"

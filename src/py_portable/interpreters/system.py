@@ -12,7 +12,8 @@ from py_portable.errors import StepError
 from py_portable.interpreters.provider import InterpreterRequest, Libpython
 from py_portable.interpreters.settle import SCRIPTS, settle, there
 from py_portable.steps.context import Context
-from py_portable.steps.graph import NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import NodeId
 
 _COPY = "build/take_system.py"
 

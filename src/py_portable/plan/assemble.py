@@ -19,7 +19,8 @@ from py_portable.plan.expected import expects, starts_on
 from py_portable.plan.ground import ground, place_of, target, to_link
 from py_portable.plan.matrix import Control, matrix
 from py_portable.plan.partition import Shard
-from py_portable.steps.graph import ImageNode, Node, NodeId, Step, ordered
+from py_portable.steps.graph import ImageNode, Node, Step, ordered
+from py_portable.steps.identity import NodeId
 from py_portable.wheels import given, making, tools
 
 

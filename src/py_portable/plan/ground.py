@@ -15,7 +15,8 @@ from py_portable.interpreters import PROVIDERS, SOURCE, InterpreterRequest, libr
 from py_portable.interpreters.source import pin
 from py_portable.lock.container_baselines import node
 from py_portable.lock.lockfile import Lock
-from py_portable.steps.graph import HouseId, ImageNode, Node, NodeId, Step
+from py_portable.steps.graph import ImageNode, Node, Step
+from py_portable.steps.identity import HouseId, NodeId
 from py_portable.wheels import tools
 
 

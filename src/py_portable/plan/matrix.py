@@ -10,7 +10,7 @@ from py_portable.config.glibc import known_glibc
 from py_portable.plan.asked import question
 from py_portable.plan.cell import PLAIN, ConditionId, PlannedCell
 from py_portable.plan.expected import expects, starts_on
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from py_portable.project.building import EVIDENCE, PUBLISH, Built
 from py_portable.project.records import BuildRecord
 from py_portable.project.session import Session
 from py_portable.steps.context import Result
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from py_portable.steps.runner import Report
 from py_portable.store import digest, file_mode
 

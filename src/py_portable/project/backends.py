@@ -27,7 +27,7 @@ from py_portable.lock.backend import Answer, Question, Unasked
 from py_portable.lock.index import files
 from py_portable.lock.index.offers import LockedFile
 from py_portable.steps.context import BuildFailed, Context, Environment, Result
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from py_portable.wheels import sdist
 from py_portable.wheels.app_source import copy_source, source_digest
 

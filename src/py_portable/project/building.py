@@ -21,7 +21,7 @@ from py_portable.plan.shards import lock_sha256
 from py_portable.project import built_rows, handover, records
 from py_portable.project.session import Session
 from py_portable.steps.context import Result
-from py_portable.steps.graph import HouseId, NodeId
+from py_portable.steps.identity import HouseId, NodeId
 from py_portable.steps.runner import Report
 from py_portable.store import DamagedError, Entry, Part, digest, file_mode
 

@@ -28,7 +28,8 @@ from py_portable.plan.assemble import Plan
 from py_portable.plan.ground import baseline_node
 from py_portable.project.session import Session
 from py_portable.steps.context import Result
-from py_portable.steps.graph import Node, NodeId, Step
+from py_portable.steps.graph import Node, Step
+from py_portable.steps.identity import NodeId
 from py_portable.steps.runner import Report, cause_of
 from py_portable.wheels.rows import wheel_rows
 

@@ -30,7 +30,8 @@ from py_portable.plan.ground import full_version, ground, interpreter_pins, one_
 from py_portable.project.backends import Backends, Sandbox
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags, source_date_epoch
 from py_portable.steps.context import Environment
-from py_portable.steps.graph import ImageNode, NodeId
+from py_portable.steps.graph import ImageNode
+from py_portable.steps.identity import NodeId
 from py_portable.steps.runner import Report, Runner, cause_of
 from py_portable.store import Store, default_root
 

@@ -13,7 +13,7 @@ from py_portable.base import process
 from py_portable.base.redact import scrub
 from py_portable.engines.engine import Bind, Engine, Job
 from py_portable.images import Image
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from py_portable.steps.output import BuildFailed as BuildFailed
 from py_portable.steps.output import settle
 from py_portable.store import Store

@@ -7,7 +7,7 @@ import inspect
 import json
 import platform
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from py_portable import resources
 from py_portable.base.regular import sha256_of
 from py_portable.steps import closure
+from py_portable.steps.identity import NodeId
 
 if TYPE_CHECKING:
     from py_portable.steps.context import Context, Environment
@@ -24,44 +25,6 @@ Lane = Literal["cores", "io"]
 disk."""
 
 Action = Callable[["Context"], Mapping[str, Any] | None]
-
-
-@dataclass(frozen=True)
-class HouseId:
-    """What wheels and interpreters are made for: a Python in a baseline. `choice`: the interpreter, where it is not
-    the usual one there. A library has no Python."""
-
-    python: str
-    baseline: str
-    choice: str = ""
-
-    def __str__(self) -> str:
-        return _words(self.python, f"({', '.join(filter(None, (self.baseline, self.choice)))})")
-
-
-@dataclass(frozen=True)
-class NodeId:
-    """Which node of the plan it is. Its text is what people, locks and evidence call it; nobody takes that apart."""
-
-    kind: str
-    subject: str = ""
-    house: HouseId | None = None
-    variant: str = ""
-    """What tells it from the one that is called so without it."""
-    control: NodeId | None = None
-    """The control that it is made for, where what it is made of is not what artifacts are made of."""
-
-    def __str__(self) -> str:
-        if self.control:
-            return f"{replace(self, control=None)} for {self.control}"
-        if self.house:
-            python, rest = self.house.python, str(replace(self.house, python=""))
-            return _words(self.kind, self.subject, python, self.variant, rest)
-        return _words(self.kind, self.subject, self.variant)
-
-
-def _words(*words: str) -> str:
-    return " ".join(filter(None, words))
 
 
 @dataclass(frozen=True)

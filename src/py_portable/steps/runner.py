@@ -18,7 +18,8 @@ from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.images.container import baseline
 from py_portable.steps import output
 from py_portable.steps.context import Context, Environment, Result
-from py_portable.steps.graph import ImageNode, Node, NodeId, Step, key, ordered
+from py_portable.steps.graph import ImageNode, Node, Step, key, ordered
+from py_portable.steps.identity import NodeId
 from py_portable.store import DamagedError
 
 _log = logging.getLogger(__name__)

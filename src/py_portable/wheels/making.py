@@ -20,7 +20,8 @@ from py_portable.lock.index import files
 from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.lockfile import LockedHouse, LockedPackage
 from py_portable.steps.context import BuildFailed, Context
-from py_portable.steps.graph import HouseId, NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import HouseId, NodeId
 from py_portable.wheels import lacking, tracked
 from py_portable.wheels.app_source import built_wheels, copy_source, source_digest
 from py_portable.wheels.given import Given, bounded, taken

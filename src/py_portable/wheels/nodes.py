@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from py_portable.steps.graph import HouseId, NodeId
+from py_portable.steps.identity import HouseId, NodeId
 
 OF_APP = "wheel of the app"
 COMPILED = ("wheel", OF_APP)

@@ -27,7 +27,8 @@ from py_portable.lock.index import files
 from py_portable.lock.index.offers import LockedFile
 from py_portable.lock.lockfile import LockedHouse
 from py_portable.steps.context import BuildFailed, Context
-from py_portable.steps.graph import NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import NodeId
 from py_portable.wheels import cibuildwheel, given, sdist, tracked, twine
 from py_portable.wheels.app_source import built_wheels, copy_source, source_digest
 from py_portable.wheels.cibuildwheel_engine import NAMES, engine_option, environment, find, swept, tag_of

@@ -12,7 +12,7 @@ from py_portable.base.regular import sha256_of
 from py_portable.inspect.elf.floor import wheel_floor
 from py_portable.inspect.wheel_tags import platform
 from py_portable.steps.context import Result
-from py_portable.steps.graph import NodeId
+from py_portable.steps.identity import NodeId
 from py_portable.wheels.nodes import COMPILED
 from py_portable.wheels.published import NODE as PUBLISHED
 

@@ -13,7 +13,8 @@ from py_portable.errors import StepError
 from py_portable.lock.choose import choose
 from py_portable.lock.index import ask, files
 from py_portable.steps.context import Context
-from py_portable.steps.graph import HouseId, NodeId, Step
+from py_portable.steps.graph import Step
+from py_portable.steps.identity import HouseId, NodeId
 
 FROM_SOURCE = ("nuitka",)
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
