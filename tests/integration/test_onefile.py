@@ -84,3 +84,40 @@ def test_the_same_folder_gives_the_same_file(built: Project) -> None:
         out = built.folder / f"{name}-again"
         packer.pack(folder, out, name="myapp", program=program, runtime=runtime.runtime())
         assert out.read_bytes() == before[name]
+
+
+ELSEWHERE = """version: 1
+app: {requirement: "tool==1.0", script: tool, smoke: [{args: [it], stdout: ["tool says it"]}]}
+python: "3.13"
+artifacts:
+  theirs: {format: file, path: vendor/tool-1.0}
+  packed: {format: onefile, from: theirs}
+portability: {images: ["debian:12"], probes: [read-only]}
+"""
+
+
+def test_a_folder_that_was_made_elsewhere_is_packed_as_it_lies(tmp_path: Path) -> None:
+    """A change in it is seen; and what is no folder, or has no such program, is a failure that says so."""
+    folder = tmp_path / "vendor" / "tool-1.0"
+    folder.mkdir(parents=True)
+    program = folder / "tool"
+    program.write_text('#!/bin/sh\nread word < "${0%/*}/word.txt"\necho "tool $word $1"\n')
+    program.chmod(0o755)
+    (folder / "word.txt").write_text("says\n")
+    (tmp_path / "portable.yaml").write_text(ELSEWHERE)
+    project = Project(tmp_path)
+    ran = project.run("portability", "-v")
+    assert ran.status == 0, ran.stdout + ran.stderr
+    verdicts = {(cell["artifact"], cell["condition"]): cell["verdict"] for cell in project.cells()}
+    assert verdicts == dict.fromkeys([(a, c) for a in ("theirs", "packed") for c in ("plain", "read-only")], "PASS")
+    first = (tmp_path / "dist" / "packed" / "tool").read_bytes()
+    (folder / "word.txt").write_text("shouts\n")
+    ran = project.run("portability", "--artifact", "packed")
+    assert ran.status == 1 and "tool shouts it" in json.dumps(project.cells(artifact="packed"))
+    assert (tmp_path / "dist" / "packed" / "tool").read_bytes() != first
+    program.unlink()
+    ran = project.run("build", "packed")
+    assert ran.status != 0 and "the folder has no executable 'tool'" in ran.stderr
+    (tmp_path / "portable.yaml").write_text(ELSEWHERE.replace("vendor/tool-1.0", "vendor/tool-1.0/word.txt"))
+    ran = project.run("build", "packed")
+    assert ran.status != 0 and "is not a folder" in ran.stderr

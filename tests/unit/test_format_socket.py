@@ -203,7 +203,7 @@ def test_what_is_wrong_with_a_key_of_a_format_is_told_where_it_stands(tmp_path: 
         ),
         (
             {"wheels": {"format": "wheelhouse"}, "a": {"format": "wrapped", "from": "wheels"}},
-            "artifacts.a.from: wrapped is made from nuitka-standalone, bundle, pyoxidizer, toy, but \"wheels\" is wheelhouse",
+            "artifacts.a.from: wrapped is made from nuitka-standalone, bundle, pyoxidizer, file, toy, but \"wheels\" is wheelhouse",
         ),
         (
             {"a": {"format": "wrapped", "from": "b"}, "b": {"format": "wrapped", "from": "a"}},

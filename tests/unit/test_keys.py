@@ -38,6 +38,7 @@ PUBLISHES = {
 # A wider set here makes more be built again, for everybody, when that code changes: is it meant?
 ACTIONS = {
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
+    "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},
     "formats.pyoxidizer": FORMAT | ELF | {"formats.rust", "wheels.tools"},

@@ -84,7 +84,8 @@ def branch(kind: Kind, kinds: Kinds) -> dict[str, Any]:
     """Its entry in the schema: the bare name, where no key is required, or a mapping."""
     keys: dict[str, Any] = {"format": {"const": kind.name}}
     if fit := parents(kind, kinds):
-        what = f"The {' or '.join(fit)} artifact it is made from"
+        *others, last = fit
+        what = f"The {' or '.join(filter(None, (', '.join(others), last)))} artifact it is made from"
         text = f"{what}: it takes over that one's baseline, Python and interpreter."
         keys["from"] = {"description": text, **options.ref("artifact-name")}
     if kind.interpreter != "none":

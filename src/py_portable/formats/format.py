@@ -222,6 +222,13 @@ class Format(ABC):
         """
         return ()
 
+    def taken(self, artifact: Artifact, script: str | None) -> tuple[Step, ...]:
+        """Of one without `steps`: those that give it to what is made from it, the last as in `steps`.
+
+        `script` is what the config calls its program.
+        """
+        return ()
+
     def expect(self, artifact: Artifact, image: str) -> str | None:
         """What cells expect on the image of this name: `pass` or `fail:REASON`; None: what the config says of it."""
         return None

@@ -169,8 +169,12 @@ def _given_to(
     parent = None
     if artifact.from_ and FORMATS[artifact.format].made_from:
         origin = config.artifacts[artifact.from_]
-        if node := _artifact(config, lock, origin, nodes):
-            parent = Parent(origin, node)
+        node = _artifact(config, lock, origin, nodes)
+        if node is None:
+            taken = FORMATS[origin.format].taken(origin, config.app.script)
+            nodes |= {step.name: step for step in taken}
+            node = taken[-1].name
+        parent = Parent(origin, node)
     return _house(config, lock, artifact, nodes), parent
 
 
