@@ -296,7 +296,7 @@ def test_a_full_archive_by_path_proves_a_pure_app(archives: Path, tmp_path: Path
 def test_an_archive_of_another_python_is_refused(archives: Path, tmp_path: Path) -> None:
     told = session(tmp_path, python="3.11", **standalone("3.11", path=str(archives / "install_only.tar.gz")))
     problem = failure(told, "interpreter 3.11 (default)")
-    assert problem.what == "the archive is Python 3.13.5, and 3.11 is needed"
+    assert problem.what == "the archive is Python 3.13.5, but 3.11 is needed"
 
 
 def test_an_archive_of_another_digest_is_refused(server: str, archives: Path, tmp_path: Path) -> None:

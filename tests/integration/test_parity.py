@@ -26,8 +26,10 @@ from tests.integration.rust import needs_rust
 pytestmark = pytest.mark.integration
 
 IMAGE = "debian:12"
-COMPARED = ("nuitka-standalone", "nuitka-onefile", "pyoxidizer", "bundle")
+COMPARED = ("nuitka-standalone", "nuitka-onefile", "pyoxidizer", "bundle", "onefile")
 """The formats that are compared; the app's config has an artifact named after each."""
+BY_NUITKA = ("nuitka-standalone", "nuitka-onefile", "onefile")
+"""The onefile is made from the folder that Nuitka compiled."""
 NAMES = [pytest.param(name, marks=[needs_rust] if name == "pyoxidizer" else []) for name in COMPARED]
 MADE = [name for name in COMPARED if rust.THERE or name != "pyoxidizer"]
 
@@ -153,6 +155,8 @@ OTHERWISE: dict[str, dict[str, Said]] = {
     # Rust opens what is closed of the first three descriptors before anything else runs.
     "pyoxidizer": {"stdin closed": Said(0, "[False, False, False]\n", ""), **NO_PYTHON_VARIABLES},
     "bundle": NO_PYTHON_VARIABLES,
+    # Nothing of it is between the user and the folder that it was made from.
+    "onefile": SHARED_BY_NUITKA,
 }
 """What differs by nature: docs/formats/NAME.md, "What differs from `python -m`"."""
 HIDDEN_DATA = ("bytes.bin",)
@@ -173,7 +177,7 @@ def test_as_with_python_m(house: House, name: str, case: str) -> None:
     words, before = ALIKE[case]
     expected = house.expected(name, *words, before=before)
     assert expected.status is not None
-    if case == "package data" and name.startswith("nuitka-"):
+    if case == "package data" and name in BY_NUITKA:
         kept = [line for line in expected.lines if not any(ascii(n) in line for n in HIDDEN_DATA)]
         assert len(kept) == len(expected.lines) - len(HIDDEN_DATA)
         expected = Said(expected.status, "".join(f"{line}\n" for line in kept), "")
@@ -210,7 +214,7 @@ def test_its_own_file_and_the_data_beside_it(house: House, name: str) -> None:
     """Nuitka names the file where it would be; only data lie there."""
     file, exists, text = house.say(name, "file").lines[:3]
     assert file.endswith("/parity_app/cli.py") and text == "plain"
-    assert exists == str(not name.startswith("nuitka-"))
+    assert exists == str(name not in BY_NUITKA)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -220,6 +224,8 @@ def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
         # Each start unpacks into a folder of its own; the one where the file lies comes first.
         beside, unpacked = places
         assert beside == folder and unpacked.startswith("/tmp/onefile_")
+    elif name == "onefile":
+        assert places and all(UNPACKED in place for place in places), places
     else:
         assert places and all(place == folder or place.startswith(f"{folder}/") for place in places), places
 
@@ -231,6 +237,7 @@ def test_the_program_is_its_own_name(house: House, name: str) -> None:
     assert house.say(name, "name").stdout == "parity_app.cli parity_app parity_app.cli\n"
 
 
+UNPACKED = "/.cache/py-portable-onefile/"
 EXECUTABLES = {
     "nuitka-standalone": "PROGRAM",
     "nuitka-onefile": "/tmp/onefile_",
@@ -243,6 +250,9 @@ EXECUTABLES = {
 def test_sys_executable(house: House, name: str) -> None:
     told, exists = house.say(name, "executable").lines
     (program,) = house.subjects[name].argv
+    if name == "onefile":
+        assert exists == "True" and UNPACKED in told and told.endswith("/parity.bin")
+        return
     wanted = EXECUTABLES[name].replace("PROGRAM", program).replace("FOLDER", house.folder(name))
     assert exists == "True"
     assert told == wanted or (name == "nuitka-onefile" and told.startswith(wanted) and told.endswith("/parity.bin"))
