@@ -16,7 +16,7 @@ from py_portable.inspect.elf import is_elf
 
 @dataclass(frozen=True)
 class FileOptions:
-    path: Path = option(..., "Where it lies. A relative path starts at this file's folder.")
+    path: Path = option(..., "The path of the file or folder. A relative path starts at this file's folder.")
 
 
 class File(Format):

@@ -55,7 +55,7 @@ class PyOxidizerOptions:
         None,
         "A `pyoxidizer.bzl` of your own instead of the generated one. A relative path starts at this file's folder.",
     )
-    args: tuple[str, ...] = option((), "More words for `pyoxidizer build`.", **ref("args"))
+    args: tuple[str, ...] = option((), "More arguments for `pyoxidizer build`.", **ref("args"))
 
 
 class PyOxidizer(Format):
