@@ -228,7 +228,7 @@ def test_what_cannot_be_proven_is_an_error_of_the_command_line(tmp_path: Path) -
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
     ran = portable("prove", script, "--image", "debian:12", "--upgrade-from", two)
-    assert ran.status == 2 and "is no Debian package, and only packages are upgraded" in ran.stderr
+    assert ran.status == 2 and "is not a Debian package, and only packages can be upgraded" in ran.stderr
 
 
 def test_nothing_is_installed_with_the_engine_native(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_what_is_wrong_with_a_key_of_a_format_is_told_where_it_stands(tmp_path: 
     ("artifacts", "message"),
     [
         ({"a": {"format": "wrapped"}}, 'artifacts.a: the key "from" is missing'),
-        (["wrapped"], 'the format "wrapped" needs "from", so it cannot stand in a bare list'),
+        (["wrapped"], 'the format "wrapped" needs "from", so it cannot be in a list of plain names'),
         (
             {"folder": {"format": "toy"}, "a": {"format": "wrapped", "from": "foldr"}},
             'artifacts.a.from: there is no artifact "foldr"; did you mean "folder"?',

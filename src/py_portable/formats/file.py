@@ -22,8 +22,8 @@ class FileOptions:
 class File(Format):
     name = "file"
     summary = (
-        "An executable, or a folder with one, that was made elsewhere: it is only proven. It needs `path`, so it "
-        "cannot stand in a bare list."
+        "An executable, or a folder with one, that was made elsewhere. It is only proven. It needs `path`, so it "
+        "cannot be in a list of plain names."
     )
     options = FileOptions
     interpreter = "none"

@@ -60,7 +60,7 @@ class PyOxidizerOptions:
 
 class PyOxidizer(Format):
     name = "pyoxidizer"
-    summary = "The app by PyOxidizer, as a folder with an executable that holds the interpreter. Python 3.11 at most."
+    summary = "The app, packed by PyOxidizer: a folder with an executable that has Python in it. Python 3.11 at most."
     options = PyOxidizerOptions
     shares = ("wheelhouse",)
     folder = True

@@ -118,7 +118,7 @@ def _take(session: Session, name: str, record: BuildRecord | None, compared: boo
             if not beside[what].is_dir():
                 if compared:
                     return not_carried(f"the {what} that it is compared with", "--carry-all")
-                return not_carried(f"the {what} that its cells take")
+                return not_carried(f"the {what} that its cells need")
             _real(session, beside[what], f"the {what} of {name}")
             _same(beside[what], needs[what], f"the {what} of {name}")
     made = Made(
@@ -179,7 +179,7 @@ def _place(session: Session, name: str, record: BuildRecord) -> Path:
         path = session.dist / record.place
         if not path.is_relative_to(session.dist / name) and path.parent != session.dist / PUBLISH:
             raise UnmetError(
-                f"the record of {name} names the place of another artifact artifact",
+                f"the record of {name} names the place of another artifact",
                 where=str(path),
                 hint=_AGAIN,
             )
@@ -224,7 +224,7 @@ def _startable(session: Session, made: Made) -> Start:
     try:
         start = FORMATS[made.format].start(made)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as problem:
-        raise UnmetError(f"the record of {made.name} is not one that a build wrote: {problem!r}", hint=_AGAIN)
+        raise UnmetError(f"the record of {made.name} does not fit its format: {problem!r}", hint=_AGAIN)
     # Its own path may be one of the config, which is the caller's.
     rooms = [made.path.resolve(), session.dist.resolve(), resources.path("build").resolve()]
     for bind in (*start.binds, *(start.install.binds if start.install else ())):
