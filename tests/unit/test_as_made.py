@@ -289,7 +289,7 @@ LOST: dict[str, tuple[Callable[[Dist], object], str, int]] = {
     "the place of another": (lambda d: d.change("folder", place="wheels"), "names the place of another", 1),
     "all of dist": (lambda d: d.change("folder", place="."), "names the place of another", 1),
     "no place": (lambda d: d.change("folder", place=None), "describes a different kind of artifact", 1),
-    "a record of nothing": (lambda d: d.change("folder", meta={}), "not one that a build wrote: KeyError", 1),
+    "a record of nothing": (lambda d: d.change("folder", meta={}), "does not fit its format: KeyError", 1),
 }
 
 
@@ -349,7 +349,7 @@ def test_what_did_not_come_along_leaves_its_cells_unproven(there: Dist) -> None:
     part = there.part()
     lost = [c for c in part["cells"] if c["verdict"] == "UNPROVEN"]
     assert {(c["artifact"], c["reason"]) for c in lost} == {("wheels", "artifact")} and len(lost) == 4
-    assert "the interpreter that its cells take is missing" in lost[0]["detail"]
+    assert "the interpreter that its cells need is missing" in lost[0]["detail"]
     assert "build --carry)" in lost[0]["detail"]
     assert (part["failures"], len(part["artifacts"])) == ([], 3)
     # It may be unproven; that nothing shows that the artifact starts anywhere is not excused.

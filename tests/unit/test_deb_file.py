@@ -110,5 +110,5 @@ def test_what_is_no_package_is_none(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("!<arch>\n")
     assert not is_deb(tmp_path / "text") and not is_deb(tmp_path) and not is_deb(tmp_path / "none")
     (tmp_path / "x.deb").write_bytes(b"!<arch>\ndebian-binary")
-    with pytest.raises(ConfigError, match="it is damaged, or no Debian package"):
+    with pytest.raises(ConfigError, match="it is damaged or not a Debian package"):
         look(tmp_path / "x.deb", "sha256:x")

@@ -196,7 +196,7 @@ def test_what_is_wrong_with_a_key_of_a_format_is_told_where_it_stands(tmp_path: 
     ("artifacts", "message"),
     [
         ({"a": {"format": "wrapped"}}, 'artifacts.a: the key "from" is missing'),
-        (["wrapped"], 'the format "wrapped" needs "from", so it cannot stand in a bare list'),
+        (["wrapped"], 'the format "wrapped" needs "from", so it cannot be in a list of plain names'),
         (
             {"folder": {"format": "toy"}, "a": {"format": "wrapped", "from": "foldr"}},
             'artifacts.a.from: there is no artifact "foldr"; did you mean "folder"?',
@@ -207,7 +207,7 @@ def test_what_is_wrong_with_a_key_of_a_format_is_told_where_it_stands(tmp_path: 
         ),
         (
             {"a": {"format": "wrapped", "from": "b"}, "b": {"format": "wrapped", "from": "a"}},
-            "artifacts.a.from: made from itself: a from b from a",
+            "artifacts.a.from: the artifact is made from itself: a from b from a",
         ),
     ],
 )  # fmt: skip
@@ -335,9 +335,15 @@ def test_what_is_said_of_an_interpreter_has_to_fit(tmp_path: Path) -> None:
     )
     told = said(tmp_path, {"a": {"format": "bundle", "interpreter": {"provider": "standalone"}}})
     assert "an artifact asks for Python 3.13, but no archive is named for it" in told
-    assert 'artifacts.a.interpreter: is that of "w", which this is made from: say it there' in said(
-        tmp_path,
-        {"w": {"format": "wheelhouse"}, "a": {"format": "bundle", "from": "w", "interpreter": {"provider": "system"}}},
+    assert (
+        'artifacts.a.interpreter: this artifact has the interpreter of "w", from which it is made: set it there'
+        in said(
+            tmp_path,
+            {
+                "w": {"format": "wheelhouse"},
+                "a": {"format": "bundle", "from": "w", "interpreter": {"provider": "system"}},
+            },
+        )
     )
     libraries = {"default": {"image": "debian:11", "libraries": ["openssl"]}}
     assert "artifacts.a.interpreter: the baseline default has libraries" in said(

@@ -431,7 +431,7 @@ def test_a_repository_that_cannot_be_is_a_config_error(repository: str, message:
         ("requests.exceptions.ConnectionError: Max retries exceeded with url: /400", "cannot be reached"),
         ("requests.exceptions.SSLError: certificate verify failed", "not trusted"),
         ("ERROR    UnsupportedConfiguration: The configured repository …", "--skip-existing"),
-        ("ERROR    SomethingNew: 1", "twine says why"),
+        ("ERROR    SomethingNew: 1", "twine's output above says why"),
     ],
 )
 def test_a_failed_upload_is_named(line: str, what: str) -> None:

@@ -250,7 +250,7 @@ def test_what_is_fetched_names_no_path_of_this_machine(store: Store, asks: dict[
     name = "taker-1.0-py3-none-any.whl"
     with serving({name: taker}) as (host, _):
         project(tmp_path / "app", "app", depends(f"taker @ http://{host}/files/{name}"))
-        with pytest.raises(ConfigError, match=f"secrets is required by {name}, a package from elsewhere"):
+        with pytest.raises(ConfigError, match=f"{name} requires secrets by a path on this machine"):
             resolver(tmp_path, store, asks, app={"source": "app"}).resolve()
         project(
             tmp_path / "app",
@@ -306,7 +306,9 @@ def test_what_came_from_elsewhere_takes_nothing_of_this_machine(
         with pytest.raises(PortableError) as caught:
             resolver(tmp_path, store, own, app={"requirement": far}).resolve()
     if named == "by address":
-        said = "private is required by far-1.0-py3-none-any.whl, a package from elsewhere that names a place on this machine"
+        said = (
+            "far-1.0-py3-none-any.whl requires private by a path on this machine, but only your own project may do this"
+        )
         assert caught.value.what == said
 
 

@@ -1,7 +1,7 @@
 """`bring`: the kit as a folder that starts in an image where there is neither Python nor compiler.
 
-It is the bundle of the kit, which holds the static helpers. For a machine that the kit has none for they are compiled
-into it beforehand.
+The folder is the bundle of the kit, which holds the static helpers. If the kit has no helpers for this machine, they
+are compiled first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def bring(bundle: str, sha256: str, into: Path) -> None:
     """Make `into` the bundle: a folder, a .tar.zst, or the URL of one. `sha256` (hex) is that of the archive; for a URL
     it must be given, for a file it may be "".
 
-    An older one in `into` gives way. Raises ConfigError, FetchError, and MachineError where helpers have to be
+    An older bundle in `into` is replaced. Raises ConfigError, FetchError, and MachineError if helpers have to be
     compiled and there is no compiler.
     """
     if into.exists() and not _is_ours(into) and (not into.is_dir() or any(into.iterdir())):
@@ -56,7 +56,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _unpacked(bundle: str, sha256: str, work: Path) -> Path:
-    """A folder in `work` with the program in it."""
+    """Unpack the bundle into `work`; returns the folder that has the program in it."""
     out = work / "out"
     if not bundle:
         raise ConfigError(
@@ -107,7 +107,7 @@ def _one(out: Path, bundle: str) -> Path:
 
 
 def _same_version(folder: Path) -> None:
-    """Plan and parts of two kits may speak of different cells, and each has helpers of its own."""
+    """Refuse a bundle of another version, whose cells and helpers may be different."""
     told = run([folder / PROGRAM, "--version"], timeout=60.0)
     if not told.ok or told.stdout.text.split()[-1:] != [__version__]:
         said = (told.stdout.text + told.stderr.text).strip()[:80]

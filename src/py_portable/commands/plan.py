@@ -1,4 +1,4 @@
-"""`plan --github`, `plan --gitlab`: the shards of a run into dist/, and its jobs as text."""
+"""`plan --github`, `plan --gitlab`: writes the shards of a run into dist/, and prints its jobs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Jobs:
     prefix: str = "py-portable"
     job_image: str | None = None
     builds: bool = False
-    """Whether jobs of the same pipeline build, each in the image of a baseline."""
+    """Whether jobs of the same pipeline build artifacts, each in the image of a baseline."""
 
 
 def write(session: Session, lock: Lock, plan: Plan, jobs: Jobs, costs: Path | None) -> str:
@@ -84,7 +84,7 @@ def write(session: Session, lock: Lock, plan: Plan, jobs: Jobs, costs: Path | No
 
 
 def _builds(session: Session, lock: Lock, plan: Plan) -> tuple[pipeline.BuildJob, ...]:
-    """By digest, where the lock knows what the name of the image stands for."""
+    """The image by its digest, if the lock has it."""
     return tuple(
         pipeline.BuildJob(job.name, job_image(job.image, lock.origins.get(job.image)))
         for job in baselines.jobs(session.config, plan.artifacts)

@@ -100,19 +100,19 @@ def prove(
 
 
 def _warm(results: Iterable[CellResult]) -> bool:
-    """Whether no artifact of dist/ was started, so that the time since they were hashed is a moment."""
+    """Whether no artifact of dist/ was started, so that they were hashed only a moment ago."""
     return all(
         result.cached or (result.id.condition.control and result.isolation != "partial") for result in results
     )
 
 
 def lost_controls(plan: Plan) -> list[FailureRow]:
-    """As rows of evidence's `failures`."""
+    """The failures as rows for the key `failures` of evidence."""
     return [{"name": str(one), "why": f"was not started: {one.why}"} for one in plan.lost]
 
 
 def _with_reproducer(session: Session, result: CellResult) -> CellResult:
-    """The command that does a failure again is long: into a script, so that its line stays readable."""
+    """Write the long command that repeats a failure into a script, so that the line stays readable."""
     if not result.reproduce or result.verdict not in BAD:
         return result
     folder = session.dist / "logs" / "reproduce"

@@ -46,7 +46,7 @@ class ForeignApp:
 
 
 def prove_foreign(foreign: ForeignApp, engine: str, tell: Tell, talk: Talk) -> Sequence[CellResult]:
-    """Raises ConfigError where there is nothing to start at the path."""
+    """Raises ConfigError if there is nothing at the path that can be started."""
     # Not resolved: a link is started by its own name. "." and ".." are no names to show it by.
     path = Path(os.path.abspath(foreign.path))  # noqa: PTH100
     if not path.exists():
@@ -69,7 +69,7 @@ def prove_foreign(foreign: ForeignApp, engine: str, tell: Tell, talk: Talk) -> S
 
 
 def _made(path: Path, foreign: ForeignApp, room: Path) -> Made:
-    """What is proven. An older package is copied into `room`, so that nobody changes it meanwhile."""
+    """The artifact that is proven. An older package is copied into `room`, so that nobody can change it meanwhile."""
     meta: dict[str, str] = {"script": foreign.program} if foreign.program else {}
     if foreign.older:
         older = room / "older.deb"

@@ -1,4 +1,4 @@
-"""`publish`: the wheels that were proven go to a package index, and no others."""
+"""`publish`: uploads wheels to a package index, but only wheels that were proven."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Upload:
 
 @dataclass(frozen=True)
 class Ready:
-    """What can be uploaded, and where to. `unproven`: what --allow-unproven let through."""
+    """The files that can be uploaded, and the index. `unproven`: files that are included only because of
+    --allow-unproven."""
 
     files: tuple[Upload, ...]
     target: twine.UploadTarget
@@ -38,7 +39,7 @@ class Ready:
 
 
 def ready(session: Session, repository: str | None, *, allow_unproven: bool = False) -> Ready:
-    """Build the publishable wheels where they are not built yet, and hold them against the evidence.
+    """Build the wheels that are to be published if they are not built yet, and compare them with the evidence.
 
     Raises ConfigError where the config publishes nothing, UnmetError where a wheel failed or was not proven, and
     the first problem of a build that failed.
@@ -82,7 +83,7 @@ def ready(session: Session, repository: str | None, *, allow_unproven: bool = Fa
 def objections(
     cells: Sequence[CellRow], artifacts: Mapping[str, str], wanted: Collection[CellId]
 ) -> tuple[list[str], list[str]]:
-    """(what failed, what shows nothing) of these artifacts (name -> sha256), by the evidence's cells.
+    """(the failures, the unproven cells) of these artifacts (name -> sha256) in the evidence.
 
     Each of the cells `wanted` must be there, and each artifact must have passed somewhere. Pure.
     """

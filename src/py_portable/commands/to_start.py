@@ -1,4 +1,4 @@
-"""What was built and the plan's cells, put together: what each cell starts, or why it cannot be started."""
+"""Connects the plan's cells with what was built: what each cell starts, or why it cannot be started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from py_portable.store import digest, file_mode
 
 
 def cells(config: Config, built: building.Built) -> list[Cell]:
-    """The cells of the plan, as they can be started with what was built; none of an artifact that failed."""
+    """The cells of the plan with the artifacts that were built. Artifacts that failed have no cells."""
     subjects = {name: _subject(built, made) for name, made in built.made.items()}
     subjects |= {name: _not_here(built, name) for name in built.lacking}
     controls = {(c.name, c.artifact): _control(built, c) for c in built.plan.controls}
@@ -37,7 +37,7 @@ def cells(config: Config, built: building.Built) -> list[Cell]:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is started. `why_not`: why it cannot be, where it was not built."""
+    """What is started. `why_not`: why it cannot be started, if it was not built."""
 
     sha256: str
     start: Start
@@ -64,7 +64,7 @@ def _subject(built: building.Built, made: Made) -> _Subject:
 
 
 def _control(built: building.Built, control: Control) -> _Subject:
-    """The same wrongly built file for the image where it must fail and for the one where it must pass."""
+    """The cells of a control: the same wrongly built file, on the image where it must fail and where it must pass."""
     result = built.report.results.get(control.node)
     if result is None:
         why_not = f"the control was not built: {_why(built, control.node)}"

@@ -24,7 +24,7 @@ def baselines_of(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def default_baseline(data: Mapping[str, Any]) -> str | None:
-    """The baseline of an artifact that names none; None where there are several and none is `default`."""
+    """The baseline of an artifact that names none. It is None if there are several and none is called `default`."""
     names = list(baselines_of(data))
     if "default" in names:
         return "default"
@@ -32,7 +32,7 @@ def default_baseline(data: Mapping[str, Any]) -> str | None:
 
 
 def image_names(data: Mapping[str, Any], schema: Schema) -> dict[str, str]:
-    """The images that apps are started on, by what is one name for several: `debian:bullseye` is `debian:11`."""
+    """The images that apps are started on, by their common name: `debian:bullseye` is found as `debian:11`."""
     images = data.get("portability", {}).get("images", schema.default_images)
     named = [image if isinstance(image, str) else image["image"] for image in images]
     return {canonical_image(name): name for name in named}
@@ -45,7 +45,7 @@ def no_such(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 class Artifacts:
-    """All artifacts of a document, and what is wrong with them."""
+    """All artifacts of a document, and the problems they have."""
 
     def __init__(self, document: Document, base: Path, schema: Schema) -> None:
         self.document = document
@@ -84,7 +84,7 @@ class Artifacts:
         return str(choice.get("provider", "source"))
 
     def own_or_given(self, one: Stands, key: str, default: Any) -> Any:
-        """What the artifact says, else what it is made from, else the config."""
+        """The value of a key in the artifact, else in the one it is made from, else the given default."""
         seen: list[Stands] = []
         while key not in one.mapping and one.mapping.get("from") in self.made and one not in seen:
             seen.append(one)
@@ -132,7 +132,9 @@ class Artifacts:
                 yield from self.parent(name, wanted)
             elif name not in in_circle:
                 in_circle.update(trail)
-                yield self.wrong((*path, "from"), f"made from itself: {' from '.join([*trail, name])}")
+                yield self.wrong(
+                    (*path, "from"), f"the artifact is made from itself: {' from '.join([*trail, name])}"
+                )
 
     def parent(self, name: str, wanted: str) -> Iterator[Problem]:
         path, mapping = self.made[name].path, self.made[name].mapping
@@ -144,13 +146,15 @@ class Artifacts:
             yield self.wrong((*path, "from"), text)
             return
         if "interpreter" in mapping:
-            text = f"is that of {show(wanted)}, which this is made from: say it there"
+            text = f"this artifact has the interpreter of {show(wanted)}, from which it is made: set it there"
             yield self.wrong((*path, "interpreter"), text, key=True)
         for key, default in (("baseline", self.default), ("python", self.data["python"])):
             # `from` takes over both: to say something else would be two answers to one question.
             theirs = self.own_or_given(parent, key, default)
             if key in mapping and mapping[key] != theirs:
-                text = f"is {mapping[key]}, but {show(wanted)}, which this is made from, has {theirs}"
+                text = (
+                    f"is {mapping[key]}, but {show(wanted)}, from which this artifact is made, has {theirs}"
+                )
                 yield self.wrong((*path, key), text)
 
     def of_formats(self) -> Iterator[Problem]:

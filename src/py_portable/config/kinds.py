@@ -1,4 +1,4 @@
-"""What the config has to know of the formats that there are: each tells it of itself, and none is named here."""
+"""What the config knows about formats. Each format describes itself; none is named in this module."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from py_portable.config.document import DataPath, Document
 from py_portable.config.problems import Problem, show
 
 Interpreter = Literal["any", "linkable", "system", "none"]
-"""The interpreter that an artifact needs: one of any provider; one whose libpython can be linked; that of the
-distribution it is built on, and no other; or none, since nothing of it is built here."""
+"""The interpreter that an artifact needs: from any provider; with a libpython that can be linked; only the one of the
+distribution it is built on; or none, since it is not built here."""
 
 FOLDER = "any folder"
-"""In `made_from`: every format whose artifacts are folders with a program that starts where they are put."""
+"""In `made_from`: every format whose artifact is a folder with a program that runs wherever the folder is put."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,18 @@ class Written:
     document: Document
     base: Path
     path: DataPath
-    """Where it stands."""
+    """The path of its entry in the file."""
     mapping: Mapping[str, Any]
     python: str
-    """Its own, else that of what it is made from, else the config's."""
+    """Its own provider, else the one of the artifact it is made from, else the config's."""
 
     def wrong(self, key: str, text: str) -> Problem:
-        """A problem with the value of one of its keys, or with all of it where that key is not written."""
+        """A problem with the value of one of its keys, or with the whole artifact if that key is not written."""
         there = key in self.mapping
         return self.document.problem((*self.path, key) if there else self.path, text, key=not there)
 
     def not_a_file(self, key: str) -> Iterable[Problem]:
-        """A problem where the path at this key names no file."""
+        """A problem if the path at this key does not name a file."""
         if key in self.mapping and not is_file(self.base / self.mapping[key]):
             text = f"there is no file {show(self.mapping[key])}; relative paths start at this file's folder"
             yield self.wrong(key, text)
@@ -45,7 +45,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Stands:
-    """Where an artifact stands in the file, and what it says there."""
+    """The place of an artifact in the file, and its keys."""
 
     name: str
     path: DataPath
@@ -81,12 +81,12 @@ def parents(kind: Kind, kinds: Kinds) -> list[str]:
 
 
 def branch(kind: Kind, kinds: Kinds) -> dict[str, Any]:
-    """Its entry in the schema: the bare name, where no key is required, or a mapping."""
+    """The entry of a format in the schema: its bare name, if no key is required, or a mapping."""
     keys: dict[str, Any] = {"format": {"const": kind.name}}
     if fit := parents(kind, kinds):
         *others, last = fit
         what = f"The {' or '.join(filter(None, (', '.join(others), last)))} artifact it is made from"
-        text = f"{what}: it takes over that one's baseline, Python and interpreter."
+        text = f"{what}. It uses the baseline, the Python and the interpreter of that artifact."
         keys["from"] = {"description": text, **options.ref("artifact-name")}
     if kind.interpreter != "none":
         keys |= {"baseline": options.ref("artifact-baseline"), "python": options.ref("artifact-python")}
@@ -108,8 +108,8 @@ def branch(kind: Kind, kinds: Kinds) -> dict[str, Any]:
 
 
 def artifacts(data: Mapping[str, Any], kinds: Kinds) -> list[Stands]:
-    """All artifacts of a document that the schema accepts: those of `artifacts`, each of which may give several, and
-    those that other keys ask for. Two of them may have one name."""
+    """All artifacts of a document that the schema accepts: from `artifacts`, where one entry may give several, and
+    from other keys that ask for some. Two of them may have the same name."""
     found = []
     for name, path, mapping in _of_artifacts(data):
         for own, each in kinds[mapping["format"]].fan_out(name, mapping).items():
@@ -120,7 +120,7 @@ def artifacts(data: Mapping[str, Any], kinds: Kinds) -> list[Stands]:
 
 
 def _of_artifacts(data: Mapping[str, Any]) -> Iterable[tuple[str, DataPath, Mapping[str, Any]]]:
-    """Both forms of `artifacts`."""
+    """Name, path and keys of each entry, from both forms of `artifacts`."""
     written = data["artifacts"]
     if isinstance(written, list):
         return ((name, ("artifacts", i), {"format": name}) for i, name in enumerate(written))

@@ -140,7 +140,7 @@ def _artifact(
         yield document.problem(at, text, rank=0)
     elif in_list:
         keys = _quoted(key for key in formats[name]["required"] if key != "format")
-        text = f"the format {show(name)} needs {keys}, so it cannot stand in a bare list"
+        text = f"the format {show(name)} needs {keys}, so it cannot be in a list of plain names"
         yield document.problem(path, text)
     else:
         for inner in error.context or ():

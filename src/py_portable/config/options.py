@@ -10,26 +10,26 @@ from typing import Any, get_type_hints
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Of a format that has no keys of its own."""
+    """The options of a format that has no keys of its own."""
 
 
 def option(default: Any, description: str, **schema: Any) -> Any:
     """A field of such a dataclass; its key is its name with `-` for `_`.
 
-    `schema`: what its value may be, as in the JSON Schema. A bool and a Path need none: a Path is where something
-    lies on this machine, absolute once it is read. `...` for `default` makes the key a required one.
+    `schema`: what its value may be, as in the JSON Schema. A bool and a Path need none. A Path names a place on this
+    machine and is absolute once it is read. With `...` as `default` the key is required.
     """
     told = {"schema": {"description": description, **schema}}
     return field(metadata=told) if default is ... else field(default=default, metadata=told)
 
 
 def ref(name: str) -> dict[str, Any]:
-    """What `$defs/NAME` of the schema says."""
+    """A reference to `$defs/NAME` of the schema."""
     return {"$ref": f"#/$defs/{name}"}
 
 
 def several(name: str) -> dict[str, Any]:
-    """A list without repetitions of what `$defs/NAME` says."""
+    """The schema of a list without repetitions, whose items are described by `$defs/NAME`."""
     return {"type": "array", "items": ref(name), "uniqueItems": True}
 
 
@@ -72,7 +72,7 @@ def read(options: type, mapping: Mapping[str, Any], base: Path) -> Any:
 
 
 def told(options: Any) -> dict[str, Any]:
-    """Key -> value, without places on this machine: what a digest may hold."""
+    """Key -> value, without paths on this machine, so that it may be part of a digest."""
     found = {key_of(each.name): getattr(options, each.name) for each in fields(options)}
     return {key: value for key, value in found.items() if not isinstance(value, Path)}
 
@@ -82,7 +82,7 @@ def _is_path(kind: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """What is read from YAML, without what only its positions need."""
+    """A plain value for what was read from YAML, without the position that it carries."""
     if isinstance(value, list):
         return tuple(map(_plain, value))
     return str(value) if isinstance(value, str) else value

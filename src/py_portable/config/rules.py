@@ -52,12 +52,16 @@ class _Rules:
         app = self.data["app"]
         either = "give only one of the two"
         if "source" in app and "requirement" in app:
-            yield self.wrong(("app", "requirement"), f"not together with source: {either}", key=True)
+            yield self.wrong(
+                ("app", "requirement"), f"cannot be used together with source: {either}", key=True
+            )
         if "source" not in app and "requirement" not in app:
             text = "needs the key source (a folder, an sdist or a wheel) or requirement"
             yield self.wrong(("app",), text, key=True)
         if "script" in app and "entry-point" in app:
-            yield self.wrong(("app", "entry-point"), f"not together with script: {either}", key=True)
+            yield self.wrong(
+                ("app", "entry-point"), f"cannot be used together with script: {either}", key=True
+            )
         if "source" in app:
             source = self.base / app["source"]
             if not _exists(source):
@@ -118,7 +122,7 @@ class _Rules:
 
     def archive(self, path: DataPath, each: Mapping[str, Any]) -> Iterator[Problem]:
         if ("url" in each) == ("path" in each):
-            yield self.wrong(path, "needs exactly one of url and path", key=True)
+            yield self.wrong(path, "needs either url or path, and not both", key=True)
         elif "url" in each and "sha256" not in each:
             yield self.wrong(path, "needs sha256: every download is verified", key=True)
         elif "path" in each and not is_file(self.base / each["path"]):
@@ -173,11 +177,11 @@ class _Rules:
         wheels, app = self.data.get("wheels", {}), self.data["app"]
         for key in ("use", "publish"):
             if key in wheels and ("source" not in app or str(app["source"]).endswith(".whl")):
-                text = "needs app.source to be a folder or an sdist: an app from elsewhere has its wheels already"
+                text = "needs app.source to be a folder or an sdist: otherwise the app's wheels exist already"
                 yield self.wrong(("wheels", key), text, key=True)
 
     def libraries(self) -> Iterator[Problem]:
-        """Of baselines: only an interpreter that is compiled here takes them."""
+        """The libraries of baselines: only an interpreter that is compiled here can use them."""
         provider = self.data.get("interpreter", {}).get("provider", "source")
         for name, each in baselines_of(self.data).items():
             if not each.get("libraries"):

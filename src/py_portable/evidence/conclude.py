@@ -1,4 +1,4 @@
-"""From evidence to conclusions: floors, controls, gates and the one verdict. Pure; reports read only this."""
+"""Makes conclusions from evidence: floors, controls, gates and the one verdict. Pure; reports read only this."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Conclusions:
 
 
 def conclude(evidence: Evidence, *, allow_unproven: bool = False) -> Conclusions:
-    """`allow_unproven`: cells and controls that show nothing are no problem."""
+    """`allow_unproven`: cells and controls that show nothing are not a problem."""
     cells = evidence.get("cells", [])
     artifacts = {a["name"]: a for a in evidence.get("artifacts", [])}
     own = [c for c in cells if not is_control(c)]
@@ -107,13 +107,13 @@ def conclude(evidence: Evidence, *, allow_unproven: bool = False) -> Conclusions
 
 
 def not_there(failure: FailureRow) -> str:
-    """The problem that a row of `failures` is."""
+    """The problem for a row of `failures`."""
     return f"{failure['name']}: {failure['why']}"
 
 
 def _missing(cells: Sequence[CellRow]) -> list[str]:
-    """One sentence for each reason, not each cell: a lost shard may have had hundreds. That an image is optional
-    excuses none: it says nothing of a job that was lost."""
+    """One sentence for each reason, not for each cell: a lost shard may have had hundreds. They count also for an
+    optional image, because the job was lost, not the image."""
     counts: dict[str, int] = {}
     for cell in cells:
         if cell.get("reason") == "shard":
@@ -188,6 +188,6 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def beyond_cells(conclusions: Conclusions, cells: Iterable[CellRow]) -> tuple[str, ...]:
-    """The problems that are not just the one of a single cell: a report that shows its cells need not repeat those."""
+    """The problems that do not belong to a single cell. A report that shows its cells need not repeat the others."""
     known = {_problem(cell) for cell in cells if not is_control(cell)}
     return tuple(problem for problem in conclusions.problems if problem not in known)

@@ -1,8 +1,8 @@
-"""Whether a cell's verdict follows from its own record: the rules of `prove.judge`, on what was written. Pure.
+"""Checks whether the verdict of a cell fits its own record, by the rules of `prove.judge`. Pure.
 
-What stands in evidence may have been written by anybody. Lines that were printed are not all there, so a PASS cannot be
-judged anew from it; but a PASS that ended otherwise than was asked, a FAIL as which an expected failure counts, and the
-like are no verdicts that the kit gives.
+Anybody may have written evidence. It does not hold all printed lines, so a PASS cannot be judged again from it. But
+the kit never gives some verdicts: a PASS with another exit status than expected, a FAIL that is an expected failure,
+and so on.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _NOT_REACHED = ("loader", "interpreter", "exec", "install", "musl")
 
 
 def why_not(row: CellRow, exit_status: int | None) -> str | None:
-    """Which field does not agree with the verdict, and how; None where all do. `exit_status` is the one that the smoke
-    command asks for, None where nobody knows."""
+    """Which field does not agree with the verdict, and how; None if all do. `exit_status` is the one that the smoke
+    command expects, None if it is not known."""
     verdict, reason, expect = row["verdict"], row.get("reason"), row["expect"]
     wanted = verdicts.reason_expected(expect)
     match verdict:

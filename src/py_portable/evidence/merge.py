@@ -1,4 +1,4 @@
-"""Evidence: what was built and seen, as immutable parts, and their merge."""
+"""Evidence of what was built and observed: immutable parts, and their merge."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _Row = Mapping[str, Any]
 
 
 def write_part(folder: Path, command: str, scope: Iterable[str], part: Evidence) -> Path:
-    """Write one part into `folder`/parts, in the place of an earlier one of the same command over the same scope.
+    """Write one part into `folder`/parts. It replaces an earlier part of the same command with the same scope.
 
-    Its turn is one more than that of all that lies there: it was written with them in view, whatever their clocks said.
-    Raises ConfigError where nothing can come after what lies there.
+    Its turn is one more than the highest turn there, so it counts as later, whatever the clocks of the machines said.
+    Raises ConfigError if no higher turn is possible.
     """
     parts = folder / "parts"
     parts.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def write_part(folder: Path, command: str, scope: Iterable[str], part: Evidence)
 
 
 def _turn(path: Path) -> int:
-    """0 for what no kit of today wrote. Whoever reads it all says what is wrong with it."""
+    """The turn of a part; 0 if this kit cannot read it. The error is reported when all parts are read."""
     try:
         told = json.loads(read_regular(path, MOST_BYTES))
         turn = told.get("turn") if isinstance(told, dict) else 0
@@ -174,18 +174,18 @@ def _text(told: Any) -> str:
 
 
 def _of_newest_plan(rows: dict[Any, tuple[_Age, Any]]) -> dict[Any, tuple[_Age, Any]]:
-    """What is left in a dist folder of an earlier plan's shards speaks of nothing any more."""
+    """Drops parts of an earlier plan's shards that are left in a dist folder."""
     newest = max(((age, row["plan"]) for age, row in rows.values()), default=((0, ""), ""))[1]
     return {key: (age, row) for key, (age, row) in rows.items() if row["plan"] == newest}
 
 
 def _without_missing(part: Evidence) -> Evidence:
-    """Whether a cell is missing is found anew in every merge: its shard may have come."""
+    """Drops rows of missing cells: every merge looks again for them, because their shard may have arrived."""
     return {**part, "cells": [c for c in part.get("cells", ()) if c.get("reason") != MISSING]}
 
 
 def _with_missing(merged: Mapping[str, Any], plan: Sharding) -> dict[str, Any]:
-    """`merged` with all cells of the plan: UNPROVEN where nobody has a record."""
+    """`merged` with all cells of the plan; those without a record are UNPROVEN."""
     digests = {row["name"]: row["sha256"] for row in merged["artifacts"]}
     glibcs = {c["image"]: c["image_glibc"] for c in merged["cells"] if c.get("image_glibc")}
     cells = [

@@ -1,4 +1,4 @@
-"""What must hold for evidence that claims to be of one run, and what such a run lacks. Pure."""
+"""Checks of evidence that claims to come from one run, and the cells that are missing in it. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def one_config(parts: Iterable[Evidence]) -> None:
 
 
 def one_plan(parts: Sequence[Evidence]) -> Sharding | None:
-    """The plan that the shards are of. Raises ConfigError for two, and where it is not there."""
+    """The plan of the shards. Raises ConfigError if there are two, or if it is missing."""
     plans = {part["plan"]["digest"]: part["plan"] for part in parts if part.get("plan")}
     named: dict[str, str] = {}
     for row in (row for part in parts for row in part.get("shards", ())):
@@ -52,7 +52,7 @@ def one_plan(parts: Sequence[Evidence]) -> Sharding | None:
 
 
 def one_record(one: CellRow, other: CellRow) -> None:
-    """Raises ConfigError where two records of a cell differ."""
+    """Raises ConfigError if two records of one cell differ."""
     texts = {json.dumps(cell, sort_keys=True): cell for cell in (one, other)}
     if len(texts) == 1:
         return
@@ -65,7 +65,7 @@ def one_record(one: CellRow, other: CellRow) -> None:
 
 
 def one_digest(parts: Iterable[Evidence]) -> dict[str, str]:
-    """Artifact -> digest. Raises ConfigError where one has two."""
+    """Artifact -> digest. Raises ConfigError if an artifact has two digests."""
     known: dict[str, str] = {}
     rows = {(row["name"], row["sha256"]): row for part in parts for row in part.get("artifacts", ())}
     for _, row in sorted(rows.items()):
@@ -78,7 +78,7 @@ def one_digest(parts: Iterable[Evidence]) -> dict[str, str]:
 
 
 def one_identity(cells: Iterable[CellRow]) -> None:
-    """Raises ConfigError where an image has two."""
+    """The identities of images. Raises ConfigError if an image has two."""
     known: dict[str, str] = {}
     for cell in cells:
         image, identity = cell["image"], cell.get("image_identity")
@@ -125,7 +125,8 @@ def as_planned(cells: Iterable[CellRow], plan: Sharding | None, digests: Mapping
 
 
 def _differ(row: CellRow, cell: PlannedCell) -> str | None:
-    """The field in which a record is not the plan's cell; what an older kit did not write is no difference."""
+    """The field in which a record differs from the cell in the plan. A field that an older kit did not write is
+    ignored."""
     for name in ("format", "expect", "optional", "smoke"):
         planned = getattr(cell, name)
         seen = row.get(name, planned if name != "smoke" else None)
@@ -135,7 +136,7 @@ def _differ(row: CellRow, cell: PlannedCell) -> str | None:
 
 
 def missing(merged: Evidence, plan: Sharding) -> Iterator[tuple[PlannedCell, str]]:
-    """The cells of the plan that nobody has a record of, and why."""
+    """The cells of the plan without a record, and why."""
     there = {row["name"] for row in merged["shards"]}
     known = {CellId.of(cell) for cell in merged["cells"]}
     failures = {row["name"]: row["why"] for row in merged["failures"]}

@@ -1,4 +1,4 @@
-"""Evidence, and the plan in it, read as something that anybody may have written."""
+"""Reads evidence, and the plan in it, with the care that a file from anybody needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     name: tuple(key for key in row.__annotations__ if key in vars(row)["__required_keys__"])
     for name, row in {**ROWS, "config": ConfigRow}.items()
 }
-"""Without these nothing can be said of a row. The rest may be missing in what an older kit wrote."""
+"""The keys without which a row means nothing. An older kit may not have written the other ones."""
 _HINT = "name an evidence.json, or a part that a run wrote"
 _EXPECTED = (str, str, str, list)
 _FILE = Path(__file__).parent.parent / "schemas" / "evidence.schema.json"
@@ -34,7 +34,7 @@ def read(path: Path) -> Evidence:
 
 
 def parse(data: bytes, where: str) -> Evidence:
-    """The same of the bytes of a file. Raises ConfigError."""
+    """Reads evidence from the bytes of a file. Raises ConfigError."""
     try:
         told = shape.parse(data)
         if not isinstance(told, dict) or type(told.get("schema")) is not int or told["schema"] != SCHEMA:
@@ -60,7 +60,7 @@ def parse(data: bytes, where: str) -> Evidence:
 
 @functools.cache
 def _shapes() -> shape.Check:
-    """The plan has a reader of its own, which holds it against its digest, too."""
+    """The plan is read by its own reader, which also checks its digest."""
     schema: dict[str, Any] = json.loads(_FILE.read_text("utf-8"))
     properties = {name: one for name, one in schema["properties"].items() if name != "plan"}
     return shape.checker({**schema, "properties": properties})

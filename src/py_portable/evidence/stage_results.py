@@ -1,4 +1,4 @@
-"""What came of the stages of an installation, as a cell of the evidence tells it."""
+"""The results of the stages of an installation, as a cell of the evidence holds them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 Name = Literal["install", "upgrade", "remove"]
 MOST_PATHS = 1000
-"""Of one list: a package may leave any number of files."""
+"""The largest number of paths in one list, because a package may leave any number of files."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class StageResult:
 
 
 def remembered(told: Any) -> tuple[StageResult, ...]:
-    """What `CellResult.told` made of them. Raises TypeError, KeyError."""
+    """Reads what `CellResult.told` wrote. Raises TypeError, KeyError."""
     return tuple(_one(row) for row in told)
 
 

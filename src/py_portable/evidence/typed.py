@@ -1,4 +1,4 @@
-"""Evidence as types: what `schemas/evidence.schema.json` says of it, and what tells its rows apart.
+"""Types of evidence, as in `schemas/evidence.schema.json`, and the keys that identify its rows.
 
 Rows stay the mappings that were read, so that what a newer kit wrote is kept. What is required is without what nothing
 can be said of a row; the rest may be missing in what an older kit wrote. Which keys those are is known at run time, so
@@ -16,9 +16,9 @@ from py_portable.plan.cell import CellId
 
 SCHEMA = 1
 MISSING = "shard"
-"""The reason of a cell that the plan has and no shard brought a record of."""
+"""The reason for a cell of the plan for which no shard has a record."""
 STALE = "stale"
-"""The reason of a cell whose record answers another question than the config asks now."""
+"""The reason for a cell whose record answers another question than the config asks now."""
 
 
 class KitRow(TypedDict, total=False):
@@ -206,17 +206,17 @@ IDENTITY: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "steps": _by("name"),
     "shards": _by("name", "plan"),
 }
-"""What a row is about: two of one list with the same are two words about one thing."""
+"""The identity of a row: two rows of one list with the same identity describe the same thing."""
 
 
 def of_control(row: FailureRow) -> bool:
-    """Whether it is a control that could not be started: those have a name of two words, `control NAME`."""
+    """Whether this is a control that could not be started. Such rows have the name `control NAME`."""
     return row["name"].startswith("control ")
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """One start of the app and what came of it, as the evidence tells it."""
+    """One start of the app and its result, as the evidence holds it."""
 
     artifact: str
     format: str
@@ -244,9 +244,9 @@ class CellResult:
     reproduce: str | None = None
     cached: bool = False
     smoke: str | None = None
-    """The digest of what it was asked (`plan.asked`)."""
+    """The digest of its question (`plan.asked`)."""
     stages: tuple[StageResult, ...] = ()
-    """Of a package that was installed in the root, in the order in which they ran."""
+    """The stages of a package that was installed in the root, in the order in which they ran."""
     when: str = field(default_factory=lambda: now())
 
     @property

@@ -1,4 +1,4 @@
-"""The interpreter with the app installed in it and a launcher: a folder that runs where it is put, and its archive."""
+"""A folder with the interpreter, the installed app and a launcher, which runs wherever it is put; and its archive."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _BESIDE = ("build/launcher.sh", app_entry.CERTIFICATES)
 class BundleOptions:
     archive: bool = option(
         True,
-        "Make a reproducible `.tar.zst` of the folder beside it. The folder is then what this archive unpacks to.",
+        "Also make a reproducible `.tar.zst` of the folder. The folder then has what this archive unpacks to.",
     )
     trim: bool = option(
         True,
-        "Leave out what no program needs when it runs: headers, static libraries, tests, symbols, pip and its wheel "
-        "in `ensurepip`.",
+        "Leave out files that no program needs at run time: headers, static libraries, tests, symbols, pip "
+        "and its wheel in `ensurepip`.",
     )
 
 
 class Bundle(Format):
     name = "bundle"
-    summary = "The interpreter with the app installed in it, as a folder that can be moved, and packed."
+    summary = "The interpreter with the app installed in it, as a folder that can be moved, and as an archive of it."
     options = BundleOptions
     shares = ("wheelhouse",)
     folder = True

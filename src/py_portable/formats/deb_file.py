@@ -139,7 +139,7 @@ def _take(stream: IO[bytes], which: str, into: Path, path: Path) -> None:
         if left:
             break
         return
-    raise ConfigError(f"it is damaged, or no Debian package: {which}.tar is missing", where=str(path))
+    raise ConfigError(f"it is damaged or not a Debian package: {which}.tar is missing", where=str(path))
 
 
 def _absolute(name: str) -> str:

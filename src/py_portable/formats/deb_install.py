@@ -40,7 +40,7 @@ def _older(deb: Deb, made: Made) -> Stage | None:
     found = look(path, made.meta["older_sha256"])
     if found.name != deb.name:
         raise ConfigError(
-            f"it is the package {found.name}, and {made.name} is the package {deb.name}: that is no upgrade",
+            f"it is the package {found.name}, and {made.name} is the package {deb.name}, so this is not an upgrade",
             where=str(path),
         )
     return Stage(

@@ -25,14 +25,14 @@ from py_portable.store.copying import copy
 
 @dataclass(frozen=True)
 class FileOptions:
-    path: Path = option(..., "Where it lies. A relative path starts at this file's folder.")
+    path: Path = option(..., "The path of the file or folder. A relative path starts at this file's folder.")
 
 
 class File(Format):
     name = "file"
     summary = (
-        "An executable, or a folder with one, that was made elsewhere: it is only proven. It needs `path`, so it "
-        "cannot stand in a bare list."
+        "An executable, or a folder with one, that was made elsewhere. It is only proven. It needs `path`, so it "
+        "cannot be in a list of plain names."
     )
     options = FileOptions
     folder = True

@@ -40,13 +40,13 @@ MODULES = "standard library as Nuitka reads it"
 class NuitkaOptions:
     include_packages: tuple[str, ...] = option(
         (),
-        "Packages that the app imports in ways that cannot be seen in its code. Each is included whole; the app's "
-        "own always are.",
+        "Packages that the app imports in ways that Nuitka cannot see in the code. Each is included completely. The "
+        "app's own packages are always included.",
         **several("import-name"),
     )
     include_data: tuple[str, ...] = option(
         (),
-        "Packages whose data files are included; those of the app and its dependencies always are.",
+        "Packages whose data files are included. Those of the app and of its dependencies are always included.",
         **several("import-name"),
     )
     args: tuple[str, ...] = option((), "More arguments for Nuitka.", **ref("args"))

@@ -56,12 +56,12 @@ class PyOxidizerOptions:
         None,
         "A `pyoxidizer.bzl` of your own instead of the generated one. A relative path starts at this file's folder.",
     )
-    args: tuple[str, ...] = option((), "More words for `pyoxidizer build`.", **ref("args"))
+    args: tuple[str, ...] = option((), "More arguments for `pyoxidizer build`.", **ref("args"))
 
 
 class PyOxidizer(Format):
     name = "pyoxidizer"
-    summary = "The app by PyOxidizer, as a folder with an executable that holds the interpreter. Python 3.11 at most."
+    summary = "The app, packed by PyOxidizer: a folder with an executable that has Python in it. Python 3.11 at most."
     options = PyOxidizerOptions
     shares = ("wheelhouse",)
     folder = True

@@ -18,7 +18,9 @@ from py_portable.wheels.app_source import built_wheels
 
 class Wheelhouse(Format):
     name = "wheelhouse"
-    summary = "A folder of wheels, the app's and those of all it depends on. It is installed with pip."
+    summary = (
+        "A folder with the wheels of the app and of everything it depends on. pip installs the app from it."
+    )
 
     def steps(
         self, artifact: Artifact, house: House | None, parent: Parent | None = None

@@ -69,8 +69,8 @@ class Named:
             elif direct is not None and direct.name not in carried:
                 if owner.foreign and is_local(direct):
                     raise ConfigError(
-                        f"{direct.name} is required by {owner.where}, a package from elsewhere that names a place "
-                        "on this machine",
+                        f"{owner.where} requires {direct.name} by a path on this machine, "
+                        "but only your own project may do this",
                         where=direct.where,
                         hint="if you want this, name it in the app's dependencies or in wheels.constraints",
                     )

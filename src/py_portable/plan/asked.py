@@ -1,4 +1,4 @@
-"""What a cell is asked: a digest of all that the config says of its start and of what the start must show. Pure."""
+"""The question that a cell answers: a digest of how the config starts it and of what the start must show. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from py_portable.config import Config, Smoke, options
 def question(config: Config, artifact: str, smoke: Smoke) -> str:
     """`sha256:…`: arguments, lines, exit status and time limit of the smoke command, and how the artifact is started.
 
-    The same artifact under another question is another cell: what was seen of it is no answer to this one.
+    With another question the same artifact is another cell, and an earlier result does not answer it.
     """
     made = config.artifacts[artifact]
     app = config.app
@@ -27,7 +27,7 @@ def question(config: Config, artifact: str, smoke: Smoke) -> str:
 
 
 def foreign(smoke: Smoke) -> str:
-    """The same where there is no config."""
+    """The digest for `prove`, which has no config."""
     return _digest({"smoke": asdict(smoke)})
 
 

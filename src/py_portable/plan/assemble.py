@@ -1,4 +1,4 @@
-"""Which nodes a config and its lock come to."""
+"""Makes the nodes of the plan from a config and its lock."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from py_portable.wheels import given, making, tools
 
 @dataclass(frozen=True)
 class LeftOut:
-    """An artifact or a control that the config names and a run does not have."""
+    """An artifact or a control that the config names but that a run leaves out."""
 
     name: str
     why: str
@@ -38,7 +38,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class OfShard:
-    """`plan` is the digest of the plan that the shard is of."""
+    """`plan` is the digest of the plan that the shard belongs to."""
 
     shard: Shard
     plan: str
@@ -46,7 +46,7 @@ class OfShard:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does: all that the config names, or the part of it that `plan.selection` leaves.
+    """What a run does: everything that the config names, or the part of it that `plan.selection` selects.
 
     `artifacts` and `images` name the node of each; a format that builds nothing has the node None.
     """
@@ -57,11 +57,11 @@ class Plan:
     controls: tuple[Control, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     cells: tuple[PlannedCell, ...] = ()
-    """In the order they are started in."""
+    """In the order in which they are started."""
     scope: tuple[str, ...] = ()
-    """What evidence of it speaks of."""
+    """The scope that is written into the evidence of this run."""
     whole: bool = True
-    """Whether nothing was left out because somebody asked for a part."""
+    """Whether the plan is complete, because nobody asked for only a part of it."""
     shard: OfShard | None = None
 
     @property
@@ -72,18 +72,18 @@ class Plan:
 
     @property
     def targets(self) -> tuple[NodeId, ...]:
-        """The nodes of all that is made, and of the images that it is started on."""
+        """The nodes of everything that is made, and of the images that it is started on."""
         return (*self.made, *self.images.values())
 
     @property
     def beside(self) -> frozenset[NodeId]:
-        """The nodes that no artifact takes: those of images that cells start on, and of controls."""
+        """The nodes that no artifact needs: the images that cells start on, and the controls."""
         taken = ordered(self.nodes, (node for node in self.artifacts.values() if node))
         return frozenset(self.nodes) - {node.name for node in taken}
 
     @property
     def lost(self) -> tuple[LeftOut, ...]:
-        """Controls that the config asks for and that cannot be started: a part of the matrix may do without."""
+        """Controls that the config asks for but that cannot be started. A part of the matrix may leave them out."""
         return tuple(one for one in self.left_out if one.control and self.whole)
 
     def without(self, lost: Mapping[Control, str]) -> Plan:
@@ -100,13 +100,13 @@ class Plan:
 
 
 def houses(config: Config) -> list[tuple[str, str]]:
-    """The (baseline, python) pairs that artifacts ask for."""
+    """The pairs (baseline, python) that artifacts need."""
     pairs = [(a.baseline, a.python) for a in config.artifacts.values() if a.baseline and a.python]
     return list(dict.fromkeys((b, p) for b, p in pairs if b and p))
 
 
 def assemble(config: Config, lock: Lock) -> Plan:
-    """All that the config names: artifacts, their controls, the images that they are started on, and all cells."""
+    """The plan of everything that the config names: artifacts, their controls, the images and all cells."""
     nodes: dict[NodeId, Node] = {}
     made = {name: _artifact(config, lock, artifact, nodes) for name, artifact in config.artifacts.items()}
     for name in dict.fromkeys(artifact.format for artifact in config.artifacts.values()):
@@ -118,7 +118,7 @@ def assemble(config: Config, lock: Lock) -> Plan:
 
 
 def made_elsewhere(config: Config, lock: Lock) -> Plan:
-    """The same where nothing is built: only images have nodes."""
+    """The same plan if nothing is built: only images have nodes."""
     return _started(config, lock, dict.fromkeys(config.artifacts))
 
 
@@ -142,7 +142,7 @@ def image_node(name: str) -> NodeId:
 
 
 def _image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
-    """What cells start on, by the names of portability.images."""
+    """The nodes of the images that cells start on, by their names in portability.images."""
     return {
         spec.name: ImageNode(
             image_node(spec.name),
@@ -155,7 +155,8 @@ def _image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
 
 
 def _artifact(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]) -> NodeId | None:
-    """The node that gives it, None where it is taken as it lies. All that it is made from is among `nodes` then."""
+    """The node of an artifact, None if nothing is built. Everything that the artifact is made from is added to
+    `nodes`."""
     house, parent = _given_to(config, lock, artifact, nodes)
     steps = FORMATS[artifact.format].steps(artifact, house, parent)
     nodes |= {step.name: step for step in steps}
@@ -165,7 +166,7 @@ def _artifact(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId
 def _given_to(
     config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]
 ) -> tuple[House | None, Parent | None]:
-    """What an artifact is made of."""
+    """The inputs from which an artifact is made."""
     parent = None
     if artifact.from_ and FORMATS[artifact.format].made_from:
         origin = config.artifacts[artifact.from_]
@@ -188,7 +189,7 @@ def _together(config: Config, lock: Lock, format: str) -> tuple[Step, ...]:
 
 
 def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]) -> House | None:
-    """None for what is made elsewhere."""
+    """None for an artifact that was made elsewhere."""
     place = place_of(config, artifact)
     if not (artifact.baseline and artifact.python and place):
         return None
@@ -238,13 +239,13 @@ def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, N
 
 
 def _extras(config: Config) -> tuple[str, ...]:
-    """Of the app: those that the config lists, and those in its requirement."""
+    """The extras of the app: those that the config lists, and those in its requirement."""
     own = Requirement(config.app.requirement).extras if config.app.requirement else set()
     return tuple(sorted({*config.app.extras, *own}))
 
 
 def _given(config: Config, baseline: str, python: str) -> given.Given | None:
-    """The wheel of `wheels.use` for this wheelhouse. Raises ConfigError where none fits, or several do."""
+    """The wheel in `wheels.use` for this wheelhouse. Raises ConfigError if none fits, or several do."""
     if config.wheels.use is None:
         return None
     where = config.where(("wheels", "use"))
@@ -252,7 +253,7 @@ def _given(config: Config, baseline: str, python: str) -> given.Given | None:
 
 
 def app_name(config: Config) -> str | None:
-    """The app's distribution name; None where only its wheel will tell."""
+    """The name of the app's distribution; None if only its wheel will give it."""
     if config.app.requirement:
         return canonicalize_name(Requirement(config.app.requirement).name)
     assert config.app.source is not None
@@ -260,7 +261,7 @@ def app_name(config: Config) -> str | None:
 
 
 def _choose_control(name: str, config: Config) -> Control | str:
-    """Which of the artifacts is built wrongly, and where it must fail and pass; or why none can be.
+    """The control: which artifact is built wrongly, and where it must fail and pass. Or why there can be none.
 
     built-too-new: its compiler's image alone is changed: the newest image of the matrix for the baseline.
     """

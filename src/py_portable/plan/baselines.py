@@ -1,4 +1,4 @@
-"""Which artifacts are built in which baseline: where each is a job of its own. Pure."""
+"""Which artifacts are built in which baseline, for builds with one job for each baseline. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from py_portable.errors import ConfigError
 
 @dataclass(frozen=True)
 class BaselineJob:
-    """`name`: the baseline's in the config. `image`: its image, as the config names it."""
+    """`name`: the name of the baseline in the config. `image`: its image, as the config names it."""
 
     name: str
     image: str
@@ -20,10 +20,10 @@ class BaselineJob:
 
 
 def jobs(config: Config, artifacts: Collection[str] = ()) -> tuple[BaselineJob, ...]:
-    """One for each baseline that one of the named artifacts (all, where none is named) is built in.
+    """One job for each baseline in which a named artifact is built (any artifact, if none is named).
 
-    What is built in none, such as a file that was made elsewhere, belongs to the first of them: somebody has to record
-    it. Where there is no baseline at all there is no job.
+    An artifact that is built in no baseline, such as a file from elsewhere, belongs to the first job, which records
+    it. Without any baseline there is no job.
     """
     wanted = [a for name, a in config.artifacts.items() if not artifacts or name in artifacts]
     names = list(dict.fromkeys(a.baseline for a in wanted if a.baseline))
@@ -38,7 +38,7 @@ def jobs(config: Config, artifacts: Collection[str] = ()) -> tuple[BaselineJob, 
 
 
 def of_baseline(config: Config, baseline: str, artifacts: Collection[str] = ()) -> tuple[str, ...]:
-    """The artifacts that are built in the baseline of that name, or of that image, where only one has it.
+    """The artifacts that are built in the baseline with this name, or with this image if only one baseline has it.
 
     Raises ConfigError where there is no such baseline, or nothing is built in it.
     """

@@ -1,4 +1,4 @@
-"""What makes a cell the one it is, and a cell of the matrix before it is started, as plain data."""
+"""The identity of a cell, and a cell of the matrix before it is started, as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CONTROL = "control:"
 
 @dataclass(frozen=True)
 class ConditionId:
-    """`plain`, a probe, or a control. As text a control is `control:NAME`: written and read here alone."""
+    """`plain`, a probe, or a control. As text a control is `control:NAME`; only this class writes and reads that."""
 
     name: str
     control: bool = False
@@ -31,7 +31,7 @@ PLAIN = ConditionId("plain")
 
 @dataclass(frozen=True)
 class CellId:
-    """One cell is another one where one of these differs: `argv` are the words of the smoke command."""
+    """Two cells are different if one of these fields differs. `argv` holds the arguments of the smoke command."""
 
     artifact: str
     image: str
@@ -40,12 +40,12 @@ class CellId:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> CellId:
-        """Of a row of evidence's `cells`."""
+        """The identity of a row in the `cells` of evidence."""
         return cls.read((row["artifact"], row["image"], row["condition"], row["argv"]))
 
     @classmethod
     def read(cls, told: Any) -> CellId:
-        """Of one of evidence's `expected`."""
+        """The identity of a row in the `expected` of evidence."""
         artifact, image, condition, argv = told
         return cls(artifact, image, ConditionId.read(condition), tuple(argv))
 
@@ -60,13 +60,13 @@ class CellId:
 
 
 def is_control(row: Mapping[str, Any]) -> bool:
-    """Whether a row of evidence's `cells` is of a control."""
+    """Whether a row in the `cells` of evidence belongs to a control."""
     return ConditionId.read(row["condition"]).control
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """A cell before it is started. `image_glibc` is None where the image's name does not tell it."""
+    """A cell before it is started. `image_glibc` is None if the name of the image does not show it."""
 
     artifact: str
     format: str
@@ -78,9 +78,9 @@ class PlannedCell:
     optional: bool = False
     image_glibc: str | None = None
     smoke: str | None = None
-    """The digest of what is asked of it (`plan.asked`); None in a plan of an older kit."""
+    """The digest of its question (see `plan.asked`); None in a plan of an older kit."""
     exit: int | None = None
-    """The exit status that is asked for; None likewise."""
+    """The expected exit status; None in a plan of an older kit."""
 
     @cached_property
     def id(self) -> CellId:

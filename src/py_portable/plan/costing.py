@@ -1,7 +1,7 @@
-"""What a cell costs, from earlier evidence where there is some. Pure.
+"""How long a cell takes, estimated from earlier evidence if there is some. Pure.
 
-Costs are whole milliseconds in coarse steps: sums of them don't depend on their order, and a start that took a few
-milliseconds more than yesterday makes no other shards.
+Costs are whole milliseconds in coarse steps: their sums don't depend on the order, and a start that takes a few
+milliseconds more than yesterday does not change the shards.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from py_portable.plan.cell import CellId, PlannedCell
 
 STEP_MS = 250
 DEFAULT_MS = 1000
-"""Of a cell nobody knows anything about."""
+"""The cost of a cell about which nothing is known."""
 _MOST_SECONDS = 86_400.0
 
 
 def costs(cells: Iterable[PlannedCell], evidence: Mapping[str, Any] | None = None) -> dict[CellId, int]:
     """Cell -> milliseconds, a multiple of STEP_MS and at least that.
 
-    A cell without a record costs what the median of its artifact's records does, else that of all records.
+    A cell without a record costs the median of its artifact's records, or else the median of all records.
     `evidence` may hold anything that `evidence.read` lets pass.
     """
     seen = {}

@@ -1,4 +1,4 @@
-"""What else of a (baseline, Python) stands on: the baseline's image, its libraries and its interpreter."""
+"""What everything for a (baseline, Python) is built on: the image of the baseline, its libraries, its interpreter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from py_portable.wheels import tools
 
 
 def target(config: Config, baseline: str, python: str) -> dict[str, str]:
-    """What wheels are resolved for. Raises ConfigError where nothing tells the baseline's glibc."""
+    """The target for which wheels are resolved. Raises ConfigError if the glibc of the baseline is not known."""
     glibc = config.max_glibc(baseline)
     if glibc is None:
         raise ConfigError(
@@ -34,11 +34,11 @@ def target(config: Config, baseline: str, python: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Ground:
-    """The image of a baseline and the interpreter that is used in it; what else of a house is made stands on it."""
+    """The image of a baseline and its interpreter. Everything else for this (baseline, Python) is built on them."""
 
     image: ImageNode
     bare: ImageNode
-    """The same without the app's own packages, so that apps share the interpreter and libraries compiled in it."""
+    """The image without the app's own packages, so that apps share the interpreter and libraries compiled in it."""
     fetched: Step
     libraries: tuple[NodeId, ...]
     interpreter: tuple[Step, ...]
@@ -52,13 +52,14 @@ class Ground:
 
 
 def usual(config: Config, baseline: str, python: str) -> InterpreterChoice:
-    """The interpreter that a (baseline, Python) is locked with: the config's, unless no artifact there takes it."""
+    """The interpreter with which a (baseline, Python) is locked: the config's, unless no artifact there uses it."""
     own = [a.interpreter for a in config.artifacts.values() if (a.baseline, a.python) == (baseline, python)]
     return config.interpreter if config.interpreter in own or not own else own[0]
 
 
 def place_of(config: Config, artifact: Artifact) -> HouseId | None:
-    """What tells apart the nodes that an artifact's wheels and interpreter come from; None where it has none."""
+    """A text that distinguishes the nodes of this interpreter from those of others; None for an artifact without
+    one."""
     if not (artifact.baseline and artifact.python):
         return None
     return _house(config, artifact.baseline, artifact.python, artifact.interpreter)
@@ -78,7 +79,7 @@ def baseline_node(name: str) -> NodeId:
 def ground(
     config: Config, lock: Lock, baseline_name: str, python: str, choice: InterpreterChoice | None = None
 ) -> Ground:
-    """`choice`: the interpreter of an artifact, where it is not the usual one there."""
+    """`choice`: the interpreter of an artifact, if it is not the usual one for this baseline and Python."""
     choice = choice or usual(config, baseline_name, python)
     baseline = config.baselines[baseline_name]
     name = baseline_node(baseline.name)
@@ -105,7 +106,7 @@ def ground(
 
 
 WITHOUT_PACKAGES = "without packages"
-"""The variant of an image that has not the app's own packages."""
+"""The variant of an image without the app's own packages."""
 
 
 def _without_packages(image: ImageNode, lock: Lock) -> ImageNode:
@@ -116,7 +117,7 @@ def _without_packages(image: ImageNode, lock: Lock) -> ImageNode:
 
 
 def one_root(nodes: Mapping[NodeId, Node]) -> dict[NodeId, Node]:
-    """The nodes for a run whose steps share the container they are in: what is installed there is there for all."""
+    """The nodes of a run whose steps share one container: what is installed there is visible to all of them."""
     made = dict(nodes)
     for name, one in nodes.items():
         whole = nodes.get(replace(name, variant="")) if name.variant == WITHOUT_PACKAGES else None
@@ -126,7 +127,7 @@ def one_root(nodes: Mapping[NodeId, Node]) -> dict[NodeId, Node]:
 
 
 def full_version(config: Config, python: str, choice: InterpreterChoice | None = None) -> str | None:
-    """All of the version of the interpreter that is carried, where it is known before that is made."""
+    """The full version of the interpreter, if it is known before the interpreter is made."""
     choice = choice or config.interpreter
     if choice.provider == SOURCE.name:
         try:
@@ -142,7 +143,7 @@ def full_version(config: Config, python: str, choice: InterpreterChoice | None =
 
 
 def _where_python(config: Config, python: str) -> str:
-    """Where the file says this Python: of an artifact's own, there."""
+    """The place in the config that names this Python: in the artifact, if it has its own."""
     own = next((name for name, a in config.artifacts.items() if a.python == python != config.python), None)
     return config.where(("artifacts", own, "python") if own else ("python",))
 
@@ -151,13 +152,15 @@ _IN_NAME = re.compile(r"cpython-([0-9]+\.[0-9]+\.[0-9]+)(?:\+|%2B)[0-9]")
 
 
 def to_link(artifact: Artifact) -> bool:
-    """Whether it takes an interpreter from source to link beside the one that its wheels are compiled for."""
+    """Whether it needs a second interpreter, from source, to link, besides the one for which its wheels are
+    compiled."""
     linked = FORMATS[artifact.format].interpreter == "linkable"
     return linked and not PROVIDERS[artifact.interpreter.provider].libpython
 
 
 def _needs(config: Config, baseline: str) -> tuple[str, ...]:
-    """What the kit needs in a baseline: the same whichever of its artifacts are asked for, so one image."""
+    """The packages that the kit needs in a baseline. They do not depend on the selected artifacts: there is one
+    image."""
     made = [a for a in config.artifacts.values() if a.baseline == baseline]
     needs = ["compilers"]
     for choice in [a.interpreter for a in made] or [config.interpreter]:
@@ -169,7 +172,7 @@ def _needs(config: Config, baseline: str) -> tuple[str, ...]:
 
 
 def interpreter_pins(config: Config) -> dict[str, str]:
-    """What the lock says of interpreters, libraries and tools of one format: name -> version and digest.
+    """The lock's entries for interpreters, libraries and the tools of one format: name -> version and digest.
 
     Raises ConfigError where no such interpreter is pinned.
     """

@@ -1,4 +1,4 @@
-"""Which cells a config comes to: the one enumeration. Pure."""
+"""Lists the cells of a config. This is the only place that does so. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Control:
 
 
 def matrix(config: Config, controls: Iterable[Control]) -> tuple[PlannedCell, ...]:
-    """All cells in the order they are started in."""
+    """All cells in the order in which they are started."""
     conditions = (PLAIN.name, *config.portability.probes)
     glibcs = {spec.name: known_glibc(spec.name) for spec in config.portability.images}
     asked = {

@@ -1,8 +1,8 @@
-"""Cells -> shards: pure, and whatever the order in which a config names things.
+"""Divides cells into shards. Pure; the result does not depend on the order in the config.
 
 What stays together is a piece: all cells of one artifact on one image, which share an install stage, or a control with
-its twin. Pieces are laid in a row, image by image, and the row is cut into equal lengths; a piece belongs to where it
-begins. So for n shards:
+its twin. Pieces are put in a row, image by image, and the row is cut into equal lengths; a piece belongs to the part
+in which it begins. So for n shards:
 - every cell is in exactly one shard;
 - no shard costs more than the average and the dearest piece;
 - a shard has few images, and all but two of them whole.
@@ -20,9 +20,9 @@ from py_portable.errors import ConfigError
 from py_portable.plan.cell import CellId, PlannedCell
 
 TARGET_MS = 60_000
-"""What a shard is to take at least, where one will do: its machine must be set up, too."""
+"""The least time that a shard should take, since its machine must be set up, too."""
 IMAGE_MS = 5_000
-"""What an image costs before the first cell, where it comes to how many shards are worth their set-up."""
+"""The time that an image takes before its first cell; used only to decide how many shards are worth their set-up."""
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,60}[a-z0-9])?")
 """Names of shards: safe as a job's, an artifact's and a file's name on every service, and in a shell."""
 
@@ -48,7 +48,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class _Piece:
-    """What stays together: cells of one artifact on one image, or a control with its twin."""
+    """Cells that stay together: those of one artifact on one image, or a control with its twin."""
 
     image: str
     name: str
@@ -76,7 +76,7 @@ def partition(
 
 
 def by_image(cells: Sequence[PlannedCell], *, limit: int) -> tuple[Shard, ...]:
-    """A shard an image, for jobs that run inside it: an image more or less touches no other shard.
+    """One shard for each image, for jobs that run inside it. Adding or removing an image changes no other shard.
 
     Raises ConfigError where there are more images than the limit allows.
     """
@@ -90,13 +90,14 @@ def by_image(cells: Sequence[PlannedCell], *, limit: int) -> tuple[Shard, ...]:
 
 
 def image_shard(image: str) -> str:
-    """`debian:11` -> `debian-11-` and a few digits of a hash, for what is cut off or left out of the name."""
+    """`debian:11` -> `debian-11-` and some digits of a hash, which stand for characters that are left out of the
+    name."""
     readable = re.sub(r"[^a-z0-9]+", "-", image.lower()).strip("-")[-40:].strip("-")
     return f"{readable or 'image'}-{hashlib.sha256(image.encode()).hexdigest()[:8]}"
 
 
 def _number(pieces: Sequence[_Piece]) -> int:
-    """How many shards are worth it."""
+    """How many shards save time, compared with the set-up of their machines."""
     images = len({piece.image for piece in pieces})
     return max(1, -(-(sum(piece.cost for piece in pieces) + IMAGE_MS * images) // TARGET_MS))
 

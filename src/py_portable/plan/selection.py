@@ -1,4 +1,4 @@
-"""Which part of the plan a run does: decided once, here. What comes after does what the narrowed plan says. Pure."""
+"""Selects the part of the plan that a run does. It is decided only here; everything later follows that plan. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Node = TypeVar("_Node")
 
 @dataclass(frozen=True)
 class Selection:
-    """What somebody asks for. None means all that the config names, `()` none of it."""
+    """What the user asks for. None means everything that the config names, `()` means nothing of it."""
 
     artifacts: tuple[str, ...] | None = None
     images: tuple[str, ...] | None = None
@@ -29,7 +29,7 @@ class Selection:
     controls: bool = True
     tier: str = RELEASE
     shard: OfShard | None = None
-    """Its cells and no others."""
+    """The shard whose cells are started, and no others."""
 
     @classmethod
     def of_shard(cls, sharding: Sharding, name: str) -> Selection:
@@ -39,7 +39,7 @@ class Selection:
 
 
 def known(config: Config, selection: Selection) -> Selection:
-    """The selection with images as the config calls them: `debian:bullseye` is its `debian:11`.
+    """The selection with the names of images as in the config: `debian:bullseye` becomes its `debian:11`.
 
     Raises ConfigError for an artifact or an image that the config does not name.
     """
@@ -59,7 +59,7 @@ def _unknown(what: str, config: Config, path: tuple[str, ...], there: Iterable[s
 
 
 def narrow(plan: Plan, selection: Selection) -> Plan:
-    """The part of the plan that is selected, by names that it has. Narrowing twice is narrowing once."""
+    """The selected part of the plan. All names exist in it. To narrow it twice gives the same as once."""
     artifacts = _only(plan.artifacts, selection.artifacts)
     images = _only(plan.images, selection.images)
     without = {control: _without_control(control, artifacts, selection) for control in plan.controls}
@@ -91,7 +91,7 @@ def _only(named: Mapping[str, _Node], wanted: Collection[str] | None) -> dict[st
 
 
 def _without_control(control: Control, artifacts: Collection[str], selection: Selection) -> str | None:
-    """Why a control is not started; None where it is."""
+    """The reason why a control is not started; None if it is."""
     if selection.shard:
         own = {(cell.control, cell.artifact) for cell in selection.shard.shard.cells}
         return None if (control.name, control.artifact) in own else "its cells are of another shard"
@@ -109,8 +109,8 @@ def _probes(selection: Selection) -> tuple[str, ...] | None:
 
 
 def _cells(part: Plan, selection: Selection) -> tuple[PlannedCell, ...]:
-    """Of the plan's cells those of its artifacts, images and controls, in their order. A probe may be named that the
-    config does not."""
+    """The cells of the selected artifacts, images and controls, in the order of the plan. A probe may be selected
+    that is not in the config."""
     if selection.shard:
         return selection.shard.shard.cells
     controls = {(control.name, control.artifact) for control in part.controls}
@@ -128,7 +128,7 @@ def _cells(part: Plan, selection: Selection) -> tuple[PlannedCell, ...]:
 
 
 def _scope(part: Plan, selection: Selection) -> tuple[str, ...]:
-    """What evidence of it speaks of: a later run over the same takes its place."""
+    """The scope of its evidence: a later run over the same scope replaces it."""
     if selection.shard:
         return (f"shard {selection.shard.shard.name}",)
     probes = _probes(selection)

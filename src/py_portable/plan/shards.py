@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from py_portable.lock.lockfile import Lock
 
 FILE = "plan.json"
-"""Its name in dist/."""
+"""The name of the plan file in dist/."""
 _AGAIN = "make it again: py-portable plan --github (or --gitlab), and use this one file in every job"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGITS = re.compile(r"[0-9a-f]{64}")
@@ -44,7 +44,7 @@ class Sharding:
 
     @property
     def digest(self) -> str:
-        """`sha256:…` over all of it: two plans are the same one where this is."""
+        """`sha256:…` over everything in it: two plans with the same digest are the same plan."""
         text = json.dumps(self._told(), sort_keys=True)
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -59,13 +59,13 @@ class Sharding:
         return told | {name: value for name, value in own.items() if value}
 
     def told(self) -> dict[str, Any]:
-        """As evidence holds it under `plan`."""
+        """The plan as evidence holds it under the key `plan`."""
         return {"digest": self.digest, **self._told()}
 
     def shard(self, name: str) -> Shard:
-        """The shard of that name, or, where each image has a shard, the one of the image of that name.
+        """The shard with that name or, if each image has its own shard, the shard of the image with that name.
 
-        Raises ConfigError where there is neither.
+        Raises ConfigError if there is neither.
         """
         for shard in self.shards:
             if shard.name in (name, image_shard(name)):
@@ -98,7 +98,7 @@ def lock_sha256(lock: Lock) -> str:
 
 
 def parse(told: Any, where: str) -> Sharding:
-    """What `told` wrote, looked at as something that anybody may have written. Raises ConfigError."""
+    """Reads what `told` wrote. Anybody may have written it, so nothing is trusted. Raises ConfigError."""
     try:
         sharding = _sharding(told)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:

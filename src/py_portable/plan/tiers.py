@@ -5,6 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 RELEASE: Final = "release"
-"""All of it."""
+"""The tier that runs the whole matrix."""
 PR: Final = "pr"
-"""Neither probes nor controls."""
+"""The tier without probes and controls."""

@@ -15,21 +15,21 @@ OF_A_START = (
     "output",
     "install",
 )
-"""Why an app did not do what was asked of it: the reasons of FAIL."""
+"""The reasons of FAIL: why an app did not do what was asked of it."""
 OF_A_PACKAGE = ("upgrade", "remove")
-"""More of them, of a package: it started, and then another stage failed. Nobody can expect that."""
+"""More reasons of FAIL, for packages: the app started, and then another stage failed. No config can expect them."""
 EXPECTED = (*OF_A_START, "musl")
-"""What may stand behind `fail:`, and so the reasons of XFAIL."""
+"""The reasons that may follow `fail:`. They are also the reasons of XFAIL."""
 UNPROVEN = ("condition", "engine", "artifact", "image", "shard", "stale")
-"""Why nothing was shown."""
+"""The reasons of UNPROVEN: why nothing was shown."""
 PASSED = "passed"
 """The reason of XPASS."""
 REASONS = (*EXPECTED, *OF_A_PACKAGE, *UNPROVEN, PASSED)
 _FAIL = "fail:"
 EXPECTATIONS = ("pass", *(f"{_FAIL}{reason}" for reason in EXPECTED))
-"""What a cell may expect."""
+"""The results that a cell may expect."""
 
 
 def reason_expected(expect: str) -> str | None:
-    """Why a cell must fail; None where it must pass."""
+    """The reason for which a cell must fail; None if it must pass."""
     return expect.removeprefix(_FAIL) if expect.startswith(_FAIL) else None

@@ -1,7 +1,7 @@
-"""`--as-made`: artifacts as they lie in dist/, made by a build on another machine. Nothing is built.
+"""`--as-made`: uses the artifacts in dist/, which a build on another machine made. Nothing is built.
 
-Neither the lock nor an index is asked, and no compiler is started. Of the network there is only what images need.
-What lies in dist/ may have been written by anybody: nothing outside it is looked at or shown to a cell.
+Neither the lock nor an index is used, and no compiler is started. Only images may need the network. Anybody may have
+written the files in dist/, so nothing outside of it is read or shown to a cell.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ _AGAIN = "pass on dist/ as the build left it, in a tar archive, which keeps mode
 def take(
     session: Session, selection: Selection, *, compared: bool = False, pinned: Mapping[str, str] | None = None
 ) -> Built:
-    """The selected artifacts, each held against what its build recorded, with their controls and images.
+    """The selected artifacts, each compared with the record of its build, with their controls and images.
 
-    One that is gone, or another than it was, is among the failures; one that lacks what came beside it, in `lacking`.
+    An artifact that is gone or has changed is among the failures; one that lacks a file that it needs is in
+    `lacking`.
     `compared`: they come with what `benchmark` compares them with, not with what their cells need. `pinned`: which
     helpers may be taken from dist/, by the word of somebody else (`native.key()` -> digest).
     Raises ConfigError for names that are not there, for records that cannot be read, and for two locks.
@@ -70,7 +71,7 @@ def take(
 
 
 def places(session: Session) -> dict[str, Path]:
-    """Where the artifacts lie that were made of this config."""
+    """The places of the artifacts that were made from this config."""
     found = {}
     for name in session.config.artifacts:
         record = records.artifact(session.dist, name)
@@ -83,9 +84,9 @@ def places(session: Session) -> dict[str, Path]:
 
 
 def lock_sha256(session: Session) -> str | None:
-    """Of the lock that all artifacts here were made with, None where there is no record of any.
+    """The digest of the lock with which all artifacts here were made; None if there is no record.
 
-    Raises ConfigError where there are two.
+    Raises ConfigError if there are two locks.
     """
     named: dict[str, str] = {}
     for name in session.config.artifacts:
@@ -103,7 +104,7 @@ def lock_sha256(session: Session) -> str | None:
 
 
 def _take(session: Session, name: str, record: BuildRecord | None, compared: bool) -> Made | str:
-    """The artifact, or what it lacks. Raises PortableError."""
+    """The artifact, or the reason why it cannot be used. Raises PortableError."""
     if record is None:
         raise _never_made(session, name)
     path = _place(session, name, record)
@@ -118,7 +119,7 @@ def _take(session: Session, name: str, record: BuildRecord | None, compared: boo
             if not beside[what].is_dir():
                 if compared:
                     return not_carried(f"the {what} that it is compared with", "--carry-all")
-                return not_carried(f"the {what} that its cells take")
+                return not_carried(f"the {what} that its cells need")
             _real(session, beside[what], f"the {what} of {name}")
             _same(beside[what], needs[what], f"the {what} of {name}")
     made = Made(
@@ -142,7 +143,7 @@ def not_carried(what: str, option: str = "--carry") -> str:
 
 
 def _never_made(session: Session, name: str) -> PortableError:
-    """With the build's own words, where it failed."""
+    """The error, with the message of the build if the build failed."""
     parts = [part for part in merge.read_parts(session.dist / EVIDENCE) if part.get("command") == "build"]
     for row in merge.merge(parts)["failures"]:
         if row["name"] == name:
@@ -155,9 +156,9 @@ def _never_made(session: Session, name: str) -> PortableError:
 
 
 def _place(session: Session, name: str, record: BuildRecord) -> Path:
-    """Where it lies in dist; what is made elsewhere, where the config says.
+    """The place of the artifact in dist; for one that was made elsewhere, the path in the config.
 
-    Raises UnmetError where it is of another config, or not there.
+    Raises UnmetError if it was made with another config, or is missing.
     """
     config, row = session.config, record.row
     own = config.artifacts[name].path
@@ -179,7 +180,7 @@ def _place(session: Session, name: str, record: BuildRecord) -> Path:
         path = session.dist / record.place
         if not path.is_relative_to(session.dist / name) and path.parent != session.dist / PUBLISH:
             raise UnmetError(
-                f"the record of {name} names the place of another artifact artifact",
+                f"the record of {name} names the place of another artifact",
                 where=str(path),
                 hint=_AGAIN,
             )
@@ -191,13 +192,13 @@ def _place(session: Session, name: str, record: BuildRecord) -> Path:
 
 
 def _real(session: Session, path: Path, what: str) -> None:
-    """Raises UnmetError where a link stands in the way to it: behind one lies what no build put into dist."""
+    """Raises UnmetError if its path leads through a link, because a build puts no such files into dist."""
     if path.resolve() != session.dist.resolve() / path.relative_to(session.dist):
         raise UnmetError(f"{what} is behind a symbolic link", where=str(path), hint=_AGAIN)
 
 
 def _same(path: Path, sha256: str, what: str) -> None:
-    """Raises UnmetError where the path has not that digest."""
+    """Raises UnmetError if the file or folder does not have this digest."""
     seen = digest(path)
     if seen != sha256:
         raise UnmetError(
@@ -208,7 +209,8 @@ def _same(path: Path, sha256: str, what: str) -> None:
 
 
 def _as_built(path: Path, mode: int | None, record: BuildRecord, name: str) -> None:
-    """Raises UnmetError for a file with another mode than it was built with: its digest does not hold that."""
+    """Raises UnmetError if a file has another mode than it was built with. The digest of a file does not include
+    it."""
     built = record.row.get("mode") if record.row else None
     if built is not None and mode is not None and f"{mode:04o}" != built:
         raise UnmetError(
@@ -219,12 +221,12 @@ def _as_built(path: Path, mode: int | None, record: BuildRecord, name: str) -> N
 
 
 def _startable(session: Session, made: Made) -> Start:
-    """How it is started. Raises PortableError where what the record says of it is not what its format says, or where
-    it would show a cell something that came from elsewhere."""
+    """How it is started. Raises PortableError if the record does not fit the format, or if a cell would see files
+    from outside of dist."""
     try:
         start = FORMATS[made.format].start(made)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as problem:
-        raise UnmetError(f"the record of {made.name} is not one that a build wrote: {problem!r}", hint=_AGAIN)
+        raise UnmetError(f"the record of {made.name} does not fit its format: {problem!r}", hint=_AGAIN)
     # Its own path may be one of the config, which is the caller's.
     rooms = [made.path.resolve(), session.dist.resolve(), resources.path("build").resolve()]
     for bind in (*start.binds, *(start.install.binds if start.install else ())):
@@ -236,7 +238,7 @@ def _startable(session: Session, made: Made) -> Start:
 def _controls(
     session: Session, plan: Plan, lock: str | None
 ) -> tuple[dict[NodeId, Result], dict[Control, str]]:
-    """The nodes of those whose file came along, and why others cannot be started."""
+    """The nodes of the controls whose files are in dist, and why the others cannot be started."""
     ready = {}
     lost = {}
     for control in plan.controls:
@@ -248,7 +250,7 @@ def _controls(
 
 
 def _control(session: Session, control: Control, lock: str | None) -> Result:
-    """The folder with its file. Raises PortableError."""
+    """The folder with the file of a control. Raises PortableError."""
     record = records.control(session.dist, control.name)
     path = records.carried(session.dist, record.sha256) if record else None
     if record is None or path is None or not path.is_dir():
@@ -265,10 +267,10 @@ def _control(session: Session, control: Control, lock: str | None) -> Result:
 
 
 def no_judge(session: Session) -> str | None:
-    """Why nothing may be started here: helpers came along, and nobody but that dist/ says that they are good. What is
-    to be judged brings no judge. None where this machine has its own, or pinned ones.
+    """Why nothing may be started: the helpers are only in this dist/, and nothing else says that they can be trusted.
+    Artifacts must not bring the program that judges them. None if this machine has its own helpers, or pinned ones.
 
-    Raises MachineError where there are none at all.
+    Raises MachineError if there are no helpers at all.
     """
     try:
         session.helpers()
@@ -285,7 +287,7 @@ def no_judge(session: Session) -> str | None:
 
 
 def _helpers(session: Session, pinned: Mapping[str, str]) -> Path | None:
-    """Those that came along and are pinned, for a machine that cannot compile its own."""
+    """The helpers in dist/ that are pinned, for a machine that cannot compile its own."""
     sha256 = pinned.get(static_helpers.key())
     path = records.carried(session.dist, sha256) if sha256 else None
     if sha256 is None or path is None or not path.is_dir():

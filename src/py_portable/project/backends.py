@@ -1,6 +1,6 @@
-"""Build backends are foreign code: they are asked in the baseline's sandbox, offline and with nothing to take.
+"""Build backends are foreign code: they run in the baseline's sandbox, offline and without access to the user's data.
 
-Where that cannot be had, the user's own source alone is asked on this machine, apart from what is the user's.
+Without a sandbox only the backend of the user's own source runs on this machine, without access to the user's files.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ SECONDS = 900.0
 MAX_ANSWER = 8 << 20
 SCRIPT = "build/ask.py"
 NOT_HAD = (MachineError, ImageUnavailable, FetchError)
-"""What says of a sandbox that this machine cannot have it; any other failure would meet a build as well."""
+"""The errors which show that this machine cannot have a sandbox. Any other failure would also stop a build."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What a sandbox is made of: the baseline's image, and by step its interpreter and libraries."""
+    """The parts of a sandbox: the baseline's image, and its interpreter and libraries by step."""
 
     image: Image
     inputs: Mapping[NodeId, Result]
@@ -52,7 +52,7 @@ class Sandbox:
 
 @dataclass(frozen=True)
 class Backends:
-    """An `Asker` for one baseline and Python. `prepare` has the sandbox made; `target` is for fetching files."""
+    """An `Asker` for one baseline and Python. `prepare` makes the sandbox; `target` is used to fetch files."""
 
     config: Config
     environment: Environment
@@ -61,7 +61,7 @@ class Backends:
     say: Callable[[str], None]
     prepare: Callable[[], Sandbox]
     may_run: bool = True
-    """False: what would have to be asked anew is an error."""
+    """If False, it is an error when a backend would have to be asked."""
     _made: list[Sandbox | PortableError] = field(default_factory=list, compare=False, repr=False)
 
     def digest(self, source: Path) -> str:
@@ -221,7 +221,7 @@ class Backends:
     def _in_turns(
         self, question: Question, work: Path, once: Callable[[str, Path], Any], python: str | None
     ) -> Answer:
-        """What a backend asks for is provided first, and then it is asked again."""
+        """First the packages that a backend asks for are provided, and then it is asked again."""
         _lay_out(question.source, work / "source")
         more: tuple[str, ...] = ()
         for turn in range(3):
@@ -267,7 +267,7 @@ def _lay_out(source: Path, into: Path) -> None:
 
 
 def read_answer(path: Path, name: str) -> Any:
-    """The JSON that foreign code wrote: no link is followed, nothing but a file is read, and only so much of it."""
+    """Reads JSON that foreign code wrote. No link is followed, and only a regular file of limited size is read."""
     try:
         return shape.parse(read_regular(path, MAX_ANSWER, follow=False))
     except OSError as problem:

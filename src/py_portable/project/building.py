@@ -1,4 +1,4 @@
-"""`build`: the artifacts into dist/, and the evidence of what they are."""
+"""`build`: makes the artifacts in dist/, and writes evidence about them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PUBLISH = "publish"
 
 @dataclass(frozen=True)
 class Built:
-    """`made`: artifacts that are there now; `failures`: by node, why the others are not."""
+    """`made`: the artifacts that exist now; `failures`: for each node that failed, the reason."""
 
     plan: Plan
     lock: Lock
@@ -41,16 +41,17 @@ class Built:
     rows: tuple[ArtifactRow, ...]
     failures: Mapping[NodeId, PortableError]
     lacking: Mapping[str, str] = field(default_factory=dict)
-    """Artifacts that have a row and cannot be started here, and why: what was made elsewhere may have come alone."""
+    """Artifacts that are in the evidence but cannot be started here, and why: another machine may not have passed on
+    all of their files."""
 
 
 def build(
     session: Session, selection: Selection, *, starts: bool = False, carry: handover.Carry = "nothing"
 ) -> Built:
-    """Make the selected artifacts and their controls, put the artifacts into dist/, write an evidence part.
+    """Make the selected artifacts and their controls, put the artifacts into dist/, and write a part of the evidence.
 
-    `starts`: the images that they are started on are made in the same go. `carry`: what is put into dist/, too, for
-    `--as-made` on another machine. Raises ConfigError for names that the config does not have.
+    `starts`: also make the images on which they are started. `carry`: what else is put into dist/, for `--as-made` on
+    another machine. Raises ConfigError for names that are not in the config.
     """
     selection = known(session.config, selection)
     if session.in_container:
@@ -93,7 +94,7 @@ def build(
 
 
 def keep_apart(session: Session) -> None:
-    """Raises ConfigError where cells would start in the container that builds change."""
+    """Raises ConfigError if cells would start in the same container that builds change."""
     if session.in_container and session.engine.on_host and baselines.jobs(session.config):
         raise ConfigError(
             "apps would be started in the container in which they are built, and would find the packages "
@@ -105,7 +106,7 @@ def keep_apart(session: Session) -> None:
 
 
 def _again(session: Session, plan: Plan, node: NodeId | None, lock: Lock, report: Report) -> Report:
-    """The report, with the node and what it needs run once more."""
+    """The report after the node, and the nodes that it needs, have run once more."""
     fresh = session.run(plan, [node] if node else [], lock)
     for problem in fresh.failures.values():
         raise problem
@@ -118,7 +119,7 @@ def _again(session: Session, plan: Plan, node: NodeId | None, lock: Lock, report
 
 
 def _forget(session: Session, plan: Plan, whole: Plan) -> None:
-    """The records of what is made anew, and of the controls that are variants of it."""
+    """Removes the records of artifacts that are made again, and of the controls that are variants of them."""
     for name in plan.artifacts:
         records.forget(session.dist, name)
     for control in whole.controls:
@@ -127,7 +128,7 @@ def _forget(session: Session, plan: Plan, whole: Plan) -> None:
 
 
 def publish(session: Session, artifact: Artifact, node: NodeId | None, report: Report, plan: Plan) -> Made:
-    """The artifact in dist/, restored only where what lies there is not it: modes are part of it."""
+    """The artifact in dist/. It is restored only if the files there, or their modes, are different."""
     if node is None:
         assert artifact.path is not None
         if not artifact.path.exists():

@@ -59,13 +59,14 @@ def part(
 
 
 def failure_rows(plan: Plan, failures: Mapping[NodeId, PortableError]) -> list[FailureRow]:
-    """One row for each artifact that was asked for and is not there."""
+    """One row for each artifact that was asked for and was not built."""
     found = {name: failures.get(node or NodeId("artifact", name)) for name, node in plan.artifacts.items()}
     return [_failure(name, problem, failures) for name, problem in found.items() if problem]
 
 
 def _failure(name: str, problem: PortableError, failures: Mapping[NodeId, PortableError]) -> FailureRow:
-    """What it comes from, and what that step said: whoever reads the evidence may have neither terminal nor log."""
+    """The cause of a failure and the last lines of its step, for readers of the evidence who have no terminal or
+    log."""
     cause = cause_of(problem, failures)
     problem = failures[cause] if cause else problem
     # Without where it was: that is a folder of this machine.
@@ -77,7 +78,7 @@ def _failure(name: str, problem: PortableError, failures: Mapping[NodeId, Portab
 
 
 def artifact_row(artifact: Artifact, made: Made, report: Report, node: NodeId | None) -> ArtifactRow:
-    """What is told of an artifact that was made; `node` is None for one that was made elsewhere."""
+    """The row of an artifact; `node` is None if it was made elsewhere."""
     result = report.results[node] if node else None
     path = made.stored or made.path
     floor = made.meta["measured_floor"] if "measured_floor" in made.meta else measure(path).floor
@@ -100,7 +101,7 @@ def artifact_row(artifact: Artifact, made: Made, report: Report, node: NodeId | 
 
 
 def _bytes(path: Path) -> int:
-    """Of a file, or of all that lies in a folder: links count by themselves."""
+    """The size of a file, or of everything in a folder. A link counts with its own size."""
     if not path.is_dir():
         return path.lstat().st_size
     total, waiting = 0, [os.fspath(path)]
@@ -130,7 +131,8 @@ def _baselines(session: Session, report: Report) -> list[BaselineRow]:
 
 
 def _known(image: Image) -> BaselineRow:
-    """What was compared of a container with the image that it is to be, and what could not be, with the reason."""
+    """What was compared between a container and the image that it should be, and what could not be compared, and
+    why."""
     if image.found is None:
         return {}
     unknown = [{"aspect": name, "reason": reason} for name, reason in sorted(image.found.unknown.items())]
@@ -153,12 +155,12 @@ def _interpreters(plan: Plan, report: Report) -> list[InterpreterRow]:
 
 
 def _identity(node: Node, report: Report) -> str | None:
-    """Of the root file system that its action ran in."""
+    """The identity of the root file system in which the step ran."""
     image = report.images.get(node.image) if isinstance(node, Step) and node.image else None
     return image.identity if image else None
 
 
 def _of_step(result: Result | None) -> StepRow:
-    """Its log, and what was seen of the sandbox when it was made, whenever that was."""
+    """The log of the step, and what was observed of its sandbox when it was made, which may be an earlier run."""
     row: StepRow = {"log": str(result.log) if result and result.log else None}
     return {**row, "sandbox": result.meta["sandbox"]} if result and "sandbox" in result.meta else row

@@ -1,4 +1,4 @@
-"""What of the caller's machine and environment decides a result, or is told with it."""
+"""Facts of the machine and the environment that decide a result, or are recorded with it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from py_portable.errors import ConfigError
 
 DEFAULT_EPOCH = 1735689600
-"""2025-01-01: what SOURCE_DATE_EPOCH is where the caller sets none."""
+"""2025-01-01: the value of SOURCE_DATE_EPOCH if the caller sets none."""
 LAST_EPOCH = 253402300799
 """The end of the year 9999."""
 
 
 def source_date_epoch(environ: Mapping[str, str]) -> int:
-    """SOURCE_DATE_EPOCH in seconds, DEFAULT_EPOCH where it is unset or empty. Raises ConfigError."""
+    """SOURCE_DATE_EPOCH in seconds, or DEFAULT_EPOCH if it is unset or empty. Raises ConfigError."""
     told = environ.get("SOURCE_DATE_EPOCH", "")
     if not told:
         return DEFAULT_EPOCH
@@ -32,7 +32,7 @@ def source_date_epoch(environ: Mapping[str, str]) -> int:
 
 @functools.cache
 def cpu_flags() -> str:
-    """The CPU's flags, sorted, as the kernel tells them."""
+    """The flags of the CPU, sorted, as the kernel lists them."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith(("flags", "Features")):
             return " ".join(sorted(line.partition(":")[2].split()))

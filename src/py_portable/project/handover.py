@@ -1,8 +1,8 @@
-"""`build`, for those who start its artifacts elsewhere: their records, and with `--carry` what cells need besides.
+"""Prepares artifacts to be started on another machine: their records, and with `--carry` what else cells need.
 
-That is the interpreter that installs wheels (and, for a published wheel, the wheelhouse with its dependencies), the
-files of the controls, and the helpers that start cells: folders in dist/.carried/, called by their digests. With
-`--carry-all` it is what `benchmark` compares artifacts with, too.
+Cells also need the interpreter that installs wheels (and, for a published wheel, the wheelhouse with its
+dependencies), the files of the controls, and the helpers that start cells. These are folders in dist/.carried/, named
+by their digests. `--carry-all` adds what `benchmark` compares artifacts with.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from py_portable.store import digest
 from py_portable.store.walk import remove
 
 Carry = Literal["nothing", "cells", "all"]
-"""What a build puts into dist/ besides its artifacts: nothing, what cells need, or what `benchmark` needs as well."""
+"""What a build puts into dist/ besides its artifacts: nothing, what cells need, or also what `benchmark` needs."""
 _OURS = re.compile(r"[0-9a-f]{64}")
 
 
 def record(session: Session, lock: str, made: Made, row: ArtifactRow, report: Report, carry: Carry) -> None:
     """Write the record of an artifact; `lock` is the digest of the lock it was made with.
 
-    Raises ConfigError where nothing in it can be started, or where dist/.carried is not a folder.
+    Raises ConfigError if nothing in it can be started, or if dist/.carried is not a folder.
     """
     start = FORMATS[made.format].start(made)
     shown = {bind.source for bind in (*start.binds, *(start.install.binds if start.install else ()))}
@@ -75,7 +75,8 @@ def record(session: Session, lock: str, made: Made, row: ArtifactRow, report: Re
 
 
 def carry_rest(session: Session, lock: str, controls: Iterable[Control], report: Report) -> None:
-    """The controls that were built. What no record names any more is removed. Raises ConfigError."""
+    """Write the records of the controls that were built, and remove files that no record names. Raises
+    ConfigError."""
     for control in controls:
         result = report.results.get(control.node)
         if result is None:
@@ -97,8 +98,9 @@ def carry_rest(session: Session, lock: str, controls: Iterable[Control], report:
 
 
 def pin_helpers(session: Session) -> Mapping[str, str]:
-    """For a plan: the helpers of this machine into dist/, and their digest by their key, so that a machine that has no
-    compiler knows which it may take. Empty where this one has none either. Raises ConfigError as `record` does."""
+    """For a plan: put the helpers of this machine into dist/ and return their digest by their key, so that a machine
+    without a compiler knows which ones it may use. Empty if this machine has none. Raises ConfigError as `record`
+    does."""
     try:
         return {key(): _carry_helpers(session)}
     except MachineError:
@@ -122,7 +124,8 @@ def _carry(session: Session, step_key: str, sha256: str) -> None:
 
 
 def _carry_helpers(session: Session) -> str:
-    """For a machine that the kit has none for and that has no compiler."""
+    """Put the helpers into dist/, for a machine that has no compiler and for which the kit has none; returns their
+    digest."""
     source = session.helpers()
     sha256 = digest(source)
     path = _room(session) / records.carried(session.dist, sha256).name
@@ -140,7 +143,7 @@ def _is(path: Path, sha256: str) -> bool:
 
 
 def _room(session: Session) -> Path:
-    """Raises ConfigError for a link: what lies behind it is not this kit's to replace and to remove."""
+    """Raises ConfigError for a link: py-portable must not replace or remove the files to which it leads."""
     path = session.dist / records.CARRIED
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise ConfigError("is not a folder", where=str(path), hint="remove it, or choose another --dist")

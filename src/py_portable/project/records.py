@@ -1,6 +1,7 @@
-"""What a build leaves beside its artifacts for those who start them on another machine: dist/evidence/as-made/.
+"""Records that a build leaves in dist/evidence/as-made/, for machines that start its artifacts.
 
-One file an artifact, and one a control, so that what several build jobs left can be put into one dist folder.
+There is one file for each artifact and each control, so that the files of several build jobs can be put into one dist
+folder.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from py_portable.evidence.typed import ArtifactRow
 FOLDER = "evidence/as-made"
 CONTROLS = f"{FOLDER}/controls"
 CARRIED = ".carried"
-"""The folder of dist/ with what `build --carry` put there, by digest. No artifact can be called like it."""
+"""The folder in dist/ for the files of `build --carry`, by digest. No artifact can have this name."""
 SCHEMA = 1
 MAX_BYTES = 1 << 20
 _AGAIN = "build again with this version of py-portable, and pass on the dist folder as it is"
@@ -44,7 +45,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "compared": (dict, NoneType),
 }
 _META = ("script", "distribution", "entry_point", "sha256", "payload", "extras")
-"""What formats read of an artifact's meta to start it. The rest stays with the build."""
+"""The keys of an artifact's meta that formats need to start it. The others stay with the build."""
 _ROW: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
     "format": (str,),
@@ -63,7 +64,7 @@ _MODE = re.compile(r"[0-7]{4}")
 
 @dataclass(frozen=True)
 class BuildRecord:
-    """Of an artifact, or of a control (whose `row` is None).
+    """The record of an artifact, or of a control (whose `row` is None).
 
     `config`, `lock`: digests (64 hex digits) of what it was made from. `sha256`: its own digest; of a control that of
     the folder with its file. `row`: what evidence says of it. `place`: where it lies in dist, None where the config
@@ -83,12 +84,12 @@ class BuildRecord:
 
 
 def artifact(dist: Path, name: str) -> BuildRecord | None:
-    """None where there is no record. Raises ConfigError for one that cannot be read."""
+    """The record of an artifact; None if there is none. Raises ConfigError if it cannot be read."""
     return _find(dist / FOLDER / f"{name}.json")
 
 
 def control(dist: Path, name: str) -> BuildRecord | None:
-    """The record of a control; None where there is none. Raises ConfigError for one that cannot be read."""
+    """The record of a control; None if there is none. Raises ConfigError if it cannot be read."""
     return _find(dist / CONTROLS / f"{name}.json")
 
 
@@ -101,17 +102,17 @@ def write(dist: Path, name: str, record: BuildRecord) -> None:
 
 
 def forget(dist: Path, name: str, *, control: bool = False) -> None:
-    """What is built anew is no longer what its record says."""
+    """Removes the record of an artifact that is built again, since it is no longer true."""
     (dist / (CONTROLS if control else FOLDER) / f"{name}.json").unlink(missing_ok=True)
 
 
 def carried(dist: Path, digest: str) -> Path:
-    """Where a build puts what has this digest."""
+    """The folder in which a build puts files with this digest."""
     return dist / CARRIED / digest.removeprefix("sha256:")
 
 
 def read(path: Path) -> BuildRecord:
-    """Looked at as something that anybody may have written. Raises ConfigError."""
+    """Reads a record that anybody may have written. Raises ConfigError."""
     try:
         told = shape.parse(_bytes(path), MAX_BYTES)
         if not isinstance(told, dict) or repr(told.pop("schema", None)) != repr(SCHEMA):
@@ -135,7 +136,7 @@ def read(path: Path) -> BuildRecord:
 
 
 def _said(problem: Exception) -> str:
-    """With the key, which an exception of the language does not name."""
+    """The message of an exception, with the missing key of a KeyError."""
     text = f"it has no {problem}" if isinstance(problem, KeyError) else str(problem)
     return printable.short(printable.line(text), 200)
 
@@ -149,7 +150,7 @@ def _find(path: Path) -> BuildRecord | None:
 
 
 def _bytes(path: Path) -> bytes:
-    """Of a regular file, no link, of bounded size. Raises OSError, ValueError."""
+    """The bytes of a regular file of limited size; links are refused. Raises OSError, ValueError."""
     return read_regular(path, MAX_BYTES, follow=False)
 
 

@@ -1,4 +1,4 @@
-"""evidence.json of a dist folder: the merge of its parts, of what they say that still holds."""
+"""Makes evidence.json of a dist folder: the merge of its parts, without what is no longer true."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refresh(
     places: Mapping[str, Path] | None = None,
     hashed: Collection[Made] = (),
 ) -> Evidence:
-    """evidence.json from the parts: only what speaks of the config as it is, and of artifacts as they lie in dist/.
+    """Makes evidence.json from the parts. It keeps only what fits the present config and the artifacts in dist/.
 
     `places`: where artifacts lie, where the parts cannot tell it: they name the paths of another machine. `hashed`:
     those whose bytes were hashed in dist/ a moment ago: that is not done again.
@@ -72,7 +72,8 @@ def refresh(
 
 
 def identities(session: Session, built: Built) -> dict[str, str | None]:
-    """Of all images of the config. One that this run does not use is that of the lock: what was seen on it stays."""
+    """The identities of all images in the config. For an image that this run does not use, the lock gives it, so that
+    earlier results on it stay."""
     nodes = {spec.name: image_node(spec.name) for spec in session.config.portability.images}
     return {
         name: image.identity if (image := built.report.images.get(node)) else built.lock.images.get(str(node))
@@ -89,7 +90,7 @@ _BASIS = {"artifacts": ("name", "sha256"), "cells": ("artifact", "image", "condi
 
 
 def write_evidence(session: Session, merged: Evidence) -> Path:
-    """Write evidence.json: what was concluded holds as long as the artifacts and the cells are the same."""
+    """Write evidence.json. Earlier conclusions are kept as long as the artifacts and the cells are the same."""
     path = session.dist / "evidence.json"
     old = read(path) if path.exists() else {}
     if old.get("conclusions") and all(_what(old, name) == _what(merged, name) for name in _BASIS):
@@ -103,7 +104,7 @@ def _what(told: Mapping[str, Any], name: str) -> list[tuple[Any, ...]]:
 
 
 def _without_old_controls(part: Evidence, current: Mapping[str, str]) -> Evidence:
-    """A control speaks of the artifact it was a variant of, so not of one that has been built anew since."""
+    """Drops controls whose artifact was built again, since a control is a variant of one build."""
     about = {row["name"]: row["sha256"] for row in part.get("artifacts", ())}
     cells = [
         cell

@@ -50,7 +50,7 @@ class Session:
     keep_on_failure: bool = False
     epoch: int = DEFAULT_EPOCH
     builder: LazyEngine | None = None
-    """What runs build steps, where it is another one than `engine`."""
+    """The engine that runs build steps, if it is not `engine`."""
 
     @property
     def in_container(self) -> bool:
@@ -104,7 +104,8 @@ class Session:
         return Resolver(self.config, self.store, whole, os.environ, backends)
 
     def sandbox(self, lock: Lock, baseline: str, python: str) -> Sandbox:
-        """The baseline's image and interpreter, made where they are not there. Raises what keeps them from it."""
+        """The baseline's image and interpreter, which are made if they are missing. Raises the error if that
+        fails."""
         told = ground(self.config, lock, baseline, python)
         last = told.interpreter[-1].name
         report = self.run(Plan(told.nodes, {}, {}), [told.image.name, last], lock, learn=False)
@@ -119,7 +120,7 @@ class Session:
         return {canonical_image(n) for n in (*named, *(b.image for b in self.config.baselines.values()))}
 
     def update_images(self, names: Collection[str], lock: Lock) -> Lock:
-        """Ask the network anew what these images are ("*": all), make them, and lock their identities."""
+        """Ask the network again what these images are ("*": all), make them, and lock their identities."""
         wanted = self._images() if "*" in names else {canonical_image(n) for n in names} & self._images()
         found = {}
         plan = self.plan(lock)
@@ -142,9 +143,10 @@ class Session:
     def lock_images(
         self, lock: Lock, *, make_all: bool = False
     ) -> tuple[Lock, Mapping[NodeId, PortableError]]:
-        """The lock with the images that it does not have yet, made now, and those that cannot be had here.
+        """The lock, to which missing images are added after they were made, and the images that are not available
+        here.
 
-        `make_all`: those that it has are made, too, where the store has them not.
+        `make_all`: locked images are made, too, if they are not in the store.
         """
         plan = self.plan(lock)
         known = () if make_all else lock.images
@@ -156,7 +158,7 @@ class Session:
         return lockfile.load(self.lock_path), report.failures
 
     def _pinned(self, lock: Lock) -> Lock:
-        """The lock with what this version of the kit pins; a newer kit may bring other interpreters and tools."""
+        """The lock with the pins of this version of the kit; a newer kit may have other interpreters and tools."""
         pins = interpreter_pins(self.config)
         pins["build tools"] = f"sha256:{resources.sha256('tools.txt')}"
         for name, told in pins.items():
@@ -182,7 +184,7 @@ class Session:
         write_whole(path, text)
 
     def plan(self, lock: Lock) -> Plan:
-        """All that the config names."""
+        """The plan of everything that the config names."""
         return assemble(self.config, lock)
 
     def environment(self) -> Environment:
@@ -235,7 +237,7 @@ class Session:
         return report
 
     def host(self) -> HostRow:
-        """What the evidence says of this machine and the engine."""
+        """The facts about this machine and the engine that are written into the evidence."""
         engine, info, reason = self.engine.chosen
         return {
             "os": platform.platform(),
@@ -249,7 +251,7 @@ class Session:
         }
 
     def told(self) -> Evidence:
-        """The head of every evidence part."""
+        """The beginning of every part of the evidence."""
         config: ConfigRow = {"file": self.config.path.name, "sha256": self.config.sha256}
         return {"kit": {"version": __version__}, "config": config}
 
@@ -264,7 +266,7 @@ def open_session(
     keep_on_failure: bool = False,
     build_engine: str = "",
 ) -> Session:
-    """`build_engine`: what runs build steps; empty: `engine` does.
+    """`build_engine`: the engine that runs build steps; if empty, `engine` runs them.
 
     Raises ConfigError for a config or a SOURCE_DATE_EPOCH that is wrong.
     """

@@ -1,6 +1,6 @@
-"""What was seen under another question than the config asks now: it says nothing of today's. Pure.
+"""Finds results that answer another question than the config asks now, so that they no longer count. Pure.
 
-A question is what `plan.asked` makes a digest of, and what the cell expects. A record of an older kit does not say
+A question is the digest that `plan.asked` makes, and what the cell expects. The record of an older kit does not say
 which question it answers.
 """
 
@@ -17,11 +17,11 @@ from py_portable.plan.expected import expects, starts_on
 from py_portable.prove.conditions import CONDITIONS
 
 Questions = Mapping[CellId, tuple[str, str]]
-"""A cell -> its question's digest, and what it expects. Controls are not among them."""
+"""For each cell, the digest of its question and what it expects. Controls are not included."""
 
 
 def questions(config: Config) -> Questions:
-    """All that the config may ask, whatever its list of probes says today."""
+    """All questions that the config may ask, with any list of probes."""
     found = {}
     for name, artifact in config.artifacts.items():
         asked = {smoke.args: question(config, name, smoke) for smoke in artifact.smoke}
@@ -34,7 +34,7 @@ def questions(config: Config) -> Questions:
 
 
 def is_stale(cell: CellRow, config: Config, now: Questions) -> bool:
-    """Whether a record that says something answers another question. What the config does not ask is not stale."""
+    """Whether a record answers another question. A cell that the config does not ask for is not stale."""
     if cell["verdict"] == "UNPROVEN":
         return False
     if is_control(cell):
@@ -50,7 +50,7 @@ def is_stale(cell: CellRow, config: Config, now: Questions) -> bool:
 
 
 def split(parts: Iterable[Evidence], config: Config, now: Questions) -> tuple[list[Evidence], list[Evidence]]:
-    """The parts with what answers today's questions, and with what does not."""
+    """The parts, divided into records that answer today's questions and records that do not."""
     answers: list[Evidence] = []
     old: list[Evidence] = []
     for part in parts:
@@ -66,7 +66,7 @@ def _age(part: Evidence) -> Evidence:
 
 
 def mark(cell: CellRow) -> CellRow:
-    """The cell as one of which nothing is known: what was seen stays to be read, its verdict does not."""
+    """The cell as UNPROVEN: what was observed can still be read, but its verdict no longer counts."""
     return {
         **cell,
         "verdict": "UNPROVEN",
@@ -78,7 +78,7 @@ def mark(cell: CellRow) -> CellRow:
 
 
 def marked(told: Evidence, config: Config) -> Evidence:
-    """Evidence with all that is stale marked."""
+    """The evidence, with all stale records marked."""
     now = questions(config)
     cells = [mark(cell) if is_stale(cell, config, now) else cell for cell in told.get("cells", ())]
     return {**told, "cells": cells}

@@ -1,4 +1,4 @@
-"""What a cell is, and what all cells of a run share."""
+"""A cell that can be started, and what all cells of a run share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from py_portable.store import Store
 
 @dataclass(frozen=True)
 class Cell:
-    """One start to be made. `image` is None where it cannot be had: `unavailable` says why."""
+    """One start that is to be made. `image` is None if the image is not available: `unavailable` says why."""
 
     artifact: str
     format: str
@@ -32,16 +32,16 @@ class Cell:
     optional: bool = False
     unavailable: str | None = None
     lacks: str = "image"
-    """The reason, one word, where something is unavailable."""
+    """The reason in one word, if something is unavailable."""
     control: str | None = None
     asked: str | None = None
-    """The digest of what is asked of it, see `plan.asked`."""
+    """The digest of its question, see `plan.asked`."""
     measured_floor: str | None = None
-    """The newest glibc that any ELF file of the artifact asks for."""
+    """The newest glibc that any ELF file of the artifact needs."""
     made: Made | None = None
-    """What `start` is of. Started is a copy of it that nobody else can write to, or the store's own."""
+    """The artifact. The file that is started is a copy to which nobody else can write, or the one in the store."""
     named: Start | None = None
-    """Of a cell that starts such a copy: the start of what the user knows, to be done again by hand."""
+    """If a copy is started: the same start with the user's own path, for the command that repeats it by hand."""
 
     @property
     def id(self) -> CellId:
@@ -51,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all cells of a run share."""
+    """The things that all cells of a run share."""
 
     engine: Engine
     info: EngineInfo
@@ -60,9 +60,9 @@ class Bench:
     cpu_flags: str
     logs: Path
     keep: bool = False
-    """Whether an engine keeps what there is to look at of a cell that failed."""
+    """Whether the engine keeps the files of a cell that failed, so that the user can look at them."""
     kept: list[tuple[Cell, Memory]] = field(default_factory=list)
-    """What this run remembers: to be forgotten where it turns out to be seen on something damaged."""
+    """The results that this run remembers. They are forgotten if they turn out to come from something damaged."""
 
 
 Tell = Callable[[CellResult], None]

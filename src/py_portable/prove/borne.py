@@ -1,4 +1,4 @@
-"""What the ELF files that a cell is shown ask of a system: what a loader's complaint is held against."""
+"""The needs of the ELF files that a cell sees, to check whether a loader's error message can be true."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SYMBOL = re.compile(r"undefined symbol (\w{1,1000})")
 
 
 def asked_for(start: Start, detail: str) -> bool:
-    """Whether an ELF file that the start shows needs the library, version or symbol that `detail` says is missing.
+    """Whether an ELF file of the start needs the library, version or symbol that is missing according to `detail`.
 
-    A program that is one ELF file may hold others, packed, which nobody can read from outside: its word counts.
+    A program that is a single ELF file may contain other files in packed form, which cannot be read: it is believed.
     """
     shown = tuple(dict.fromkeys(bind.source for bind in (*start.binds, *_of_install(start))))
     if start.is_elf and len(shown) == 1 and shown[0].is_file():
@@ -42,7 +42,8 @@ def _of_install(start: Start) -> tuple[Bind, ...]:
 
 @functools.lru_cache(maxsize=64)
 def _needs(shown: tuple[Path, ...]) -> frozenset[str]:
-    """Names of libraries, and of versions of symbols. Asked for a failure alone, and once for each artifact."""
+    """The names of needed libraries and symbol versions. They are read only after a failure, once for each
+    artifact."""
     found: set[str] = set()
     for data in _elves(shown):
         with suppress(ElfError):
@@ -53,7 +54,7 @@ def _needs(shown: tuple[Path, ...]) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=64)
 def _has_symbol(shown: tuple[Path, ...], name: str) -> bool:
-    """Whether it stands in a table of strings of one of them."""
+    """Whether the name is in a string table of one of these files."""
     word = f"\0{name}\0".encode()
     return any(_bytes_hold(data, word) for data in _elves(shown))
 
@@ -71,7 +72,7 @@ def _bytes_hold(data: Path | Buffer, word: bytes) -> bool:
 
 
 def _elves(shown: tuple[Path, ...]) -> Iterator[Path | Buffer]:
-    """Also those in wheels and packages. What cannot be read bears nothing out."""
+    """The ELF files, also those in wheels and packages. A file that cannot be read proves nothing."""
     for top in shown:
         with suppress(ElfError):
             for path in (Path(os.fsdecode(name)) for name, _ in walk(top)) if top.is_dir() else (top,):

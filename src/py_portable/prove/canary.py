@@ -20,7 +20,7 @@ _VOLATILE = ("pid", "processes")
 
 @dataclass(frozen=True)
 class Observation:
-    """`ok`: the canary ran and every promise is kept. `violations`: what is not, as text. `digest`:
+    """`ok`: the canary ran and every promise is kept. `violations`: the broken promises, as text. `digest`:
     `sha256:…` over what was observed, without what differs from start to start. `raw`: all of it."""
 
     ok: bool

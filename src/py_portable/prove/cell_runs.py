@@ -75,7 +75,7 @@ def _close(pool: ThreadPoolExecutor, kind: type[BaseException] | None, *_rest: o
 
 
 def _frozen(cell: Cell, freezer: Freezer) -> Cell:
-    """The cell that starts the bytes that its digest is of, or none where they are not there any more."""
+    """The cell, which starts exactly the bytes of its digest; or None if they do not exist any more."""
     if cell.made is None:
         return cell
     try:
@@ -88,7 +88,7 @@ def _frozen(cell: Cell, freezer: Freezer) -> Cell:
 
 
 def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> Mapping[Place, Observation]:
-    """The canary, once for each image x condition."""
+    """The canary runs once for each image x condition."""
     places = {(cell.image_name, cell.condition): cell.image for cell in cells if cell.image}
     found = pool.map(
         lambda item: observe(
@@ -127,7 +127,7 @@ def _remembered(cell: Cell, bench: Bench, observation: Observation) -> Memory:
 
 
 def not_started(cell: Cell, why: str) -> CellResult:
-    """Of a cell that nothing trusted can start here."""
+    """The result of a cell for which there is no trusted helper that could start it."""
     return replace(_unknown(cell), reason="engine", detail=why)
 
 
@@ -156,7 +156,7 @@ def _unknown(cell: Cell) -> CellResult:
 
 
 def _known(cell: Cell, bench: Bench, observations: Mapping[Place, Observation]) -> CellResult | None:
-    """What can be said without a start: that nothing can be shown here, or a PASS that was seen before."""
+    """A result that needs no start: nothing can be shown here, or a PASS is remembered."""
     result = _blank(cell, bench)
     if cell.image and (manager := _other_manager(cell)):
         why = f"the image has no {manager}: its packages are of another kind"
@@ -173,7 +173,7 @@ def _known(cell: Cell, bench: Bench, observations: Mapping[Place, Observation]) 
 
 
 def _other_manager(cell: Cell) -> str | None:
-    """The package manager that the artifact is for and the image has not."""
+    """The package manager that the artifact needs and the image does not have."""
     if cell.image is None or cell.start.install is None or cell.start.install.manager is None:
         return None
     manager = cell.start.install.manager
@@ -253,7 +253,7 @@ def _finding(cell: Cell, started: Started) -> Finding:
 
 
 def _upgraded(cell: Cell, bench: Bench, installed: Installed) -> stages.Later | None:
-    """What is wrong with the start after the upgrade; None where there was no upgrade, or nothing is wrong."""
+    """The problem of the start after the upgrade; None if there was no upgrade, or no problem."""
     if installed.upgraded is None:
         return None
     started = _started(cell, bench, installed, installed.upgraded)
@@ -264,7 +264,7 @@ def _upgraded(cell: Cell, bench: Bench, installed: Installed) -> stages.Later | 
 
 
 def _by_hand(cell: Cell, bench: Bench, started: Started) -> str:
-    """The command line that starts the cell again; a shell takes what was kept for a comment."""
+    """The command line that starts the cell again. The path of kept files follows as a shell comment."""
     told = started.reproduce
     if cell.named and cell.image:
         # The copy that was started is thrown away with the run.

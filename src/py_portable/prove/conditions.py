@@ -80,7 +80,7 @@ _CALLS = ("bpf", "io_uring", "userfaultfd", "perf_event")
 _SOCKETS = ("vsock", "crypto_socket")
 _NAMESPACES = ("nested_userns", "clone_userns", "clone3_userns")
 FILTERED = (*_KEYS, *_CALLS, *_SOCKETS, *_NAMESPACES)
-"""What the canary tries of what the filter of system calls refuses."""
+"""The system calls that the canary tries and the filter must refuse."""
 
 _ALWAYS = (
     Promise(

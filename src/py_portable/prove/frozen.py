@@ -1,8 +1,8 @@
-"""What is started: bytes that only the kit's user can write to, and whose digest was taken where they lie.
+"""Makes sure that cells start files which only the user can write to, and whose digest was computed in place.
 
-What was made here lies in the store, and nobody else writes there. Everything else (a file of the user's, what another
-machine made) could be another thing by the time it is started: it is copied first, once a run, and only where
-something of it really starts.
+Files that were made here are in the store, where nobody else writes. All other files (a user's own file, a file from
+another machine) could change before they are started: they are copied first, once in a run, and only if one of their
+cells really starts.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Freezer:
         self._copies: dict[tuple[Path, str, int | None], Path | UnmetError] = {}
 
     def freeze(self, made: Made, *, whole: bool = False) -> Made:
-        """The same artifact where it can be started from, with what its start shows beside it.
+        """The same artifact at the place from which it can be started, with the other files that its start needs.
 
-        `whole`: with interpreter and wheelhouse in any case. Raises UnmetError where something is no longer what its
-        digest says, StoreError for a full disk.
+        `whole`: always include the interpreter and the wheelhouse. Raises UnmetError if a digest no longer fits,
+        StoreError for a full disk.
         """
         path = self._take(made.stored or made.path, made.sha256, made.mode, made.name)
         shown = [] if whole else FORMATS[made.format].start(made).sources

@@ -1,4 +1,5 @@
-"""The stages around a start: as root, once for each artifact x image; all conditions start the same installation."""
+"""The stages around a start. They run as root, once for each artifact x image; all conditions share the
+installation."""
 
 from __future__ import annotations
 
@@ -46,13 +47,13 @@ class Installed:
 
     @property
     def first(self) -> StageResult:
-        """That of the installation itself."""
+        """The result of the installation itself."""
         return self.stages[0]
 
 
 @dataclass(frozen=True)
 class _Site:
-    """Where the stages of one artifact x image run. `room`: a folder of their own; `name`: of their logs."""
+    """Where the stages of one artifact x image run. `room`: a folder for them; `name`: the name of their logs."""
 
     bench: Bench
     image: Image
@@ -60,7 +61,7 @@ class _Site:
     name: str
 
     def run(self, stage: str, command: Stage, layers: tuple[Path, ...]) -> _Ran:
-        """Run a command over the layers; what it writes is one more of them."""
+        """Run a command over the layers; the files that it writes become one more layer."""
         layer = self.room / stage
         layer.mkdir(mode=0o700)
         job = replace(self.job(command), layers=layers, layer=layer)
@@ -82,7 +83,7 @@ class _Site:
 
 @dataclass(frozen=True)
 class _Ran:
-    """`layers`: what is over the root now. `trouble`: why it was not run, a matter of the engine."""
+    """`layers`: the layers that are now over the root. `trouble`: why the engine could not run the stage."""
 
     command: Stage
     outcome: Ended | None
@@ -105,8 +106,8 @@ class _Ran:
 def install(
     cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor, stack: ExitStack
 ) -> Mapping[Place, Installed]:
-    """The stages, once for each artifact x image. Those after the installation run where a cell is to say what came of
-    them. What was installed is gone when `stack` is closed."""
+    """Runs the stages, once for each artifact x image. Stages after the installation run only if a cell reports them.
+    The installation is removed when `stack` is closed."""
     cells = [cell for cell in cells if cell.image and cell.start.install]
     places = {
         (cell.artifact, cell.image_name): (cell.image, cell.start.install)
@@ -145,8 +146,8 @@ def finding_of_install(failure: str) -> Finding:
 
 
 def failure_of(outcome: Ended, program: str) -> str:
-    """What a stage says of its failure: the first thing that its program says under its own name, with the lines below
-    it that belong to it; else its last line."""
+    """The message of a stage that failed: the first line that begins with the name of its program, with the lines
+    that belong to it; or else the last line."""
     if outcome.timed_out:
         return f"it did not end within {INSTALL_SECONDS:.0f} s"
     program = Path(program).name
@@ -160,7 +161,7 @@ def failure_of(outcome: Ended, program: str) -> str:
 
 
 def _why_not_run(outcome: Ended) -> str | None:
-    """None where the stage's own program was called."""
+    """The reason why the program of the stage was not called; None if it was."""
     try:
         record = parse(outcome.record)
     except RecordError as problem:
@@ -179,7 +180,7 @@ def _folder(site: _Site, stage: Install, target: str) -> Installed:
 
 
 def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
-    """Installation; then, where a cell tells of it, upgrade and removal: each over what was there before it."""
+    """The installation; then, if a cell reports them, upgrade and removal, each on top of the one before."""
     first = site.run("install", stage, ())
     done = Installed((first.result("install"),), first.said, layers=first.layers)
     if not whole or done.first.status != "done":

@@ -1,4 +1,4 @@
-"""From what was seen at one start to a verdict. Pure."""
+"""Makes a verdict from what was observed at one start. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNDEFINED = re.compile(r"undefined symbol: (\w{1,1000})")
 
 @dataclass(frozen=True)
 class Finding:
-    """`reason` is one word of docs/verdicts.md; None where all was as the smoke command asks."""
+    """`reason` is one word of docs/verdicts.md; None if everything was as the smoke command asks."""
 
     reason: str | None
     detail: str | None = None
@@ -41,7 +41,7 @@ class Judged:
 
 
 def look(started: Started, smoke: Smoke) -> Finding:
-    """Whether the app did what the smoke command asks, else why not."""
+    """Whether the app did what the smoke command asks, or else why not."""
     record = started.record
     assert record is not None
     err = started.stderr.text
@@ -83,7 +83,7 @@ def corroborate(
     measured_floor: str | None,
     asked_for: Callable[[str], bool],
 ) -> Finding:
-    """What an app says of its loader is believed only where its own ELF files bear it out.
+    """An error message of the loader is believed only if the app's ELF files confirm it.
 
     `is_elf`: whether the program itself is an ELF file; `measured_floor`: over all ELF files of the artifact;
     `asked_for`: whether one of them needs what a detail says is missing (looked at only where it decides).
@@ -110,7 +110,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def judge(finding: Finding, expect: str) -> Judged:
-    """Hold what was seen against `pass` or `fail:REASON`. Failed for another reason is FAIL."""
+    """Compare what was observed with `pass` or `fail:REASON`. A failure for another reason is FAIL."""
     wanted = reason_expected(expect)
     if wanted is None:
         return Judged("FAIL" if finding.reason else "PASS", finding.reason, finding.detail)
@@ -122,7 +122,7 @@ def judge(finding: Finding, expect: str) -> Judged:
 
 
 def _loader_text(err: str) -> Finding | None:
-    """What the dynamic loader (or Python's import of an extension) says of itself."""
+    """The errors that the dynamic loader (or Python, when it imports an extension) prints."""
     if found := [(match[1], match[2]) for match in _GLIBC.finditer(err)]:
         version, user = max(found, key=lambda pair: [int(n) for n in re.findall(r"\d+", pair[0])])
         return Finding("glibc", f"{version} not found" + (f" (required by {user})" if user else ""))
@@ -138,7 +138,7 @@ def _loader_text(err: str) -> Finding | None:
 
 
 def _lost(expected: tuple[str, ...], seen: Captured) -> str | None:
-    """Of a stream that was cut, what was found when it was read."""
+    """The lines that were found in a stream; for a stream that was cut, the search was made while it was read."""
     if seen.cut:
         return seen.lost
     lines = Lines(expected)

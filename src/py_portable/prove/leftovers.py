@@ -1,4 +1,4 @@
-"""What is left of a package after its removal: two listings of a root compared. Pure."""
+"""Finds the files that a package leaves after its removal, by comparing two listings of a root. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MANAGER = re.compile(
     r"|etc/\.pwd\.lock|etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-",
     re.DOTALL,
 )
-"""What dpkg, apt, debconf, update-alternatives, ldconfig and useradd keep for themselves."""
+"""The files that dpkg, apt, debconf, update-alternatives, ldconfig and useradd keep for themselves."""
 
 
 @dataclass(frozen=True)
@@ -56,5 +56,5 @@ def _mount_points(before: Mapping[str, Node], after: Mapping[str, Node], shown: 
 
 
 def _shown(names: Iterable[str]) -> list[str]:
-    """Names may hold any bytes: those that are no text are shown escaped."""
+    """Names may hold any bytes: those that are not text are shown as escapes."""
     return sorted(f"/{os.fsencode(name).decode('utf-8', 'backslashreplace')}" for name in names)

@@ -1,4 +1,5 @@
-"""A PASS need not be seen twice under the same circumstances; anything else is always looked at again."""
+"""Remembers each PASS, so that it need not be repeated under the same circumstances. Other results are always
+repeated."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ from py_portable.steps import closure
 
 JUDGE = "py_portable.prove.cell_runs"
 BESIDE = ("engines/static_helpers", "resources/engines")
-"""With all that it imports, and with what runs around a start that is no Python: the code that says what a PASS is. A
-mended mistake must not live on in what is remembered."""
+"""The code that decides what a PASS is, with everything that it imports and the programs around a start that are not
+Python. After a mistake in it is corrected, nothing must be remembered from before."""
 _KEPT = ("exit_status", "seconds", "overhead_seconds", "stdout_tail", "stderr_tail", "left_behind")
 
 
@@ -31,13 +32,13 @@ class Memory:
 
     @classmethod
     def of(cls, folder: Path, circumstances: Mapping[str, Any]) -> Memory:
-        """`circumstances`: all that a PASS depends on, as JSON, but for the kit's code and this machine."""
+        """`circumstances`: everything on which a PASS depends, as JSON, except the kit's code and this machine."""
         told = {**circumstances, "kit": closure.sha256(JUDGE, BESIDE), "kernel": platform.release()}
         key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return cls(folder / f"{key}.json")
 
     def recall(self, blank: CellResult) -> CellResult | None:
-        """`blank` with what was seen, marked as cached; None where nothing is remembered."""
+        """`blank` with the remembered result, marked as cached; None if nothing is remembered."""
         try:
             told = json.loads(self.path.read_bytes())
             if told["verdict"] != "PASS":
@@ -49,7 +50,7 @@ class Memory:
             return None
 
     def forget(self) -> None:
-        """What was seen was not what it seemed to be. Raises OSError: a PASS that stays would be believed."""
+        """Forget a result that turned out to be wrong. Raises OSError, because a PASS that stays would be used."""
         self.path.unlink(missing_ok=True)
 
     def keep(self, result: CellResult) -> None:

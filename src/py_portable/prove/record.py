@@ -16,7 +16,7 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Record:
-    """`stage` is "ran" once the app's execve was called, else the step of cell-run that failed (`errno`).
+    """`stage` is "ran" if the app's execve was called, otherwise the step of cell-run that failed (`errno`).
 
     `reached`: the execve succeeded; where it did not, `exec_errno` says why. Exactly one of `exited` (0–255)
     and `signal` is set where `reached`. `limit`: ended at the time limit. Times of the app and of children it
@@ -43,7 +43,7 @@ class Record:
 
     @property
     def status(self) -> int | None:
-        """The exit status, or minus the signal's number; None where the app was not reached."""
+        """The exit status, or minus the number of the signal; None if the app was not started."""
         if self.signal is not None:
             return -self.signal
         return self.exited

@@ -1,4 +1,5 @@
-"""Before a cell is blamed, what it was started from is hashed. What is damaged is made again, and the cell with it."""
+"""Before a cell is reported as failed, the files it was started from are hashed. If one is damaged, it is made again
+and the cell is repeated."""
 
 from __future__ import annotations
 
@@ -18,10 +19,10 @@ _BLAMED = ("FAIL", "XPASS", "UNPROVEN")
 def run(
     cells: Sequence[Cell], bench: Bench, tell: Tell, anew: Callable[[], Sequence[Cell]]
 ) -> list[CellResult]:
-    """`cells.run`, and once more for those whose image, interpreter or artifact was damaged in the store.
+    """Runs the cells, and repeats those whose image, interpreter or artifact was damaged in the store.
 
-    `anew` makes again what is missing in the store and gives the same cells. Nothing is told, and nothing is
-    remembered, of a start that was made from something damaged.
+    `anew` makes what is missing in the store again and gives the same cells. A start from something damaged is
+    neither reported nor remembered.
     """
     watch = _Watch(bench, tell, {cell.id: cell for cell in cells})
     results = cell_runs.run(cells, bench, watch)
@@ -40,7 +41,7 @@ def run(
 
 @dataclass
 class _Watch:
-    """Holds back what is to be told of a cell until it is known whose fault it is."""
+    """Holds back the report of a cell until it is known whether its files were damaged."""
 
     bench: Bench
     tell: Tell
@@ -65,7 +66,7 @@ class _Watch:
 
 
 def _keys(cell: Cell, bench: Bench) -> set[str]:
-    """Of the objects of the store that the cell is started from."""
+    """The keys of the objects in the store from which the cell is started."""
     paths = [*cell.start.sources, bench.helpers]
     if cell.image:
         paths.append(cell.image.root)

@@ -1,4 +1,4 @@
-"""From what came of the stages around a start to the result of its cell. Pure."""
+"""Makes the result of a cell from the results of the stages around its start. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from py_portable.prove.judge import judge
 
 @dataclass(frozen=True)
 class Later:
-    """What is wrong with a stage after the first start."""
+    """The problem of a stage after the first start."""
 
     stage: Name
     status: Literal["failed", "unproven"]
@@ -22,7 +22,7 @@ class Later:
 
 
 def with_installation(result: CellResult, cell: Cell, installed: Installed, tail_chars: int) -> CellResult:
-    """The result with what came of the installation. It holds the verdict where `install` is not "done" in it."""
+    """The result with the outcome of the installation. If its `install` is not "done", it also has the verdict."""
     if cell.start.install and cell.start.install.target is None:
         result = replace(result, stages=installed.stages if tells_of_all(cell) else installed.stages[:1])
     match installed.first.status:
@@ -42,7 +42,7 @@ def with_installation(result: CellResult, cell: Cell, installed: Installed, tail
 
 
 def with_later(result: CellResult, installed: Installed, start: Later | None, tail_chars: int) -> CellResult:
-    """What the stages after the first start make of a PASS. `start`: what is wrong with the one after the upgrade."""
+    """The result of a PASS after the later stages. `start`: the problem of the start after the upgrade."""
     if start:
         return _worse(result, start)
     for one in installed.stages[1:]:

@@ -18,7 +18,7 @@ from py_portable.prove.record import Record, RecordError, parse
 class Started:
     """One start. `record` is None where cell-run did not get to write one: `trouble` says why.
 
-    Without `record.called` nothing was shown about the app: the cell is UNPROVEN. `seconds` is the wall time
+    If `record.called` is false, nothing was shown about the app, and the cell is UNPROVEN. `seconds` is the wall time
     of the whole engine call; `reproduce` the command line that does it again by hand.
     """
 
@@ -30,11 +30,11 @@ class Started:
     seconds: float
     reproduce: str
     kept: str | None = None
-    """A shell line that looks into what was kept of a failure."""
+    """A shell command with which the user can look into the kept files of a failure."""
     limits: tuple[str, ...] = ()
-    """What the engine set bounds to for this start alone."""
+    """The resources that the engine limited for this start alone."""
     out_of_memory: bool = False
-    """Whether the kernel ended a process of it that went beyond its bound of memory."""
+    """Whether the kernel killed one of its processes because it exceeded the memory limit."""
 
 
 def job(
@@ -48,7 +48,7 @@ def job(
     lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
     layers: tuple[Path, ...] = (),
 ) -> Job:
-    """What the engine is asked for: `argv`, whose first word is an absolute path inside the image."""
+    """What the engine has to run: `argv`, whose first word is an absolute path inside the image."""
     if not argv or not argv[0].startswith("/"):
         raise ValueError(f"not an absolute path inside the image: {list(argv)[:1]}")
     return Job(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _MEANING = {
     "glibc": "It asks for a newer glibc than the image has: build in an older baseline, or drop the image.",
-    "library": "A shared library, or a symbol of one, is not on the image: the artifact has to bring it.",
+    "library": "The image lacks a shared library, or a symbol in one: the artifact has to include it.",
     "loader": "The image has no loader for it, as on a system with another libc (musl).",
     "interpreter": "A script's #! line names an interpreter that the image does not have.",
     "exec": "The kernel refuses to start the file.",
@@ -16,11 +16,11 @@ _MEANING = {
     "upgrade": "The upgrade from the older package failed, or the app did not start after it.",
     "remove": "The package could not be removed.",
     "condition": "The engine could not make the condition, so the start would prove nothing.",
-    "engine": "The app's own start was not reached, so nothing is known of the app.",
+    "engine": "The engine did not get as far as starting the app, so nothing is known about the app.",
     "artifact": "The artifact, or something else that it needs, is missing.",
     "image": "The image is not available here: check its name, and that its registry can be reached.",
-    "passed": "It was expected to fail and did not: what was expected, or the artifact, is wrong.",
-    "stale": "It is the answer to an earlier question of the config, so it says nothing about the present one.",
+    "passed": "It was expected to fail, but it passed: either the expectation or the artifact is wrong.",
+    "stale": "The config has changed since this start, and now asks for another one.",
     "shard": "The job that had to start it left no record: run a lost job again, or repair the build first.",
 }
 

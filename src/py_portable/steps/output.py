@@ -92,7 +92,7 @@ def _attributes(place: Path) -> list[str]:
 
 def _refused(step: str, path: str, why: str) -> BuildFailed:
     return BuildFailed(
-        f"{step} left {printable.line(path)[:200]!r}, which is {why}, which is not allowed in the output of a build",
+        f"{step} left {printable.line(path)[:200]!r}, which is not allowed in the output of a build: it is {why}",
         hint=_HINT,
     )
 

@@ -93,7 +93,7 @@ def _record_of(path: Path) -> ManifestRow:
     with os.fdopen(handle, "rb") as stream:
         state = os.fstat(handle)
         if not stat.S_ISREG(state.st_mode):
-            raise OSError(errno.EINVAL, "is no regular file", os.fspath(path))
+            raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
         value = hashlib.file_digest(stream, "sha256").hexdigest()
         return ManifestRow(".", "file", stat.S_IMODE(state.st_mode), state.st_size, value)
 

@@ -66,7 +66,7 @@ def look_at_file(path: Path) -> State:
     """The state of one regular file. Opens nothing. Raises OSError."""
     top = path.lstat()
     if not stat.S_ISREG(top.st_mode):
-        raise OSError(errno.EINVAL, "is no regular file", os.fspath(path))
+        raise OSError(errno.EINVAL, "is not a regular file", os.fspath(path))
     told = f"{top.st_mode} {top.st_size} {top.st_ino} {top.st_ctime_ns}"
     return State(hashlib.sha256(told.encode()).hexdigest(), top.st_ctime_ns)
 

@@ -211,7 +211,7 @@ def cause(lines: Iterable[str]) -> tuple[str, str | None]:
     for pattern, what, hint in _CAUSES:
         if re.search(pattern, said):
             return what, hint
-    return "twine says why", None
+    return "twine's output above says why", None
 
 
 def _short(lines: Sequence[str]) -> Sequence[str]:
