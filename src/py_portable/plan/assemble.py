@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from py_portable.config import Artifact, Config
-from py_portable.config.glibc import known_glibc, version_key
+from py_portable.config.glibc import version_key
 from py_portable.formats import FORMATS, House, Parent
 from py_portable.interpreters import SOURCE
 from py_portable.lock.declared import distribution_name
@@ -145,9 +145,10 @@ def _image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
     return {
         spec.name: ImageNode(
             image_node(spec.name),
-            spec.name,
+            spec.image,
+            spec.packages,
             locked=lock.images.get(str(image_node(spec.name))),
-            origin=lock.origins.get(spec.name),
+            origin=lock.origins.get(spec.image),
         )
         for spec in config.portability.images
     }
@@ -265,9 +266,8 @@ def _choose_control(name: str, config: Config) -> Control | str:
     artifact = min(fit, key=lambda a: FORMATS[a.format].controls[name])
     # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
     starts = starts_on(config, artifact.name)
-    firm = [s.name for s in starts if not s.optional and expects(artifact, s) == "pass"]
-    ages = {image: known_glibc(image) for image in firm}
-    known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
+    firm = [s for s in starts if not s.optional and not s.packages and expects(artifact, s) == "pass"]
+    known = sorted((version_key(spec.glibc), spec.name) for spec in firm if spec.glibc)
     if len(known) < 2 or known[0][0] == known[-1][0]:
         return "needs an older and a newer image in portability.images that are not optional"
     node = NodeId("control", name, variant=artifact.name)
