@@ -16,7 +16,7 @@ from py_portable.lock.declared import distribution_name
 from py_portable.lock.lockfile import Lock
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.expected import expects, starts_on
-from py_portable.plan.ground import ground, place_of, target, to_link
+from py_portable.plan.ground import ground, place_of, pythons_of, target, to_link
 from py_portable.plan.matrix import Control, matrix
 from py_portable.plan.partition import Shard
 from py_portable.steps.graph import ImageNode, Node, NodeId, Step, ordered
@@ -100,8 +100,9 @@ class Plan:
 
 def houses(config: Config) -> list[tuple[str, str]]:
     """The (baseline, python) pairs that artifacts ask for."""
-    pairs = [(a.baseline, a.python) for a in config.artifacts.values() if a.baseline and a.python]
-    return list(dict.fromkeys((b, p) for b, p in pairs if b and p))
+    made = config.artifacts.values()
+    pairs = [(a.baseline, python) for a in made if a.baseline for python in pythons_of(a)]
+    return list(dict.fromkeys(pairs))
 
 
 def assemble(config: Config, lock: Lock) -> Plan:
@@ -185,6 +186,13 @@ def _together(config: Config, lock: Lock, format: str) -> tuple[Step, ...]:
 
 def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]) -> House | None:
     """None for what is made elsewhere."""
+    each = [_house_of(config, lock, replace(artifact, python=one), nodes) for one in pythons_of(artifact)]
+    found = [house for house in each if house]
+    return replace(found[0], others=tuple(found[1:])) if found else None
+
+
+def _house_of(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]) -> House | None:
+    """That of the artifact's own Python."""
     place = place_of(config, artifact)
     if not (artifact.baseline and artifact.python and place):
         return None

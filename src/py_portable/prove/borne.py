@@ -6,6 +6,7 @@ import functools
 import mmap
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -71,13 +72,13 @@ def _bytes_hold(data: Path | Buffer, word: bytes) -> bool:
 
 
 def _elves(shown: tuple[Path, ...]) -> Iterator[Path | Buffer]:
-    """Also those in wheels and packages. What cannot be read bears nothing out."""
+    """Also those in packages, wheels and programs that are zips. What cannot be read bears nothing out."""
     for top in shown:
         with suppress(ElfError):
             for path in (Path(os.fsdecode(name)) for name, _ in walk(top)) if top.is_dir() else (top,):
                 if path.suffix == ".deb":
                     yield from deb_file.elves(path)
-                elif path.suffix == ".whl":
-                    yield from (data for _, data in elf_members(path) if not isinstance(data, ElfError))
                 elif is_elf(path):
                     yield path
+                elif zipfile.is_zipfile(path):
+                    yield from (data for _, data in elf_members(path) if not isinstance(data, ElfError))
