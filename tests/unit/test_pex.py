@@ -17,6 +17,7 @@ from py_portable.plan.assemble import assemble, houses
 from py_portable.plan.expected import expects
 from py_portable.plan.ground import interpreter_pins
 from py_portable.steps.graph import Step
+from py_portable.wheels.making import as_compiled, repair
 from tests.unit.test_plan import CONFIG, LOCK
 from tests.unit.written import written
 
@@ -107,6 +108,43 @@ def test_it_has_to_fail_where_there_is_no_such_python(tmp_path: Path) -> None:
         "new": ["fail:interpreter", "fail:interpreter", "fail:exit"],
         "both": ["fail:interpreter", "pass", "fail:exit"],
     }
+
+
+def test_the_control_is_the_same_artifact_of_wheels_as_they_were_compiled(tmp_path: Path) -> None:
+    with_python: dict[str, Any] = {"image": "debian:12", "packages": ["python3"]}
+    images = [with_python, {"image": "debian:bookworm", "packages": ["python3", "libpq5"]}]
+    portability = {"images": ["debian:12", *images], "controls": ["unrepaired"]}
+    lock = LOCK.with_house("default/3.11", LOCK.houses["default/3.13"])
+    told = config(tmp_path, {"new": {"format": "pex"}, "both": BOTH}, portability=portability)
+    plan = written(assemble(told, lock))
+    (control,) = plan.controls
+    assert (control.artifact, control.reason) == ("both", "library")
+    assert (control.fails_on, control.passes_on) == ("debian:12+python3", "debian:bookworm+libpq5+python3")
+    artifact, wrong = plan.nodes["artifact both"], plan.nodes[control.node]
+    assert isinstance(artifact, Step) and isinstance(wrong, Step)
+    assert (wrong.action, wrong.params, wrong.image) == (artifact.action, artifact.params, artifact.image)
+    assert wrong.needs[:3] == artifact.needs[:3]
+    for right, bare in zip(artifact.needs[3:], wrong.needs[3:], strict=True):
+        repaired, compiled = plan.nodes[right], plan.nodes[bare]
+        assert isinstance(repaired, Step) and isinstance(compiled, Step)
+        assert (repaired.action, compiled.action) == (repair, as_compiled)
+        assert repaired.needs == compiled.needs
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "images", "why"),
+    [
+        ({"w": {"format": "wheelhouse"}}, ["debian:12"], "no artifact has a format that can be made of wheels"),
+        ({"both": BOTH}, ["debian:12", {"image": "debian:12", "packages": ["python3"]}], "with more packages"),
+    ],
+)
+def test_a_control_that_cannot_be_is_left_out_with_the_reason(
+    tmp_path: Path, artifacts: Any, images: Any, why: str
+) -> None:
+    told = config(tmp_path, artifacts, portability={"images": images, "controls": ["unrepaired"]})
+    lock = LOCK.with_house("default/3.11", LOCK.houses["default/3.13"])
+    (left_out,) = assemble(told, lock).left_out
+    assert str(left_out) == "control unrepaired" and why in left_out.why
 
 
 def test_it_is_one_file_that_says_when_it_finds_no_python(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ class Pex(Format):
     summary = "One file with the app and all it depends on, for a Python that the machine has."
     options = PexOptions
     shares = ("wheelhouse",)
+    controls: Mapping[str, int] = {"unrepaired": 1}
 
     def pins(self) -> Mapping[str, str]:
         ((version, digest),) = re.findall(
