@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable import cli
-from py_portable.config import Artifact
+from py_portable.config import Artifact, ImageSpec
 from py_portable.engines import static_helpers
 from py_portable.engines.engine import Bind
 from py_portable.formats import FORMATS, artifact_node
@@ -67,8 +67,9 @@ class Toy(Format):
     def steps(self, artifact: Artifact, house: House | None, parent: Parent | None = None) -> tuple[Step, ...]:
         return (Step(artifact_node(artifact), compile_toy, {"word": artifact.options.word}),)
 
-    def expect(self, artifact: Artifact, image: str) -> str | None:
-        return "fail:loader" if artifact.options.releases and image not in artifact.options.releases else None
+    def expect(self, artifact: Artifact, image: ImageSpec) -> str | None:
+        releases = artifact.options.releases
+        return "fail:loader" if releases and image.name not in releases else None
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         release = image is None or made.meta.get("word") != "elsewhere" or image.name.endswith("1.tar")

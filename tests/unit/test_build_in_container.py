@@ -104,6 +104,12 @@ def test_a_container_that_has_become_a_baseline_is_no_image_for_cells(
         host("debian:12")
 
 
+def test_an_image_with_packages_is_not_the_machine_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "debian", "VERSION_ID": "12"})
+    with pytest.raises(ImageUnavailable, match="native installs no packages, but python3"):
+        host("debian:12", ("python3",))
+
+
 @pytest.mark.parametrize("variable", [False, True])
 def test_outside_of_a_container_nothing_is_built(
     tmp_path: Path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from py_portable.config.glibc import canonical_image, known_glibc, version_key
+from py_portable.config.glibc import canonical_image, known_glibc, version_key, with_packages
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,13 @@ def test_versions_are_compared_as_numbers() -> None:
         ("debian:13", "debian:13"),
         ("debian:13-slim", "debian:13-slim"),
         ("ubuntu:trixie", "ubuntu:trixie"),
+        ("debian:trixie+libpq5+python3", "debian:13+libpq5+python3"),
     ],
 )
 def test_one_image_has_one_name(image: str, name: str) -> None:
     assert canonical_image(image) == name
+
+
+def test_an_image_with_packages_has_one_name_whatever_their_order() -> None:
+    assert with_packages("debian:12", ["python3", "libpq5"]) == "debian:12+libpq5+python3"
+    assert with_packages("debian:12", []) == "debian:12"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from py_portable.config import Config, ImageSpec
+from py_portable.config import Artifact, Config, ImageSpec
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, House, Made, Parent, Start, parse_config
 from py_portable.formats.format import FOLDER, Format
@@ -300,6 +300,8 @@ def test_what_is_expected_is_a_reason_on_an_image_of_the_matrix(tmp_path: Path) 
 
 # -------------------------------------------------------------------------------------------- whose interpreter
 
+ASKED: list[Asked] = []
+
 
 def test_an_artifact_may_have_an_interpreter_of_another_provider(tmp_path: Path) -> None:
     artifacts = {"one": {"format": "bundle"}, "two": {"format": "bundle", "interpreter": {"provider": "system"}}}
@@ -349,6 +351,39 @@ def test_what_is_said_of_an_interpreter_has_to_fit(tmp_path: Path) -> None:
     assert "artifacts.a.interpreter: the baseline default has libraries" in said(
         tmp_path, {"a": {"format": "bundle", "interpreter": {"provider": "system"}}}, baselines=libraries
     )
+
+
+class Both(Toy):
+    """Built for a further Python."""
+
+    name = "both"
+    interpreter = "any"
+
+    def pythons(self, artifact: Artifact) -> tuple[str, ...]:
+        return ("3.11",)
+
+    def steps(self, artifact: Artifact, house: House | None, parent: Parent | None = None) -> tuple[Step, ...]:
+        ASKED.append(Asked(artifact.name, house, parent))
+        return super().steps(artifact, house, parent)
+
+
+def test_a_format_may_be_built_for_several_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "both", Both())
+    told = config(tmp_path, {"one": {"format": "both"}, "two": {"format": "bundle", "python": "3.11"}})
+    assert houses(told) == [("default", "3.13"), ("default", "3.11")]
+    assert {"cpython 3.11", "cpython 3.13"} <= set(interpreter_pins(told))
+    lock = LOCK.with_house("default/3.11", LOCK.houses["default/3.13"])
+    ASKED.clear()
+    plan = written(assemble(told, lock))
+    house = ASKED[0].house
+    assert house is not None
+    assert [str(one.wheelhouse) for one in (house, *house.others)] == [
+        *("wheelhouse 3.13 (default)", "wheelhouse 3.11 (default)")
+    ]
+    assert [one.place.python for one in house.others] == ["3.11"]
+    # What an artifact of that Python is made of is there once.
+    assert [str(name) for name in plan.nodes].count("wheelhouse 3.11 (default)") == 1
+    assert "wheelhouse 3.11 (default)" in {str(one.name) for one in ordered(plan.nodes, ["artifact two"])}
 
 
 def test_pins_of_a_format_are_in_the_lock_of_who_has_it_and_of_nobody_else(tmp_path: Path) -> None:

@@ -57,6 +57,18 @@ def started(out: str = "", err: str = "", *, timed_out: bool = False, **changes:
     return Started(Record(**told | changes), None, captured(out), captured(err), timed_out, 0.1, "again")
 
 
+def test_an_artifact_that_finds_no_interpreter_says_so_and_only_its_own_words_count() -> None:
+    err = "warning\nFailed to find Python: none\nmore\n"
+    seeks = ("Failed to find Python", "No Python")
+    found = look(started(err=err, exited=1), Smoke(exit=1), seeks)
+    assert found == Finding(
+        "interpreter", "no interpreter for it is on the image; it says: Failed to find Python: none"
+    )
+    assert look(started(err=err, exited=1), Smoke()).reason == "exit"
+    assert look(started(err=f"app: {err[8:]}", exited=1), Smoke(), seeks).reason == "exit"
+    assert look(started(err=err), Smoke(), seeks).reason is None
+
+
 LOADER = "app: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_{}' not found (required by {})\n"
 
 

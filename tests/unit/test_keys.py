@@ -41,6 +41,7 @@ ACTIONS = {
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},
+    "formats.pex": FORMAT | {"wheels.tools"},
     "formats.pyoxidizer": FORMAT | ELF | {"formats.rust", "wheels.tools"},
     "formats.wheel": FORMAT | READS_ELF | WHEELS | CHECKS | PUBLISHES | {"formats.installed", "wheels.nodes"},
     "formats.wheelhouse": FORMAT | WHEELS | {"formats.installed"},

@@ -19,7 +19,7 @@ from py_portable.formats.nuitka import MODULES, NuitkaStandalone
 from py_portable.lock.lockfile import Lock, LockedFile, LockedHouse, LockedPackage, dumps, loads
 from py_portable.plan.assemble import LeftOut, Plan, assemble, houses
 from py_portable.plan.ground import interpreter_pins, target
-from py_portable.plan.selection import Selection, narrow
+from py_portable.plan.selection import Selection, known, narrow
 from py_portable.steps.graph import ImageNode, Step, key, ordered
 from tests.unit.written import written
 
@@ -252,6 +252,26 @@ def test_only_the_images_that_are_asked_for_are_made(tmp_path: Path) -> None:
         *("image debian:12", "baseline default", "baseline default without packages")
     }
     assert {cell.image for cell in part.cells} == {"debian:12"}
+
+
+def test_an_image_with_packages_is_an_image_of_its_own(tmp_path: Path) -> None:
+    own = {"image": "debian:13", "packages": ["python3", "libpq5"]}
+    images = {"images": ["debian:11", own, "debian:13"], "controls": ["built-too-new"]}
+    name, node = "debian:13+libpq5+python3", "image debian:13+libpq5+python3"
+    artifacts = {"wheels": {"format": "wheelhouse", "expect": {"debian:trixie+libpq5+python3": "fail:exit"}}}
+    told = config(tmp_path, portability=images, artifacts={**CONFIG["artifacts"], **artifacts})
+    lock = LOCK.with_images({node: "sha256:more"}, {"debian:13": "sha256:origin"})
+    plan = written(assemble(told, lock))
+    made = plan.nodes[node]
+    assert isinstance(made, ImageNode) and plan.images[name] == node
+    assert (made.image, made.packages) == ("debian:13", ("libpq5", "python3"))
+    assert (made.locked, made.origin, made.built_in) == ("sha256:more", "sha256:origin", False)
+    there = {(cell.artifact, cell.expect, cell.image_glibc) for cell in plan.cells if cell.image == name}
+    assert ("wheels", "fail:exit", "2.41") in there and ("binary", "pass", "2.41") in there
+    # A control is built on an image as its distribution made it.
+    assert plan.controls[0].passes_on == "debian:13"
+    part = narrow(plan, known(told, Selection(images=("debian:trixie+libpq5+python3",))))
+    assert set(part.images) == {name}
 
 
 def test_a_control_shares_what_its_image_does_not_reach(plan: Plan) -> None:

@@ -19,6 +19,7 @@ from py_portable.errors import ConfigError, MachineError, UnmetError
 from py_portable.evidence import merge as evidence
 from py_portable.evidence.typed import BenchmarkRow, Evidence
 from py_portable.images import Image
+from py_portable.plan.expected import expects
 from py_portable.plan.selection import Selection
 from py_portable.project import as_made, building, refreshing
 from py_portable.project.session import Session
@@ -78,7 +79,7 @@ def measure(session: Session, wanted: BenchmarkRequest) -> Measured:
     """
     if wanted.hyperfine and not shutil.which("hyperfine"):
         raise MachineError("hyperfine is not installed", hint="install it, or run without --hyperfine")
-    built = _built(session, wanted, wanted.image or _default_image(session))
+    built = _built(session, wanted, wanted.image or _default_image(session, wanted))
     for problem in built.failures.values():
         raise problem
     ((image_name, node),) = built.plan.images.items()
@@ -131,12 +132,20 @@ def _built(session: Session, wanted: BenchmarkRequest, image: str) -> building.B
     return building.build(session, selection, starts=True)
 
 
-def _default_image(session: Session) -> str:
-    """One from the middle of the list, neither optional nor one where the app has to fail."""
-    firm = [s.name for s in session.config.portability.images if not s.optional and s.expect == "pass"]
+def _default_image(session: Session, wanted: BenchmarkRequest) -> str:
+    """One from the middle of the list, neither optional nor one where an artifact of this run has to fail."""
+    config = session.config
+    named = [one for name, one in config.artifacts.items() if name in (wanted.artifacts or config.artifacts)]
+    firm = [
+        spec.name
+        for spec in config.portability.images
+        if not spec.optional and all(expects(artifact, spec) == "pass" for artifact in named)
+    ]
     if not firm:
         raise ConfigError(
-            "no image is expected to pass", where="portability.images", hint="name one: --image"
+            "there is no image where every artifact is expected to pass",
+            where="portability.images",
+            hint="name artifacts and an image where they start: py-portable benchmark NAME --image IMAGE",
         )
     return firm[len(firm) // 2]
 

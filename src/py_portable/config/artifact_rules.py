@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.config.document import Document
-from py_portable.config.glibc import canonical_image
+from py_portable.config.glibc import canonical_image, with_packages
 from py_portable.config.kinds import Kind, Stands, Written, artifacts, parents
 from py_portable.config.problems import Problem, listed, nearest, show, show_path
 from py_portable.config.schema import Schema
@@ -34,8 +34,14 @@ def default_baseline(data: Mapping[str, Any]) -> str | None:
 def image_names(data: Mapping[str, Any], schema: Schema) -> dict[str, str]:
     """The images that apps are started on, by their common name: `debian:bullseye` is found as `debian:11`."""
     images = data.get("portability", {}).get("images", schema.default_images)
-    named = [image if isinstance(image, str) else image["image"] for image in images]
-    return {canonical_image(name): name for name in named}
+    return {canonical_image(name): name for name in map(image_name, images)}
+
+
+def image_name(written: str | Mapping[str, Any]) -> str:
+    """What an entry of `portability.images` is called by other keys."""
+    return (
+        written if isinstance(written, str) else with_packages(written["image"], written.get("packages", ()))
+    )
 
 
 def no_such(kind: str, name: str, known: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import tomllib
+from collections.abc import Iterable
 from typing import Any
 
 from py_portable import resources
@@ -41,11 +42,17 @@ def known_glibc(image: str) -> str | None:
 
 
 def canonical_image(image: str) -> str:
-    """One name for what has several: `debian:bullseye` is `debian:11`."""
-    kind, _, tag = image.partition(":")
+    """One name for what has several: `debian:bullseye` is `debian:11`, whatever is installed in it."""
+    kind, _, rest = image.partition(":")
+    tag, plus, packages = rest.partition("+")
     if kind == "debian" and (release := _debian(tag)):
-        return f"debian:{release}"
+        return f"debian:{release}{plus}{packages}"
     return image
+
+
+def with_packages(image: str, packages: Iterable[str]) -> str:
+    """What an image is called in which packages are installed; no image's own name has a `+`, but for paths."""
+    return "+".join((image, *sorted(packages)))
 
 
 def version_key(version: str) -> tuple[int, ...]:

@@ -36,6 +36,10 @@ class Written:
         there = key in self.mapping
         return self.document.problem((*self.path, key) if there else self.path, text, key=not there)
 
+    def has(self, key: str) -> bool:
+        """Whether the file itself says this key, and not only what its format made of another one."""
+        return (*self.path, key) in self.document.marks.table
+
     def not_a_file(self, key: str) -> Iterable[Problem]:
         """A problem if the path at this key does not name a file."""
         if key in self.mapping and not is_file(self.base / self.mapping[key]):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.config.document import DataPath, Marks
-from py_portable.config.glibc import known_glibc
+from py_portable.config.glibc import known_glibc, with_packages
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,22 @@ class Artifact:
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """An image to start on. `expect` is "pass" or "fail:REASON"."""
+    """An image to start on. `expect` is "pass" or "fail:REASON"; `packages` are sorted, and installed in it."""
 
-    name: str
+    image: str
     optional: bool = False
     expect: str = "pass"
+    packages: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What cells, evidence and other keys call it, such as `debian:12+python3`."""
+        return with_packages(self.image, self.packages)
+
+    @property
+    def glibc(self) -> str | None:
+        """Its glibc where the image's name tells it, else None."""
+        return known_glibc(self.image)
 
 
 @dataclass(frozen=True)

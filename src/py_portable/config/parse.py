@@ -224,4 +224,9 @@ def _portability(data: Mapping[str, Any], default: Sequence[Any]) -> Portability
 def _image(written: str | Mapping[str, Any]) -> ImageSpec:
     if isinstance(written, str):
         return ImageSpec(written)
-    return ImageSpec(written["image"], written.get("optional", False), written.get("expect", "pass"))
+    return ImageSpec(
+        written["image"],
+        written.get("optional", False),
+        written.get("expect", "pass"),
+        tuple(sorted(written.get("packages", ()))),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from py_portable.config.artifact_rules import Artifacts, baselines_of, default_baseline
+from py_portable.config.artifact_rules import Artifacts, baselines_of, default_baseline, image_name
 from py_portable.config.document import Document
 from py_portable.config.glibc import canonical_image, known_glibc, version_key
 from py_portable.config.kinds import is_file
@@ -147,12 +147,12 @@ class _Rules:
         seen: dict[str, tuple[str, DataPath]] = {}
         for i, image in enumerate(self.data.get("portability", {}).get("images", ())):
             path: DataPath = ("portability", "images", i)
-            if not isinstance(image, str):
-                path, image = (*path, "image"), image["image"]
-            name, first = seen.setdefault(canonical_image(image), (image, path))
+            own = image_name(image)
+            path = path if isinstance(image, str) else (*path, "image")
+            name, first = seen.setdefault(canonical_image(own), (own, path))
             if first != path:
                 mark = self.marks.table[first]
-                what = image if name == image else f"{image} (it is {name})"
+                what = own if name == own else f"{own} (it is {name})"
                 yield self.wrong(path, f"{what} is listed twice; the first is at {mark.line}:{mark.column}")
 
     def smokes(self) -> Iterator[Problem]:

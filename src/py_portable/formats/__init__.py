@@ -12,6 +12,7 @@ from py_portable.formats.file import File
 from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start, artifact_node
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
 from py_portable.formats.onefile import Onefile
+from py_portable.formats.pex import Pex
 from py_portable.formats.pyoxidizer import PyOxidizer
 from py_portable.formats.wheel import Wheel
 from py_portable.formats.wheelhouse import Wheelhouse
@@ -26,6 +27,7 @@ FORMATS: dict[str, Format] = {
         Bundle(),
         PyOxidizer(),
         Onefile(),
+        Pex(),
         File(),
         Wheel(),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from py_portable.config import Artifact, Config
+from py_portable.config import Artifact, Config, ImageSpec
 from py_portable.config.kinds import FOLDER, Interpreter, Stands, Written
 from py_portable.config.options import NoOptions, option, ref, several
 from py_portable.config.problems import Problem
@@ -77,6 +77,8 @@ class House:
     locked: LockedHouse | None = None
     use: Given | None = None
     """The app's wheel, where somebody else built it."""
+    others: tuple[House, ...] = ()
+    """The same for the further Pythons that the format asks for, in their order."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,9 @@ class Start:
     """Whether the program is an ELF file."""
     needs: tuple[str, ...] = ()
     """What besides the artifact decides what a start shows: digests and words."""
+    seeks: tuple[str, ...] = ()
+    """Of an artifact that takes an interpreter of the image: how the line begins that it writes to stderr where there
+    is none for it."""
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -205,6 +210,10 @@ class Format(ABC):
         """Artifacts that other keys of the config ask for."""
         return ()
 
+    def pythons(self, artifact: Artifact) -> tuple[str, ...]:
+        """The Pythons that it is built for besides the artifact's own."""
+        return ()
+
     def problems(self, written: Written) -> Iterable[Problem]:
         """What is wrong across the keys of an artifact that the schema accepts."""
         return ()
@@ -223,14 +232,14 @@ class Format(ABC):
         return ()
 
     def taken(self, artifact: Artifact, script: str | None) -> tuple[Step, ...]:
-        """Of one without `steps`: those that give it to what is made from it, the last as in `steps`.
+        """The steps that give an artifact without `steps` to what is made from it, the last one as in `steps`.
 
-        `script` is what the config calls its program.
+        `script` is the name of its program in the config.
         """
         return ()
 
-    def expect(self, artifact: Artifact, image: str) -> str | None:
-        """What cells expect on the image of this name: `pass` or `fail:REASON`; None: what the config says of it."""
+    def expect(self, artifact: Artifact, image: ImageSpec) -> str | None:
+        """What cells expect on the image: `pass` or `fail:REASON`. None: the config decides."""
         return None
 
     @abstractmethod

@@ -17,8 +17,17 @@ NOTE = Path("/.py-portable-baseline")
 """What builds leave in the container that they run in (images/container.py)."""
 
 
-def host(name: str) -> Image:
-    """This machine under the name `name`. Raises ImageUnavailable where it is another system than the name says."""
+def host(name: str, packages: tuple[str, ...] = ()) -> Image:
+    """This machine under the name `name`.
+
+    Raises ImageUnavailable where it is another system than the name says, and for an image with `packages`: nothing
+    is installed on the machine itself.
+    """
+    if packages:
+        raise ImageUnavailable(
+            f"{name}: the engine native installs no packages, but {', '.join(packages)} belong to this image",
+            hint="use an engine that starts images: --engine bubblewrap",
+        )
     try:
         told = platform.freedesktop_os_release()
     except OSError:

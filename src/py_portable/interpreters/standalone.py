@@ -36,10 +36,10 @@ class Standalone:
     """Some archives have one, but none that a baseline's compiler is sure to link: see docs/interpreters.md."""
 
     def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str]:
-        return f"standalone {python}", f"sha256:{digest(choice.archives[python])}"
+        return f"standalone {python}", f"sha256:{digest(_named(choice, python))}"
 
     def steps(self, wanted: InterpreterRequest) -> tuple[Step, ...]:
-        archive = wanted.choice.archives[wanted.house.python]
+        archive = _named(wanted.choice, wanted.house.python)
         unpacked = Step(
             name=NodeId("archive", wanted.house.python),
             action=unpack_archive,
@@ -56,6 +56,16 @@ class Standalone:
             image=wanted.image,
         )
         return unpacked, settled
+
+
+def _named(choice: InterpreterChoice, python: str) -> Archive:
+    """Raises ConfigError for a further Python of an artifact, of which the config's own rules know nothing."""
+    if python not in choice.archives:
+        raise ConfigError(
+            f"an artifact asks for Python {python}, but no archive is named for it",
+            where="interpreter.archives",
+        )
+    return choice.archives[python]
 
 
 def digest(archive: Archive) -> str:

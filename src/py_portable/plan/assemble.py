@@ -9,14 +9,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from py_portable.config import Artifact, Config
-from py_portable.config.glibc import known_glibc, version_key
 from py_portable.formats import FORMATS, House, Parent
 from py_portable.interpreters import SOURCE
 from py_portable.lock.declared import distribution_name
 from py_portable.lock.lockfile import Lock
 from py_portable.plan.cell import PlannedCell
-from py_portable.plan.expected import expects, starts_on
-from py_portable.plan.ground import ground, place_of, target, to_link
+from py_portable.plan.controls import UNREPAIRED, choose_control
+from py_portable.plan.ground import ground, place_of, pythons_of, target, to_link
 from py_portable.plan.matrix import Control, matrix
 from py_portable.plan.partition import Shard
 from py_portable.steps.graph import ImageNode, Node, Step, ordered
@@ -101,8 +100,9 @@ class Plan:
 
 def houses(config: Config) -> list[tuple[str, str]]:
     """The pairs (baseline, python) that artifacts need."""
-    pairs = [(a.baseline, a.python) for a in config.artifacts.values() if a.baseline and a.python]
-    return list(dict.fromkeys((b, p) for b, p in pairs if b and p))
+    made = config.artifacts.values()
+    pairs = [(a.baseline, python) for a in made if a.baseline for python in pythons_of(a)]
+    return list(dict.fromkeys(pairs))
 
 
 def assemble(config: Config, lock: Lock) -> Plan:
@@ -123,7 +123,7 @@ def made_elsewhere(config: Config, lock: Lock) -> Plan:
 
 
 def _started(config: Config, lock: Lock, made: Mapping[str, NodeId | None]) -> Plan:
-    chosen = {name: _choose_control(name, config) for name in config.portability.controls}
+    chosen = {name: choose_control(name, config) for name in config.portability.controls}
     controls = tuple(one for one in chosen.values() if isinstance(one, Control))
     images = _image_nodes(config, lock)
     return Plan(
@@ -146,9 +146,10 @@ def _image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
     return {
         spec.name: ImageNode(
             image_node(spec.name),
-            spec.name,
+            spec.image,
+            spec.packages,
             locked=lock.images.get(str(image_node(spec.name))),
-            origin=lock.origins.get(spec.name),
+            origin=lock.origins.get(spec.image),
         )
         for spec in config.portability.images
     }
@@ -190,6 +191,13 @@ def _together(config: Config, lock: Lock, format: str) -> tuple[Step, ...]:
 
 def _house(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]) -> House | None:
     """None for an artifact that was made elsewhere."""
+    each = [_house_of(config, lock, replace(artifact, python=one), nodes) for one in pythons_of(artifact)]
+    found = [house for house in each if house]
+    return replace(found[0], others=tuple(found[1:])) if found else None
+
+
+def _house_of(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId, Node]) -> House | None:
+    """The house of the artifact's own Python."""
     place = place_of(config, artifact)
     if not (artifact.baseline and artifact.python and place):
         return None
@@ -260,40 +268,18 @@ def app_name(config: Config) -> str | None:
     return distribution_name(config.app.source)
 
 
-def _choose_control(name: str, config: Config) -> Control | str:
-    """The control: which artifact is built wrongly, and where it must fail and pass. Or why there can be none.
-
-    built-too-new: its compiler's image alone is changed: the newest image of the matrix for the baseline.
-    """
-    fit = [a for a in config.artifacts.values() if name in FORMATS[a.format].controls]
-    if not fit:
-        return "no artifact has a format that can be built too new"
-    artifact = min(fit, key=lambda a: FORMATS[a.format].controls[name])
-    # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
-    starts = starts_on(config, artifact.name)
-    firm = [s.name for s in starts if not s.optional and expects(artifact, s) == "pass"]
-    ages = {image: known_glibc(image) for image in firm}
-    known = sorted((version_key(glibc), image) for image, glibc in ages.items() if glibc)
-    if len(known) < 2 or known[0][0] == known[-1][0]:
-        return "needs an older and a newer image in portability.images that are not optional"
-    node = NodeId("control", name, variant=artifact.name)
-    return Control(name, artifact.name, artifact.format, node, known[0][1], known[-1][1], "glibc")
-
-
 def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[NodeId, Node]) -> list[Node]:
-    artifact, newest = config.artifacts[control.artifact], control.passes_on
+    artifact = config.artifacts[control.artifact]
     house, parent = _given_to(config, lock, artifact, nodes)
-    image_name = NodeId("control baseline", newest)
-    image = ImageNode(
-        image_name,
-        newest,
-        locked=lock.images.get(str(image_name)),
-        origin=lock.origins.get(newest),
-        needs=("compilers",),
-    )
-    built_wrongly = replace(house, image=image.name) if house else None
+    if house is None:
+        wrong: tuple[list[Node], House | None] = [], None
+    elif control.name == UNREPAIRED:
+        wrong = _unrepaired(control, house, nodes)
+    else:
+        wrong = _too_new(control, house, lock)
+    made, built_wrongly = wrong
     steps = FORMATS[artifact.format].steps(artifact, built_wrongly, parent)
-    # What the change of the image reaches is the control's own; the artifact keeps what it is made of.
+    # What the change reaches is the control's own; the artifact keeps what it is made of.
     changed = [step.name for step in steps if nodes.get(step.name) != step]
     own = {name: replace(name, control=control.node) for name in changed}
     own[steps[-1].name] = control.node
@@ -303,4 +289,31 @@ def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[Nod
         )
         for step in steps
     )
-    return [image, *renamed]
+    return [*made, *renamed]
+
+
+def _too_new(control: Control, house: House, lock: Lock) -> tuple[list[Node], House]:
+    """Its compiler's image alone is changed: the newest image of the matrix for the baseline."""
+    newest = control.passes_on
+    name = NodeId("control baseline", newest)
+    image = ImageNode(
+        name,
+        newest,
+        locked=lock.images.get(str(name)),
+        origin=lock.origins.get(newest),
+        needs=("compilers",),
+    )
+    return [image], replace(house, image=name)
+
+
+def _unrepaired(control: Control, house: House, nodes: Mapping[NodeId, Node]) -> tuple[list[Node], House]:
+    """Its wheels alone are changed: they are as they were compiled, in each of its wheelhouses."""
+    made: list[Node] = []
+
+    def wrong(one: House) -> House:
+        step, name = nodes[one.wheelhouse], replace(one.wheelhouse, control=control.node)
+        assert isinstance(step, Step)
+        made.append(replace(step, name=name, action=making.as_compiled, scripts=()))
+        return replace(one, wheelhouse=name)
+
+    return made, replace(wrong(house), others=tuple(map(wrong, house.others)))

@@ -13,5 +13,5 @@ def starts_on(config: Config, artifact: str) -> list[ImageSpec]:
 
 def expects(artifact: Artifact, spec: ImageSpec) -> str:
     """The result that its cells expect on an image: from the artifact's `expect`, else its format, else the image."""
-    own = artifact.expect.get(spec.name) or FORMATS[artifact.format].expect(artifact, spec.name)
+    own = artifact.expect.get(spec.name) or FORMATS[artifact.format].expect(artifact, spec)
     return own or spec.expect

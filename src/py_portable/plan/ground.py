@@ -6,6 +6,7 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 
 from py_portable.config import Artifact, Config, InterpreterChoice
 from py_portable.errors import ConfigError
@@ -53,8 +54,14 @@ class Ground:
 
 def usual(config: Config, baseline: str, python: str) -> InterpreterChoice:
     """The interpreter with which a (baseline, Python) is locked: the config's, unless no artifact there uses it."""
-    own = [a.interpreter for a in config.artifacts.values() if (a.baseline, a.python) == (baseline, python)]
+    made = (a for a in config.artifacts.values() if a.baseline == baseline)
+    own = [a.interpreter for a in made if python in pythons_of(a)]
     return config.interpreter if config.interpreter in own or not own else own[0]
+
+
+def pythons_of(artifact: Artifact) -> tuple[str, ...]:
+    """All Pythons that it is built for, its own first; () where it is built for none."""
+    return (artifact.python, *FORMATS[artifact.format].pythons(artifact)) if artifact.python else ()
 
 
 def place_of(config: Config, artifact: Artifact) -> HouseId | None:
@@ -144,7 +151,8 @@ def full_version(config: Config, python: str, choice: InterpreterChoice | None =
 
 def _where_python(config: Config, python: str) -> str:
     """The place in the config that names this Python: in the artifact, if it has its own."""
-    own = next((name for name, a in config.artifacts.items() if a.python == python != config.python), None)
+    made = config.artifacts.items()
+    own = next((name for name, a in made if python in pythons_of(a) and python != config.python), None)
     return config.where(("artifacts", own, "python") if own else ("python",))
 
 
@@ -185,8 +193,8 @@ def interpreter_pins(config: Config) -> dict[str, str]:
             PROVIDERS[artifact.interpreter.provider],
             *([SOURCE] if to_link(artifact) else []),
         ]
-        for provider in providers:
-            pin = provider.pin(artifact.interpreter, artifact.python)
+        for provider, python in product(providers, pythons_of(artifact)):
+            pin = provider.pin(artifact.interpreter, python)
             found |= [pin] if pin else []
         found |= libraries.locked(config.baselines[artifact.baseline].libraries)
     return found

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from py_portable.config import Config, Smoke
-from py_portable.config.glibc import known_glibc
 from py_portable.plan.asked import question
 from py_portable.plan.cell import PLAIN, ConditionId, PlannedCell
 from py_portable.plan.expected import expects, starts_on
@@ -29,7 +28,7 @@ class Control:
 def matrix(config: Config, controls: Iterable[Control]) -> tuple[PlannedCell, ...]:
     """All cells in the order in which they are started."""
     conditions = (PLAIN.name, *config.portability.probes)
-    glibcs = {spec.name: known_glibc(spec.name) for spec in config.portability.images}
+    glibcs = {spec.name: spec.glibc for spec in config.portability.images}
     asked = {
         (name, smoke.args): question(config, name, smoke)
         for name, artifact in config.artifacts.items()

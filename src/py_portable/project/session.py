@@ -116,7 +116,7 @@ class Session:
         return Sandbox(report.images[told.image.name], made)
 
     def _images(self) -> set[str]:
-        named = [spec.name for spec in self.config.portability.images]
+        named = [spec.image for spec in self.config.portability.images]
         return {canonical_image(n) for n in (*named, *(b.image for b in self.config.baselines.values()))}
 
     def update_images(self, names: Collection[str], lock: Lock) -> Lock:

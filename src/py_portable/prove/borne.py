@@ -6,6 +6,7 @@ import functools
 import mmap
 import os
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -72,13 +73,14 @@ def _bytes_hold(data: Path | Buffer, word: bytes) -> bool:
 
 
 def _elves(shown: tuple[Path, ...]) -> Iterator[Path | Buffer]:
-    """The ELF files, also those in wheels and packages. A file that cannot be read proves nothing."""
+    """The ELF files, also those in packages, wheels and programs that are zip files. A file that cannot be read proves
+    nothing."""
     for top in shown:
         with suppress(ElfError):
             for path in (Path(os.fsdecode(name)) for name, _ in walk(top)) if top.is_dir() else (top,):
                 if path.suffix == ".deb":
                     yield from deb_file.elves(path)
-                elif path.suffix == ".whl":
-                    yield from (data for _, data in elf_members(path) if not isinstance(data, ElfError))
                 elif is_elf(path):
                     yield path
+                elif zipfile.is_zipfile(path):
+                    yield from (data for _, data in elf_members(path) if not isinstance(data, ElfError))

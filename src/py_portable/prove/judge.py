@@ -40,8 +40,8 @@ class Judged:
     detail: str | None
 
 
-def look(started: Started, smoke: Smoke) -> Finding:
-    """Whether the app did what the smoke command asks, or else why not."""
+def look(started: Started, smoke: Smoke, seeks: tuple[str, ...] = ()) -> Finding:
+    """Whether the app did what the smoke command asks, or else why not. `seeks`: see `formats.format.Start`."""
     record = started.record
     assert record is not None
     err = started.stderr.text
@@ -60,6 +60,8 @@ def look(started: Started, smoke: Smoke) -> Finding:
             else ""
         )
         return Finding("signal", f"killed by {_signal(record.signal)}{why}")
+    if record.exited and (line := next((one for one in err.split("\n") if one.startswith(seeks)), None)):
+        return Finding("interpreter", f"no interpreter for it is on the image; it says: {line[:300]}")
     # An app that is expected to end with 1 must not pass because the loader ended it with 1.
     if record.exited and (told := _loader_text(err)):
         return told

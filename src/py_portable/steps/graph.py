@@ -73,9 +73,9 @@ class ImageNode:
     """The identity that the lock gives to the container of a job in this image."""
 
     @property
-    def added_to(self) -> bool:
-        """Whether anything is added to the image: a baseline, and not what cells start on."""
-        return bool(self.packages or self.needs or self.before)
+    def built_in(self) -> bool:
+        """Whether it is a baseline, and not what cells start on: these have nothing that the kit itself needs."""
+        return bool(self.needs or self.before)
 
     lane: Lane = "io"
     turn: str = ""

@@ -127,8 +127,8 @@ class Runner:
 
     def _image(self, node: ImageNode) -> None:
         started = time.monotonic()
-        if self.env.on_host and not node.added_to:
-            self._images[node.name] = images.host(node.image)
+        if self.env.on_host and not node.built_in:
+            self._images[node.name] = images.host(node.image, node.packages)
             return
         try:
             self._images[node.name] = self._resolved(node)
@@ -139,7 +139,7 @@ class Runner:
         self._say(node.name, "done" if took >= _MAKING_SECONDS else "cached", took)
 
     def _resolved(self, node: ImageNode) -> images.Image:
-        if self.env.in_container and node.added_to:
+        if self.env.in_container and node.built_in:
             request = images.Request(
                 node.image,
                 node.packages,

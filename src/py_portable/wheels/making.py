@@ -154,10 +154,7 @@ def repair(ctx: Context) -> Mapping[str, Any]:
     """Repair what was compiled here, then hold every wheel against its tag."""
     incoming = ctx.work / "incoming"
     incoming.mkdir()
-    for node, result in ctx.inputs.items():
-        if node.kind in ("wheels", *COMPILED):
-            for wheel in built_wheels(result.path):
-                shutil.copyfile(wheel, incoming / wheel.name)
+    _collect(ctx, incoming)
     target = ctx.params["target"]
     level = target["max_glibc"].replace(".", "_")
     platform = f"manylinux_{level}_{target['arch']}"
@@ -182,6 +179,23 @@ def repair(ctx: Context) -> Mapping[str, Any]:
             tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
             log=ctx.log,
         )
+    return _told(ctx)
+
+
+def as_compiled(ctx: Context) -> Mapping[str, Any]:
+    """The same wheels without a repair or a check, for a control: they lack what a repair puts into them."""
+    _collect(ctx, ctx.out)
+    return _told(ctx)
+
+
+def _collect(ctx: Context, into: Path) -> None:
+    for node, result in ctx.inputs.items():
+        if node.kind in ("wheels", *COMPILED):
+            for wheel in built_wheels(result.path):
+                shutil.copyfile(wheel, into / wheel.name)
+
+
+def _told(ctx: Context) -> Mapping[str, Any]:
     app = next((result for node, result in ctx.inputs.items() if node.kind == OF_APP), None)
     floors = {wheel.name: wheel_floor(wheel).floor for wheel in sorted(ctx.out.glob("*.whl"))}
     return {"app_wheel": next(app.path.glob("*.whl")).name if app else None, "floors": floors}

@@ -1,0 +1,90 @@
+"""Make one file of the wheels in /in/wheels/PYTHON, for each Python, with the pex of /in/pex.
+
+pex.py SPEC: a JSON object with what formats/app_entry.py asks for, and pythons: the first one is that of /opt/python,
+the others lie at /opt/pythons/PYTHON. The result is /out/NAME.pex, and /out/entry.json.
+"""
+
+import filecmp
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import app
+import metadata
+
+BUILD = Path("/build")
+TOOL = BUILD / "tool"
+SITE = BUILD / "site"
+HOUSE = BUILD / "wheels"
+
+
+def main() -> None:
+    spec = json.loads(sys.argv[1])
+    pythons = spec["pythons"]
+    own = sorted((app.WHEELS / pythons[0]).glob("*.whl"))
+    unpack_metadata(own)
+    metadata.check(SITE, spec["distribution"], spec["extras"], spec["unmet"])
+    entry = app.chosen(the_app(spec["distribution"]), spec["script"], spec["entry_point"])
+    name = f"{entry.name}.pex"
+    gather(pythons)
+    make(spec, entry, name)
+    app.tell(entry, payload=name, program=name)
+
+
+def unpack_metadata(wheels: list[Path]) -> None:
+    """What tells what is installed: nothing else of a wheel is looked at."""
+    SITE.mkdir()
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(SITE, [n for n in archive.namelist() if ".dist-info" in n.partition("/")[0]])
+
+
+def the_app(distribution: str) -> importlib.metadata.Distribution:
+    return app.distributions(SITE)[metadata.normal(distribution)]
+
+
+def gather(pythons: list[str]) -> None:
+    """All wheels in one folder. A wheel that fits several Pythons has to be the same for all of them."""
+    HOUSE.mkdir()
+    for python in pythons:
+        for wheel in sorted((app.WHEELS / python).glob("*.whl")):
+            there = HOUSE / wheel.name
+            if not there.exists():
+                there.symlink_to(wheel)
+            elif not filecmp.cmp(there, wheel, shallow=False):
+                sys.exit(
+                    f"{wheel.name} is another file for Python {python} than for one before it: one pex cannot "
+                    "hold both. Make a pex for each Python, with the key python in place of pythons"
+                )
+
+
+def make(spec: "dict[str, object]", entry: app.Entry, name: str) -> None:
+    for wheel in Path("/in/pex").glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(TOOL)
+    pythons, extras = spec["pythons"], spec["extras"]
+    assert isinstance(pythons, list) and isinstance(extras, list)
+    programs = ["/opt/python/bin", *(f"/opt/pythons/{python}/bin" for python in pythons[1:])]
+    constraints = [f"--interpreter-constraint=CPython=={python}.*" for python in pythons]
+    wanted = f"{spec['distribution']}[{','.join(extras)}]" if extras else str(spec["distribution"])
+    words = [
+        *(sys.executable, "-m", "pex", wanted, f"--pre-resolved-dists={HOUSE}", "--no-pypi", "--no-compile"),
+        *(f"--python-path={os.pathsep.join(programs)}", *constraints),
+        # Warnings of its own would stand in the app's stderr.
+        *("--venv=prepend", "--sh-boot", "--no-emit-warnings", f"--jobs={os.environ['JOBS']}"),
+        # What the config says that may be missing is looked at above.
+        *(["--ignore-errors"] if spec["unmet"] else []),
+        *(f"--entry-point={entry.value}", f"--output-file={app.OUT / name}"),
+    ]
+    environ = {**os.environ, "PYTHONPATH": str(TOOL), "PEX_ROOT": str(BUILD / "root")}
+    done = subprocess.run(words, env=environ)
+    if done.returncode:
+        sys.exit(f"pex ended with exit status {done.returncode}")
+
+
+if __name__ == "__main__":
+    main()
