@@ -11,10 +11,11 @@ import re
 import stat
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import zstandard
 
@@ -39,6 +40,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PYC = re.compile(rb"(.*/)?__pycache__/([^/]+)\.[^/.]+\.pyc", re.DOTALL)
 _PATH_BYTES = 4000
 _PROGRAM_BYTES = 511
+Given = TypeVar("Given")
+Got = TypeVar("Got")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def pack(folder: Path, out: Path, *, name: str, program: str, runtime: bytes) ->
         raise StepError(f"{name!r} cannot be the name of a file that starts", where=str(folder))
     _check_program(folder, program)
     entries = listed(folder)
-    chunks = list(_compressed(_cut(entries)))
+    chunks = list(side_by_side(_chunk, _cut(entries)))
     return write(out, runtime, index(entries, chunks), chunks, entries, name=name, program=program)
 
 
@@ -167,11 +170,12 @@ def _cut(entries: Sequence[Item]) -> Iterator[bytes]:
         yield bytes(held)
 
 
-def _compressed(pieces: Iterator[bytes]) -> Iterator[Chunk]:
-    waiting: deque[Future[Chunk]] = deque()
+def side_by_side(work: Callable[[Given], Got], pieces: Iterable[Given]) -> Iterator[Got]:
+    """What `work` makes of each, in their order, by THREADS threads."""
+    waiting: deque[Future[Got]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for piece in pieces:
-            waiting.append(pool.submit(_chunk, piece))
+            waiting.append(pool.submit(work, piece))
             if len(waiting) > 2 * THREADS:
                 yield waiting.popleft().result()
         while waiting:
