@@ -30,8 +30,8 @@ _METADATA, _ABSENT, _NOWHERE = 8192, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _NO_XATTRS = 0x200
 _RAW_BLOCK, _RAW_METADATA = 1 << 24, 1 << 15
 _DIRECTORY, _FILE, _LINK, _LONG_DIRECTORY, _LONG_FILE = 1, 2, 3, 8, 9
-_ZSTD_LEVEL = 19
-"""Blocks are small, so it takes little longer than lower ones."""
+_ZSTD_LEVEL = 18
+"""Of a block of 1 MiB 19 makes nothing better, and takes a quarter longer."""
 _ROOT = Item(b"", stat.S_IFDIR | 0o755)
 
 
