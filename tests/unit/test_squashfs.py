@@ -23,7 +23,7 @@ from tests.unit.test_onefile_runtime import needs
 BLOCK = 4096
 
 
-def made(folder: Path, out: Path, compressor: str = "zstd", block: int = BLOCK) -> squashfs.Layout:
+def made(folder: Path, out: Path, compressor: str = "zstd", block: int = BLOCK) -> squashfs.ImageLayout:
     with out.open("w+b") as stream:
         return squashfs.write(packer.listed(folder), stream, compressor=compressor, block_bytes=block)
 

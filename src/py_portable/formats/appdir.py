@@ -1,10 +1,10 @@
 """The folder in an AppImage: the program's own folder, and around it what desktops and software centers look for.
 
-    AppRun                          a link to the program
-    ID.desktop, NAME.svg, .DirIcon  what a desktop shows
-    usr/bin/NAME                    a link to the program
-    usr/lib/NAME/                   the program's own folder
-    usr/share/                      the same desktop file and icon where systems have them, and the AppStream metadata
+AppRun                          a link to the program
+ID.desktop, NAME.svg, .DirIcon  what a desktop shows
+usr/bin/NAME                    a link to the program
+usr/lib/NAME/                   the program's own folder
+usr/share/                      the same desktop file and icon where systems have them, and the AppStream metadata
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _METAINFO = """\
   <name>{title}</name>
   <summary>{summary}</summary>
   <description>
-    <p>{title}: {summary}. It comes as one file that needs nothing to be installed, and it starts on old and new systems.</p>
+    <p>{title}: {summary}. It comes as one file that starts on old and new systems, and nothing is installed for it.</p>
   </description>
   <launchable type="desktop-id">{id}.desktop</launchable>
   <provides>
@@ -51,14 +51,15 @@ _METAINFO = """\
 _ICON = """\
 <svg xmlns="http://www.w3.org/2000/svg" width="256" height="256" viewBox="0 0 256 256">
   <rect x="8" y="8" width="240" height="240" rx="48" fill="{colour}"/>
-  <text x="128" y="172" font-family="sans-serif" font-size="132" font-weight="bold" text-anchor="middle" fill="#fff">{letter}</text>
+  <text x="128" y="172" font-family="sans-serif" font-size="132" font-weight="bold" text-anchor="middle"
+        fill="#fff">{letter}</text>
 </svg>
 """
 
 
 @dataclass(frozen=True)
 class About:
-    """What people read of the app. `icon`: a PNG or SVG image; `desktop`, `metainfo`: texts instead of the made ones."""
+    """What people read of the app."""
 
     name: str
     id: str
@@ -67,6 +68,7 @@ class About:
     categories: tuple[str, ...]
     terminal: bool
     icon: bytes | None = None
+    """A PNG or SVG image instead of the made one, as the next two are texts instead of the made ones."""
     desktop: str | None = None
     metainfo: str | None = None
 

@@ -38,6 +38,7 @@ MAX_TEXT_BYTES = 1 << 20
 _LINE = r"^\S(.*\S)?$"
 _IDENTITY = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*){2,}$"
 _TEXTS = ("desktop", "metainfo")
+_RELATIVE = "A relative path starts at this file's folder."
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,15 @@ class AppImageOptions:
         "Without this it is `local.portable.NAME`.",
         type="string",
         pattern=_IDENTITY,
+        maxLength=200,
+        errorMessage="expected a name in at least three parts, such as org.example.myapp",
     )
     title: str | None = option(
         None,
         "What people read as its name. Without this it is that of its program.",
         type="string",
         pattern=_LINE,
+        errorMessage="expected one line of text",
         maxLength=80,
     )
     summary: str | None = option(
@@ -61,20 +65,30 @@ class AppImageOptions:
         "What it is, in a few words and without a full stop. Without this it is `A program for the command line`.",
         type="string",
         pattern=r"^\S(.*[^.\s])?$",
+        errorMessage="expected one line of text without a full stop",
         maxLength=90,
     )
     categories: tuple[str, ...] = option(
         ("Utility",),
         "Where menus show it: categories of the desktop menu specification.",
         type="array",
-        items={"type": "string", "pattern": "^[A-Za-z0-9-]+$"},
+        items={
+            "type": "string",
+            "pattern": "^[A-Za-z0-9-]+$",
+            "maxLength": 50,
+            "errorMessage": "expected the name of a category, such as Development",
+        },
         minItems=1,
         uniqueItems=True,
     )
     terminal: bool = option(True, "Whether desktops start it in a terminal.")
-    icon: Path | None = option(None, "An icon of your own, a PNG or SVG file, instead of the made one.")
-    desktop: Path | None = option(None, "A desktop file of your own instead of the made one.")
-    metainfo: Path | None = option(None, "AppStream metadata of your own instead of the made ones.")
+    icon: Path | None = option(
+        None, f"An icon of your own, a PNG or SVG file, instead of the made one. {_RELATIVE}"
+    )
+    desktop: Path | None = option(None, f"A desktop file of your own instead of the made one. {_RELATIVE}")
+    metainfo: Path | None = option(
+        None, f"AppStream metadata of your own instead of the made ones. {_RELATIVE}"
+    )
 
 
 class AppImage(Format):

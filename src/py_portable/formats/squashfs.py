@@ -63,7 +63,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ImageLayout:
     blocks: tuple[Block, ...]
     """They begin behind the superblock; the tables follow them."""
     bytes: int
@@ -90,7 +90,7 @@ class _Piece:
     is_fragment: bool
 
 
-def write(items: Sequence[Item], out: BinaryIO, *, compressor: str, block_bytes: int) -> Layout:
+def write(items: Sequence[Item], out: BinaryIO, *, compressor: str, block_bytes: int) -> ImageLayout:
     """Write the image of all `items`, folders and links among them, at the beginning of `out`.
 
     `block_bytes`: a power of two between 4 KiB and 1 MiB. Data has the order of the items. Raises StepError.
@@ -123,7 +123,7 @@ def write(items: Sequence[Item], out: BinaryIO, *, compressor: str, block_bytes:
         at += len(body)
     placed |= {path: placed[first] for path, first in twins.items()}
     end = _finish(items, placed, fragments, out, at, way, block_bytes)
-    return Layout(tuple(blocks), end)
+    return ImageLayout(tuple(blocks), end)
 
 
 def _twins(items: Sequence[Item]) -> Mapping[bytes, bytes]:

@@ -21,6 +21,8 @@ CHUNK_BYTES = 4 << 20
 """The least that one thread unpacks."""
 TYPE_2 = b"AI\x02"
 _TYPE_AT = 8
+_NO_BITS = 8
+"""The kind of a section that takes no room in the file."""
 _DIGEST = struct.Struct(f"<I{packer.DIGEST_BYTES}s")
 _ZSTD_TABLE = bytes.fromhex("0000000400000000 1000000400000000 2000000501000000")
 """Of zstd's decoder: how its default table for lengths of literals begins."""
@@ -102,7 +104,7 @@ def _digests(image: BinaryIO, sizes: Sequence[int]) -> tuple[bytes, bytes]:
 def _carrying(runtime: bytes, table: bytes) -> bytes:
     """The runtime as an AppImage has it, with the table in it.
 
-    Its section headers go to its end, since readers take what is behind them for the image; and that begins with a page.
+    Its section headers go to its end, since readers take what is behind them for the image, which begins with a page.
     """
     (at,) = struct.unpack_from("<Q", runtime, 40)
     size, count = struct.unpack_from("<HH", runtime, 58)
@@ -122,8 +124,8 @@ def _elf_bytes(runtime: bytes) -> int:
     size, count = struct.unpack_from("<HH", runtime, 58)
     if size != 64 or at + size * count > len(runtime):
         return -1
-    ends = [at + size * count]
+    end = int(at + size * count)
     for number in range(count):
         kind, _, _, start, length = struct.unpack_from("<IQQQQ", runtime, at + size * number + 4)
-        ends += [start + length] if kind != 8 else []
-    return max(ends)
+        end = max(end, start + length if kind != _NO_BITS else 0)
+    return end
