@@ -69,9 +69,11 @@ def test_the_test_suite_needs_more() -> None:
         "podman",
         "strace",
         "rsync",
+        "readers of AppImages",
         "C headers",
     ]
     more = PROGRAMS | {"strace", "rsync", "skopeo", "docker-registry", "docker", "dockerd", "podman", "runc"}
+    more |= {"file", "unsquashfs", "desktop-file-validate", "appstreamcli"}
     assert lacking(dataclasses.replace(told, programs=more, files=FILES | set(machine.HEADERS))) == {}
 
 

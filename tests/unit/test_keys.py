@@ -37,6 +37,10 @@ PUBLISHES = {
 }
 # A wider set here makes more be built again, for everybody, when that code changes: is it meant?
 ACTIONS = {
+    "formats.appimage": {
+        *("formats.appdir", "formats.onefile", "formats.squashfs"),
+        *("formats.runtime", "formats.runtime.packer", "formats.runtime.squash_packer"),
+    },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},

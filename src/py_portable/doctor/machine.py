@@ -16,12 +16,15 @@ from py_portable.engines import static_helpers
 from py_portable.errors import MachineError
 
 PROGRAMS = (
+    "appstreamcli",
     "apt-get",
     "bwrap",
+    "desktop-file-validate",
     "dnf",
     "docker",
     "docker-registry",
     "dockerd",
+    "file",
     "gcc",
     "mmdebstrap",
     "musl-gcc",
@@ -34,6 +37,7 @@ PROGRAMS = (
     "skopeo",
     "strace",
     "sudo",
+    "unsquashfs",
     "usermod",
     "zypper",
 )

@@ -169,6 +169,17 @@ NEEDS = (
         wanted=lambda machine: machine.for_tests,
     ),
     Need(
+        "readers of AppImages",
+        "tests: unpack what is in one, and check its desktop file and metadata",
+        _programs("file", "unsquashfs", "desktop-file-validate", "appstreamcli"),
+        {
+            "apt-get": ("file", "squashfs-tools", "desktop-file-utils", "appstream"),
+            "dnf": ("file", "squashfs-tools", "desktop-file-utils", "appstream"),
+            "pacman": ("file", "squashfs-tools", "desktop-file-utils", "appstream"),
+        },
+        wanted=lambda machine: machine.for_tests,
+    ),
+    Need(
         "C headers",
         "tests: compile small programs for this machine",
         lambda machine: None if machine.files & set(HEADERS) else f"{HEADERS[0]} does not exist",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from py_portable import config
 from py_portable.config import Config
+from py_portable.formats.appimage import AppImage
 from py_portable.formats.bundle import Bundle
 from py_portable.formats.file import File
 from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start, artifact_node
@@ -28,6 +29,7 @@ FORMATS: dict[str, Format] = {
         PyOxidizer(),
         Onefile(),
         Pex(),
+        AppImage(),
         File(),
         Wheel(),
     )

@@ -2,21 +2,13 @@
 #include "index.h"
 
 #include <limits.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "number.h"
+
 enum { HEAD = 24, CHUNK = 4 + DIGEST, LEAST_ENTRY = 2 + 4 + 8 + 2 };
-
-static uint64_t number(const uint8_t *at, int bytes)
-{
-    uint64_t value = 0;
-
-    while (bytes-- > 0)
-        value = value << 8 | at[bytes];
-    return value;
-}
 
 /* A text that ends before `end`, and where the next thing begins; NULL where it does not end, or is empty or long. */
 static const char *text(const uint8_t **at, const uint8_t *end)
@@ -66,6 +58,21 @@ static bool leads_inside(const char *path, const char *target)
     return true;
 }
 
+const char *index_entry_wrong(const struct entry *one)
+{
+    if (!inside(one->path))
+        return "a path leaves its folder";
+    switch (one->mode & ~0777u) {
+    case S_IFREG:
+        return (one->mode & 0422) == 0400 ? NULL : "a file has a mode that none may have";
+    case S_IFDIR:
+        return (one->mode & 0722) == 0700 && one->bytes == 0 && one->time == COMMON_TIME ? NULL : "a folder has a mode or time that none may have";
+    case S_IFLNK:
+        return one->target && one->bytes == 0 && leads_inside(one->path, one->target) ? NULL : "a link leaves its folder";
+    }
+    return "an entry is neither a file nor a folder nor a link";
+}
+
 static const char *read_entry(const uint8_t **at, const uint8_t *end, struct entry *out)
 {
     if (end - *at < LEAST_ENTRY)
@@ -75,24 +82,18 @@ static const char *read_entry(const uint8_t **at, const uint8_t *end, struct ent
     out->bytes = number(*at + 6, 8);
     *at += 14;
     out->path = text(at, end);
-    if (!out->path || !inside(out->path))
+    if (!out->path)
         return "a path leaves its folder";
-    switch (out->mode & ~0777u) {
-    case S_IFREG:
-        return (out->mode & 0422) == 0400 ? NULL : "a file has a mode that none may have";
-    case S_IFDIR:
-        return (out->mode & 0722) == 0700 && out->bytes == 0 && out->time == COMMON_TIME ? NULL : "a folder has a mode or time that none may have";
-    case S_IFLNK:
+    if (S_ISLNK(out->mode))
         out->target = text(at, end);
-        return out->target && out->bytes == 0 && leads_inside(out->path, out->target) ? NULL : "a link leaves its folder";
-    }
-    return "an entry is neither a file nor a folder nor a link";
+    return index_entry_wrong(out);
 }
 
 static const char *read_chunks(const uint8_t *at, struct listing *out)
 {
     for (size_t i = 0; i < out->chunk_count; i++, at += CHUNK) {
-        out->chunks[i] = (struct chunk){.at = out->packed, .packed = (uint32_t)number(at, 4), .digest = at + 4};
+        out->chunks[i] = (struct chunk){
+            .at = out->packed, .begin = (uint64_t)i * out->chunk_bytes, .packed = (uint32_t)number(at, 4), .digest = at + 4};
         if (out->chunks[i].packed == 0 || out->chunks[i].packed > 2u * MOST_CHUNK)
             return "a chunk has an impossible size";
         out->packed += out->chunks[i].packed;
@@ -112,7 +113,7 @@ const char *index_read(const uint8_t *raw, size_t bytes, struct listing *out)
     out->entry_count = number(raw, 4);
     out->chunk_count = number(raw + 4, 4);
     out->chunk_bytes = number(raw + 8, 4);
-    out->bytes = number(raw + 16, 8);
+    out->bytes = out->stream = number(raw + 16, 8);
     if (out->chunk_count > (bytes - HEAD) / CHUNK)
         return "it ends early";
     at += out->chunk_count * CHUNK;
@@ -142,7 +143,23 @@ const char *index_read(const uint8_t *raw, size_t bytes, struct listing *out)
 
 size_t index_chunk_bytes(const struct listing *list, size_t chunk)
 {
-    uint64_t left = list->bytes - (uint64_t)chunk * list->chunk_bytes;
+    uint64_t end = chunk + 1 < list->chunk_count ? list->chunks[chunk + 1].begin : list->stream;
 
-    return left < list->chunk_bytes ? (size_t)left : list->chunk_bytes;
+    return (size_t)(end - list->chunks[chunk].begin);
+}
+
+bool index_spans(const struct listing *list, const struct entry *one)
+{
+    size_t low = 0, high = list->chunk_count;
+
+    /* The last chunk that begins at its first byte or before. */
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+
+        if (list->chunks[middle].begin <= one->at)
+            low = middle;
+        else
+            high = middle;
+    }
+    return one->bytes > 0 && one->at + one->bytes > list->chunks[low].begin + index_chunk_bytes(list, low);
 }

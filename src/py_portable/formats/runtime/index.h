@@ -13,6 +13,7 @@
 #ifndef INDEX_H
 #define INDEX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,22 +32,36 @@ struct entry {
 };
 
 struct chunk {
-    uint64_t at; /* counted from the first chunk */
+    uint64_t at;    /* counted from the first chunk */
+    uint64_t begin; /* of its bytes, unpacked, in the bytes of all */
     uint32_t packed;
     const uint8_t *digest;
+    size_t block; /* the first of its blocks */
+};
+
+/* Of SquashFS, where a chunk is several of them. */
+struct block {
+    uint32_t packed, plain;
+    bool raw;
 };
 
 struct listing {
     struct entry *entries;
     struct chunk *chunks;
-    size_t entry_count, chunk_count;
+    struct block *blocks; /* NULL: a chunk is packed as a whole */
+    size_t entry_count, chunk_count, block_count;
     uint64_t bytes, packed; /* of all files, and of all chunks */
-    size_t chunk_bytes;
+    uint64_t stream;        /* of all chunks, unpacked: less than `bytes` where files share theirs */
+    size_t chunk_bytes;     /* the most that one unpacks to */
 };
 
 /* Points into `raw`, which must stay. NULL, or what is wrong with it. Nobody is trusted: it may be made by hand. */
 const char *index_read(const uint8_t *raw, size_t bytes, struct listing *out);
+/* What is wrong with an entry by itself, or NULL. */
+const char *index_entry_wrong(const struct entry *one);
 /* How many bytes the chunk has when it is unpacked. */
 size_t index_chunk_bytes(const struct listing *list, size_t chunk);
+/* Whether more than one chunk has bytes of the file. */
+bool index_spans(const struct listing *list, const struct entry *one);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * The runtime of a `onefile` artifact: this program, and behind it a folder, packed.
+ * The runtime of `onefile` and `appimage` artifacts: this program, and behind it a folder, packed.
  *
  * The first start unpacks the folder into a private cache of its user, in a folder named by the seal's key (seal.h,
  * cache.h). A later start looks at the marker there (tree.h) and at nothing of its own file. Both end in exec: the app
- * gets the words, the environment, the files and the name that its user gave.
+ * gets the words, the environment, the files and the name that its user gave; from an AppImage some variables more.
  *
  * Static, C11, musl: no NSS, iconv, locale or dlopen, so that it starts in any root file system.
  */
@@ -16,6 +16,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include "appimage.h"
 #include "cache.h"
 #include "say.h"
 #include "seal.h"
@@ -32,7 +33,7 @@ static void hold_standard_files(void)
 
 int main(int count, char **words)
 {
-    char *word = getenv(SWITCH), key[KEY_TEXT], path[PATH_MAX];
+    char *word = getenv(SWITCH), key[KEY_TEXT], tree[PATH_MAX], path[PATH_MAX];
     struct home home;
 
     (void)count;
@@ -44,8 +45,13 @@ int main(int count, char **words)
     if (word && *word)
         switches(word);
     unsetenv(SWITCH);
+    if (seal()->format == APPIMAGE)
+        appimage_switch(&start_words);
     cache_get(&home);
-    if (snprintf(path, sizeof path, "%s/%s/tree/%s", home.place.path, key, seal()->program) >= PATH_MAX)
+    if (snprintf(tree, sizeof tree, "%s/%s/tree", home.place.path, key) >= PATH_MAX ||
+        snprintf(path, sizeof path, "%s/%s", tree, seal()->program) >= PATH_MAX)
         fail("the path of its folder is too long");
+    if (seal()->format == APPIMAGE)
+        appimage_environment(tree, start_words[0]);
     start_program(path);
 }

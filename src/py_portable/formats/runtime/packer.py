@@ -11,10 +11,11 @@ import re
 import stat
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 import zstandard
 
@@ -27,18 +28,21 @@ THREADS = 2
 """Two frames wait for each while others are compressed; the result does not depend on it."""
 ZSTD = ".".join(map(str, zstandard.ZSTD_VERSION))
 """Another one may make other bytes of the same folder."""
-SEAL = struct.Struct("<16sIIQQQQQ32s64s512s")
+SEAL = struct.Struct("<16sIIQQQQQQ32s64s512s")
 MAGIC = b"\x8fpy-portable\x1a\xc3\x5e\x01"
-FORMAT = 1
+ONEFILE, APPIMAGE = 1, 2
+"""What is behind the runtime (seal.h)."""
 DIGEST_BYTES = 32
 COMMON_TIME = 315619200
 """In seconds since 1970: of all that is unpacked (index.h)."""
 _HEAD, _CHUNK, _ENTRY = struct.Struct("<IIIIQ"), struct.Struct(f"<I{DIGEST_BYTES}s"), struct.Struct("<HIQ")
-_KEY_AT = struct.calcsize("<16sIIQQQQQ")
+_KEY_AT = struct.calcsize("<16sIIQQQQQQ")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PYC = re.compile(rb"(.*/)?__pycache__/([^/]+)\.[^/.]+\.pyc", re.DOTALL)
 _PATH_BYTES = 4000
 _PROGRAM_BYTES = 511
+Given = TypeVar("Given")
+Got = TypeVar("Got")
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,16 @@ def pack(folder: Path, out: Path, *, name: str, program: str, runtime: bytes) ->
 
     `name` is what messages and the cache call it. Raises StepError where the folder holds what cannot be packed.
     """
-    if not _NAME.fullmatch(name):
-        raise StepError(f"{name!r} cannot be the name of a file that starts", where=str(folder))
-    _check_program(folder, program)
+    check(folder, name, program)
     entries = listed(folder)
-    chunks = list(_compressed(_cut(entries)))
+    chunks = list(side_by_side(_chunk, _cut(entries)))
     return write(out, runtime, index(entries, chunks), chunks, entries, name=name, program=program)
 
 
-def _check_program(folder: Path, program: str) -> None:
+def check(folder: Path, name: str, program: str) -> None:
+    """Raises StepError where it cannot be called so, or where `program` is none in the folder."""
+    if not _NAME.fullmatch(name):
+        raise StepError(f"{name!r} cannot be the name of a file that starts", where=str(folder))
     path = folder / program
     if len(os.fsencode(program)) > _PROGRAM_BYTES or PurePosixPath(program).is_absolute():
         raise StepError(f"{program!r} is no path below the folder", where=str(folder))
@@ -167,11 +172,12 @@ def _cut(entries: Sequence[Item]) -> Iterator[bytes]:
         yield bytes(held)
 
 
-def _compressed(pieces: Iterator[bytes]) -> Iterator[Chunk]:
-    waiting: deque[Future[Chunk]] = deque()
+def side_by_side(work: Callable[[Given], Got], pieces: Iterable[Given]) -> Iterator[Got]:
+    """What `work` makes of each, in their order, by THREADS threads."""
+    waiting: deque[Future[Got]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
         for piece in pieces:
-            waiting.append(pool.submit(_chunk, piece))
+            waiting.append(pool.submit(work, piece))
             if len(waiting) > 2 * THREADS:
                 yield waiting.popleft().result()
         while waiting:
@@ -181,10 +187,10 @@ def _compressed(pieces: Iterator[bytes]) -> Iterator[Chunk]:
 def _chunk(piece: bytes) -> Chunk:
     way = zstandard.ZstdCompressionParameters.from_level(LEVEL, source_size=len(piece))
     packed = zstandard.ZstdCompressor(compression_params=way).compress(piece)
-    return Chunk(packed, _digest(packed))
+    return Chunk(packed, digest(packed))
 
 
-def _digest(*parts: bytes) -> bytes:
+def digest(*parts: bytes) -> bytes:
     total = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
         total.update(part)
@@ -229,6 +235,11 @@ def write(
         for chunk in chunks:
             stream.write(chunk.packed)
     out.chmod(0o755)
+    return key_of(head)
+
+
+def key_of(head: bytes) -> str:
+    """The key in a runtime with a seal, as hex digits."""
     at = head.index(MAGIC) + _KEY_AT
     return head[at : at + DIGEST_BYTES].hex()
 
@@ -242,6 +253,8 @@ def sealed(
     tree_bytes: int,
     name: str,
     program: str,
+    format: int = ONEFILE,
+    digests_at: int = 0,
 ) -> bytes:
     """The runtime with the seal filled in."""
     at = runtime.find(MAGIC)
@@ -251,11 +264,12 @@ def sealed(
     def with_key(key: bytes) -> bytes:
         seal = SEAL.pack(
             MAGIC,
-            FORMAT,
+            format,
             at + _KEY_AT,
             len(runtime),
             len(packed_index),
             index_bytes,
+            digests_at,
             len(runtime) + len(packed_index) + chunk_bytes,
             tree_bytes,
             key,
@@ -264,4 +278,4 @@ def sealed(
         )
         return runtime[:at] + seal + runtime[at + SEAL.size :]
 
-    return with_key(_digest(with_key(bytes(DIGEST_BYTES)), packed_index))
+    return with_key(digest(with_key(bytes(DIGEST_BYTES)), packed_index))

@@ -24,7 +24,7 @@ const struct seal *seal(void)
     if (copy.format == 0)
         for (size_t i = 0; i < sizeof copy; i++)
             ((uint8_t *)&copy)[i] = from[i];
-    if (copy.format != SEAL_FORMAT || !*copy.name || !*copy.program || copy.name[NAME_BYTES - 1] ||
+    if ((copy.format != ONEFILE && copy.format != APPIMAGE) || !*copy.name || !*copy.program || copy.name[NAME_BYTES - 1] ||
         copy.program[PROGRAM_BYTES - 1])
         fail("this is the runtime alone, and nothing is packed into it");
     say_name = copy.name;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,12 +109,46 @@ static _Noreturn void verify(void)
     exit(wrong);
 }
 
-static _Noreturn void extract(const char *folder)
+/* Leaves what the pattern matches, what lies in matching folders, and the folders of all that. */
+static void keep_matching(struct listing *list, const char *pattern)
+{
+    bool *keep = calloc(list->entry_count + 1, sizeof *keep);
+    size_t kept = 0;
+
+    if (!keep)
+        fail("there is not enough memory to read it");
+    for (size_t i = 0; i < list->entry_count; i++) {
+        char path[PATH_MAX];
+
+        snprintf(path, sizeof path, "%s", list->entries[i].path);
+        for (char *end = path; end && !keep[i]; end = strrchr(path, '/')) {
+            *(end == path ? path + strlen(path) : end) = 0;
+            keep[i] = fnmatch(pattern, path, FNM_PATHNAME) == 0;
+        }
+    }
+    /* Folders come before what lies in them. */
+    for (size_t i = list->entry_count; i-- > 0;)
+        for (size_t up = 0; keep[i] && up < list->entry_count && S_ISDIR(list->entries[up].mode); up++) {
+            size_t bytes = strlen(list->entries[up].path);
+
+            if (strncmp(list->entries[up].path, list->entries[i].path, bytes) == 0 && list->entries[i].path[bytes] == '/')
+                keep[up] = true;
+        }
+    for (size_t i = 0; i < list->entry_count; i++)
+        if (keep[i])
+            list->entries[kept++] = list->entries[i];
+    list->entry_count = kept;
+    free(keep);
+}
+
+_Noreturn void extract(const char *folder, const char *pattern, bool shown)
 {
     struct payload payload = read_payload();
     struct trouble trouble;
     int fd = -1;
 
+    if (*pattern)
+        keep_matching(&payload.list, pattern);
     if (mkdir(folder, 0755) || (fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0)
         fail("the folder %s cannot be made: %s", folder, strerror(errno));
     if (!unpack(&payload, fd, &trouble)) {
@@ -123,6 +158,8 @@ static _Noreturn void extract(const char *folder)
         fail("it cannot be unpacked to %s: %s", folder, strerror(trouble.error));
     }
     printf("%s\n", folder);
+    for (size_t i = 0; shown && i < payload.list.entry_count; i++)
+        printf("%s/%s\n", folder, payload.list.entries[i].path);
     exit(0);
 }
 
@@ -174,8 +211,8 @@ _Noreturn void switches(const char *word)
     if (strcmp(word, "prune") == 0)
         prune();
     if (strcmp(word, "extract") == 0)
-        extract(seal()->name);
+        extract(seal()->name, "", false);
     if (strncmp(word, TO, strlen(TO)) == 0 && word[strlen(TO)])
-        extract(word + strlen(TO));
+        extract(word + strlen(TO), "", false);
     fail("the variable " SWITCH " is %s, and it can be info, verify, extract, extract=FOLDER, prune, licences or help", word);
 }

@@ -40,7 +40,7 @@ static size_t first_at(const struct listing *list, uint64_t at)
 bool unpack_parts(const struct payload *from, size_t chunk, const uint8_t *plain, unpack_part *each, void *self)
 {
     const struct listing *list = &from->list;
-    uint64_t begin = (uint64_t)chunk * list->chunk_bytes, end = begin + index_chunk_bytes(list, chunk);
+    uint64_t begin = list->chunks[chunk].begin, end = begin + index_chunk_bytes(list, chunk);
 
     for (size_t i = first_at(list, begin); i < list->entry_count && list->entries[i].at < end; i++) {
         const struct entry *one = list->entries + i;
@@ -148,8 +148,7 @@ static bool make_empty(struct work *work, const struct entry *one)
 static bool finish(struct work *work, const struct entry *one)
 {
     const struct timespec times[2] = {{one->time, 0}, {one->time, 0}};
-    size_t chunk = work->from->list.chunk_bytes;
-    bool spans = one->bytes > 0 && one->at / chunk != (one->at + one->bytes - 1) / chunk;
+    bool spans = index_spans(&work->from->list, one);
 
     if (S_ISLNK(one->mode) && symlinkat(one->target, work->into, one->path))
         return false;
