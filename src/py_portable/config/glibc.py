@@ -1,4 +1,4 @@
-"""Which glibc an image has, where its name tells it."""
+"""The glibc of an image, if the name of the image shows it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def known_glibc(image: str) -> str | None:
 
 
 def canonical_image(image: str) -> str:
-    """One name for what has several: `debian:bullseye` is `debian:11`."""
+    """The common name of an image that has several: `debian:bullseye` is `debian:11`."""
     kind, _, tag = image.partition(":")
     if kind == "debian" and (release := _debian(tag)):
         return f"debian:{release}"
@@ -49,5 +49,5 @@ def canonical_image(image: str) -> str:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """`2.31` as something that can be compared."""
+    """`2.31` as a value that can be compared."""
     return tuple(int(part) for part in version.split("."))
