@@ -1,4 +1,5 @@
-"""`benchmark`: the artifacts of a config against their interpreters, and the part of the evidence that tells of it."""
+"""`benchmark`: compares the artifacts of a config with their interpreters, and writes the result into the
+evidence."""
 
 from __future__ import annotations
 
@@ -26,12 +27,13 @@ from py_portable.project.session import Session
 from py_portable.prove.frozen import Freezer
 
 EVERY = 10
-"""Pairs between two lines of talk."""
+"""The number of pairs between two progress messages."""
 
 
 @dataclass(frozen=True)
 class BenchmarkRequest:
-    """`image` None: one from the middle of the config's list. `module` None: the one of the console script."""
+    """`image` None: an image from the middle of the config's list. `module` None: the module of the console
+    script."""
 
     artifacts: tuple[str, ...] = ()
     image: str | None = None
@@ -41,12 +43,12 @@ class BenchmarkRequest:
     seed: int = 0
     hyperfine: bool = False
     as_made: bool = False
-    """Whether artifacts are taken from dist/ as another machine made them, and none is built."""
+    """Whether artifacts that another machine made are taken from dist/, and none is built."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """A thing against itself; `reason` None: the machine was quiet enough."""
+    """The comparison of a thing with itself; if `reason` is None, the machine was quiet enough."""
 
     name: str
     ratio: Estimate
@@ -57,14 +59,14 @@ class Noise:
 class Measured:
     image: str
     found: tuple[Compared, ...]
-    """Without those of a thing against itself."""
+    """The comparisons, without those of a thing with itself."""
     same: tuple[Compared, ...]
     rows: tuple[Mapping[str, Any], ...]
-    """Of `found`, as the evidence has them."""
+    """The rows of `found`, as the evidence holds them."""
     evidence: Path
     hyperfine: str | None = None
     lacking: Mapping[str, str] = field(default_factory=dict)
-    """Artifacts that were not compared, and why: what they are compared with did not come along."""
+    """Artifacts that were not compared, and why: the files to compare them with were not passed on."""
 
     @property
     def noisy(self) -> tuple[Noise, ...]:
@@ -119,7 +121,7 @@ def measure(session: Session, wanted: BenchmarkRequest) -> Measured:
 
 
 def _keys(session: Session, built: building.Built, image: Image) -> set[str | None]:
-    """Of all objects of the store that are started."""
+    """The keys of all objects in the store that are started."""
     made = built.made.values()
     paths = [path for one in made for path in (one.stored, one.interpreter, one.wheelhouse) if path]
     return {image.key, *(session.store.key_of(path) for path in paths)}
@@ -186,7 +188,7 @@ def _rows(
 
 
 def _hyperfine(place: Place, todo: Sequence[Pairing]) -> str:
-    """Absolute times by hyperfine of the command lines that start the cells by hand."""
+    """Absolute times, which hyperfine measures with the command lines that start the cells by hand."""
     subjects = {pairing.subject.name: pairing.subject for pairing in todo if pairing.subject.start == "later"}
     words = ["hyperfine", "--shell=none", "--warmup=2", "--style=basic"]
     for name, subject in subjects.items():

@@ -1,4 +1,4 @@
-"""In which order to start things, and what the times say. Pure.
+"""The order of the starts, and the statistics of their times. Pure.
 
 A machine's speed drifts by tens of percent within a minute, so a time by itself says little. Two starts right after
 each other see the same machine: their ratio is what is kept, one for each pair, and which of the two goes first
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 CONFIDENCE = 0.95
 SAME_CONFIDENCE = 0.99
-"""For a thing against itself: a quiet machine is called noisy in one run of a hundred at most."""
+"""For the comparison of a thing with itself: a quiet machine is called noisy in at most one of a hundred runs."""
 MOST_SPREAD = 0.1
-"""Half the interval of a thing against itself: above it, a run tells nothing of differences that anyone asks about."""
+"""The largest half interval of a thing compared with itself. Above it, a run shows nothing about interesting
+differences."""
 LEAST_PAIRS = 8
-"""The fewest whose extremes bound a median with SAME_CONFIDENCE."""
+"""The smallest number of values whose extremes bound a median with SAME_CONFIDENCE."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def estimate(values: Sequence[float], confidence: float = CONFIDENCE) -> Estimat
 
 
 def noise(same: Estimate) -> str | None:
-    """What makes the ratio of a thing with itself a reason not to believe its run; None: there is no such reason."""
+    """Why the ratio of a thing with itself shows that its run cannot be trusted; None if it can."""
     if not same.holds(1.0):
         return "without 1"
     if same.spread > MOST_SPREAD:
@@ -104,12 +105,12 @@ def order_rank(count: int, confidence: float) -> int:
 
 
 def ratios(times: Sequence[float], references: Sequence[float]) -> list[float]:
-    """Each time by the one of its own pair."""
+    """Each time divided by the other time of its pair."""
     return [time / reference for time, reference in zip(times, references, strict=True)]
 
 
 def sentence(name: str, reference: str, ratio: Estimate) -> str:
-    """As hyperfine says it, the faster one first; `±` is half the interval of the ratio."""
+    """A line as hyperfine prints it, with the faster one first; `±` is half the interval of the ratio."""
     if ratio.holds(1.0):
         return f"{name} and {reference}: no difference seen ({ratio.median:.2f} ± {ratio.spread:.2f})"
     fast, slow, times = (name, reference, ratio.inverse) if ratio.high < 1 else (reference, name, ratio)

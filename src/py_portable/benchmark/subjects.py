@@ -1,4 +1,4 @@
-"""What of a built project is compared with what: every artifact with the interpreter of its own house."""
+"""Decides what is compared: every artifact with the interpreter of its own baseline and Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from py_portable.prove.frozen import Freezer
 
 PREFIX = "/opt/python"
 SPARE = "/opt/installer"
-"""The same interpreter again, with its own site-packages: there is its pip."""
+"""A second copy of the same interpreter with its own site-packages, which has pip."""
 KIT = "/opt/kit"
 WHEELS = "/opt/wheels"
 MAX_TOLD = 1 << 16
@@ -31,7 +31,7 @@ _SCRIPTS = ("build/bare.py", *app_entry.SCRIPTS)
 
 @dataclass
 class Workshop:
-    """Where installations and kept folders of a run are put. `room` is thrown away after it."""
+    """Where a run puts installations and kept folders. `room` is deleted afterwards."""
 
     session: Session
     place: Place
@@ -71,7 +71,8 @@ class Workshop:
 
 
 def pairings(shop: Workshop, built: Built, args: Collection[str], module: str | None = None) -> list[Pairing]:
-    """A thing against itself first, then every artifact; what keeps something between starts also as a first start.
+    """First a thing with itself, then every artifact. One that keeps files between starts is also measured as a first
+    start.
 
     What is compared are bytes that nobody else can write to. Raises ConfigError where no artifact brings an interpreter
     to compare with, UnmetError where one does not start or was changed meanwhile.
@@ -154,7 +155,8 @@ def _distribution(session: Session, made: Made) -> str:
 
 
 def module_of(folder: Path) -> str:
-    """What the installation says the console script calls. It is foreign: only a module's name is taken."""
+    """The module that the console script calls, according to the installation. This is foreign text, so only the name
+    of a module is accepted."""
     hint = "name it: --module"
     try:
         told = shape.parse(read_regular(folder / "bare.json", MAX_TOLD, follow=False))

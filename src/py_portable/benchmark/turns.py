@@ -1,4 +1,4 @@
-"""Starts things in cells by turns, and keeps cell-run's own times: what an engine adds to a start is left out."""
+"""Starts things in cells in turns, and keeps the times of cell-run, which do not include the time of the engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WARM_UP = 2
 class Subject:
     """Something to start. `kept`: a folder that stays between starts and is its HOME and its /tmp.
 
-    Without it every start has a fresh root, so for what unpacks itself once each one is a first start.
+    Without it every start has a fresh root, so an artifact that unpacks itself once makes a first start each time.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the cells are."""
+    """The surroundings in which the cells are started."""
 
     engine: Engine
     root: Path
@@ -64,7 +64,7 @@ class Took:
 
 @dataclass(frozen=True)
 class Compared:
-    """What one pairing came to: times of the subject, and the ratios to its reference, one for each pair."""
+    """The result of one pairing: the times of the subject, and the ratios to its reference, one for each pair."""
 
     pairing: Pairing
     wall: Estimate
@@ -73,7 +73,7 @@ class Compared:
     ratios: tuple[float, ...] = field(repr=False)
 
     def told(self, image: str) -> dict[str, Any]:
-        """A row of the evidence."""
+        """The result as a row of the evidence."""
         subject = self.pairing.subject
         return {
             "artifact": subject.name,

@@ -1,4 +1,4 @@
-"""A config in a job."""
+"""The config of a job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Project:
-    """A config, as it is called from where the job begins, and its dist/, absolute."""
+    """A config, by its path from the folder where the job starts, and its dist/ as an absolute path."""
 
     config: str
     dist: Path

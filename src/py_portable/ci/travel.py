@@ -1,4 +1,4 @@
-"""What goes from job to job, in tar: an artifact of GitHub loses the modes of files, and with them executables."""
+"""Passes files from job to job in tar archives, since GitHub's artifacts lose the modes of files."""
 
 from __future__ import annotations
 
@@ -30,11 +30,12 @@ _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
 _ANSWERS = ("cache/index", "cache/uv")
 """What indexes answered: addresses may hold a token in their path, where nobody can tell, and caches are shared."""
 _VERDICTS = "cache/passes"
-"""What cells were seen to do on a machine: nothing that comes along can be held against what was seen there."""
+"""Results of cells that are remembered on a machine. They are not passed on, since they cannot be checked
+elsewhere."""
 _FOLDERS = ("objects", "cache")
 _STORE_FOLDERS = ("objects", "tmp", "locks", "cache", "logs/failed", "quarantine")
 _KITS_OWN = ("evidence", "logs")
-"""Folders of dist that the kit writes into."""
+"""The folders in dist into which the kit writes."""
 PLAN_JOB = "plan"
 BOUNDS = Bounds()
 _SMALL = ("evidence", "logs", "report.md", "junit.xml")
@@ -120,7 +121,7 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
 
 
 def _keep_plans(archive: Path, room: Path, plans: Sequence[PurePosixPath]) -> None:
-    """Put what the plan's own job says beside, and take away what others say."""
+    """Keep the plan of the plan's own job, and remove plans from other jobs."""
     for number, plan in enumerate(plans):
         if archive.parent.name == PLAN_JOB and os.path.lexists(room / plan):
             (room / plan).replace(room / f"{number}.{PLAN}")

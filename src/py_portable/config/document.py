@@ -29,7 +29,7 @@ class Numeral(str):
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a value and its key stand (line and column from 1), and a scalar's text as it is written."""
+    """The position of a value and of its key (line and column from 1), and the text of a scalar as it is written."""
 
     line: int
     column: int

@@ -1,4 +1,4 @@
-"""Which glibc an image has, where its name tells it."""
+"""The glibc of an image, if the name of the image shows it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def known_glibc(image: str) -> str | None:
 
 
 def canonical_image(image: str) -> str:
-    """One name for what has several: `debian:bullseye` is `debian:11`, whatever is installed in it."""
+    """The common name of an image that has several: `debian:bullseye` is `debian:11`, whatever is installed in it."""
     kind, _, rest = image.partition(":")
     tag, plus, packages = rest.partition("+")
     if kind == "debian" and (release := _debian(tag)):
@@ -56,5 +56,5 @@ def with_packages(image: str, packages: Iterable[str]) -> str:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """`2.31` as something that can be compared."""
+    """`2.31` as a value that can be compared."""
     return tuple(int(part) for part in version.split("."))

@@ -1,4 +1,4 @@
-"""A first portable.yaml for a folder, from what its pyproject.toml says."""
+"""Makes a first portable.yaml for a folder from its pyproject.toml."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class _Project:
 def render(folder: Path) -> str:
     """The text of a portable.yaml for the app in `folder`; `load` accepts it as it is.
 
-    Raises ConfigError where pyproject.toml cannot be read.
+    Raises ConfigError if pyproject.toml cannot be read.
     """
     project = _project(folder / "pyproject.toml")
     python, said = _python(project)
@@ -122,7 +122,7 @@ def _app(folder: Path, project: _Project | None) -> list[str]:
 
 
 def _python(project: _Project | None) -> tuple[str, str]:
-    """The Python to carry, and the line that says so: one that can be compiled here, where the project takes one."""
+    """The Python to carry, and its line: one that can be compiled here, if the project accepts one of these."""
     pinned = pinned_pythons()
     ordered = sorted(_PYTHONS, key=lambda python: python not in pinned)
     line = 'python: "{}"'

@@ -98,7 +98,7 @@ def _wrong(error: ValidationError, path: DataPath, document: Document) -> str:
 
 
 def _fits(text: str, node: Mapping[str, Any]) -> bool:
-    """Whether the text would do, were it in quotes."""
+    """Whether the text would be valid if it were in quotes."""
     if "pattern" in node:
         return re.fullmatch(node["pattern"], text) is not None
     return "errorMessage" not in node
@@ -119,7 +119,7 @@ def _expected(error: ValidationError) -> str:
 def _artifact(
     error: ValidationError, path: DataPath, document: Document, formats: Formats
 ) -> Iterator[Problem]:
-    """The branch is the one that `format` names; what the other formats say is noise."""
+    """Only the errors of the format that `format` names are used; those of other formats do not help."""
     value: Any = error.instance
     known, in_list = list(formats), isinstance(path[-1], int)
     if not isinstance(value, str if in_list else dict):

@@ -1,4 +1,4 @@
-"""What is wrong with a config, how it is shown, and how it becomes one ConfigError."""
+"""Problems of a config, how they are shown, and how they become one ConfigError."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BREAK = re.compile(r"\r\n|\r|\n")
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. Line and column are from 1 (0: no place); a lower rank comes first."""
+    """One problem. Line and column start at 1 (0: no place); a lower rank comes first."""
 
     path: DataPath
     text: str

@@ -1,4 +1,4 @@
-"""Rules across fields. They read data that already fits the schema, and return what is wrong."""
+"""Rules across fields. They read data that already fits the schema, and return the problems."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from py_portable.config.schema import Schema
 
 
 def problems(document: Document, base: Path, schema: Schema) -> list[Problem]:
-    """All that is wrong across the fields of a document that the schema accepts."""
+    """All problems across the fields of a document that the schema accepts."""
     rules = _Rules(document, base, schema)
     found = [
         *rules.app(),
@@ -156,7 +156,7 @@ class _Rules:
                 yield self.wrong(path, f"{what} is listed twice; the first is at {mark.line}:{mark.column}")
 
     def smokes(self) -> Iterator[Problem]:
-        """A cell is known by its smoke command's arguments, so two with the same could not be told apart."""
+        """The arguments of a smoke command identify its cells, so two commands must not have the same ones."""
         owners = [(("app",), self.data["app"]), *((one.path, one.mapping) for one in self.artifacts.all)]
         for owner, mapping in owners:
             seen: dict[tuple[str, ...], DataPath] = {}

@@ -67,7 +67,7 @@ def schema_text(kinds: Kinds) -> str:
 
 
 def _file() -> dict[str, Any]:
-    """As it is shipped; what it says of formats is written by scripts/make-schema."""
+    """The schema as it is shipped; scripts/make-schema writes its entries for formats."""
     data: dict[str, Any] = json.loads(_FILE.read_text("utf-8"))
     return data
 
@@ -87,7 +87,7 @@ def _shown(node: Any, indent: str = "") -> str:
 
 
 def problems(document: Document, schema: Schema) -> list[Problem]:
-    """What the schema says against the document, one problem for each key or value that is wrong."""
+    """The problems of the document according to the schema, one for each key or value that is wrong."""
     found: list[Problem] = []
     for error in schema.validator.iter_errors(document.data):
         found += explain(error, document, schema.formats)
@@ -95,7 +95,7 @@ def problems(document: Document, schema: Schema) -> list[Problem]:
 
 
 def _without_echoes(found: list[Problem]) -> list[Problem]:
-    """A misspelt key is also a missing key: say only the first."""
+    """A misspelt key is also a missing key: report only the first."""
     misspelt = {problem.path[:-1] for problem in found if problem.rank == 0}
     unique = {(p.path, p.text, p.line, p.column): p for p in found}
     return [p for p in unique.values() if not (p.rank == 2 and p.path in misspelt)]

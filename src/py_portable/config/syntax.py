@@ -1,4 +1,4 @@
-"""PyYAML's words about broken YAML, in plain ones."""
+"""Translates PyYAML's messages about broken YAML into plain words."""
 
 from __future__ import annotations
 

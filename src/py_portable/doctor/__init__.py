@@ -1,4 +1,4 @@
-"""The doctor: what this machine lacks, why, and the line that brings it."""
+"""The doctor: what this machine lacks, why it is needed, and the line that installs it."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 Registry = Callable[[], Iterable["Engine"]]
-"""Gives the engines to try. Called late: making them ready may need a compiler that --fix installs first."""
+"""Gives the engines to try. It is called late, since preparing them may need a compiler that --fix installs first."""
 Say = Callable[[str], None]
 Agreed = Callable[[str], bool]
-"""Asks somebody a question; whether the answer was yes."""
+"""Asks the user a question; returns whether the answer was yes."""
 
 ELSEWHERE = (
     "py-portable works on Linux only. On macOS and Windows start it inside a Linux virtual machine (WSL 2, Lima), "
@@ -44,7 +44,7 @@ ELSEWHERE = (
     "and none for macOS or Windows."
 )
 _TRIES = 2
-"""An engine that was installed just now may show what else it needs."""
+"""How often to examine the machine, since an engine that was just installed may show what else it needs."""
 
 
 def _tell(line: str) -> None:
@@ -121,11 +121,11 @@ def fix(
     agreed: Agreed = _nobody,
     sudo_is_free: Callable[[], bool] = provision.sudo_is_free,
 ) -> bool:
-    """Install the packages that are lacking and start what else brings what is lacking, where that may be done; True
-    if something was done.
+    """Install the missing packages and run the other commands that are needed, if this is allowed; True if something
+    was done.
 
-    Where it may not be done, or cannot be, nothing is changed, and what is lacking is raised as MachineError with the
-    line that brings it.
+    If it is not allowed or not possible, nothing is changed, and MachineError names what is missing and the line that
+    installs it.
     """
     if not lacking(findings):
         return False
@@ -167,7 +167,7 @@ def _engines(
 
 
 def on_linux(machine: Machine) -> Machine:
-    """The machine, where it is one that the kit works on. Raises MachineError that says what is possible elsewhere."""
+    """The machine, if the kit works on it. Otherwise raises MachineError, which says what is possible there."""
     if machine.platform != "Linux":
         raise MachineError(f"this machine runs {machine.platform or 'an unknown system'}", hint=ELSEWHERE)
     return machine

@@ -1,4 +1,5 @@
-"""Whether the doctor may change this machine, and how it becomes root. Pure but for what it is given to ask."""
+"""Whether the doctor may change this machine, and how it becomes root. Pure, except for the functions that it
+gets."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ class MayNot:
 
 
 def may_fix(machine: Machine, *, yes: bool, sudo_is_free: Callable[[], bool]) -> May | MayNot:
-    """Root may. An ordinary user may by sudo: in a job of a CI and with `yes` where it asks for no password, on a
-    terminal after somebody has agreed. PY_PORTABLE_NO_FIX=1 forbids all of it.
+    """Root may. An ordinary user may with sudo: in a CI job and with `yes` if sudo asks for no password, on a
+    terminal after the user has agreed. PY_PORTABLE_NO_FIX=1 forbids all of it.
 
     `sudo_is_free` tries whether sudo works without a password; called only where that decides something.
     """

@@ -1,4 +1,4 @@
-"""Whether each engine starts something real here."""
+"""Checks whether each engine really starts a program on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "podman": dict.fromkeys(managers.MANAGERS, ("podman",)),
 }
-"""What brings an engine, by package manager."""
+"""The packages that contain an engine, by package manager."""
 _BY_NAME = "native"
 """Isolates nothing, so `auto` never takes it."""
 
@@ -74,7 +74,7 @@ def _silent(name: str, problem: MachineError, machine: Machine) -> DoctorFinding
 
 
 def _builds(engine: Engine) -> tuple[str, list[DoctorFinding]]:
-    """What builds there lack, and a finding where none would be started."""
+    """The isolation that builds there lack, and a finding if no build would be started."""
     try:
         lacks = builds.look(engine)
     except MachineError as problem:

@@ -1,4 +1,4 @@
-"""What the doctor saw: one finding a thing looked at, and how findings are shown."""
+"""The findings of the doctor, one for each thing that it examines, and how they are shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DoctorFinding:
-    """One thing looked at. `what` says what was seen or what it is for; `cure` is one shell line."""
+    """One thing that was examined. `what` says what was found or what it is used for; `cure` is one shell command."""
 
     name: str
     ok: bool
@@ -15,11 +15,11 @@ class DoctorFinding:
     cause: str | None = None
     cure: str | None = None
     required: bool = True
-    """Without it the kit does not work here; else it is only mentioned."""
+    """Whether the kit does not work here without it. If False, it is only mentioned."""
     packages: tuple[str, ...] = ()
-    """The packages of this system that bring it."""
+    """The packages of this system that contain it."""
     command: tuple[str, ...] = ()
-    """What root starts to have it, where no package brings it."""
+    """The command that root has to run for it, if it is not in a package."""
 
 
 def lacking(findings: tuple[DoctorFinding, ...]) -> tuple[DoctorFinding, ...]:
@@ -28,17 +28,17 @@ def lacking(findings: tuple[DoctorFinding, ...]) -> tuple[DoctorFinding, ...]:
 
 
 def packages(findings: tuple[DoctorFinding, ...]) -> tuple[str, ...]:
-    """The packages that bring what is lacking, each once, in order."""
+    """The packages that are missing, each once, in order."""
     return tuple(dict.fromkeys(name for finding in lacking(findings) for name in finding.packages))
 
 
 def commands(findings: tuple[DoctorFinding, ...]) -> tuple[tuple[str, ...], ...]:
-    """What root starts to have what is lacking and no package brings, each once, in order."""
+    """The commands that root has to run for what is missing and is not in a package, each once, in order."""
     return tuple(dict.fromkeys(finding.command for finding in lacking(findings) if finding.command))
 
 
 def render(findings: tuple[DoctorFinding, ...]) -> str:
-    """One line a finding; what is not well is followed by its cause and its cure."""
+    """One line for each finding. A problem is followed by its cause and what to do."""
     width = max((len(finding.name) for finding in findings), default=0)
     indent = " " * (11 + width)
     lines = []

@@ -1,7 +1,7 @@
-"""What the kit needs of a machine, and what a machine lacks: pure functions.
+"""What the kit needs on a machine, and what a machine lacks: pure functions.
 
-What is required depends on the way: where docker or podman start commands in images, and get images from registries,
-nothing has to be installed for that.
+What is required depends on the machine: if docker or podman start commands in images and fetch images from
+registries, nothing has to be installed for that.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _EVERYWHERE = ("apt-get", "dnf", "zypper", "pacman")
 
 @dataclass(frozen=True)
 class Need:
-    """Something that packages of the system bring; `names` maps a package manager to its package names."""
+    """Something that packages of the system contain; `names` maps a package manager to its package names."""
 
     name: str
     what: str
     missing: Callable[[Machine], str | None]
-    """Says what is not there; None where all of it is."""
+    """Says what is missing; None if nothing is."""
     names: Mapping[str, tuple[str, ...]]
     wanted: Callable[[Machine], bool] = lambda machine: True
     required: Callable[[Machine, Engines], bool] = lambda machine, engines: True
-    """Whether the kit does not work there without it."""
+    """Whether the kit does not work on that machine without it."""
     gain: str = ""
-    """What it would bring where it is not required."""
+    """What it would improve, if it is not required."""
 
 
 def _programs(*names: str) -> Callable[[Machine], str | None]:
@@ -204,7 +204,7 @@ _FORBIDDING: Mapping[str, tuple[int, int, str]] = {
 }
 """By setting of the kernel: the value that forbids user namespaces, one that allows them, and why."""
 _WITHOUT_IMAGES = ("musl", "ca-certificates")
-"""What is of use where nothing can be started in an image."""
+"""What is still possible if nothing can be started in an image."""
 INSIDE = (
     "artifacts can be started in this job's own image: py-portable portability --engine native\n"
     "if this container is thrown away afterwards and its image is the baseline, artifacts can be built in it, too: "
@@ -228,12 +228,12 @@ def _forbidden(machine: Machine) -> str | None:
 
 
 def line(machine: Machine, findings: tuple[DoctorFinding, ...]) -> str:
-    """One shell line that brings everything lacking that can be brought."""
+    """One shell command that installs everything that is missing and can be installed."""
     return managers.line(machine, packages(findings), commands(findings))
 
 
 def cure(machine: Machine, findings: tuple[DoctorFinding, ...]) -> str:
-    """The line that brings everything lacking; below it what no such line can bring."""
+    """The command that installs everything that is missing; below it what no command can install."""
     first = line(machine, findings)
     bad = lacking(findings)
     others = [finding.cure for finding in bad if finding.cure and not (finding.packages or finding.command)]

@@ -1,4 +1,4 @@
-"""Installing packages of the system and starting what else root has to, listed before anything is changed."""
+"""Installs packages of the system and runs other commands as root. They are listed before anything is changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEPT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 @dataclass(frozen=True)
 class Provisioning:
-    """What is to be done. `line` is what a person types to do the same."""
+    """The work to do. `line` is what a person types to do the same."""
 
     manager: Manager | None
     packages: tuple[str, ...]
@@ -43,7 +43,8 @@ def sudo_is_free() -> bool:
 
 
 def do(work: Provisioning, may: May, say: Callable[[str], None], agreed: Callable[[str], bool]) -> bool:
-    """Do it; False where nobody agreed. Raises MachineError with the last lines of what failed, cause and cure.
+    """Do it; False if the user did not agree. Raises MachineError with the last lines of the failure, the cause and
+    what to do.
 
     `say` gets the packages and commands before anything is changed, `agreed` a question where somebody has to.
     """
@@ -65,7 +66,7 @@ def do(work: Provisioning, may: May, say: Callable[[str], None], agreed: Callabl
 
 
 def _preview(work: Provisioning, may: May, say: Callable[[str], None], fetched: list[str]) -> Sequence[str]:
-    """All that would come, as far as the manager says so now; else what was asked for."""
+    """All packages that would be installed, if the manager can say so now; otherwise those that were asked for."""
     if not (work.packages and work.manager):
         return ()
     tool = work.manager
@@ -92,7 +93,8 @@ def _install(
 
 
 def _refresh(tool: Manager, may: May, say: Callable[[str], None]) -> str:
-    """What it complained of. A source that does not answer is no reason to stop: the installation decides."""
+    """The errors while the lists of packages were fetched. A source that does not answer is no reason to stop: the
+    installation decides."""
     say(f"Fetching the lists of packages: {shlex.join(tool.refresh)}")
     return _root(tool.refresh, may).stderr.text
 

@@ -1,4 +1,4 @@
-"""`doctor --store`: all of the store is read, and held against what was put there."""
+"""`doctor --store`: reads the complete store, and compares it with what was stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from py_portable.store.layout import StoreLayout
 
 @dataclass(frozen=True)
 class StoreCheck:
-    """What came of it. `kept`: how many damaged objects lie in quarantine now, also of earlier runs."""
+    """The result. `kept`: how many damaged objects are in quarantine now, also from earlier runs."""
 
     root: str
     found: tuple[Examined, ...]

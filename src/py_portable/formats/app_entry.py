@@ -1,4 +1,5 @@
-"""What a build inside a sandbox is told of the app, and what it says it made: entry.json in its out folder."""
+"""The data about the app that a build in a sandbox gets, and its answer about what it made: entry.json in its out
+folder."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from py_portable.formats.format import House
 from py_portable.steps.context import BuildFailed, Result
 
 SCRIPTS = ("build/app.py", "build/metadata.py")
-"""What the scripts that make and install artifacts share: these have to lie beside them."""
+"""Scripts that are shared by those that make and install artifacts, and have to be in the same folder."""
 _UNMET = "what is installed is not what its metadata asks for"
 CERTIFICATES = "build/certificates.py"
 MAX_ENTRY_BYTES = 65536
@@ -28,7 +29,7 @@ def beside(*names: str) -> tuple[Bind, ...]:
 
 
 def asked(house: House) -> dict[str, Any]:
-    """What build/app.py has to know of the app."""
+    """The facts about the app that build/app.py needs."""
     return {
         "distribution": house.distribution,
         "script": house.script,
@@ -39,7 +40,7 @@ def asked(house: House) -> dict[str, Any]:
 
 
 def hint(tail: str) -> str:
-    """What to do next after a build that ended with these lines, where build/metadata.py ended it."""
+    """What to do next after a build that build/metadata.py ended with these lines."""
     if _UNMET not in tail:
         return ""
     names = ", ".join(
@@ -53,12 +54,13 @@ def hint(tail: str) -> str:
 
 
 def known(spec: Mapping[str, Any], wheels: Result) -> dict[str, Any]:
-    """The same, once the app's wheel is there and tells the name that the config could not."""
+    """The facts about the app with the name from its wheel, which the config did not know."""
     return {**spec, "distribution": spec["distribution"] or wheels.meta["app_wheel"].partition("-")[0]}
 
 
 def read_entry(out: Path, *, one_name: bool = False) -> dict[str, str]:
-    """What the build says it made. Foreign code ran beside it: no link is followed, and names are only names.
+    """The build's answer about what it made. Foreign code ran beside it, so no link is followed and names are
+    checked.
 
     `one_name`: the program is called like the folder that it lies in, and that folder is what a cell is shown by its
     name: another one could be a link to anything. Raises BuildFailed.

@@ -68,7 +68,7 @@ class Bundle(Format):
 
 
 def make(ctx: Context) -> Mapping[str, Any]:
-    """With an archive, the folder beside it is what the archive unpacks to: cells start what a user gets."""
+    """If there is an archive, the folder is unpacked from it, so that cells start exactly what a user gets."""
     wheels = ctx.need("wheelhouse")
     spec = app_entry.known(ctx.params["spec"], wheels)
     ctx.sandbox(

@@ -1,4 +1,4 @@
-"""Nuitka's C sources are compiled in a sandbox of their own: the one in which packages run never sees a cache."""
+"""Compiles Nuitka's C sources in a separate sandbox, so that the sandbox in which packages run never sees a cache."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ANSWERED = "/answered"
 SCRIPTS = ("build/elsewhere.py", "build/compile.py")
 MAX_ARCHIVE_BYTES = 8 << 30
 MAX_REQUESTS = 8
-"""Nuitka asks once or twice, with profiles a few times more."""
+"""The most requests. Nuitka makes one or two, and a few more with profiles."""
 _POLL_SECONDS = 0.05
 
 
 def beside(
     ctx: Context, write: Callable[[tuple[Bind, ...]], None], compile_: Callable[[Context, Path], None]
 ) -> None:
-    """Run `write`, with binds for its sandbox, and `compile_` for each archive that it hands out meanwhile.
+    """Run `write`, with binds for its sandbox, and meanwhile `compile_` for each archive that it passes out.
 
     `compile_` gets a context with folders of its own, whose out folder becomes the answer. Raises what `compile_`
     raised, else what `write` did.
@@ -66,7 +66,8 @@ def beside(
 
 
 def hand_over(folder: Path, place: Path) -> None:
-    """Move the folder there in one go: whoever waits for it finds all of it. The place may be on another file system,
+    """Move the folder to its place in one step, so that whoever waits for it finds a complete folder. The place may
+    be on another file system,
     where the sandbox that waits has no mount of the work folder (engines/places.py)."""
     try:
         folder.rename(place)
@@ -80,7 +81,7 @@ def hand_over(folder: Path, place: Path) -> None:
 
 
 def _next(archive: Path, into: Path, writing: Future[None]) -> bool:
-    """Wait for the archive and copy it; False where the writer has ended without one."""
+    """Wait for the archive and copy it; False if the writer has ended without one."""
     while not _copied(archive, into):
         if writing.done():
             return False
@@ -89,7 +90,7 @@ def _next(archive: Path, into: Path, writing: Future[None]) -> bool:
 
 
 def _copied(archive: Path, into: Path) -> bool:
-    """Foreign code can put anything there: a link is not followed, and a pipe is not waited for.
+    """Copy a file that foreign code made: a link is not followed, and a pipe is not waited for.
 
     Raises BuildFailed for what is not a regular file of a bounded size.
     """

@@ -1,4 +1,4 @@
-"""A .deb of somebody: what its control file says, its programs, and its ELF files. See deb(5)."""
+"""Reads a foreign .deb: its control file, its programs, and its ELF files. See deb(5)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Deb:
-    """`programs`: absolute paths of what can be started in /usr/bin, links too; `elves`: of all ELF files and of links
+    """`programs`: absolute paths of the files in /usr/bin that can be started, links too; `elves`: of all ELF files
+    and of links
     to them. `floor`: the newest glibc that one of them asks for."""
 
     name: str
@@ -55,7 +56,7 @@ def is_deb(path: Path) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def look(path: Path, sha256: str) -> Deb:
-    """What the package at `path` holds; read once for each digest. Raises ConfigError where it is none."""
+    """The contents of the package at `path`, read once for each digest. Raises ConfigError if it is not a package."""
     control = _fields(path)
     name = control.get("Package", "")
     if not _NAME.fullmatch(name):
@@ -81,7 +82,7 @@ def look(path: Path, sha256: str) -> Deb:
 
 
 def elves(path: Path) -> Iterator[bytes]:
-    """The bytes of its ELF files, one after the other. Nothing of what is no package."""
+    """The bytes of its ELF files, one after the other; nothing if the file is not a package."""
     try:
         with _archive(path, "data") as (tar, bounds):
             for member in members(tar, bounds):
@@ -92,7 +93,7 @@ def elves(path: Path) -> Iterator[bytes]:
 
 
 def _fields(path: Path) -> dict[str, str]:
-    """The control file's fields of one line each."""
+    """The fields of the control file that have one line."""
     with _archive(path, "control") as (tar, bounds):
         for member in members(tar, bounds):
             if _absolute(member.name) == "/control" and member.isreg() and member.size <= _CONTROL_BYTES:
@@ -147,7 +148,7 @@ def _absolute(name: str) -> str:
 
 
 def _target(place: str, member: tarfile.TarInfo) -> str:
-    """Where a link leads, as far as its names tell."""
+    """The target of a link, computed from names only."""
     steps: list[str] = []
     for step in (PurePosixPath(place).parent / member.linkname).parts[1:]:
         steps = steps[:-1] if step == ".." else [*steps, step]

@@ -1,4 +1,4 @@
-"""A .deb that somebody made: the image's dpkg installs it, offline, and what it wrote is kept as a layer."""
+"""Installs a foreign .deb: the image's dpkg installs it offline, and the files that it writes are kept as a layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _SHOWN = "/run/py-portable-packages"
 
 
 def installed(made: Made) -> Start:
-    """Installed with its dependencies as the image has them, started, and removed with its configuration files.
+    """The package is installed with the dependencies that the image has, started, and removed with its configuration
+    files.
 
     `meta` may have `script`, the program, and `older`, the path of a package that it is an upgrade of, with its digest
     `older_sha256`. Raises ConfigError where the program is not to be told, or the older package is another one.
@@ -50,8 +51,8 @@ def _older(deb: Deb, made: Made) -> Stage | None:
 
 
 def _program(deb: Deb, asked: str | None, name: str) -> str:
-    """The absolute path of what is started: what was asked for, else the only program, or the one called like the
-    package."""
+    """The absolute path of the program: the one that was asked for, or the only one, or the one with the package's
+    name."""
     if asked:
         path = asked if asked.startswith("/") else f"/usr/bin/{asked}"
         if path in deb.files:

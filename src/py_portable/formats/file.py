@@ -1,4 +1,4 @@
-"""`file`: something that was made elsewhere, an executable, a folder or a Debian package, only to be proven."""
+"""`file`: an executable, a folder or a Debian package that was made elsewhere and is only proven."""
 
 from __future__ import annotations
 
@@ -52,10 +52,11 @@ class File(Format):
         )
 
     def start(self, made: Made, image: Image | None = None) -> Start:
-        """A file is started itself; in a folder, the executable that the config names or that is called like it. A
+        """A file is started itself; in a folder, the executable that the config names, or the one with the folder's
+        name. A
         Debian package is installed first.
 
-        Raises ConfigError where a folder or a package has no such executable.
+        Raises ConfigError if a folder or a package has no such executable.
         """
         if is_deb(made.path):
             return installed(made)

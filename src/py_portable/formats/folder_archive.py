@@ -1,4 +1,4 @@
-"""A folder as one .tar.zst: the same bytes for the same tree, whoever packs it, and when."""
+"""Packs a folder as one .tar.zst. The same tree always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from py_portable.base import untar
 
 LEVEL = 16
 WINDOW_LOG = 26
-"""64 MiB: libraries that several wheels bring are then stored once. Up to 27 `tar --zstd` unpacks without options."""
+"""64 MiB, so that libraries that several wheels contain are stored once. Up to 27 `tar --zstd` unpacks without
+options."""
 
 
 def pack(folder: Path, archive: Path, *, epoch: int) -> None:
@@ -42,7 +43,7 @@ def pack(folder: Path, archive: Path, *, epoch: int) -> None:
 
 
 def unpack(archive: Path, into: Path) -> None:
-    """What `tar --zstd -xf` would give. Nothing leaves `into`, and no more comes out than an app may have.
+    """Unpacks like `tar --zstd -xf`. No file leaves `into`, and no more is unpacked than an app may have.
 
     Raises RefusedError, OSError.
     """

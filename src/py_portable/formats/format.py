@@ -1,4 +1,4 @@
-"""What a format is: its keys in the config, the steps that make an artifact, and how a cell starts it."""
+"""Defines a format: its keys in the config, the steps that make an artifact, and how a cell starts it."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ __all__ = [
 ]
 
 APP = "/opt/app"
-"""Where a cell shows the artifact."""
+"""The path at which a cell sees the artifact."""
 
 
 def artifact_node(artifact: Artifact) -> NodeId:
-    """The node whose output the artifact is."""
+    """The node whose output is the artifact."""
     return NodeId("artifact", artifact.name)
 
 
 @dataclass(frozen=True)
 class House:
-    """Names of the nodes that give what a format builds from, for one (baseline, interpreter)."""
+    """The nodes from which a format builds, for one (baseline, interpreter)."""
 
     place: HouseId
     image: NodeId
     interpreter: NodeId
     linkable: NodeId | None
-    """The interpreter whose libpython is linked: another one of the same Python where `interpreter` has none.
+    """The interpreter whose libpython is linked: a second one of the same Python if `interpreter` has no libpython.
 
-    None where the format does not say that it needs one.
+    None if the format does not need one.
     """
     toolbox: NodeId
     wheelhouse: NodeId
@@ -69,44 +69,44 @@ class House:
     bare: NodeId
     """The baseline's image without the app's packages, for what all apps share. No control changes it."""
     extras: tuple[str, ...] = ()
-    """Of the app: what was asked for."""
+    """The extras of the app that were asked for."""
     unmet: tuple[str, ...] = ()
-    """Projects that may be missing or of another version, whatever metadata asks for."""
+    """Projects that may be missing or have another version, whatever the metadata requires."""
     target: Mapping[str, str] = field(default_factory=dict)
-    """What its wheels are resolved for: python, max_glibc, arch."""
+    """The target for which its wheels are resolved: python, max_glibc, arch."""
     locked: LockedHouse | None = None
     use: Given | None = None
-    """The app's wheel, where somebody else built it."""
+    """The app's wheel, if it was built elsewhere."""
     others: tuple[House, ...] = ()
     """The same for the further Pythons that the format asks for, in their order."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """An artifact as it lies in dist/, with what its last step said of it."""
+    """An artifact in dist/, with what its last step recorded about it."""
 
     name: str
     format: str
     path: Path
     meta: Mapping[str, Any]
     interpreter: Path | None = None
-    """The prefix of the interpreter it was made with, where a cell has to bring it along."""
+    """The prefix of the interpreter it was made with, if a cell needs it."""
     interpreter_digest: str | None = None
     wheelhouse: Path | None = None
-    """The wheelhouse of the same baseline and interpreter, where the run has one."""
+    """The wheelhouse of the same baseline and interpreter, if the run has one."""
     wheelhouse_digest: str | None = None
     stored: Path | None = None
-    """The artifact as it lies in the store, where it was made here: what is started, since nobody else can write to
-    it. None: a private copy is started."""
+    """The artifact in the store, if it was made here. It is started from there, since nobody else can write to it. If
+    None, a private copy is started."""
     sha256: str = ""
     """`sha256:…` of it: of a file its bytes, of a folder its manifest with modes."""
     mode: int | None = None
-    """The permission bits of a file, which its digest does not hold; None for a folder."""
+    """The permission bits of a file, which are not part of its digest; None for a folder."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One command that runs as root in the image, offline; `binds` are shown to it alone."""
+    """One command that runs as root in the image, offline; only this command sees `binds`."""
 
     argv: tuple[str, ...]
     binds: tuple[Bind, ...] = ()
@@ -114,18 +114,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Install(Stage):
-    """The stage before the start. All conditions start what it made."""
+    """The stage before the start. Its result is started under all conditions."""
 
     target: str | None = None
-    """The writable folder that it fills: nothing else is kept. None: it writes anywhere in the root, and all of it is
-    kept as a layer between the image and what a start writes."""
+    """The writable folder that it fills; nothing else is kept. If None, it may write anywhere in the root, and all of
+    this is kept as a layer above the image."""
     manager: str | None = None
-    """The image's own program that it takes, an absolute path: an image without it is of another family of systems, and
-    its cells are NOT-APPLICABLE."""
+    """The absolute path of the program in the image that it needs. An image without it belongs to another family of
+    systems, and its cells are NOT-APPLICABLE."""
     older: Stage | None = None
-    """Of a whole root: installs an older version. The stage `upgrade` runs it first, then `argv`, then the start."""
+    """For a whole root: the command that installs an older version. The stage `upgrade` runs it, then `argv`, then
+    the start."""
     remove: Stage | None = None
-    """Of a whole root: the stage `remove`, which comes last. What it leaves is listed."""
+    """For a whole root: the stage `remove`, which comes last. The files that it leaves are listed."""
 
 
 @dataclass(frozen=True)
@@ -138,31 +139,31 @@ class Start:
     is_elf: bool = False
     """Whether the program is an ELF file."""
     needs: tuple[str, ...] = ()
-    """What besides the artifact decides what a start shows: digests and words."""
+    """What else decides the result of a start, besides the artifact: digests and words."""
     seeks: tuple[str, ...] = ()
-    """Of an artifact that takes an interpreter of the image: how the line begins that it writes to stderr where there
-    is none for it."""
+    """Of an artifact that takes an interpreter of the image: the beginning of the line that it writes to stderr where
+    there is no interpreter for it."""
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        """The paths of this machine that it shows, in all its stages."""
+        """The paths of this machine that it mounts, in all its stages."""
         stages = (self.install, self.install.older, self.install.remove) if self.install else ()
         return tuple(bind.source for one in (self, *stages) if one for bind in one.binds)
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program of this machine that a format works with."""
+    """A program on this machine that a format needs."""
 
     name: str
     purpose: str
     look: Callable[[Mapping[str, str]], str]
-    """Its version, for this environment. Raises MachineError with cause and cure."""
+    """Its version in this environment. Raises MachineError with the cause and what to do."""
 
 
 @dataclass(frozen=True)
 class Parent:
-    """What an artifact is made from: the node that makes it, so that nothing is built twice."""
+    """The artifact that another one is made from, by its node, so that nothing is built twice."""
 
     artifact: Artifact
     node: NodeId
@@ -170,40 +171,42 @@ class Parent:
 
 @dataclass(frozen=True)
 class SharedFolder:
-    """A folder of dist/ that artifacts of a format share, and the node whose whole output it is."""
+    """A folder in dist/ that artifacts of a format share, and the node whose complete output it is."""
 
     name: str
     node: NodeId
 
 
 class Format(ABC):
-    """A way to ship. What a format says of itself is all that the kit knows of it; this is what most of them say."""
+    """A way to ship an app. The kit knows of a format only what its class defines; this class has the usual
+    values."""
 
     name: str
     summary: str | None = None
-    """What it makes, for the schema and the docs; None where it can't be written into `artifacts`."""
+    """What it makes, for the schema and the docs; None if it can't be written into `artifacts`."""
     options: type = NoOptions
     """A frozen dataclass of its own keys, see `config.options`."""
     made_from: tuple[str, ...] = ()
-    """The formats, or FOLDER, one of whose artifacts `from` has to name. (): it is built from the app."""
+    """`from` has to name an artifact of one of these formats, or of FOLDER. If (), it is built from the app."""
     shares: tuple[str, ...] = ()
-    """Built from the app: the formats whose artifacts `from` may name to have the same baseline and Python."""
+    """For a format that is built from the app: `from` may name an artifact of these formats, whose baseline and
+    Python it then has."""
     folder: bool = False
     """Whether its artifacts are folders with a program, named in `meta["script"]`, that starts where they are put."""
     interpreter: Interpreter = "any"
     programs: tuple[Program, ...] = ()
-    """What it needs of this machine: the doctor asks for it where a config has the format."""
+    """The programs that it needs on this machine. The doctor asks for them if a config has the format."""
     controls: Mapping[str, int] = {}
     """The controls that can be built for it, each with a rank: of two formats the one with the lower is built."""
     published: SharedFolder | None = None
-    """Where its artifacts lie together, to be uploaded to a package index."""
+    """The folder in which its artifacts are put together, to be uploaded to a package index."""
 
     def pins(self) -> Mapping[str, str]:
-        """What the lock says of tools that only this format takes: name -> version and digest."""
+        """The entries of the lock for tools that only this format uses: name -> version and digest."""
         return {}
 
     def fan_out(self, name: str, mapping: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-        """The artifacts that one of the config stands for, by name, each as it would be written by itself."""
+        """The artifacts, by name, for which one entry of the config stands, each as if it were written separately."""
         return {name: mapping}
 
     def implied(self, data: Mapping[str, Any]) -> Iterable[Stands]:
@@ -215,11 +218,11 @@ class Format(ABC):
         return ()
 
     def problems(self, written: Written) -> Iterable[Problem]:
-        """What is wrong across the keys of an artifact that the schema accepts."""
+        """The problems across the keys of an artifact that the schema accepts."""
         return ()
 
     def together(self, config: Config, houses: Mapping[str, House]) -> tuple[Step, ...]:
-        """Steps that make something of all its artifacts at once; `houses` are by their names."""
+        """Steps that make something from all its artifacts together; `houses` are by their names."""
         return ()
 
     def steps(
@@ -227,7 +230,7 @@ class Format(ABC):
     ) -> tuple[Step, ...]:
         """The last step gives the artifact; its meta has `payload`, a name in its out folder ("." for all).
 
-        None where it is taken as it lies.
+        None if nothing is made.
         """
         return ()
 
@@ -239,9 +242,9 @@ class Format(ABC):
         return ()
 
     def expect(self, artifact: Artifact, image: ImageSpec) -> str | None:
-        """What cells expect on the image: `pass` or `fail:REASON`. None: the config decides."""
+        """The result that cells expect on this image: `pass` or `fail:REASON`; if None, the one in the config."""
         return None
 
     @abstractmethod
     def start(self, made: Made, image: Image | None = None) -> Start:
-        """How it is started on the image; without one, what that takes on any."""
+        """How it is started on the image; without an image, how it is started on any image."""

@@ -1,4 +1,4 @@
-"""What is started from a virtual environment that pip filled on the image, offline and as root."""
+"""Starts an app from a virtual environment that pip filled on the image, offline and as root."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _SCRIPTS = ("build/install.py", *app_entry.SCRIPTS)
 def installed(
     made: Made, wheels: Path, *words: str, binds: tuple[Bind, ...] = (), needs: tuple[str, ...] = ()
 ) -> Start:
-    """Install the app of `made` out of the folder `wheels`; pip refuses a wheel that the image's glibc is too old for.
+    """Install the app of `made` from the folder `wheels`. pip refuses a wheel if the image's glibc is too old for it.
 
-    `words` are more arguments of build/install.py, `binds` what they name; `needs` is what else decides the start.
+    `words` are more arguments of build/install.py, and `binds` the paths in them; `needs` is what else decides the
+    start.
     """
     assert made.interpreter is not None
     python = Bind(made.interpreter, "/opt/python")

@@ -118,7 +118,7 @@ class NuitkaOnefile(_Nuitka):
 
 
 def read_modules(ctx: Context) -> None:
-    """What Nuitka knows of the standard library, for all apps."""
+    """The step that gives Nuitka's analysis of the standard library, for all apps."""
     ctx.sandbox(
         "build/nuitka_modules.py",
         binds=(
@@ -130,7 +130,7 @@ def read_modules(ctx: Context) -> None:
 
 
 def compile_app(ctx: Context) -> Mapping[str, Any]:
-    """Nuitka needs /opt/python as it was compiled: its static libpython becomes part of the result."""
+    """Nuitka needs the complete /opt/python, because its static libpython becomes part of the result."""
     wheels = ctx.need("wheelhouse")
     spec = app_entry.known(ctx.params["spec"], wheels)
     python = Bind(ctx.need("interpreter").path, "/opt/python")
@@ -139,7 +139,7 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
     lto = link_time(spec)
 
     def write(binds: tuple[Bind, ...]) -> None:
-        """Packages can run here. Nothing that outlives the sandbox is writable but the result."""
+        """Code of packages can run here. Only the result is writable and is kept after the sandbox."""
         ctx.sandbox(
             "build/nuitka.py",
             json.dumps(spec),
@@ -157,7 +157,8 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
         )
 
     def compile_(own: Context, archive: Path) -> None:
-        """No package is here. With link-time optimization no cache either: linkers read options out of objects."""
+        """No package is visible here. With link-time optimization there is no cache either: linkers read options from
+        object files."""
         binds = [
             python,
             tools,
@@ -189,14 +190,14 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
 
 
 def link_time(spec: Mapping[str, Any]) -> bool:
-    """Whether Nuitka will ask for link-time optimization: the last word on it counts."""
+    """Whether Nuitka will use link-time optimization: the last argument about it counts."""
     last = [word.partition("=")[2] for word in spec["args"] if word.startswith("--lto=")][-1:]
     return last == ["yes"] if last else bool(spec["lto"])
 
 
 def packed_from(scratch: Path) -> Path:
-    """The folder that a onefile was packed from, as the sandbox left it. Raises BuildFailed for a link: foreign code
-    ran there, and behind one may lie all of this machine."""
+    """The folder from which a onefile was packed, in the output of the sandbox. Raises BuildFailed for a link, since
+    foreign code ran there and a link may lead to any file of this machine."""
     folder = scratch / "nuitka" / "portable_entry.dist"
     if folder.is_symlink() or folder.parent.is_symlink():
         raise BuildFailed("the folder that the executable was packed from is a symbolic link")
@@ -204,7 +205,8 @@ def packed_from(scratch: Path) -> Path:
 
 
 def _cache(ctx: Context, distribution: str) -> Path:
-    """Of one app and one set of compilers, headers and interpreter: what else decides a result is in ccache's keys."""
+    """The cache of one app with one set of compilers, headers and interpreter. ccache's keys hold what else decides a
+    result."""
     assert ctx.image is not None
     told = (distribution, ctx.image.identity, ctx.need("interpreter").digest, ctx.need("toolbox").digest)
     return ctx.env.store.cache(f"compiled-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}")

@@ -78,7 +78,7 @@ class PyOxidizer(Format):
         return pins()
 
     def problems(self, written: Written) -> Iterable[Problem]:
-        """PyOxidizer 0.24 is the last one, and what it makes of a newer Python ends by a segmentation fault."""
+        """PyOxidizer 0.24 is the last release, and a program that it makes with a newer Python crashes."""
         python = written.python
         if version_key(python) > version_key("3.11"):
             text = f"PyOxidizer supports Python up to 3.11, but this would be {python}; "
@@ -129,7 +129,7 @@ class PyOxidizer(Format):
 
 
 def pins() -> dict[str, str]:
-    """What the lock says of the driver and of the crates that it compiles: name -> version and digest."""
+    """The lock's entries for the driver and the crates that it compiles: name -> version and digest."""
     ((name, version, digest),) = re.findall(
         r"^(\S+)==(\S+) \\\n +--hash=(sha256:\w+)$", resources.path(_DRIVER).read_text(), re.MULTILINE
     )
@@ -140,9 +140,9 @@ def pins() -> dict[str, str]:
 
 
 def observed(env: Environment) -> str:
-    """The version that results are made with here.
+    """The version of Rust with which results are made here.
 
-    Where there is no Rust that fits: the last one that was, since what it made in this store is still good.
+    If no Rust fits: the last version that was used, since its results in this store are still valid.
     """
     seen = env.store.cache("rust") / "seen"
     try:
@@ -190,7 +190,7 @@ def compile_crates(ctx: Context) -> Mapping[str, Any]:
 
 
 def build_app(ctx: Context) -> Mapping[str, Any]:
-    """The driver needs /opt/python as it was compiled: its static libpython becomes part of the result."""
+    """The driver needs the complete /opt/python, because its static libpython becomes part of the result."""
     rust = toolchain(ctx.env.environ)
     wheels, compiled = ctx.need("wheelhouse"), ctx.need("compiled crates")
     spec = app_entry.known(ctx.params["spec"], wheels)

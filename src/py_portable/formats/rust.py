@@ -1,4 +1,4 @@
-"""The caller's Rust: what artifacts that are Rust programs are compiled with."""
+"""The user's Rust, which compiles artifacts that are Rust programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from py_portable.base import process
 from py_portable.errors import MachineError
 
 OLDEST = (1, 81)
-"""What PyOxidizer's driver and the newest of its crates ask for."""
+"""The oldest Rust that PyOxidizer and the newest of its crates accept."""
 _CURE = "rustup toolchain install stable && rustup default stable"
 _RUSTUP = f"install rustup (https://rustup.rs), then: {_CURE}"
 
@@ -23,11 +23,11 @@ class Rust:
 
     sysroot: Path
     version: str
-    """What rustc and cargo say of themselves."""
+    """The versions that rustc and cargo print."""
 
 
 def toolchain(environ: Mapping[str, str]) -> Rust:
-    """The caller's Rust. Raises MachineError, whose hint is the cure."""
+    """The user's Rust. Raises MachineError, whose hint says what to do."""
     program = shutil.which("rustc", path=environ.get("PATH"))
     if program is None:
         raise MachineError(

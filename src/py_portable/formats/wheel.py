@@ -50,7 +50,7 @@ class Wheel(Format):
             yield Stands(f"publish-{python}", ("wheels", "publish"), mapping | common)
 
     def together(self, config: Config, houses: Mapping[str, House]) -> tuple[Step, ...]:
-        """All Pythons in one go: an abi3 wheel serves several."""
+        """The wheels of all Pythons are built together, because an abi3 wheel serves several."""
         assert config.wheels.publish is not None and config.app.source is not None
         by_python = {str(config.artifacts[name].python): house for name, house in houses.items()}
         first = next(iter(by_python.values()))
@@ -71,7 +71,7 @@ class Wheel(Format):
     def steps(
         self, artifact: Artifact, house: House | None, parent: Parent | None = None
     ) -> tuple[Step, ...]:
-        """The wheelhouse is there for the cells: the app's dependencies come out of it."""
+        """The cells need the wheelhouse, because the app's dependencies come from it."""
         assert house is not None
         return (
             Step(
@@ -89,7 +89,7 @@ class Wheel(Format):
         )
 
     def start(self, made: Made, image: Image | None = None) -> Start:
-        """pip installs this very file, its dependencies from the wheelhouse, and no index is asked."""
+        """pip installs exactly this file, and its dependencies from the wheelhouse, without an index."""
         assert made.wheelhouse is not None
         own = f"{OWN}/{made.path.name}"
         return installed(

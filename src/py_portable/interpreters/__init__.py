@@ -13,6 +13,6 @@ PROVIDERS: dict[str, Provider] = {
 }
 
 SOURCE = PROVIDERS["source"]
-"""What stands in where an artifact links a libpython and its provider's prefix has none."""
+"""The provider that is used instead if an artifact links libpython and its own provider has none."""
 
 __all__ = ["PREFIX", "PROVIDERS", "SOURCE", "InterpreterRequest", "Libpython", "Provider"]

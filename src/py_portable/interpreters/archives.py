@@ -1,4 +1,4 @@
-"""Archives of interpreters, unpacked on the host by the kit's one unpacker, with bounds of their own."""
+"""Unpacks archives of interpreters on the host, with the kit's unpacker and with limits for interpreters."""
 
 from __future__ import annotations
 

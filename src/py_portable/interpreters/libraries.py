@@ -1,7 +1,8 @@
 """C libraries compiled for a baseline from their releases: `baselines.NAME.libraries`.
 
-A baseline is old for the sake of its glibc, and its other libraries are as old: Debian 11's OpenSSL is past its end of
-life. What is named here is made once a baseline and then lies at /opt/libraries/NAME in the steps that take it. Which
+A baseline is chosen for its old glibc, but then all its libraries are old: Debian 11's OpenSSL is past its end of
+life. Each library that is named here is compiled once for each baseline and is mounted at /opt/libraries/NAME in the
+steps that use it. Which
 there are is data, `[library.NAME]` in resources/sources.toml, and the enum of `libraries` in the schema.
 """
 
@@ -36,9 +37,9 @@ class Library:
     make: tuple[str, ...]
     install: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    """What compiling it takes in the image, as names of resources/packages.toml."""
+    """The packages that are needed in the image to compile it, as names in resources/packages.toml."""
     after: tuple[str, ...] = ()
-    """The libraries that it is built against."""
+    """The other libraries against which it is built."""
 
 
 @cache
@@ -63,7 +64,7 @@ def _library(name: str, entry: Mapping[str, Any]) -> Library:
 
 
 def chosen(names: Iterable[str]) -> tuple[Library, ...]:
-    """The named ones and all that they are built against, each after those. The names are known ones."""
+    """The named libraries and those against which they are built, in the order of building. All names are known."""
     found: dict[str, Library] = {}
 
     def visit(name: str) -> None:
@@ -77,12 +78,12 @@ def chosen(names: Iterable[str]) -> tuple[Library, ...]:
 
 
 def needs(names: Iterable[str]) -> tuple[str, ...]:
-    """What the kit needs in a baseline that has them, as names of resources/packages.toml."""
+    """The packages that the kit needs in a baseline with these libraries, as names in resources/packages.toml."""
     return tuple(dict.fromkeys(need for library in chosen(names) for need in library.needs))
 
 
 def locked(names: Iterable[str]) -> dict[str, str]:
-    """What the lock says of them: name -> version and digest."""
+    """Their entries in the lock: name -> version and digest."""
     return {f"library {one.name}": f"{one.pin.version} sha256:{one.pin.sha256}" for one in chosen(names)}
 
 

@@ -1,4 +1,4 @@
-"""What a provider of interpreters is."""
+"""The interface of a provider of interpreters."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from py_portable.steps.graph import Step
 from py_portable.steps.identity import HouseId, NodeId
 
 PREFIX = "/opt/python"
-"""Where every interpreter is used, whoever made it."""
+"""The path at which every interpreter is used, from any provider."""
 
 Libpython = Literal["static", "shared"]
 
 
 @dataclass(frozen=True)
 class InterpreterRequest:
-    """The interpreter of one house: `image` and `tools` name nodes that its steps need."""
+    """A request for the interpreter of one (baseline, Python): `image` and `tools` name nodes that its steps need."""
 
     choice: InterpreterChoice
     house: HouseId
@@ -30,7 +30,8 @@ class InterpreterRequest:
 class Provider(Protocol):
     name: str
     needs: tuple[str, ...]
-    """What it needs in the baseline's image beside what wheels are compiled with, see `images.packages`."""
+    """The packages that it needs in the baseline's image, besides those for compiling wheels, see
+    `images.packages`."""
     libpython: Libpython | None
     """The libpython that its prefix is sure to hold; None: formats that link one get an interpreter from source."""
     of_packages: bool
@@ -39,7 +40,7 @@ class Provider(Protocol):
     def pin(self, choice: InterpreterChoice, python: str) -> tuple[str, str] | None:
         """(name in the lock, what it stands for) of the Python `python` such as "3.13".
 
-        None where the baseline's image decides. Raises ConfigError where there is no such interpreter.
+        None if the baseline's image decides. Raises ConfigError if there is no such interpreter.
         """
         ...
 

@@ -1,4 +1,5 @@
-"""What every interpreter goes through that we did not compile: made self-sufficient, ours in its paths, and known."""
+"""Prepares every interpreter that was not compiled here: makes it self-sufficient, sets its paths, and checks its
+version."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ def _told(ctx: Context, name: str) -> dict[str, Any]:
 
 
 def read(path: Path) -> str:
-    """What a program of an image wrote: no link is followed, and only so much is read. Raises StepError."""
+    """Reads a file that a program in an image wrote: no link is followed, and its size is limited. Raises
+    StepError."""
     try:
         with open_regular(path, follow=False) as stream:
             return stream.read(MAX_TOLD).decode("utf-8", "replace")

@@ -1,4 +1,5 @@
-"""Dependencies that are named by address, carried: fetched or packed once, kept in the store, pinned by digest."""
+"""Dependencies that are named by address. They are fetched or packed once, kept in the store, and pinned by
+digest."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from py_portable.store import Store
 
 ARCHIVES = (".whl", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 BUILT_AT = "/build/source/app"
-"""Where the app's source lies when its build backend is asked: addresses in its answer may begin there."""
+"""The path of the app's source when its build backend is asked. Addresses in the answer may begin with it."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class Owner:
     folder: Path | None = None
     sources: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
-    """The file that `where` names, where it is text: messages then name the line."""
+    """The file that `where` names, if it is text, so that messages can name the line."""
     foreign: bool = False
-    """Whether it came from another machine: it may name nothing of this one, which would become part of the app."""
+    """Whether it came from another machine. Then it must not name files of this machine, which would become part of
+    the app."""
 
     def place(self, word: str) -> str:
         line = line_of(self.text, word)
@@ -163,7 +165,7 @@ def without_login(url: str) -> str:
 
 
 def file_name(made: Path, name: str, version: str) -> str:
-    """What a carried archive is called: a wheel by its own name, an sdist by the project's."""
+    """The file name of an archive: a wheel keeps its name, an sdist gets the name of the project."""
     if made.name.endswith(".whl"):
         return made.name
     suffix = next(one for one in ARCHIVES if made.name.endswith(one))

@@ -39,12 +39,12 @@ class AppResolver:
     # ------------------------------------------------------------------------------- whether a lock is up to date
 
     def holds(self, old: LockedHouse) -> bool:
-        """Whether a new resolution would ask what `old` did; a backend is asked only where its source has changed."""
+        """Whether a new resolution would ask the same as `old`. A backend is asked only if its source has changed."""
         seen = self.seen()
         return (seen != "" and old.seen == seen) or old.inputs == self.inputs()
 
     def inputs(self) -> str:
-        """The digest of all that a resolution depends on: a lock with another one is out of date."""
+        """The digest of everything on which a resolution depends: a lock with another digest is out of date."""
         return self._hashed(self._app_fact())
 
     def seen(self) -> str:
@@ -117,7 +117,7 @@ class AppResolver:
 
     @cached_property
     def said(self) -> Said | None:
-        """What the app's source says; None for an app that an index has. Raises ConfigError at app.source."""
+        """The declarations of the app's source; None for an app from an index. Raises ConfigError at app.source."""
         path = self.config.app.source
         if path is None:
             return None
@@ -155,12 +155,12 @@ class AppResolver:
 
     @cached_property
     def whole(self) -> Said | None:
-        """What the app's source says, completed by what its build backend answered."""
+        """The declarations of the app's source, completed by the answers of its build backend."""
         said = self.said
         return said and completed(said, self.answer, str(self.config.app.source))
 
     def named(self) -> Iterable[tuple[Owner, Requirement]]:
-        """All that the app and the config require without anything being asked."""
+        """All requirements of the app and the config that are known without asking anything."""
         app = self.config.app
         if app.requirement:
             where = self.config.where(("app", "requirement"))
@@ -188,7 +188,7 @@ class AppResolver:
 
 
 def completed(said: Said, answer: Answer, where: str) -> Said:
-    """What a source says, with what its build backend answered in place of what it left open."""
+    """The declarations of a source, completed by the answers of its build backend."""
     if answer.metadata is None:
         return said
     told = declared.said_by_metadata(answer.metadata, where)
@@ -198,7 +198,7 @@ def completed(said: Said, answer: Answer, where: str) -> Said:
 
 
 def owner_of(said: Said, path: Path, base: Path) -> Owner:
-    """Who requires what a source says, for messages and for relative paths."""
+    """The owner of a source's requirements, for messages and for relative paths."""
     if not path.is_dir():
         return Owner(path.name)
     project = path / "pyproject.toml"

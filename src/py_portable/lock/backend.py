@@ -1,4 +1,4 @@
-"""What is asked of a source's build backend, and who asks: never this module, for the backend is foreign code."""
+"""The questions to a source's build backend. This module never runs it, because the backend is foreign code."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ for the backend to run."""
 
 @dataclass(frozen=True)
 class Question:
-    """Asked of the backend of `source`, a folder or an sdist, whose digest is `digest`."""
+    """A question to the backend of `source`, a folder or an sdist, whose digest is `digest`."""
 
     name: str
-    """What messages call it."""
+    """Its name in messages."""
     source: Path
     digest: str
     backend: Backend
@@ -43,14 +43,14 @@ class Answer:
 
 
 class Unasked(ConfigError):
-    """A build backend would have to be asked, by a command that runs none."""
+    """A build backend would have to be asked, but this command runs none."""
 
 
 class Asker(Protocol):
     """Runs build backends where they can do no harm, and knows the sources that they are asked about."""
 
     def recall(self, question: Question) -> Answer | None:
-        """What was answered of this very source before; nothing runs."""
+        """An earlier answer for exactly this source; nothing is run."""
         ...
 
     def ask(self, question: Question) -> Answer:

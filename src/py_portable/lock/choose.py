@@ -1,4 +1,4 @@
-"""Which of the files that an index offers is taken. Pure."""
+"""Chooses between the files that an index offers. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a resolution is whole: what every locked distribution requires is locked. Pure."""
+"""Checks whether a resolution is complete: everything that a locked distribution requires is locked. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from py_portable.lock.markers import ResolveTarget, holds, parsed
 
 @dataclass(frozen=True)
 class Distribution:
-    """A locked one and what its metadata says."""
+    """A locked distribution and the content of its metadata."""
 
     name: str
     version: str | None
@@ -59,7 +59,7 @@ def missing(
 
 
 def _meets(found: Distribution, wanted: Requirement) -> bool:
-    """An address is met by what was carried from it; its version is what it is."""
+    """A requirement with an address is met by the package from this address, whatever its version is."""
     try:
         if found.version is None or wanted.url is not None:
             return True

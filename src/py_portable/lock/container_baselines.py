@@ -1,6 +1,6 @@
-"""What the lock knows of containers that were baselines: how they were before anything was added to them.
+"""The lock's entries for containers that were baselines: their state before anything was added.
 
-What an engine makes of the same name has an identity of its own, which stays in the lock beside it.
+An engine's image of the same name has another identity, which is also in the lock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from py_portable.lock.lockfile import Lock
 
 
 def node(image: str) -> str:
-    """What the lock calls the container of a job in this image."""
+    """The name in the lock for the container of a job in this image."""
     return f"container {image}"
 
 

@@ -1,4 +1,4 @@
-"""What a source says of itself without being run: its name, dependencies and build system."""
+"""Reads the name, dependencies and build system that a source declares, without running it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class Said:
-    """What can be known of a source before any code of it runs."""
+    """The facts about a source that are known before any of its code runs."""
 
     name: str | None
     """In its canonical form; None where only building tells it."""
@@ -56,7 +56,7 @@ class Said:
 
 
 def said(path: Path) -> Said:
-    """What a source folder, an sdist or a wheel says of itself. Raises ConfigError where it cannot be read."""
+    """The declarations of a source folder, an sdist or a wheel. Raises ConfigError if it cannot be read."""
     if path.is_dir():
         return _folder(path)
     status = path.stat()

@@ -1,4 +1,4 @@
-"""The requirements that setuptools wrote into an sdist, in its own format."""
+"""Reads the requirements that setuptools wrote into an sdist in its own format."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class LockedPackage:
-    """What is taken of a package; `build` is what an sdist's build system requires."""
+    """The file that is used of a package; `build` holds the requirements of an sdist's build system."""
 
     file: LockedFile
     build: tuple[LockedFile, ...] = ()
@@ -104,7 +104,7 @@ _AGAIN = "delete the file and run: py-portable lock"
 
 
 def load(path: Path) -> Lock:
-    """The lock in `path`, an empty one where there is no such file."""
+    """The lock in `path`, or an empty lock if there is no such file."""
     try:
         return loads(read_regular(path, MAX_BYTES), path.name)
     except FileNotFoundError:

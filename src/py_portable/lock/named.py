@@ -1,4 +1,4 @@
-"""All that the app requires, with what is named by address carried: what the index is then asked for."""
+"""All requirements of the app. Those that are named by address are fetched; the index is asked for the others."""
 
 from __future__ import annotations
 

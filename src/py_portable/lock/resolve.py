@@ -43,7 +43,7 @@ class Resolver:
     environ: Mapping[str, str] = field(repr=False)
     asker: Asker
     _told: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
-    """What sdists of an index say that they depend on, by project."""
+    """The dependencies of sdists from an index, by project."""
     _systems: dict[tuple[tuple[str, ...], str | None], tuple[LockedFile, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -209,7 +209,7 @@ class Resolver:
     def _required(
         self, said: Said, more: tuple[str, ...] = (), python: str | None = None
     ) -> tuple[LockedFile, ...]:
-        """What has to be installed to build a wheel of it. `more`: what its backend asked for by itself."""
+        """The packages that are needed to build a wheel of it. `more`: packages that its backend asked for."""
         told = self.config.wheels.build_requires.get(said.name or "", ())
         # setuptools before 70.1 asks for wheel by itself when it makes one.
         lines = (*said.backend.requires, *told, *more, "wheel")
@@ -260,7 +260,7 @@ class Resolver:
     # ------------------------------------------------------------------------------------------ the whole of it
 
     def _whole(self, locked: Sequence[LockedFile], named: Named) -> None:
-        """Raises ConfigError where something locked requires what is not."""
+        """Raises ConfigError if a locked package requires something that is not locked."""
         target = self.target
         texts = metadata.of_wheels(
             self.store,

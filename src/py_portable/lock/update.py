@@ -1,4 +1,4 @@
-"""What `lock --update` can be asked for."""
+"""The names that `lock --update` accepts."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Reports from conclusions: pure functions that read evidence and run nothing.
 
-`scorecard` says what is told and in which order, as blocks; `markdown` and `text` write blocks down; `junit` stands
-beside them. A page in HTML would be one more way to write down the same blocks.
+`scorecard` decides the content and its order, as blocks; `markdown` and `text` write the blocks; `junit` is separate.
+A page in HTML would be one more way to write the same blocks.
 """

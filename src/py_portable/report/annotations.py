@@ -1,4 +1,4 @@
-"""What failed, at its wheel or its line of the config: GitHub's log commands, GitLab's code quality report.
+"""Failures with their wheel or their line in the config, as GitHub's log commands and GitLab's code quality report.
 
 Sources: GitHub's "Workflow commands" and how the runner's toolkit escapes them; GitLab's "Code Quality report format".
 """
@@ -19,11 +19,11 @@ from py_portable.report.reasons import meaning
 from py_portable.report.summary import Findings, Group, Lost, again, build_again, text, why
 
 MOST = 10
-"""Annotations of one level that GitHub shows of a step."""
+"""The number of annotations of one level that GitHub shows for a step."""
 MOST_ISSUES = 1000
 MOST_PLACES = 8
 Where = Callable[[str | None, str | None], tuple[str, int]]
-"""File and line of an artifact (of None: of the config as a whole), or of the wheel that it fell over."""
+"""The file and line of an artifact (for None: of the whole config), or the wheel because of which it failed."""
 _WHEEL = re.compile(r"[A-Za-z0-9][\w.+!-]{0,250}\.whl\b")
 Level = Literal["error", "warning"]
 
@@ -77,7 +77,7 @@ def _note(level: Level, group: Group, found: Findings) -> Note:
 
 
 def github(told: Sequence[Note], where: Where) -> list[str]:
-    """Log commands, as many as are shown; the last of a level says how many are not."""
+    """As many log commands as are shown; the last one of a level says how many are not."""
     lines = []
     for level in ("error", "warning"):
         own = [note for note in told if note.level == level]

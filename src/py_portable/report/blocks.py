@@ -1,4 +1,4 @@
-"""What a report is made of. Text that nobody vouches for is marked, so that whoever writes it down escapes it."""
+"""The parts of a report. Foreign text is marked, so that the code that writes it escapes it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from py_portable.base import printable
 from py_portable.base.redact import hide
 
 MOST_CHARACTERS = 400
-"""Of a foreign text within a line: more is not read."""
+"""The most characters of a foreign text within a line."""
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """Something out of the evidence: a name, a path, what an app said."""
+    """A text from the evidence: a name, a path, or output of an app."""
 
     text: str
 
@@ -40,7 +40,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Items:
-    """`what`: how they are called where not all of them fit."""
+    """`what`: the word for its rows, if not all of them fit."""
 
     items: tuple[Words, ...]
     what: str = "items"
@@ -48,7 +48,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Fence:
-    """Lines as they are: a command, or what an app said."""
+    """Unchanged lines: a command, or output of an app."""
 
     text: tuple[str, ...]
     language: str = "text"

@@ -1,4 +1,4 @@
-"""JUnit XML: one suite an artifact, one case a cell, and one suite of what holds for no single cell.
+"""JUnit XML: one suite for each artifact, one case for each cell, and one suite for problems of no single cell.
 
 The dialect is the one that GitLab, Jenkins and GitHub's actions read: testsuites, testsuite, testcase with at most one
 of failure and skipped. All foreign text is printable, which is a part of what XML 1.0 can hold (section 2.2, Char).
@@ -42,7 +42,7 @@ def render(found: Findings) -> bytes:
 
 
 def _commands(cells: Sequence[CellRow]) -> bool:
-    """Whether the smoke command has to be named to tell the cells apart."""
+    """Whether the smoke command has to be named to distinguish the cells."""
     return len({tuple(text(word) for word in cell["argv"]) for cell in cells}) > 1
 
 

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from py_portable.report.blocks import Block, Fence, Foreign, Heading, Items, Paragraph, Table, Words
 
 MOST_BYTES = 900_000
-"""A job summary of GitHub takes 1 MiB, and other steps write into it, too."""
+"""A job summary of GitHub can have 1 MiB, and other steps write into it, too."""
 _NOTE_BYTES = 2_000
 
 
 def render(blocks: Sequence[Block], most: int = MOST_BYTES) -> str:
-    """What does not fit into `most` bytes of UTF-8 is cut by rows from the end, and named."""
+    """If it does not fit into `most` bytes of UTF-8, rows are cut from the end, and the text says so."""
     room, out, lost = most - _NOTE_BYTES, list[str](), dict[str, int]()
     for block in blocks:
         head, rows, what = _pieces(block)

@@ -1,4 +1,4 @@
-"""What the scorecard says, and in which order: what failed first, and how to see it again."""
+"""The content and the order of the scorecard: first what failed, and how to repeat it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from py_portable.report.summary import (
 )
 
 MOST_DETAILS = 20
-"""Failures that are told with their last lines; more get a line each, up to MOST_LINES."""
+"""The number of failures that are shown with their last lines; more get one line each, up to MOST_LINES."""
 MOST_FIRST = 10
-"""Of failures and of problems, in the list on the first screen."""
+"""The number of failures, and of problems, in the list on the first screen."""
 MOST_LINES = 100
 MOST_PLACES = 8
 MOST_LOST = 5
-"""Failed steps that are told with their last lines."""
+"""The number of failed steps that are shown with their last lines."""
 TAIL_LINES = 8
 STEP_LINES = 20
-"""Of a failed step: what a compiler says stands before what pip says of it."""
+"""The number of lines of a failed step: the compiler's message comes before pip's message about it."""
 TAIL_WIDTH = 240
 
 

@@ -1,4 +1,5 @@
-"""What of the evidence a report tells, in its order: failures in groups, the matrix folded, what is unproven."""
+"""The parts of the evidence that a report shows, in order: failures in groups, the folded matrix, what is
+unproven."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ WORST_FIRST = ("FAIL", "XPASS", "UNPROVEN", "XFAIL", "NOT-APPLICABLE", "PASS")
 
 @dataclass(frozen=True)
 class Group:
-    """Cells of one artifact with one verdict for one reason: one thing to correct, however often it was seen."""
+    """The cells of one artifact with the same verdict for the same reason: one thing to correct, however often it
+    occurred."""
 
     cells: tuple[CellRow, ...]
 
@@ -42,7 +44,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Lost:
-    """Artifacts that one failed step cost, and what it said."""
+    """The artifacts that were not built because one step failed, and the message of the step."""
 
     artifacts: tuple[str, ...]
     tail: str
@@ -68,7 +70,7 @@ class Findings:
 
 
 def find(evidence: Evidence, conclusions: Conclusions, config: str | None = None) -> Findings:
-    """`config`: where it lies for the reader; where it is None commands are for its folder."""
+    """`config`: the path of the config for the reader; if None, commands are for its folder."""
     cells = evidence.get("cells", ())
     own = [cell for cell in cells if not is_control(cell)]
     return Findings(
@@ -137,12 +139,12 @@ def _kit(command: str, config: str) -> list[str]:
 
 
 def text(value: Any) -> str:
-    """A text out of evidence; empty where there is none."""
+    """A text from evidence; empty if there is none."""
     return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
 def of(told: Any, name: str) -> Any:
-    """A value out of what should be an object; None where it is none."""
+    """A value from what should be an object; None if it is not an object."""
     return told.get(name) if isinstance(told, Mapping) else None
 
 
@@ -151,7 +153,7 @@ def why(cell: CellRow) -> str:
 
 
 def number(value: Any, digits: int = 2) -> str:
-    """A number out of evidence, `-` where it is none."""
+    """A number from evidence; `-` if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return "-"
     return f"{value:.{digits}f}"

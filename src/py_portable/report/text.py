@@ -1,4 +1,4 @@
-"""Blocks as text for a terminal or a log. No line that an app has a part in begins with its text."""
+"""Blocks as text for a terminal or a log. No line that holds text of an app begins with this text."""
 
 from __future__ import annotations
 

@@ -1,1 +1,2 @@
-"""What a step is, and what its action is given: the contract between who makes steps and who runs them."""
+"""What a step is, and what its action gets: the contract between the code that makes steps and the code that runs
+them."""

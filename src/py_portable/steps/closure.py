@@ -1,4 +1,4 @@
-"""Which code a module is made of: itself and all that it imports, found in the text: nobody keeps a list. A leaf."""
+"""Finds the code of a module, itself and everything that it imports, from the text of the files. A leaf."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 def modules(start: str, counts: Callable[[str], bool] | None = None) -> tuple[str, ...]:
     """`start` (such as `py_portable.prove.cell_runs`) and all modules of this package that it imports, directly or not.
 
-    An import anywhere in a file counts, also one in a function or for type checkers: too many are none too few.
+    An import anywhere in a file counts, also in a function or for type checkers: too many modules do no harm.
     `counts` says of a module whether it, and what it imports, is wanted; the packages above a module are then left out
     where nothing is imported from them. Raises ValueError where there is no such module.
     """
@@ -60,7 +60,7 @@ def sha256(start: str, beside: tuple[str, ...] = (), counts: Callable[[str], boo
 
 @cache
 def _imports(path: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """What a file imports of this package: (module, the names taken from it, as if each were a module)."""
+    """The imports of a file from this package: (module, the imported names, as if each were a module)."""
     return tuple(
         (module, tuple(f"{module}.{word}" for word in _WORD.findall(several or one)))
         for module, several, one in _IMPORT.findall(path.read_text("utf-8"))
@@ -77,6 +77,6 @@ def _file(name: str) -> Path | None:
 
 
 def forget() -> None:
-    """Read the files again: they are others now."""
+    """Read the files again, because they have changed."""
     for known in (modules, sha256, _imports, _file):
         known.cache_clear()

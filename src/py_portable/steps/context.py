@@ -1,4 +1,4 @@
-"""What a step's action is given: its inputs, a place to write, and the sandbox of its baseline."""
+"""The arguments of a step's action: its inputs, a place to write, and the sandbox of its baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BUILD_PATH = "/opt/python/bin:/opt/tools/bin:/usr/lib/ccache:/usr/local/bin:/usr
 
 @dataclass(frozen=True)
 class Result:
-    """What a step gave: a folder, its digest, and what it says about itself."""
+    """The output of a step: a folder, its digest, and what the step recorded about it."""
 
     path: Path
     digest: str
@@ -38,7 +38,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Environment:
-    """What all steps of a run share."""
+    """The things that all steps of a run share."""
 
     store: Store
     engine: Engine
@@ -46,7 +46,7 @@ class Environment:
     jobs: int
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     on_host: bool = False
-    """Whether the engine has no roots but this machine's own: the images that cells start on are it."""
+    """Whether the engine has only this machine's own root, which is then the image on which cells start."""
     in_container: bool = False
     """Whether build steps run in the container of this process, whose image is the baseline (engines/inside.py)."""
     keep: Path | None = None

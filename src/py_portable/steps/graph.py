@@ -1,4 +1,4 @@
-"""A step: what is to be made, from what, by which code. Its key says when it need not be made again."""
+"""A step: what is made, from what, and by which code. Its key shows whether it has to be made again."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Step:
     scripts: tuple[str, ...] = ()
     lane: Lane = "cores"
     turn: str = ""
-    """Steps of one turn are made one after another: each takes from a cache what the one before it compiled."""
+    """Steps of one turn run one after another: each takes from a cache what the one before it compiled."""
     image: NodeId | None = None
     """The node that gives the root file system the action runs in, when it runs in one."""
     locals: Mapping[str, Any] = field(default_factory=dict)
-    """What the action needs and the key must not know: where things lie on this machine."""
+    """Paths on this machine that the action needs and that must not be part of the key."""
     observes: Callable[[Environment], str] | None = None
-    """Looks at what of this machine decides the result, when the step's turn has come; the key takes its words."""
+    """Examines what on this machine decides the result, just before the step runs; its answer is part of the key."""
 
     @property
     def all_needs(self) -> tuple[NodeId, ...]:
@@ -68,13 +68,13 @@ class ImageNode:
     origin: str | None = None
     """The digest that the lock gives the image's name, whatever is added to it."""
     needs: tuple[str, ...] = ()
-    """What the kit itself needs in it, see `images.packages`."""
+    """The packages that the kit itself needs in it, see `images.packages`."""
     container: str | None = None
     """The identity that the lock gives to the container of a job in this image."""
 
     @property
     def built_in(self) -> bool:
-        """Whether it is a baseline, and not what cells start on: these have nothing that the kit itself needs."""
+        """Whether it is a baseline. Images on which cells start have nothing that the kit itself needs."""
         return bool(self.needs or self.before)
 
     lane: Lane = "io"
@@ -120,13 +120,13 @@ _RUNNING = (
     ),
     "store",
 )
-"""What runs a step, or brings bytes whose digest is known before: it decides nothing of what comes out."""
+"""Modules that run a step, or fetch bytes whose digest is known before. They do not influence the result."""
 _MAKING = {f"base.{name}" for name in ("file_modes", "placing", "shape", "tarball", "talk", "untar", "zips")}
-"""Of these rooms, what can be seen in what comes out."""
+"""The modules of these packages that do influence the result."""
 
 
 def decides(module: str) -> bool:
-    """Whether the code of this module of the package can be seen in what a step makes."""
+    """Whether the code of this module can influence what a step makes."""
     name = module.partition(".")[2]
     return name in _MAKING or not any(name == room or name.startswith(f"{room}.") for room in _RUNNING)
 
@@ -144,7 +144,7 @@ def _file_digest(source: str) -> str:
 
 
 def ordered(steps: Mapping[NodeId, Node], wanted: Iterable[NodeId]) -> list[Node]:
-    """The wanted nodes and all that they need, each after what it needs, in a stable order."""
+    """The wanted nodes and everything that they need, each after the nodes that it needs, in a stable order."""
     done: dict[NodeId, Node] = {}
 
     def visit(name: NodeId) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class HouseId:
-    """What wheels and interpreters are made for: a Python in a baseline. `choice`: the interpreter, where it is not
-    the usual one there. A library has no Python."""
+    """The target of wheels and interpreters: a Python in a baseline. `choice`: the interpreter, if it is not the
+    usual one there. A library has no Python."""
 
     python: str
     baseline: str
@@ -20,15 +20,15 @@ class HouseId:
 
 @dataclass(frozen=True)
 class NodeId:
-    """Which node of the plan it is. Its text is what people, locks and evidence call it; nobody takes that apart."""
+    """The identity of a node in the plan. Its text is the name for people, locks and evidence; it is never parsed."""
 
     kind: str
     subject: str = ""
     house: HouseId | None = None
     variant: str = ""
-    """What tells it from the one that is called so without it."""
+    """What distinguishes it from the node that has the same name without it."""
     control: NodeId | None = None
-    """The control that it is made for, where what it is made of is not what artifacts are made of."""
+    """The control for which it is made, if its inputs are not the same as for artifacts."""
 
     def __str__(self) -> str:
         if self.control:

@@ -1,6 +1,6 @@
-"""What a step left in its folder, looked at when everything that the step started is dead.
+"""Checks the output folder of a step after everything that the step started has ended.
 
-Scripts of a build settle modes while foreign code may still run beside them; what counts is what is there afterwards.
+Scripts of a build set modes while foreign code may still run, so the result is checked again afterwards.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from py_portable.base import file_modes, printable
 from py_portable.errors import PortableError
 
 CAPABILITY = "security.capability"
-"""The attribute that gives a program powers as the setuid bit does: capabilities(7)."""
+"""The attribute that gives a program special rights, like the setuid bit: capabilities(7)."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HINT = (
     "find out what sets it: the app, a dependency or its build script. If a file really needs it, set it "
@@ -25,11 +25,11 @@ _HINT = (
 
 
 class BuildFailed(PortableError):
-    """A command of a build step failed, or left what nothing may leave."""
+    """A command of a build step failed, or left a file that is not allowed in its output."""
 
 
 def settle(out: Path, step: str) -> None:
-    """Refuse what no output may hold, and give everything else its mode. No link is followed.
+    """Refuse files that no output may hold, and give all others their mode. No link is followed.
 
     Raises BuildFailed, which names the file: for setuid, setgid and world-writable bits, capabilities of files,
     and what is neither file, folder nor link.
@@ -59,7 +59,7 @@ def _entered(root: int, folder: str, step: str) -> int:
     try:
         return os.open(folder or ".", _FOLDER, dir_fd=root)
     except OSError as problem:
-        raise _refused(step, folder, f"cannot be read: {problem.strerror}") from None
+        raise _refused(step, folder, f"not readable ({problem.strerror})") from None
 
 
 def _one(place: Path, state: os.stat_result, path: str, step: str) -> None:
@@ -81,7 +81,7 @@ def _one(place: Path, state: os.stat_result, path: str, step: str) -> None:
 
 
 def _attributes(place: Path) -> list[str]:
-    """Of a file; none on a file system that knows no attributes, such as 9p and some of FUSE."""
+    """The attributes of a file; none on a file system without attributes, such as 9p and some of FUSE."""
     try:
         return os.listxattr(place, follow_symlinks=False)
     except OSError as problem:
@@ -92,7 +92,7 @@ def _attributes(place: Path) -> list[str]:
 
 def _refused(step: str, path: str, why: str) -> BuildFailed:
     return BuildFailed(
-        f"{step} left {printable.line(path)[:200]!r}, which is not allowed in the output of a build: it is {why}",
+        f"{step} left {printable.line(path)[:200]!r}, which is {why}: not allowed in the output of a build",
         hint=_HINT,
     )
 

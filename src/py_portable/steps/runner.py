@@ -24,13 +24,13 @@ from py_portable.store import DamagedError
 
 _log = logging.getLogger(__name__)
 _MAKING_SECONDS = 0.5
-"""No image is made in less; one that the store has is looked at, which takes a moment on a busy machine."""
+"""No image is made in less time. An image in the store is only checked, which takes a moment on a busy machine."""
 LANES = {"cores": 2, "io": 2}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of each node: exactly one of the three has it."""
+    """The results of all nodes: each node is in exactly one of the three."""
 
     results: Mapping[NodeId, Result] = field(default_factory=dict)
     images: Mapping[NodeId, images.Image] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class Report:
 
 
 def cause_of(problem: PortableError, failures: Mapping[NodeId, PortableError]) -> NodeId | None:
-    """The node whose failure it comes from, where it comes from one of these."""
+    """The node whose failure is the cause, if it is one of these."""
     found = problem.cause if isinstance(problem, Blocked) else None
     return cast(NodeId, found) if found in failures else None
 
@@ -62,9 +62,9 @@ class Runner:
         self._talk = threading.Lock()
 
     def run(self, nodes: Mapping[NodeId, Node], wanted: Iterable[NodeId]) -> Report:
-        """Make the wanted nodes and all they need. A failure stops only what needs it.
+        """Make the wanted nodes and everything they need. A failure stops only the nodes that need the failed one.
 
-        Raises ConfigError at the end for an image whose name, or a setting that it is got by, is malformed.
+        Raises ConfigError at the end for an image whose name is malformed, or for which a setting is malformed.
         """
         self._nodes = nodes
         waiting = ordered(nodes, wanted)
@@ -103,7 +103,7 @@ class Runner:
         return Report(dict(self._results), dict(self._images), dict(self._failures), dict(self._keys))
 
     def _ready(self, waiting: Iterable[Node], running: Iterable[NodeId]) -> list[Node]:
-        """Those that have all that they need: of one turn the first, where none of it runs."""
+        """The nodes whose needs are met. Of one turn it is the first node, if no other one of the turn runs."""
         turns = {self._nodes[name].turn for name in running}
         ready = []
         for node in waiting:
@@ -174,7 +174,8 @@ class Runner:
         return self._images[name] if name in self._images else self._results[name]
 
     def _made_again(self, given: Mapping[NodeId, images.Image | Result]) -> bool:
-        """Hash what a step was given. Whether some of it was damaged and is there again: by this thread or another."""
+        """Hash the inputs of a step. Returns whether one of them was damaged and has been made again, by any
+        thread."""
         again = False
         for name, thing in given.items():
             key = thing.key if isinstance(thing, images.Image) else self._keys[name]

@@ -1,4 +1,4 @@
-"""The content-addressed store: a kill, a full disk or two runs at once do it no harm."""
+"""The content-addressed store. A killed run, a full disk and two runs at the same time do not damage it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hashing objects when nobody asked for them: to find out who is to blame, and for the doctor."""
+"""Hashes objects without using them: to find the cause of a failure, and for the doctor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def examine(layout: StoreLayout, key: str, *, wait: bool) -> Examined:
 
 
 def move_aside(layout: StoreLayout, key: str) -> Path | None:
-    """To where it is, with the key's lock held; None where it is gone. Raises OSError."""
+    """Move it aside while the key's lock is held; returns the new place, None if it is gone. Raises OSError."""
     aside = layout.quarantine / f"{key}-{time.time_ns()}"
     try:
         layout.object(key).rename(aside)
@@ -51,7 +51,7 @@ def move_aside(layout: StoreLayout, key: str) -> Path | None:
 
 
 def keys(layout: StoreLayout) -> list[str]:
-    """Of all objects that are there, sorted. Raises StoreError."""
+    """The keys of all objects in the store, sorted. Raises StoreError."""
     with explained("look at the store", layout.root):
         shelves = list(layout.objects.iterdir()) if layout.objects.is_dir() else []
         return sorted(path.name for shelf in shelves for path in shelf.iterdir())

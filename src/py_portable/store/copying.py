@@ -1,4 +1,4 @@
-"""A private copy of what others can write to, and the manifest of the very bytes that were copied."""
+"""Makes a private copy of files to which others can write, and the manifest of exactly the bytes that were copied."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def copy(source: Path, target: Path) -> list[ManifestRow]:
 
 
 def digest_of_copy(records: list[ManifestRow]) -> str:
-    """`sha256:…` as `walk.digest` gives it: of a file its bytes, of a folder its manifest."""
+    """`sha256:…` as in `walk.digest`: over the bytes of a file, or over the manifest of a folder."""
     only = records[0]
     return f"sha256:{only.value}" if only.kind == "file" else digest_of(encode(records))
 

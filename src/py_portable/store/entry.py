@@ -16,7 +16,7 @@ LAYOUT = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """What a step made. `path` is the folder with its output: never write to it.
+    """The output of a step. `path` is the folder that holds it: never write to it.
 
     `digest` is `sha256:…` over the sorted manifest with modes; `meta` is what the step said about its output.
     The object is not collected while this process lives.
@@ -28,7 +28,7 @@ class Entry:
     meta: Mapping[str, Any]
     log: Path
     title: str = ""
-    """What people call it, where its maker said so."""
+    """Its name for people, if the step gave one."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Header:
 
 
 class DamageFound(Exception):
-    """A file of the object is not what was written; the message says which and how."""
+    """A file of the object is not as it was written; the message says which one and how."""
 
 
 def write_header(header: Header) -> bytes:
@@ -110,7 +110,7 @@ def read_manifest(folder: Path, digest: str) -> bytes:
 
 
 def title_of(folder: Path) -> str:
-    """What people call the object in `folder`, "" where nothing tells it."""
+    """The name of the object in `folder` for people; "" if it is not known."""
     try:
         return read_header((folder / "entry.json").read_bytes()).title
     except (OSError, DamageFound):
@@ -119,7 +119,7 @@ def title_of(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Examined:
-    """What came of hashing an object. `damage` and `aside` (where it was moved to) only of one that is damaged."""
+    """The result of hashing an object. `damage` and `aside` (its new place) are set only if it is damaged."""
 
     key: str
     state: Literal["whole", "damaged", "gone", "busy", "unread"]
@@ -128,9 +128,9 @@ class Examined:
     """How it is damaged, or why it could not be read."""
     aside: Path | None = None
     size: int = 0
-    """Bytes of its files, of one that is whole."""
+    """The size of its files in bytes, if it is not damaged."""
 
     def told(self) -> str:
-        """Of one that is damaged, for people."""
+        """The message about a damaged object, for people."""
         kept = f" (it is kept in {self.aside} until `py-portable gc` removes it)" if self.aside else ""
         return f"the stored result of {self.title or f'step {self.key[:12]}'} is damaged: {self.damage}{kept}"

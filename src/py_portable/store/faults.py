@@ -1,4 +1,4 @@
-"""Errors of the store: what failed, where, how much room is left, and what to do next."""
+"""Errors of the store: what failed, where, how much space is left, and what to do next."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _NO_RIGHTS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class StoreError(StepError):
-    """The store could not keep, find or hand out something."""
+    """The store could not store, find or copy something."""
 
 
 class DamagedError(StoreError):
-    """What the store holds is not what was put in; running the same command again builds it again."""
+    """An object in the store is not as it was stored. To run the same command again builds it again."""
 
 
 def explain(problem: OSError, doing: str, where: Path) -> StoreError:

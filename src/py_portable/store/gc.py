@@ -1,4 +1,4 @@
-"""Garbage collection by lease: what nobody used for some days and nobody uses now."""
+"""Garbage collection by lease: removes objects that were not used for some days and are not in use now."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DAY_SECONDS = 86400.0
 
 
 def collect(layout: StoreLayout, keep_days: float) -> int:
-    """Remove objects unused for `keep_days` days; how many. Raises OSError."""
+    """Remove objects that were not used for `keep_days` days; returns their number. Raises OSError."""
     oldest = time.time() - keep_days * _DAY_SECONDS
     # A descriptor of its own: leases of this very process count too.
     leases = Leases(layout.leases)
@@ -42,8 +42,8 @@ def collect(layout: StoreLayout, keep_days: float) -> int:
 
 
 def _forget_caches(layout: StoreLayout, oldest: float) -> None:
-    """A compiler's cache is for one app and one interpreter, so most are never asked again. Renamed first: whoever
-    comes now begins a new one."""
+    """Remove old caches of compilers. Each is for one app and one interpreter, so most are never used again. It is
+    renamed first, so that a run that starts now begins a new one."""
     for path in list((layout.root / "cache").iterdir()):
         # Another collector may have been faster.
         with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ def _collect_one(layout: StoreLayout, leases: Leases, folder: Path, oldest: floa
 
 
 def _take_away(layout: StoreLayout, leases: Leases, folder: Path, oldest: float, target: Path) -> bool:
-    """Rename the object out of its place, so that it goes at once; the slow removal needs no lock."""
+    """Rename the object, so that it is gone at once; the slow removal then needs no lock."""
     key = folder.name
     held = try_lock(layout.lock(key), owner_note(what="garbage collection"))
     if not held:

@@ -1,7 +1,7 @@
-"""Entries of another machine's store: each is held against its own digest, and nothing of it is believed but that.
+"""Entries of another machine's store. Each is compared with its digest, and nothing else in it is trusted.
 
-A key says what was asked for; only the asker knows it, so it names each key that it takes. What an entry says of how
-its tree is to be read (a command prefix) is what this machine does, never what the other one wrote.
+The caller names each key that it accepts, since only the caller knows what it asked for. This machine decides how a
+tree is read (with which command prefix), never the other machine.
 """
 
 from __future__ import annotations

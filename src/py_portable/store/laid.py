@@ -1,4 +1,4 @@
-"""Whether what was copied out of the store still lies there as it was made: at a glance by a seal, or by hashing it."""
+"""Checks whether a copy from the store is unchanged: quickly by a seal, or by hashing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the store keeps what: its folders, how they are made, and whose they must be."""
+"""The folders of the store, how they are made, and who must own them."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def started(pid: int) -> str | None:
 
 
 def owner_note(**more: Any) -> dict[str, Any]:
-    """What a lock file says about its holder."""
+    """The text about the holder in a lock file."""
     pid = os.getpid()
     return {"pid": pid, "start": started(pid), **more}
 
@@ -127,7 +127,7 @@ class Leases:
         fcntl.fcntl(self._handle, fcntl.F_OFD_SETLKW, _byte(fcntl.F_RDLCK, key))
 
     def claim(self, key: str) -> bool:
-        """The collector's side: true if nobody uses `key` and nobody can take it until `waive`."""
+        """For the garbage collector: true if nobody uses `key`; then nobody can use it until `waive`."""
         try:
             fcntl.fcntl(self._handle, fcntl.F_OFD_SETLK, _byte(fcntl.F_WRLCK, key))
         except OSError as problem:

@@ -1,4 +1,4 @@
-"""What is kept of a step that failed: its log, and an error that names it."""
+"""Keeps the log of a step that failed, and lets the error name it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from py_portable.store.faults import explain, is_out_of_room
 
 
 def explain_full_disk(problem: BaseException, root: Path) -> BaseException:
-    """A StoreError in place of an OSError that speaks of a full disk; else the problem itself."""
+    """A StoreError instead of an OSError about a full disk; otherwise the problem itself."""
     if isinstance(problem, OSError) and is_out_of_room(problem):
         return explain(problem, "do the step", root)
     return problem
 
 
 def keep_log(failed: Path, key: str, path: Path) -> Path | None:
-    """Move the log of a work folder to the folder `failed`; None where there is nothing in it."""
+    """Move the log of a work folder to the folder `failed`; None if the log is empty."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     kept = failed / f"{stamp}-{key[:12]}-{os.getpid()}.log"
     # Where the disk is full the log is lost, and the first error must be seen all the same.

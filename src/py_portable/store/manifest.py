@@ -1,4 +1,4 @@
-"""The manifest of a tree: what is in it, as sorted lines whose sha256 is the tree's digest. Pure."""
+"""The manifest of a tree: its contents as sorted lines, whose sha256 is the digest of the tree. Pure."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def digest_of(data: bytes) -> str:
 
 
 def differences(expected: Sequence[ManifestRow], found: Sequence[ManifestRow], limit: int = 10) -> list[str]:
-    """What changed, one line a path, at most `limit` lines."""
+    """The differences, one line for each path, at most `limit` lines."""
     old = {record.path: record for record in expected}
     new = {record.path: record for record in found}
     lines = []

@@ -1,7 +1,8 @@
-"""The seal of an object: how its tree looked, name by name, when all of it was known to be whole.
+"""The seal of an object: the state of each name in its tree at a time when the contents were known to be right.
 
-A walk that reads no contents tells whether anything was touched since: what changes a file's contents, mode or name
-changes its change time (ctime, see stat(2)), which no program can set. A disk that loses bits by itself is not seen
+A walk that reads no contents shows whether anything has changed since: a change of a file's contents, mode or name
+also changes its change time (ctime, see stat(2)), which no program can set. A disk that loses bits by itself is not
+seen
 by it; hashing everything again is.
 """
 

@@ -1,4 +1,4 @@
-"""Whether an object still is what was stored: at a glance by its seal, or by hashing all of it."""
+"""Checks whether an object is still as it was stored: quickly by its seal, or by hashing all of it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from py_portable.store.ranged import hash_tree, state_of
 
 SEAL = "seal"
 _SHORT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""What this process lacks says nothing of what it read."""
+"""Errors because this process lacks something. They say nothing about the files that it read."""
 
 
 def is_sealed(entry: Entry, prefix: tuple[str, ...]) -> bool:
-    """Whether nobody touched the tree since all of it was seen to be whole. Raises OSError, StoreError."""
+    """Whether the tree is unchanged since its contents were known to be right. Raises OSError, StoreError."""
     try:
         told = (entry.path.parent / SEAL).read_bytes()
     except OSError:
@@ -29,7 +29,7 @@ def is_sealed(entry: Entry, prefix: tuple[str, ...]) -> bool:
 
 
 def confirm(entry: Entry, prefix: tuple[str, ...]) -> None:
-    """Hash all of it, and seal it where that is right. Raises DamageFound that names the first paths, StoreError."""
+    """Hash all of it, and seal it if it is right. Raises DamageFound, which names the first paths, or StoreError."""
     try:
         before = state_of(entry.path, prefix)
         data = hash_tree(entry.path, prefix)
@@ -65,7 +65,7 @@ def take(folder: Path, prefix: tuple[str, ...]) -> tuple[bytes, seal.State]:
 
 
 def write_seal(folder: Path, digest: str, state: seal.State) -> None:
-    """For an object that is not in its place yet."""
+    """Write the seal of an object that is not in its place yet."""
     write_durably(folder / SEAL, seal.text(digest, state).encode())
 
 

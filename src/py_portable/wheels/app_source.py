@@ -1,4 +1,4 @@
-"""The app's source as it enters a build: what belongs to it, its digest, a clean copy."""
+"""The app's source for a build: the files that belong to it, its digest, and a clean copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from py_portable.wheels import tracked
 from py_portable.wheels.given import bounded
 
 IGNORED = frozenset((".git", ".hg", ".svn", "__pycache__"))
-"""Left out wherever they stand."""
+"""Names that are left out in every folder."""
 
 IGNORED_AT_TOP = frozenset(
     (
@@ -22,17 +22,18 @@ IGNORED_AT_TOP = frozenset(
         *("portable.lock", "portable.yaml", "portable.yml"),
     )
 )
-"""Left out only at the top: deeper down they are somebody's data."""
+"""Names that are left out only at the top, since deeper down they may be data of the app."""
 
 BUILT = ("build", "dist", "node_modules", "venv")
-"""Left out at the top, unless such a folder is a package; files in it that git tracks are the app's in any case."""
+"""Names that are left out at the top, unless the folder is a package. Files in it that git tracks always belong to
+the app."""
 
 _EGG_INFO = (".", "src")
-"""Where setuptools leaves *.egg-info behind."""
+"""The folders in which setuptools leaves *.egg-info."""
 
 
 def built_wheels(folder: Path) -> list[Path]:
-    """The wheels that a build left in a folder. Foreign code ran there: a link would be read through.
+    """The wheels that a build left in a folder. Foreign code ran there, so links are refused.
 
     Raises StepError for a wheel that is not a regular file, or a zip bomb.
     """
@@ -66,7 +67,7 @@ def source_digest(source: Path, named: Sequence[str] = ()) -> str:
 
 
 def copy_source(source: Path, into: Path, named: Sequence[str] = ()) -> None:
-    """A copy with what versions and builds leave behind left out; symlinks stay symlinks.
+    """A copy without the files of version control and of earlier builds; symlinks stay symlinks.
 
     `named`: files that the build system would learn of from version control, which does not come along: the copy's
     MANIFEST.in names them.

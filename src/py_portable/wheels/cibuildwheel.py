@@ -1,4 +1,4 @@
-"""What cibuildwheel is told, and whether an image is one that it can work in."""
+"""The settings for cibuildwheel, and whether it can work in an image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from py_portable.errors import ConfigError
 
 REQUIRES = ".py-portable-build"
-"""Where a container sees what the build system requires, below the project."""
+"""The path, below the project, at which a container sees the packages that the build system requires."""
 ALIASES = "manylinux2014, manylinux_2_28, manylinux_2_34"
 HINT = (
     "the container has no network: name system packages in baselines.NAME.packages, and build requirements in\n"
@@ -18,12 +18,12 @@ HINT = (
 
 
 def identifiers(pythons: Sequence[str], arch: str) -> list[str]:
-    """cibuildwheel's names: `cp313-manylinux_x86_64`."""
+    """The names that cibuildwheel uses: `cp313-manylinux_x86_64`."""
     return [f"cp{python.replace('.', '')}-manylinux_{arch}" for python in pythons]
 
 
 def options(pythons: Sequence[str], arch: str) -> dict[str, str]:
-    """What is ours to say; everything else is the user's [tool.cibuildwheel].
+    """The settings that the kit decides; everything else comes from the user's [tool.cibuildwheel].
 
     Its tests and audits are left out: they download, and the wheels are proven in cells.
     """
@@ -52,7 +52,7 @@ def variables(target: Mapping[str, str], told: Mapping[str, str], passed: Collec
 
 
 def laid_out(root: Path, name: str, pythons: Sequence[str]) -> None:
-    """Raises ConfigError where the image is not one that cibuildwheel can work in."""
+    """Raises ConfigError if cibuildwheel cannot work in the image."""
     where = f"wheels.publish on {name}"
     if not (root / "opt/python").is_dir():
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The container engine that cibuildwheel works with: which one, what it is told, and what it must not leave."""
+"""The container engine that cibuildwheel uses: which one, its settings, and the containers that must be removed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAMILIES = ("DOCKER_", "CONTAINER", "PODMAN_", "XDG_")
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of the caller's environment says how an engine is reached; cibuildwheel is given nothing else of it."""
+    """The variables that say how an engine is reached. cibuildwheel gets no other variable of the environment."""
     return {n: v for n, v in environ.items() if n in _ENVIRONMENT or n.startswith(_FAMILIES)}
 
 
@@ -41,13 +41,13 @@ def find(prefer: str | None = None) -> Daemon:
 
 
 def tag_of(found: Daemon, image: Image) -> str:
-    """The image's tag in the daemon, brought there where it is not yet, with the variables that the image sets."""
+    """The image's tag in the daemon, to which it is copied if necessary, with the variables that the image sets."""
     changes = tuple(f"ENV {name}={_quoted(value)}" for name, value in sorted(image.env.items()))
     return daemon.bring(found.program, image.root, changes=changes)
 
 
 def _quoted(value: str) -> str:
-    """As a Dockerfile's ENV takes it, where a dollar would name a variable."""
+    """A value for ENV in a Dockerfile, where a dollar sign would begin the name of a variable."""
     if "\n" in value or "\r" in value:
         raise StepError("a variable that the image sets has several lines, which an import cannot take")
     told = value
@@ -58,7 +58,7 @@ def _quoted(value: str) -> str:
 
 @contextlib.contextmanager
 def swept(program: str, run: str) -> Iterator[tuple[str, ...]]:
-    """Labels for containers, which are removed at the end however it comes; so are those of runs that died."""
+    """Labels for containers, which are always removed at the end; containers of killed runs are removed, too."""
     daemon.sweep(program)
 
     def sweep() -> None:

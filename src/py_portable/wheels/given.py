@@ -1,4 +1,4 @@
-"""`wheels.use`: the app's wheel out of a folder that somebody else's build filled."""
+"""`wheels.use`: takes the app's wheel from a folder with wheels that were built elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BOMB = (
 
 @dataclass(frozen=True)
 class Given:
-    """A wheel of the user's own folder. `sha256` is in hex."""
+    """A wheel in the user's own folder. `sha256` is in hex."""
 
     path: Path
     sha256: str
@@ -32,7 +32,7 @@ class Given:
 def choose(
     folder: Path, distribution: str | None, *, python: str, max_glibc: str, arch: str, where: str = WHERE
 ) -> Given:
-    """The wheel of the app that fits best: as pip would choose, and then one that still has to be repaired.
+    """The wheel of the app that fits best: the one that pip would choose, or else one that has to be repaired.
 
     Raises ConfigError where none fits or two fit alike.
     """
@@ -107,7 +107,7 @@ def _unrepaired(python: str, arch: str) -> list[Tag]:
 
 
 def taken(path: Path, sha256: str, into: Path) -> None:
-    """Copy a wheel of the user's folder. Raises StepError where it is not the one that was chosen any more."""
+    """Copy a wheel from the user's folder. Raises StepError if it has changed since it was chosen."""
     copy_regular(path, into / path.name)
     if sha256_of(into / path.name) != sha256:
         raise StepError(f"{path.name} changed during the run", where=str(path.parent), hint="run again")
@@ -115,7 +115,7 @@ def taken(path: Path, sha256: str, into: Path) -> None:
 
 
 def bounded(wheel: Path) -> Path:
-    """The wheel, where it is not a bomb: before pip, or anything else, unpacks it. Raises StepError."""
+    """Check that a wheel is not a zip bomb, before pip or another program unpacks it. Raises StepError."""
     try:
         return checked(wheel)
     except (RefusedError, OSError) as problem:

@@ -1,4 +1,4 @@
-"""What a build of a wheel lacked, read out of what the compiler, the linker or a build backend said."""
+"""Finds what was missing when a wheel was built, from the output of the compiler, the linker or a build backend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TOLD_LINES = 12
 
 
 def optional(said: str) -> tuple[str, str] | None:
-    """The optional extension that a build went on without, and the lines of the log that lead there."""
+    """The optional extension that a build left out after an error, and the lines of the log about it."""
     found = _OPTIONAL.search(said)
     if not found:
         return None

@@ -28,7 +28,7 @@ from py_portable.wheels.given import Given, bounded, taken
 from py_portable.wheels.nodes import COMPILED, OF_APP, of_app
 
 _MOST_SAID = 1 << 20
-"""Bytes of a log's end in which a compiler's words are looked for."""
+"""The number of bytes at the end of a log in which errors of a compiler are searched."""
 
 
 def house_steps(
@@ -151,7 +151,7 @@ def compile_app(ctx: Context) -> None:
 
 
 def repair(ctx: Context) -> Mapping[str, Any]:
-    """Repair what was compiled here, then hold every wheel against its tag."""
+    """Repair the wheels that were compiled here, then check every wheel against its tag."""
     incoming = ctx.work / "incoming"
     incoming.mkdir()
     _collect(ctx, incoming)
@@ -219,7 +219,7 @@ def _compile_wheel(ctx: Context, source: Path) -> None:
 
 
 def _whole(wheel: Path, log: Path) -> None:
-    """A build system may go on without an extension that does not compile: then it is not what was wanted.
+    """Refuse a wheel whose build system left out an extension that did not compile.
 
     Raises BuildFailed for a wheel for this platform with nothing of it inside, where the log says why.
     """

@@ -6,7 +6,7 @@ from py_portable.steps.identity import HouseId, NodeId
 
 OF_APP = "wheel of the app"
 COMPILED = ("wheel", OF_APP)
-"""Of those that give a wheel compiled here."""
+"""The kind of nodes that give a wheel compiled here."""
 
 
 def of_app(house: HouseId) -> NodeId:

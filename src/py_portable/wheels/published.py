@@ -1,4 +1,4 @@
-"""The app's own wheels for a package index: made by cibuildwheel in the baseline's image, then held to promises.
+"""The app's own wheels for a package index: made by cibuildwheel in the baseline's image, then checked.
 
 cibuildwheel runs on this machine and works in a container of docker or podman; the container has no network, and
 what the build system requires comes out of the lock.
@@ -105,7 +105,7 @@ def _version() -> str | None:
 
 
 def build_sdist(ctx: Context) -> None:
-    """An app that is an sdist already is taken as it is."""
+    """If the app is an sdist already, it is used unchanged."""
     origin: Path = ctx.locals["source"]
     if origin.is_file():
         shutil.copyfile(origin, ctx.out / origin.name)
@@ -129,7 +129,7 @@ def build_sdist(ctx: Context) -> None:
 
 
 def made_sdist(folder: Path) -> Path:
-    """The sdist that a build left in a folder. Foreign code ran there: behind a link lies what is the machine's.
+    """The sdist that a build left in a folder. Foreign code ran there, so links are refused.
 
     Raises StepError.
     """
@@ -154,7 +154,7 @@ def take_wheels(ctx: Context) -> Mapping[str, Any]:
 
 
 def build_wheels(ctx: Context) -> Mapping[str, Any]:
-    """A pure wheel is made by pip alike on every system: cibuildwheel declines to, and has nothing to add."""
+    """Make a pure wheel with pip, which gives the same result on every system. cibuildwheel refuses to make one."""
     (wheel,) = built_wheels(ctx.need(OF_APP).path)
     if wheel.name.endswith("-none-any.whl"):
         shutil.copyfile(wheel, ctx.out / wheel.name)
@@ -235,7 +235,7 @@ def _gather(ctx: Context, build: Mapping[str, Sequence[Mapping[str, Any]]], into
 
 
 def _finish(ctx: Context) -> Mapping[str, Any]:
-    """Hold what was made against its promises, and the sdist with it. The wheel of each Python, by its name."""
+    """Check the wheels and the sdist. Returns the wheel of each Python, by its name."""
     target = ctx.params["target"]
     wheels = built_wheels(ctx.out)
     if not wheels:

@@ -1,4 +1,4 @@
-"""What the evidence says of the wheels of a run."""
+"""The rows about the wheels of a run in the evidence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An sdist, unpacked with care: it may be anybody's."""
+"""Unpacks an sdist with care, since anybody may have made it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What git tracks of a source folder: some build systems carry such files though nothing else names them."""
+"""The files that git tracks in a source folder: some build systems include them although nothing else names them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from py_portable.base import process
 from py_portable.errors import MachineError
 
 FINDERS = frozenset(("setuptools-scm", "setuptools-git", "setuptools-vcs", "pbr"))
-"""Build requirements that ask version control which files belong to the app."""
+"""The build requirements that ask version control which files belong to the app."""
 MANIFEST = "MANIFEST.in"
 _SPECIAL = re.compile(r"[][*?#\\\s]")
 _NO_TRANSPORT = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}

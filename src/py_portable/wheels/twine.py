@@ -1,4 +1,4 @@
-"""The one adapter to twine: its check of what a package index will show, and the upload."""
+"""The only module that calls twine: for its check of the metadata that an index shows, and for the upload."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def strict_check(files: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class UploadTarget:
-    """Where an upload goes, without logins, and which way its login comes."""
+    """The address of an upload, without logins, and the source of its login."""
 
     url: str
     login: Literal["environment", "pypirc", "trusted-publishing", "none"]
@@ -69,7 +69,8 @@ class UploadTarget:
 
 
 def target(repository: str | None, environ: Mapping[str, str]) -> UploadTarget:
-    """What twine makes of a repository's name or URL, the environment and ~/.pypirc. Nothing is contacted.
+    """The address and login that twine will use, from a name or URL, the environment and ~/.pypirc. No server is
+    contacted.
 
     Raises ConfigError for a name that ~/.pypirc does not know and for a URL with a login in it.
     """
@@ -203,7 +204,7 @@ _CAUSES = (
 
 
 def cause(lines: Iterable[str]) -> tuple[str, str | None]:
-    """What a failed upload failed of, and what to do, from what twine printed: its last error and all after it."""
+    """Why an upload failed, and what to do, from the output of twine: its last error and everything after it."""
     said = ""
     for line in lines:
         begins = re.match(r"ERROR\b|[\w.]+(Error|Exception|Timeout)\b", line)
@@ -215,7 +216,7 @@ def cause(lines: Iterable[str]) -> tuple[str, str | None]:
 
 
 def _short(lines: Sequence[str]) -> Sequence[str]:
-    """Without the frames of a traceback, which say nothing of the cause."""
+    """The lines without the frames of a traceback, which do not show the cause."""
     if not any(line.startswith("Traceback") for line in lines):
         return lines
     return [line for line in lines if not line.startswith((" ", "Traceback", "The above", "During"))]

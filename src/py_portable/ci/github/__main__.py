@@ -76,7 +76,8 @@ def store_out(environ: Mapping[str, str]) -> int:
 
 
 def pack(environ: Mapping[str, str]) -> int:
-    """dist/ for the next job; one that only looks hands on its records, a plan the images too."""
+    """Pack dist/ for the next job. A job that only starts cells passes on its records, and the plan's job also the
+    images."""
     inputs = read(environ)
     here, to = Path.cwd(), place(environ, "packed")
     found = calls.projects(inputs, here)

@@ -1,4 +1,4 @@
-"""The action: what the inputs ask for is run, and told in the log, the summary, annotations and outputs."""
+"""The action: runs what the inputs ask for, and reports it in the log, the summary, annotations and outputs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CONCLUDE = ("portability", "merge")
 
 @dataclass(frozen=True)
 class ConfigResult:
-    """What came of one config. `failed`: the command that ended it, with its last lines. `fresh`: a lock that this
+    """The result of one config. `failed`: the command that ended it, with its last lines. `fresh`: a lock that this
     job made, because there was none."""
 
     project: Project
@@ -115,7 +115,7 @@ def _report(inputs: Inputs, project: Project, env: Mapping[str, str]) -> tuple[P
 
 
 def _artifacts(inputs: Inputs, project: Project) -> tuple[str, ...] | None:
-    """What a job of the plan builds; None where the inputs say it."""
+    """The artifacts that a job of the plan builds; None if the inputs name them."""
     if inputs.build is None:
         return None
     groups = calls.builds(load_config(Path(project.config)))
@@ -225,5 +225,5 @@ def _sharding(path: Path) -> Sharding:
 
 
 def job_name(inputs: Inputs) -> str:
-    """What tells this job's cache from others."""
+    """A text that distinguishes this job's cache from others."""
     return f"{inputs.config}\n{inputs.build or inputs.shard or ''}"

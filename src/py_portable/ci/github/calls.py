@@ -1,4 +1,4 @@
-"""What the action calls: the command lines of py-portable for one config. Pure, but for looking for configs."""
+"""The command lines of py-portable that the action runs for one config. Pure, except that it looks for configs."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _dist(inputs: Inputs, here: Path, config: str, shared: bool) -> Path:
 def calls(
     inputs: Inputs, project: Project, artifacts: Sequence[str] | None = None, costs: Path | None = None
 ) -> tuple[Call, ...]:
-    """What runs for a config, in order; `report` comes later, whatever these ended with.
+    """The commands for a config, in order; `report` runs later, whatever their exit statuses are.
 
     `artifacts`: what a job of the plan builds, in place of the input's. `costs`: evidence to balance shards by.
     """
@@ -132,7 +132,7 @@ def report(inputs: Inputs, project: Project) -> Call:
 
 
 def reports(inputs: Inputs) -> bool:
-    """A shard knows its own cells only: the job that merges speaks of all."""
+    """A shard knows only its own cells; the job that merges reports all of them."""
     return inputs.shard is None and bool({"portability", "report"} & set(inputs.commands))
 
 

@@ -1,4 +1,4 @@
-"""The log of a job: folded groups with their times, in which nothing is obeyed."""
+"""The log of a job: folded groups with their times, in which the runner obeys no command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What cells took, from run to run: the last job keeps its evidence in the cache, the plan's balances shards by it."""
+"""Keeps the times of cells between runs: the last job puts its evidence into the cache, and the plan uses it to
+balance shards."""
 
 from __future__ import annotations
 

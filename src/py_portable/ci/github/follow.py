@@ -34,7 +34,7 @@ class CommandEnded:
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """For what runs below: without the runner's files, its tokens and the inputs."""
+    """The environment for commands, without the runner's files, its tokens and the inputs."""
     return {
         name: value
         for name, value in environ.items()

@@ -81,7 +81,7 @@ def unpack(folder: Path, store: Store, wanted: Mapping[str, Collection[str]]) ->
 
 
 def _take(archives: Mapping[Path, Sequence[str]], store: Store, identities: set[str]) -> None:
-    """All the archives of one node."""
+    """The archives of one node."""
     missing = {archive: paths for archive, paths in archives.items() if not _is_there(store, paths)}
     if not missing:
         return
@@ -206,7 +206,7 @@ def _paths(store: Path, place: Path) -> list[str]:
 
 
 def _text(path: Path) -> bytes:
-    """Of a name's file."""
+    """The path of the file of a name."""
     try:
         return read_regular(path, 64, follow=False)
     except OSError:

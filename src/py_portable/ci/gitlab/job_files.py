@@ -1,4 +1,5 @@
-"""What GitLab's jobs hand on, in tar: the runner's zip, when unpacked, has changed modes at the far end of links.
+"""Passes files between GitLab's jobs in tar, since the runner's zip may change the modes of files to which links
+lead.
 
 A job calls this between two steps; everything lies below the project, because a runner takes nothing from elsewhere.
 """
@@ -75,7 +76,7 @@ def store_in(environ: Mapping[str, str], say: Say) -> None:
 
 
 def store_out(environ: Mapping[str, str], say: Say) -> None:
-    """Put the store where the runner's cache looks for it."""
+    """Pack the store at the place where the runner's cache expects it."""
     if not wants_cache(environ) or (Path.cwd() / CACHE / _OWN).exists():
         return
     try:

@@ -1,4 +1,4 @@
-"""What GitLab's jobs do, as shell: one text for the template's jobs and for those of the child pipeline.
+"""The shell scripts of GitLab's jobs: the same text for the jobs of the template and of the child pipeline.
 
 All of it is fixed text. What a caller gives comes in by variables, which stand in quotes, and no shell reads a variable
 a second time. It is POSIX sh: in an image there may be nothing else.
@@ -9,10 +9,10 @@ from __future__ import annotations
 FOLDER = ".py-portable"
 """Below the project: what jobs hand on that is not a result."""
 KIT = f"{FOLDER}/kit"
-"""The kit's own bundle, brought along into images."""
+"""The folder of the kit's own bundle, for jobs inside images."""
 PIPELINE = f"{FOLDER}/pipeline.yml"
 BUILDER = f"{FOLDER}/build-engine"
-"""What builds: a line that the plan's job writes after a look at its runner."""
+"""The file with the name of the engine that builds, which the plan's job writes after it has examined its runner."""
 HANDED = f"{FOLDER}/handed"
 """What a job hands on, in tar, in a folder named after the job."""
 CACHE = f"{FOLDER}/cache"

@@ -1,4 +1,4 @@
-"""The first look of a pipeline at its runner: what can build there, before a job fails for want of it."""
+"""Examines the runner at the beginning of a pipeline: what can build there, before a job fails because of it."""
 
 from __future__ import annotations
 
