@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.formats import appimage, runtime
+from py_portable.formats import appimage, runtime, squash_packer
 from py_portable.formats.appdir import make
 from py_portable.formats.onefile import program_of
-from py_portable.formats.runtime import squash_packer
 from tests.integration.conftest import Project, sample
 from tests.integration.test_elf import needs
 

@@ -39,7 +39,7 @@ PUBLISHES = {
 ACTIONS = {
     "formats.appimage": {
         *("formats.appdir", "formats.onefile", "formats.squashfs"),
-        *("formats.runtime", "formats.runtime.packer", "formats.runtime.squash_packer"),
+        *("formats.runtime", "formats.runtime.packer", "formats.squash_packer"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
