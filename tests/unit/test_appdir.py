@@ -167,6 +167,9 @@ def test_another_runtime_is_a_step_of_its_own(tmp_path: Path) -> None:
     assert taken.locals == {"path": str(tmp_path / "mine")}
     assert str(tmp_path) not in str(told(artifact.options))
     other = parsed(tmp_path, f"runtime: {{url: 'https://example.org/x', sha256: {taken.params['sha256']}}}")
+    # It mounts itself, and cells have no FUSE.
+    assert FORMATS["appimage"].expect(artifact, "debian:11") == "fail:fuse"
+    assert FORMATS["appimage"].expect(parsed(tmp_path, "title: X").artifacts["image"], "debian:11") is None
     again, _ = FORMATS["appimage"].steps(other.artifacts["image"], None, parent)
     assert again.params == taken.params and again.locals == {"url": "https://example.org/x"}
 
