@@ -1,4 +1,4 @@
-"""A onefile survives what a machine does to it: foreign folders, full disks, kills, other users. Real uids, real mounts.
+"""A onefile, and an AppImage, survives what a machine does to it: foreign folders, full disks, kills, other users. Real uids, real mounts.
 
 Each start is in a mount name space of its own, with its own /tmp, /var/tmp and /dev/shm, so that what lies in those of
 this machine does not count, and nothing is left there.
@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 
 from py_portable.formats import runtime
-from py_portable.formats.runtime import packer
+from py_portable.formats.runtime import packer, squash_packer, squashfs
 from tests.integration.test_elf import needs
 
 pytestmark = [
@@ -37,6 +37,7 @@ SWITCH = "PY_PORTABLE_ONEFILE"
 OWN_FAILURE = 125
 TMP_FOLDERS = ("/var/tmp", "/tmp", "/dev/shm")
 OPEN = "tmpfs mode=1777"
+PACKERS = {"onefile": packer.pack, "appimage": squash_packer.pack}
 NOEXEC = "tmpfs mode=1777,noexec"
 
 
@@ -46,6 +47,7 @@ class World:
 
     room: Path
     file: Path
+    payload: str
     home: Path = field(init=False)
     mounts: dict[str, str] = field(default_factory=lambda: dict.fromkeys(TMP_FOLDERS, OPEN))
     """Where something is mounted, and `tmpfs OPTIONS`, `shared FOLDER` or `read-only FOLDER`."""
@@ -125,30 +127,39 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", params=PACKERS)
+def payload(request: pytest.FixtureRequest) -> str:
+    """What is behind the runtime."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def files(app: Path) -> Iterator[Path]:
+def files(app: Path, payload: str) -> Iterator[Path]:
     """A folder that every user may read, with the packed file."""
     with tempfile.TemporaryDirectory(dir="/opt" if Path("/opt").is_dir() else "/") as name:
         Path(name).chmod(0o755)
-        pack(app, Path(name) / "file")
+        pack(app, Path(name) / "file", payload)
         yield Path(name)
 
 
-def pack(folder: Path, out: Path, program: str = "app") -> Path:
+def pack(folder: Path, out: Path, payload: str, program: str = "app") -> Path:
     """In several chunks, and quickly."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packer, "LEVEL", 1)
-        patch.setattr(packer, "CHUNK_BYTES", 1 << 20)
-        packer.pack(folder, out, name="app", program=program, runtime=runtime.runtime())
+        patch.setattr(squashfs, "ZSTD_LEVEL", 1)
+        patch.setattr(squash_packer, "BLOCK_BYTES", 1 << 17)
+        for module in (packer, squash_packer):
+            patch.setattr(module, "CHUNK_BYTES", 1 << 20)
+        PACKERS[payload](folder, out, name="app", program=program, runtime=runtime.runtime())
     return out
 
 
 @pytest.fixture
-def world(files: Path) -> Iterator[World]:
+def world(files: Path, payload: str) -> Iterator[World]:
     with tempfile.TemporaryDirectory(dir=files) as name:
         room = Path(name)
         room.chmod(0o755)
-        yield World(room, files / "file")
+        yield World(room, files / "file", payload)
 
 
 def version(app: Path, world: World, number: int) -> Path:
@@ -156,7 +167,7 @@ def version(app: Path, world: World, number: int) -> Path:
     folder = world.room / f"source{number}"
     shutil.copytree(app, folder, symlinks=True)
     (folder / "version").write_text(str(number))
-    return pack(folder, world.room / f"file{number}")
+    return pack(folder, world.room / f"file{number}", world.payload)
 
 
 def everything(folder: Path) -> list[tuple[str, int, int, int]]:
@@ -186,7 +197,10 @@ def test_the_environment_is_the_one_of_its_user(world: World) -> None:
             out = world.started("environment", **environ, **{SWITCH: ""})
             # PWD is of the shell that mounts.
             told = [line for line in out.splitlines() if not line.startswith("PWD=")]
-            assert sorted(told) == sorted(f"{k}={v}" for k, v in {**world.environ, **environ}.items())
+            (tree,) = world.trees()
+            own = {"APPDIR": tree, "APPIMAGE": world.file, "ARGV0": world.file, "OWD": world.room}
+            added = own if world.payload == "appimage" else {}
+            assert sorted(told) == sorted(f"{k}={v}" for k, v in {**world.environ, **environ, **added}.items())
 
 
 def test_no_file_stays_open(world: World) -> None:
@@ -245,7 +259,7 @@ def test_an_app_whose_library_is_loaded_by_ctypes(world: World) -> None:
     (folder / "app").chmod(0o755)
     if not Path("/usr/bin/python3").exists():
         pytest.skip("no /usr/bin/python3")
-    file = pack(folder, world.room / "file")
+    file = pack(folder, world.room / "file", world.payload)
     assert [world.started(file=file) for _ in range(2)] == ["42\n", "42\n"]
 
 
@@ -459,7 +473,7 @@ def test_one_single_file_is_started_from_memory(world: World, app: Path) -> None
     folder = world.room / "source"
     folder.mkdir()
     shutil.copy2(app / "app", folder / "app")
-    file = pack(folder, world.room / "file")
+    file = pack(folder, world.room / "file", world.payload)
     world.mounts = {str(world.home): f"read-only {world.home}", **dict.fromkeys(TMP_FOLDERS, NOEXEC)}
     assert world.started("x", file=file).startswith(f"argv <{file}> <x>")
     assert world.started("files", file=file).split() == ["0", "1", "2"]
@@ -487,7 +501,7 @@ def test_an_error_of_the_disk_at_every_write(world: World, app: Path, error: str
     shutil.copy2(app / "app", small / "app")
     (small / "lib" / "a").write_text("a" * 5000)
     (small / "lib" / "b").symlink_to("a")
-    file, tried = pack(small, world.room / "file"), 0
+    file, tried = pack(small, world.room / "file", world.payload), 0
     for call in ("mkdirat", "pwrite64", "write", "symlinkat", "utimensat", "syncfs", "renameat", "fsync"):
         for number in range(1, 12):
             shutil.rmtree(world.home / ".cache", ignore_errors=True)
@@ -679,7 +693,7 @@ def test_of_a_large_tree_all_is_looked_at_once_a_day(world: World) -> None:
     (folder / "app").chmod(0o755)
     for number in range(1000):
         (folder / f"f{number:04}").write_text(str(number))
-    file = pack(folder, world.room / "file")
+    file = pack(folder, world.room / "file", world.payload)
     world.started(file=file)
     (tree,) = world.trees()
     spoil(tree / "f0999", "truncated")
@@ -775,7 +789,7 @@ def test_the_interpreter_of_a_script_that_is_not_there_is_named(world: World) ->
     folder.mkdir()
     (folder / "app").write_text("#!/nonexistent/python\n")
     (folder / "app").chmod(0o755)
-    done = world.start(file=pack(folder, world.room / "file"))
+    done = world.start(file=pack(folder, world.room / "file", world.payload))
     assert done.returncode == 127 and "lacks the interpreter or loader that it names" in done.stderr
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import subprocess
 import zlib
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 
 from py_portable.config import Config
+from py_portable.config.options import told
 from py_portable.errors import ConfigError, StepError
-from py_portable.formats import appdir, appimage, parse_config
+from py_portable.formats import FORMATS, appdir, appimage, parse_config
 from py_portable.formats.appdir import About
+from py_portable.formats.format import Parent
+from py_portable.steps.identity import NodeId
 from tests.unit.test_onefile_pack import tree
 from tests.unit.test_onefile_runtime import needs
 
@@ -141,11 +145,33 @@ def parsed(folder: Path, options: str) -> Config:
         ("summary: Ends.", "summary"),
         ("categories: [a;b]", "categories"),
         ("icon: missing.png", "icon"),
+        ("runtime: {path: missing}", "runtime"),
+        ("runtime: {}", "runtime"),
+        ("runtime: {url: 'https://example.org/x'}", "runtime"),
+        (f"runtime: {{path: portable.yaml, url: 'https://example.org/x', sha256: {'0' * 64}}}", "runtime"),
     ],
 )
 def test_what_cannot_be_is_an_error_of_the_config(tmp_path: Path, options: str, key: str) -> None:
     with pytest.raises(ConfigError, match=key):
         parsed(tmp_path, options)
+
+
+def test_another_runtime_is_a_step_of_its_own(tmp_path: Path) -> None:
+    """Its digest decides what is made again, and not where it lies or comes from."""
+    (tmp_path / "mine").write_bytes(b"program")
+    artifact = parsed(tmp_path, "runtime: {path: mine}").artifacts["image"]
+    parent = Parent(artifact, NodeId("artifact", "folder"))
+    taken, made_ = FORMATS["appimage"].steps(artifact, None, parent)
+    assert made_.needs == (parent.node, taken.name) and made_.params["runtime"] is None
+    assert taken.params == {"sha256": hashlib.sha256(b"program").hexdigest()}
+    assert taken.locals == {"path": str(tmp_path / "mine")}
+    assert str(tmp_path) not in str(told(artifact.options))
+    other = parsed(tmp_path, f"runtime: {{url: 'https://example.org/x', sha256: {taken.params['sha256']}}}")
+    # It mounts itself, and cells have no FUSE.
+    assert FORMATS["appimage"].expect(artifact, "debian:11") == "fail:fuse"
+    assert FORMATS["appimage"].expect(parsed(tmp_path, "title: X").artifacts["image"], "debian:11") is None
+    again, _ = FORMATS["appimage"].steps(other.artifacts["image"], None, parent)
+    assert again.params == taken.params and again.locals == {"url": "https://example.org/x"}
 
 
 def test_the_config_has_its_keys(tmp_path: Path) -> None:

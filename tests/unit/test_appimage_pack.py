@@ -115,7 +115,7 @@ def test_extract_unpacks_to_the_folder_that_everybody_expects(file: Path, source
     here.mkdir()
     told = said(file, "--appimage-extract", cwd=here)
     assert shown(here / "squashfs-root") == shown(source)
-    assert sorted(told.splitlines()[1:]) == sorted(f"squashfs-root/{name}" for name in shown(source))
+    assert sorted(told.splitlines()) == sorted(f"squashfs-root/{name}" for name in shown(source))
     again = words(file, "--appimage-extract", cwd=here)
     assert again.returncode == OWN_FAILURE and "squashfs-root cannot be made: File exists" in again.stderr
     assert not (tmp_path / "cache" / "py-portable-onefile").exists()
@@ -151,7 +151,7 @@ def test_switches_that_say_something(file: Path) -> None:
     assert mounted.returncode == OWN_FAILURE and mounted.stdout == ""
     assert mounted.stderr.startswith("app: this runtime mounts nothing: ") and "--appimage-extract" in mounted.stderr
     unknown = words(file, "--appimage-fly")
-    assert unknown.returncode == OWN_FAILURE and "there is no argument --appimage-fly" in unknown.stderr
+    assert unknown.returncode == 1 and "there is no argument --appimage-fly" in unknown.stderr
     assert not list((file.parent / "cache").iterdir())
 
 

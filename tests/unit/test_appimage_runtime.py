@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from py_portable.formats import runtime, squashfs
-from py_portable.formats.runtime import packer, squash_packer
+from py_portable.formats import runtime
+from py_portable.formats.runtime import packer, squash_packer, squashfs
 from tests.unit.test_onefile_pack import tree
 from tests.unit.test_onefile_runtime import needs
 

@@ -32,9 +32,10 @@ KIT = tuple(FORMATS)
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "py_portable"
 ORDINARY: dict[str, set[str]] = {
-    # Kinds of things in folders and archives, schemes of addresses, columns of tables, names of keys.
+    # A program, kinds of things in folders and archives, schemes of addresses, columns of tables, names of keys.
     "file": {
         *("base/shape.py", "cli/config.py", "cli/publish.py", "cli/report.py", "evidence/typed.py"),
+        *("doctor/machine.py", "doctor/needs.py"),
         *(
             "engines/committed.py",
             "engines/engine.py",

@@ -72,6 +72,19 @@ def test_an_artifact_that_finds_no_interpreter_says_so_and_only_its_own_words_co
 LOADER = "app: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_{}' not found (required by {})\n"
 
 
+OLD = "dlopen(): error loading libfuse.so.2\n\nAppImages require FUSE to run. \nYou might still be able to extract\n"
+NEW = "fuse: device not found, try 'modprobe fuse' first\n\nCannot mount AppImage, please check your FUSE setup.\n"
+
+
+@pytest.mark.parametrize("err", [OLD, NEW])
+def test_a_runtime_that_finds_no_fuse(err: str) -> None:
+    for status in (1, 127):
+        assert look(started(err=err, exited=status), Smoke()).reason == "fuse"
+        assert judge(look(started(err=err, exited=status), Smoke()), "fail:fuse").verdict == "XFAIL"
+    assert look(started(err=err), Smoke()).reason is None
+    assert look(started(err=f"says: {err.splitlines()[2]}", exited=1), Smoke()).reason == "exit"
+
+
 @pytest.mark.parametrize(
     ("err", "reason", "detail"),
     [

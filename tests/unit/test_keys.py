@@ -38,7 +38,7 @@ PUBLISHES = {
 # A wider set here makes more be built again, for everybody, when that code changes: is it meant?
 ACTIONS = {
     "formats.appimage": {
-        *("formats.appdir", "formats.onefile", "formats.squashfs"),
+        *("formats.appdir", "formats.onefile", "formats.runtime.squashfs"),
         *("formats.runtime", "formats.runtime.packer", "formats.runtime.squash_packer"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},

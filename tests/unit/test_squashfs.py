@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from py_portable.errors import StepError
-from py_portable.formats import squashfs
-from py_portable.formats.runtime import packer
+from py_portable.formats.runtime import packer, squashfs
 from tests.unit.test_onefile_pack import NAMES, shown, tree
 from tests.unit.test_onefile_runtime import needs
 

@@ -17,7 +17,7 @@ def option(default: Any, description: str, **schema: Any) -> Any:
     """A field of such a dataclass; its key is its name with `-` for `_`.
 
     `schema`: what its value may be, as in the JSON Schema. A bool and a Path need none. A Path names a place on this
-    machine and is absolute once it is read. With `...` as `default` the key is required.
+    machine and is absolute once it is read; so is `path` in a mapping. With `...` as `default` the key is required.
     """
     told = {"schema": {"description": description, **schema}}
     return field(metadata=told) if default is ... else field(default=default, metadata=told)
@@ -65,7 +65,7 @@ def read(options: type, mapping: Mapping[str, Any], base: Path) -> Any:
     }
     return options(
         **{
-            name: (base / value).absolute() if _is_path(kinds[name]) else _plain(value)
+            name: (base / value).absolute() if _is_path(kinds[name]) else _plain(value, base)
             for name, value in written.items()
         }
     )
@@ -74,15 +74,26 @@ def read(options: type, mapping: Mapping[str, Any], base: Path) -> Any:
 def told(options: Any) -> dict[str, Any]:
     """Key -> value, without paths on this machine, so that it may be part of a digest."""
     found = {key_of(each.name): getattr(options, each.name) for each in fields(options)}
-    return {key: value for key, value in found.items() if not isinstance(value, Path)}
+    return {key: _placeless(value) for key, value in found.items() if not isinstance(value, Path)}
+
+
+def _placeless(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {key: each for key, each in value.items() if not isinstance(each, Path)}
 
 
 def _is_path(kind: Any) -> bool:
     return kind is Path or kind == Path | None
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, base: Path) -> Any:
     """A plain value for what was read from YAML, without the position that it carries."""
     if isinstance(value, list):
-        return tuple(map(_plain, value))
+        return tuple(_plain(each, base) for each in value)
+    if isinstance(value, Mapping):
+        return {
+            str(key): (base / each).absolute() if key == "path" else _plain(each, base)
+            for key, each in value.items()
+        }
     return str(value) if isinstance(value, str) else value

@@ -14,8 +14,8 @@ import os
 import re
 import shutil
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from py_portable.errors import StepError
 
@@ -111,17 +111,17 @@ def desktop_file(about: About) -> str:
 def metainfo(about: About) -> str:
     return _METAINFO.format(
         kind="console-application" if about.terminal else "desktop-application",
-        id=escape(about.id),
-        name=escape(about.name),
-        title=escape(about.title),
-        summary=escape(about.summary),
+        id=escape(about.id, quote=False),
+        name=escape(about.name, quote=False),
+        title=escape(about.title, quote=False),
+        summary=escape(about.summary, quote=False),
     )
 
 
 def icon(about: About) -> str:
     """The first letter of the title, on a colour that depends on the name."""
     hue = int.from_bytes(hashlib.sha256(about.name.encode()).digest()[:2], "big") % 360
-    return _ICON.format(colour=f"hsl({hue}, 45%, 40%)", letter=escape(about.title[:1].upper()))
+    return _ICON.format(colour=f"hsl({hue}, 45%, 40%)", letter=escape(about.title[:1].upper(), quote=False))
 
 
 def icon_name(desktop: str) -> str:

@@ -13,6 +13,7 @@ OF_A_START = (
     "signal",
     "timeout",
     "output",
+    "fuse",
     "install",
 )
 """The reasons of FAIL: why an app did not do what was asked of it."""

@@ -22,6 +22,10 @@ _USER = r"(?: \(required by ([^)\n]{1,1024})\))?"
 _GLIBC = re.compile(r"version `(GLIBC_(?:[0-9.]{1,20}|PRIVATE|ABI_\w{1,40}))' not found" + _USER)
 _SYMBOL_VERSION = re.compile(r"version `([\w.+-]{1,100})' not found" + _USER)
 _LIBRARY = re.compile(r"(?:^|[\s:])([\w.+-]{1,255}?\.so[\w.]{0,64}): cannot open shared object file")
+_FUSE = re.compile(
+    r"^AppImages require FUSE to run|^Cannot mount \w{1,20}, please check your FUSE setup", re.MULTILINE
+)
+"""What runtimes say that mount their own file, an old one and a new one."""
 _UNDEFINED = re.compile(r"undefined symbol: (\w{1,1000})")
 
 
@@ -65,6 +69,8 @@ def look(started: Started, smoke: Smoke, seeks: tuple[str, ...] = ()) -> Finding
     # An app that is expected to end with 1 must not pass because the loader ended it with 1.
     if record.exited and (told := _loader_text(err)):
         return told
+    if record.exited and _FUSE.search(err):
+        return Finding("fuse", "it mounts itself by FUSE, and there is none where it was started")
     if record.exited != smoke.exit:
         return Finding("exit", f"exit status {record.exited}, expected {smoke.exit}{_last(err)}")
     for name, expected, seen in (

@@ -85,8 +85,10 @@ void appimage_switch(char ***words)
         printf("AppImage runtime version: py-portable %u\n", seal()->format);
     else if (strcmp(word, "updateinformation") == 0 || strcmp(word, "updateinfo") == 0 || strcmp(word, "signature") == 0)
         printf("\n");
-    else
-        fail("there is no argument %s%s; --appimage-help lists what there is", SWITCHES, word);
+    else {
+        say("there is no argument %s%s; --appimage-help lists what there is", SWITCHES, word);
+        exit(1);
+    }
     exit(0);
 }
 

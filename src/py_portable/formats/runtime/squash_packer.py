@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from py_portable.errors import StepError
-from py_portable.formats import squashfs
-from py_portable.formats.runtime import packer
+from py_portable.formats.runtime import packer, squashfs
 
 BLOCK_BYTES = 1 << 20
 """Our runtime reads each block once, so the largest is best."""

@@ -1,7 +1,7 @@
 /*
  * SquashFS 4.0 as the folder of an AppImage: its tables into the same listing that index.h gives.
  *
- * Read is what py_portable/formats/squashfs.py writes, and no more: zstd, no holes, no devices; each file either has
+ * Read is what py_portable/formats/runtime/squashfs.py writes, and no more: zstd, no holes, no devices; each file either has
  * blocks of its own or lies in one fragment. Taken as one stream, in the order in which they lie in the image, blocks
  * hold all files without a gap; files may share their bytes.
  */

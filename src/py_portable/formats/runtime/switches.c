@@ -157,7 +157,8 @@ _Noreturn void extract(const char *folder, const char *pattern, bool shown)
             fail("%s is damaged: %s. Get the file again", seal_path(), trouble.damage);
         fail("it cannot be unpacked to %s: %s", folder, strerror(trouble.error));
     }
-    printf("%s\n", folder);
+    if (!shown)
+        printf("%s\n", folder);
     for (size_t i = 0; shown && i < payload.list.entry_count; i++)
         printf("%s/%s\n", folder, payload.list.entries[i].path);
     exit(0);

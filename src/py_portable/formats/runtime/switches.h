@@ -5,7 +5,7 @@
 
 #define SWITCH "PY_PORTABLE_ONEFILE"
 
-/* Into a new folder: all of it, or with a pattern what it matches, and then its paths are printed where `shown`. */
+/* Into a new folder: all of it, or with a pattern what it matches, and where `shown` its paths are printed. */
 _Noreturn void extract(const char *folder, const char *pattern, bool shown);
 /* What the variable SWITCH asks for instead of the start. */
 _Noreturn void switches(const char *word);
