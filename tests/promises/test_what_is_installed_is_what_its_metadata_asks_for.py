@@ -29,7 +29,7 @@ portability: {images: ["debian:12"]}
 """
 PROJECT = '[project]\nname = "promised"\nversion = "1"\ndependencies = ["promised_lib==1"]\n'
 MISSING = "promised 1 asks for gone>=1, which is not installed"
-CONFLICT = "promised 1 asks for promised_lib<1, and promised_lib 1 is there"
+CONFLICT = "promised 1 asks for promised_lib<1, but promised_lib 1 is installed"
 
 
 def wheel(folder: Path, name: str, files: dict[str, str], *metadata: str) -> None:
@@ -78,16 +78,17 @@ def test_a_wheel_that_asks_for_more_than_the_lock_holds(tmp_path: Path) -> None:
         ("nuitka", "metadata.check(SITE"),
         ("pyoxidizer", "metadata.check(SITE"),
         ("bundle", "metadata.check(site"),
+        ("pex", "metadata.check(SITE"),
     ],
 )
 def test_every_script_that_installs_holds_it_against_the_metadata(script: str, call: str) -> None:
     text = Path(str(load("app").__file__)).with_name(f"{script}.py").read_text()
-    assert text.index("install(") < text.index(call)
+    assert text.index("unpack_metadata(" if script == "pex" else "install(") < text.index(call)
 
 
 def test_no_format_installs_in_another_way() -> None:
     assert set(FORMATS) == {
-        *("bundle", "nuitka-standalone", "nuitka-onefile", "pyoxidizer"),  # the scripts above
+        *("bundle", "nuitka-standalone", "nuitka-onefile", "pex", "pyoxidizer"),  # the scripts above
         *("wheelhouse", "wheel"),  # build/install.py, in the cell
-        *("file", "onefile"),  # install nothing: made elsewhere, or the folder of another artifact
+        *("file", "onefile", "appimage"),  # install nothing: made elsewhere, or the folder of another artifact
     }
