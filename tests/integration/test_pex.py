@@ -146,7 +146,7 @@ def test_the_same_wheels_give_the_same_bytes_soon(built: Project) -> None:
     for name, data in before.items():
         assert f"done  artifact {name}" in ran.stderr
         assert (built.folder / "dist" / name / "answer.pex").read_bytes() == data
-        # 15 on a quiet machine.
+        # 3 to 5 on a quiet machine.
         assert steps[f"artifact {name}"]["seconds"] < 30
 
 
