@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from py_portable.benchmark.measure import BenchmarkRequest, _default_image
 from py_portable.config import Config, ImageSpec
 from py_portable.config.pythons import has_python
 from py_portable.errors import ConfigError
@@ -16,6 +18,7 @@ from py_portable.formats.pex import Pex, PexOptions
 from py_portable.plan.assemble import assemble, houses
 from py_portable.plan.expected import expects
 from py_portable.plan.ground import interpreter_pins
+from py_portable.project.session import open_session
 from py_portable.steps.graph import Step
 from py_portable.wheels.making import as_compiled, repair
 from tests.unit.test_plan import CONFIG, LOCK
@@ -154,3 +157,20 @@ def test_it_is_one_file_that_says_when_it_finds_no_python(tmp_path: Path) -> Non
         [tmp_path / "app.pex"],
     )
     assert start.seeks
+
+
+def test_what_is_measured_starts_where_it_is_expected_to(tmp_path: Path) -> None:
+    images = ["debian:11", {"image": "debian:12", "packages": ["python3"]}, "debian:13"]
+    artifacts = {"both": {"format": "pex", "pythons": ["3.11", "3.13"]}, "tree": {"format": "bundle"}}
+    told = config(tmp_path, artifacts, portability={"images": images})
+    (tmp_path / "portable.yaml").write_text(
+        json.dumps(CONFIG | {"artifacts": artifacts, "portability": {"images": images}})
+    )
+    session = open_session(tmp_path / "portable.yaml")
+    assert session.config.artifacts == told.artifacts
+    assert _default_image(session, BenchmarkRequest()) == "debian:12+python3"
+    assert _default_image(session, BenchmarkRequest(("tree",))) == "debian:12+python3"
+    bare = replace(session, config=config(tmp_path, artifacts, portability={"images": ["debian:11", "debian:13"]}))
+    assert _default_image(bare, BenchmarkRequest(("tree",))) == "debian:13"
+    with pytest.raises(ConfigError, match="no image where every artifact is expected to pass"):
+        _default_image(bare, BenchmarkRequest())

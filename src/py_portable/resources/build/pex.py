@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import app
 import metadata
@@ -62,12 +63,18 @@ def gather(pythons: list[str]) -> None:
                 )
 
 
-def make(spec: "dict[str, object]", entry: app.Entry, name: str) -> None:
+def accepted(unmet: "list[str]") -> list[str]:
+    """What the config says that may be missing or of another version, in pex's words."""
+    there = app.distributions(SITE)
+    names = [name for name in unmet if name != "python"]
+    return [f"--override={name}" if name in there else f"--exclude={name}" for name in names]
+
+
+def make(spec: "dict[str, Any]", entry: app.Entry, name: str) -> None:
     for wheel in Path("/in/pex").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(TOOL)
     pythons, extras = spec["pythons"], spec["extras"]
-    assert isinstance(pythons, list) and isinstance(extras, list)
     programs = ["/opt/python/bin", *(f"/opt/pythons/{python}/bin" for python in pythons[1:])]
     constraints = [f"--interpreter-constraint=CPython=={python}.*" for python in pythons]
     wanted = f"{spec['distribution']}[{','.join(extras)}]" if extras else str(spec["distribution"])
@@ -76,8 +83,7 @@ def make(spec: "dict[str, object]", entry: app.Entry, name: str) -> None:
         *(f"--python-path={os.pathsep.join(programs)}", *constraints),
         # Warnings of its own would stand in the app's stderr.
         *("--venv=prepend", "--sh-boot", "--no-emit-warnings", f"--jobs={os.environ['JOBS']}"),
-        # What the config says that may be missing is looked at above.
-        *(["--ignore-errors"] if spec["unmet"] else []),
+        *accepted(spec["unmet"]),
         *(f"--entry-point={entry.value}", f"--output-file={app.OUT / name}"),
     ]
     environ = {**os.environ, "PYTHONPATH": str(TOOL), "PEX_ROOT": str(BUILD / "root")}
