@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -108,3 +109,24 @@ def test_the_same_folder_gives_the_same_file(built: Project, image: Path, tmp_pa
     again = tmp_path / "again"
     squash_packer.pack(tmp_path / "AppDir", again, name="myapp", program=inside, runtime=runtime.runtime())
     assert again.read_bytes() == image.read_bytes()
+
+
+@needs("unsquashfs")
+def test_a_runtime_of_others_is_taken_as_it_is(built: Project, unpacked: Path, tmp_path: Path) -> None:
+    """The kit's own one with the mark of AppImages stands in for it."""
+    marked = bytearray(runtime.runtime())
+    marked[8:11] = b"AI\x02"
+    (built.folder / "mine").write_bytes(marked)
+    text = (built.folder / "portable.yaml").read_text()
+    other = "  other: {format: appimage, from: tree, id: org.example.myapp, runtime: {path: mine}}\n"
+    other = other.replace("id:", "summary: Shows that C libraries work, id:")
+    (built.folder / "other.yaml").write_text(text.replace("\nportability:\n", f"{other}\nportability:\n"))
+    shutil.copy(built.folder / "portable.lock", built.folder / "other.lock")
+    ran = built.run("build", "other", "--config", "other.yaml")
+    assert ran.status == 0, ran.stdout + ran.stderr
+    file = built.folder / "dist" / "other" / NAME
+    assert file.read_bytes().startswith(bytes(marked) + b"hsqs")
+    words = ["unsquashfs", "-no-progress", "-o", str(len(marked)), "-d", tmp_path / "out", file]
+    subprocess.run(words, check=True, capture_output=True)
+    words = ["diff", "--recursive", "--no-dereference", tmp_path / "out", unpacked]
+    assert subprocess.run(words, capture_output=True, text=True).stdout == ""
