@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.engines import ids, stage, trial
+from py_portable.engines import ids, own_ids, stage, trial
 from py_portable.engines.bubblewrap import Bubblewrap
 from py_portable.engines.chroot import Chroot
 from py_portable.engines.diagnose import Facts, cure
@@ -38,6 +38,8 @@ def who(monkeypatch: pytest.MonkeyPatch) -> list[ids.Ids]:
     current = [ids.Ids("real")]
     monkeypatch.setattr(ids, "detect", lambda: current[0])
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    # What other tests of this worker found out about the file systems of this machine, with real helpers.
+    monkeypatch.setattr(own_ids, "_answers", {})
     return current
 
 
