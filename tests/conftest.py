@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 SKIPS = Path(__file__).parent / "skips.toml"
@@ -58,6 +59,11 @@ ONE_AT_A_TIME = {
         "tests/promises/test_outputs_hold_no_setuid_files.py",
     ),
 }
+
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 @dataclass(frozen=True)

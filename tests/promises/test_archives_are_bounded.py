@@ -167,7 +167,7 @@ def test_compressed_data_in_several_parts_is_read_to_its_end(tmp_path: Path) -> 
         assert (tmp_path / f"{name}-out/f").read_bytes() == b"unchanged"
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(sorted(COMPRESS)),
     edits=st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(min_size=1, max_size=12)), max_size=6),
@@ -258,7 +258,7 @@ def test_wheels_as_they_are_pass(tmp_path: Path) -> None:
         checked(path)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 5000), new=st.binary(min_size=1, max_size=8), cut=st.integers(0, 5000))
 def test_a_damaged_wheel_is_refused_or_a_wheel(tmp_path: Path, at: int, new: bytes, cut: int) -> None:
     data = bytearray(wheel(tmp_path / "fresh.whl", 3000).read_bytes())
@@ -283,7 +283,7 @@ def test_a_log_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert text.count("bytes left out") == 2 and "first-one" in text and "last-one" in text
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(chunks=st.lists(st.binary(max_size=300), max_size=40), before=st.binary(max_size=50))
 def test_what_a_bounded_log_keeps(tmp_path: Path, chunks: list[bytes], before: bytes) -> None:
     path = tmp_path / "log"

@@ -519,7 +519,7 @@ def spoilt(told: Any, at: tuple[Any, ...], junk: Any) -> Any:
     return changed
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["wheels", "folder", "made", "controls/built-too-new"]), st.data(), JUNK)
 def test_whatever_a_record_holds_it_is_read_or_refused_and_never_leads_out(
     there: Dist, name: str, data: st.DataObject, junk: Any
@@ -835,7 +835,7 @@ def test_jobs_of_a_workflow_carry_and_take_what_a_benchmark_needs() -> None:
     assert not read(told | {"PY_PORTABLE_INPUT_BENCHMARK": ""}).only_looks
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), JUNK)
 def test_whatever_a_part_in_dist_holds_is_no_traceback(there: Dist, data: st.DataObject, junk: Any) -> None:
     part = there.dist / "evidence" / "parts" / "portability-of-another.json"

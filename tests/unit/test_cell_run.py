@@ -69,7 +69,7 @@ MUTATED = st.builds(
 @example(WORD + b"\n3\nA=b")
 @example(WORD + b"\n4\nA=b")
 @example(told(word=b"g" * 32))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_malformed_beginning_starts_nothing(helpers: Path, data: bytes) -> None:
     done = subprocess.run(
         [helpers / "cell-run", "--channel", "stdio", "--", "/bin/echo", "started"],

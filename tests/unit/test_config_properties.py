@@ -56,31 +56,31 @@ def check(text: bytes) -> None:
     assert time.monotonic() - started < SECONDS
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=400))
 def test_any_bytes(text: bytes) -> None:
     check(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=200))
 def test_any_text(text: str) -> None:
     check(text.encode("utf-8", "surrogatepass"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(PIECES, max_size=40))
 def test_pieces_of_yaml(pieces: list[str]) -> None:
     check("".join(pieces).encode())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_any_shape_of_data(data: dict[str, str]) -> None:
     check("\n".join(f"{key}: {value}" for key, value in data.items()).encode())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_the_sample_with_something_changed(data: st.DataObject) -> None:
     lines = SAMPLE.decode().splitlines()

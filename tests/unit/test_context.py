@@ -36,7 +36,7 @@ WORD = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6
 
 
 @given(st.lists(st.lists(WORD, max_size=4), min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_word_arrives_as_it_is(commands: list[list[str]]) -> None:
     done = in_turn(*(say(*words) for words in commands))
     assert (done.returncode, done.stderr) == (0, b"")
@@ -166,7 +166,7 @@ def test_a_failure_shows_the_log_without_what_was_passed(tmp_path: Path) -> None
 
 
 @given(st.lists(st.sampled_from(["build/cpython.sh", "build/settle.py"]), max_size=3))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_place_is_shown_twice(tmp_path: Path, scripts: list[str]) -> None:
     engine = Listener()
     context(tmp_path, engine).sandbox(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import py_portable
@@ -38,7 +38,6 @@ def test_what_a_run_writes_of_a_cell_is_a_row_of_evidence() -> None:
 WORDS = st.text(min_size=1, max_size=5)
 
 
-@settings(deadline=None)
 @given(WORDS, WORDS, st.builds(ConditionId, st.sampled_from(["plain", "no-home"]), st.booleans()), st.lists(WORDS))
 def test_a_cell_is_the_same_planned_started_and_read_again(
     artifact: str, image: str, condition: ConditionId, argv: list[str]

@@ -224,7 +224,7 @@ def seen(ended: Ended) -> dict[bytes, bytes]:
 
 
 @given(st.dictionaries(NAME, TEXT | st.sampled_from([b"", b"\n", b"a\nb=c\n", b"\xff\xfe", b"="]), max_size=6))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_environment_arrives_as_it_is_and_nothing_else(helpers: Path, env: dict[bytes, bytes]) -> None:
     given = {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
     assert seen(speak(helpers, "/usr/bin/env", "-0", env=given)) == env

@@ -100,7 +100,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.lists(NAMES, min_size=1, max_size=4).map(tuple), st.binary(max_size=5000), max_size=12))
 def test_what_is_packed_comes_out(
     tmp_path_factory: pytest.TempPathFactory, program: bytes, files: Mapping[Sequence[str], bytes]
@@ -298,7 +298,7 @@ def test_an_index_made_by_hand_gets_nowhere(tmp_path: Path, program: bytes, entr
     assert not (tmp_path / "out").exists()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_index_makes_the_runtime_fall_over(
     tmp_path_factory: pytest.TempPathFactory, program: bytes, data: st.DataObject

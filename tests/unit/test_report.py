@@ -295,7 +295,7 @@ def obeyed(line: str) -> bool:
     return line.lstrip().startswith("::") or re.search(r"##\w*\[", line) is not None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXTS)
 @example("::a")
 @example("##[a]")
@@ -307,7 +307,7 @@ def test_no_line_of_a_report_is_a_log_command(told: str) -> None:
         assert all(c.isprintable() or c == "\n" for c in shown)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXTS)
 @example("shard")
 def test_no_text_becomes_markdown_or_html(told: str) -> None:
@@ -329,7 +329,7 @@ def test_no_text_becomes_markdown_or_html(told: str) -> None:
         assert shapes[0] == shapes[1]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXTS)
 def test_an_annotation_is_one_command_and_no_more(told: str) -> None:
     notes = annotations.notes(findings(hostile(told)))
@@ -392,7 +392,7 @@ def test_inline_code_shows_a_text_letter_by_letter(told: str) -> None:
         assert said == f"x {shown} x"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(TEXTS)
 def test_junit_is_xml_for_any_text(told: str) -> None:
     root = document(hostile(told))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from py_portable.config import Config
@@ -47,7 +47,6 @@ SELECTIONS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(selection=SELECTIONS)
 def test_a_part_is_a_part_and_narrowing_it_again_changes_nothing(whole: Plan, selection: Selection) -> None:
     part = narrow(whole, selection)
@@ -64,7 +63,6 @@ def test_a_part_is_a_part_and_narrowing_it_again_changes_nothing(whole: Plan, se
     assert all(need in part.nodes for node in part.nodes.values() for need in node.all_needs)
 
 
-@settings(deadline=None)
 @given(selection=SELECTIONS)
 def test_cells_are_of_what_is_selected(whole: Plan, selection: Selection) -> None:
     part = narrow(whole, selection)

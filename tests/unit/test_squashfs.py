@@ -54,7 +54,7 @@ def test_another_program_unpacks_it_to_the_same_folder(tmp_path: Path, compresso
 
 
 @needs("unsquashfs")
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.lists(NAMES, min_size=1, max_size=4).map(tuple), st.binary(max_size=6000), max_size=12))
 def test_whatever_is_written_comes_out(
     tmp_path_factory: pytest.TempPathFactory, files: Mapping[Sequence[str], bytes]

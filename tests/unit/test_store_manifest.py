@@ -57,7 +57,7 @@ def test_any_name_survives_json(name: bytes) -> None:
     assert to_bytes(json.loads(json.dumps(to_text(name)))) == name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(names, st.binary(max_size=40), max_size=6), st.randoms(use_true_random=False))
 def test_a_tree_has_one_digest_in_whatever_order_it_was_made(files: dict[bytes, bytes], chance: object) -> None:
     found = []
@@ -79,7 +79,7 @@ def test_a_tree_has_one_digest_in_whatever_order_it_was_made(files: dict[bytes, 
     assert found[0] == found[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 0o7777), st.integers(0, 0o7777), st.booleans())
 def test_modes_count(one: int, two: int, folder: bool) -> None:
     # A folder or file that the owner can't read can be hashed by root only.

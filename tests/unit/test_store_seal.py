@@ -73,7 +73,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=TREES, data=st.data())
 @pytest.mark.parametrize("change", CHANGES)
 def test_any_single_change_is_seen(

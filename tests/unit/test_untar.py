@@ -115,7 +115,7 @@ def test_what_has_no_place_is_refused(tmp_path: Path) -> None:
 names = st.lists(st.sampled_from(["a", "b", "..", ".", ""]), min_size=1, max_size=4).map("/".join)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(names, st.sampled_from(sorted(KINDS)), names), max_size=6))
 def test_nothing_outside_ever_changes(
     tmp_path_factory: pytest.TempPathFactory, members: list[tuple[str, str, str]]
