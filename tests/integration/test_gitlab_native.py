@@ -214,7 +214,7 @@ def assert_says_so(evidence: Mapping[str, Any]) -> None:
             lacks = {lack["aspect"] for lack in row["lacks"]}
             # Where packages are installed the network is no promise.
             assert {"files", "own-ids"} <= lacks and ("network" in lacks) is not row["network"]
-            assert "asked for by its name" in row["lacks"][0]["reason"]
+            assert "you chose it by name" in row["lacks"][0]["reason"]
 
 
 def test_steps_leave_nothing_to_one_another(gitlab: Runner, app: Path) -> None:
