@@ -139,7 +139,7 @@ def test_no_image_is_read_beyond_its_end(tmp_path: Path, image: Image) -> None:
     """20,000 changed ones, with a compiler that watches every byte and every sum."""
     (tmp_path / "fuzz.c").write_text(FUZZED)
     words = ["gcc", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover", "-I", runtime.FOLDER]
-    sources = [runtime.FOLDER / name for name in ("squashfs.c", "metadata.c", "index.c")]
+    sources = [runtime.FOLDER / name for name in ("squashfs.c", "laying.c", "metadata.c", "index.c")]
     built = subprocess.run(
         [*words, "-o", tmp_path / "fuzz", tmp_path / "fuzz.c", *sources], capture_output=True, text=True
     )
