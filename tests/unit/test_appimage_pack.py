@@ -13,7 +13,7 @@ import pytest
 from py_portable.errors import StepError
 from py_portable.formats import runtime
 from py_portable.formats.runtime import packer, squash_packer
-from tests.unit.test_onefile_pack import OWN_FAILURE, PROGRAM, SWITCH, refused, run, shown, tree
+from tests.unit.test_onefile_pack import OWN_FAILURE, PROGRAM, SWITCH, all_are_refused, run, shown, tree
 from tests.unit.test_onefile_runtime import needs
 
 VARIABLES = ("APPDIR", "APPIMAGE", "ARGV0", "OWD")
@@ -179,24 +179,13 @@ def test_the_same_folder_gives_the_same_file(file: Path, source: Path, tmp_path:
 
 
 def test_one_that_was_cut_or_changed_anywhere_is_refused(file: Path, tmp_path: Path, program: bytes) -> None:
-    body, cache, dice = file.read_bytes(), tmp_path / "cache-of-bad", random.Random(15)
+    body, dice = file.read_bytes(), random.Random(15)
     image = squash_packer._elf_bytes(body)
     # Of the digests behind the runtime, of the superblock, of blocks, of tables.
     places = [len(program), len(program) + 40, image, image + 40, len(body) - 1, len(body) - 3000]
     places += dice.sample(range(image, len(body)), 25)
-    for number, at in enumerate(places):
-        bad = tmp_path / f"changed{number}"
-        bad.write_bytes(body[:at] + bytes([body[at] ^ (1 << dice.randrange(8))]) + body[at + 1 :])
-        bad.chmod(0o755)
-        refused(bad, cache)
-    for number, size in enumerate([len(body) - 1, image, image + 96, *dice.sample(range(image, len(body)), 6)]):
-        bad = tmp_path / f"cut{number}"
-        bad.write_bytes(body[:size])
-        bad.chmod(0o755)
-        refused(bad, cache)
-    (tmp_path / "longer").write_bytes(body + b"x")
-    (tmp_path / "longer").chmod(0o755)
-    refused(tmp_path / "longer", cache)
+    cut = [len(body) - 1, image, image + 96, *dice.sample(range(image, len(body)), 6)]
+    all_are_refused(body, tmp_path, dice, places, cut)
 
 
 def test_a_onefile_and_an_appimage_of_one_folder_share_nothing(

@@ -14,7 +14,7 @@ import pytest
 from py_portable.formats import runtime
 from py_portable.formats.runtime import packer, squash_packer, squashfs
 from tests.unit.test_onefile_pack import tree
-from tests.unit.test_onefile_runtime import needs
+from tests.unit.test_onefile_runtime import needs, watched
 
 BLOCK = 4096
 COUNT = 20_000
@@ -137,18 +137,10 @@ def changed(good: Image, dice: random.Random) -> Image:
 @needs("gcc")
 def test_no_image_is_read_beyond_its_end(tmp_path: Path, image: Image) -> None:
     """20,000 changed ones, with a compiler that watches every byte and every sum."""
-    (tmp_path / "fuzz.c").write_text(FUZZED)
-    words = ["gcc", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover", "-I", runtime.FOLDER]
-    sources = [runtime.FOLDER / name for name in ("squashfs.c", "laying.c", "metadata.c", "index.c")]
-    built = subprocess.run(
-        [*words, "-o", tmp_path / "fuzz", tmp_path / "fuzz.c", *sources], capture_output=True, text=True
-    )
-    if "cannot find" in built.stderr:
-        pytest.skip("gcc has no sanitizers here")
-    assert built.returncode == 0, built.stderr
+    program = watched(tmp_path, FUZZED, "squashfs.c", "laying.c", "metadata.c", "index.c")
     dice = random.Random(7)
-    assert read(tmp_path / "fuzz", [image]) == (1, 1)
-    count, taken = read(tmp_path / "fuzz", [changed(image, dice) for _ in range(COUNT)])
+    assert read(program, [image]) == (1, 1)
+    count, taken = read(program, [changed(image, dice) for _ in range(COUNT)])
     assert count == COUNT and taken < COUNT
 
 

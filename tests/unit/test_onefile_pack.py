@@ -95,6 +95,17 @@ def test_the_same_folder_gives_the_same_bytes_whoever_packs_it_and_when(tmp_path
     assert packed(other, tmp_path / "third", program).read_bytes() != first.read_bytes()
 
 
+def fill(folder: Path, files: Mapping[Sequence[str], bytes]) -> None:
+    """Write those whose names fit the ones before them; some are there more than once over, with several modes."""
+    for number, (parts, data) in enumerate(files.items()):
+        path = folder.joinpath(*parts)
+        if any(parent.is_file() for parent in path.parents) or path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data * (1 + number % 3))
+        path.chmod((0o644, 0o755, 0o444, 0o600)[number % 4])
+
+
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20).filter(
     lambda name: name not in (".", "..", "start") and len(name.encode()) < 200
 )
@@ -107,13 +118,7 @@ def test_what_is_packed_comes_out(
 ) -> None:
     folder = tmp_path_factory.mktemp("packed")
     source = tree(folder / "source")
-    for number, (parts, data) in enumerate(files.items()):
-        path = source.joinpath(*parts)
-        if any(parent.is_file() for parent in path.parents) or path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data * (1 + number % 3))
-        path.chmod((0o644, 0o755, 0o444, 0o600)[number % 4])
+    fill(source, files)
     (source / "link of \N{SNOWMAN}").symlink_to("start")
     file = packed(source, folder / "file", program)
     done = extract(file, folder / "out")
@@ -212,27 +217,27 @@ def refused(file: Path, cache: Path) -> None:
     assert not list(cache.glob("**/tree/*"))
 
 
+def all_are_refused(body: bytes, folder: Path, dice: random.Random, changed: Sequence[int], cut: Sequence[int]) -> None:
+    """A file with one bit changed at each of these places, one cut at each of those, and one with a byte more."""
+    bodies = [body[:at] + bytes([body[at] ^ (1 << dice.randrange(8))]) + body[at + 1 :] for at in changed]
+    bodies += [body[:size] for size in cut]
+    for number, bad in enumerate([*bodies, body + b"x"]):
+        file = folder / f"bad{number}"
+        file.write_bytes(bad)
+        file.chmod(0o755)
+        refused(file, folder / "cache-of-bad")
+
+
 def test_a_file_that_was_cut_or_changed_anywhere_is_refused(tmp_path: Path, program: bytes) -> None:
     source = tree(tmp_path / "source", {f"f{i}": random.Random(i).randbytes(3000) for i in range(8)})
     body = packed(source, tmp_path / "good", program).read_bytes()
     assert run(tmp_path / "good", tmp_path / "cache-good").stdout == "started\n"
-    cache, dice = tmp_path / "cache", random.Random(14)
+    dice = random.Random(14)
     # Of the runtime, bytes that decide how it is loaded or whether it gets so far may also end it at once.
     behind = len(program)
-    places = [behind, behind + 3, len(body) - 1, *dice.sample(range(behind, len(body)), 25)]
-    for number, at in enumerate(places):
-        bad = tmp_path / f"changed{number}"
-        bad.write_bytes(body[:at] + bytes([body[at] ^ (1 << dice.randrange(8))]) + body[at + 1 :])
-        bad.chmod(0o755)
-        refused(bad, cache)
-    for number, size in enumerate([len(body) - 1, behind, behind + 10, *dice.sample(range(behind, len(body)), 10)]):
-        bad = tmp_path / f"cut{number}"
-        bad.write_bytes(body[:size])
-        bad.chmod(0o755)
-        refused(bad, cache)
-    (tmp_path / "longer").write_bytes(body + b"x")
-    (tmp_path / "longer").chmod(0o755)
-    refused(tmp_path / "longer", cache)
+    changed = [behind, behind + 3, len(body) - 1, *dice.sample(range(behind, len(body)), 25)]
+    cut = [len(body) - 1, behind, behind + 10, *dice.sample(range(behind, len(body)), 10)]
+    all_are_refused(body, tmp_path, dice, changed, cut)
 
 
 def test_a_changed_runtime_is_refused_too(tmp_path: Path, program: bytes) -> None:

@@ -110,20 +110,22 @@ int main(void)
 """
 
 
-@needs("gcc")
-def test_no_index_is_read_beyond_its_end(tmp_path: Path) -> None:
-    """20,000 changed ones, with a compiler that watches every byte and every sum."""
-
-    (tmp_path / "fuzz.c").write_text(FUZZED)
+def watched(folder: Path, text: str, *sources: str) -> Path:
+    """`text` and sources of the runtime, compiled so that each access and each sum is checked."""
+    (folder / "fuzz.c").write_text(text)
     words = ["gcc", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover", "-I", runtime.FOLDER]
-    built = subprocess.run(
-        [*words, "-o", tmp_path / "fuzz", tmp_path / "fuzz.c", runtime.FOLDER / "index.c"],
-        capture_output=True,
-        text=True,
-    )
+    files = (folder / "fuzz.c", *(runtime.FOLDER / name for name in sources))
+    built = subprocess.run([*words, "-o", folder / "fuzz", *files], capture_output=True, text=True)
     if "cannot find" in built.stderr:
         pytest.skip("gcc has no sanitizers here")
     assert built.returncode == 0, built.stderr
+    return folder / "fuzz"
+
+
+@needs("gcc")
+def test_no_index_is_read_beyond_its_end(tmp_path: Path) -> None:
+    """20,000 changed ones, with a compiler that watches every byte and every sum."""
+    program = watched(tmp_path, FUZZED, "index.c")
     dice = random.Random(5)
     chunks = [packer.Chunk(bytes(number + 1), bytes(32)) for number in range(3)]
     entries = [
@@ -151,7 +153,7 @@ def test_no_index_is_read_beyond_its_end(tmp_path: Path) -> None:
                     raw[at : at + 8] = b"\xff" * dice.randint(1, 8)
         stream.append(bytes(raw))
     data = b"".join(struct.pack("<I", len(raw)) + raw for raw in stream)
-    done = subprocess.run([tmp_path / "fuzz"], input=data, capture_output=True)
+    done = subprocess.run([program], input=data, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     count, taken = map(int, done.stdout.split())
     assert count == 20_001 and 1 <= taken < 20_000

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from py_portable.errors import StepError
 from py_portable.formats.runtime import packer, squashfs
-from tests.unit.test_onefile_pack import NAMES, shown, tree
+from tests.unit.test_onefile_pack import NAMES, fill, shown, tree
 from tests.unit.test_onefile_runtime import needs
 
 BLOCK = 4096
@@ -61,12 +61,7 @@ def test_whatever_is_written_comes_out(
 ) -> None:
     folder = tmp_path_factory.mktemp("squashfs")
     source = tree(folder / "source")
-    for number, (parts, data) in enumerate(files.items()):
-        path = source.joinpath(*parts)
-        if any(parent.is_file() for parent in path.parents) or path.exists():
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data * (1 + number % 3))
+    fill(source, files)
     made(source, folder / "image")
     assert unpacked(folder / "image", folder / "out") == shown(source)
     shutil.rmtree(folder)
