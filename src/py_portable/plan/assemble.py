@@ -13,8 +13,9 @@ from py_portable.formats import FORMATS, House, Parent
 from py_portable.interpreters import SOURCE
 from py_portable.lock.declared import distribution_name
 from py_portable.lock.lockfile import Lock
+from py_portable.plan.built_wrongly import built_wrongly
 from py_portable.plan.cell import PlannedCell
-from py_portable.plan.controls import UNREPAIRED, choose_control
+from py_portable.plan.controls import choose_control
 from py_portable.plan.ground import ground, place_of, pythons_of, target, to_link
 from py_portable.plan.matrix import Control, matrix
 from py_portable.plan.partition import Shard
@@ -113,7 +114,10 @@ def assemble(config: Config, lock: Lock) -> Plan:
         nodes |= {step.name: step for step in _together(config, lock, name)}
     plan = _started(config, lock, made)
     for control in plan.controls:
-        nodes |= {node.name: node for node in _control_nodes(control, config, lock, nodes)}
+        artifact = config.artifacts[control.artifact]
+        house, parent = _given_to(config, lock, artifact, nodes)
+        built = built_wrongly(control, artifact, house, parent, lock, nodes)
+        nodes |= {node.name: node for node in built}
     return replace(plan, nodes={**nodes, **plan.nodes})
 
 
@@ -266,54 +270,3 @@ def app_name(config: Config) -> str | None:
         return canonicalize_name(Requirement(config.app.requirement).name)
     assert config.app.source is not None
     return distribution_name(config.app.source)
-
-
-def _control_nodes(control: Control, config: Config, lock: Lock, nodes: dict[NodeId, Node]) -> list[Node]:
-    artifact = config.artifacts[control.artifact]
-    house, parent = _given_to(config, lock, artifact, nodes)
-    if house is None:
-        wrong: tuple[list[Node], House | None] = [], None
-    elif control.name == UNREPAIRED:
-        wrong = _unrepaired(control, house, nodes)
-    else:
-        wrong = _too_new(control, house, lock)
-    made, built_wrongly = wrong
-    steps = FORMATS[artifact.format].steps(artifact, built_wrongly, parent)
-    # What the change reaches is the control's own; the artifact keeps what it is made of.
-    changed = [step.name for step in steps if nodes.get(step.name) != step]
-    own = {name: replace(name, control=control.node) for name in changed}
-    own[steps[-1].name] = control.node
-    renamed = (
-        replace(
-            step, name=own.get(step.name, step.name), needs=tuple(own.get(need, need) for need in step.needs)
-        )
-        for step in steps
-    )
-    return [*made, *renamed]
-
-
-def _too_new(control: Control, house: House, lock: Lock) -> tuple[list[Node], House]:
-    """Its compiler's image alone is changed: the newest image of the matrix for the baseline."""
-    newest = control.passes_on
-    name = NodeId("control baseline", newest)
-    image = ImageNode(
-        name,
-        newest,
-        locked=lock.images.get(str(name)),
-        origin=lock.origins.get(newest),
-        needs=("compilers",),
-    )
-    return [image], replace(house, image=name)
-
-
-def _unrepaired(control: Control, house: House, nodes: Mapping[NodeId, Node]) -> tuple[list[Node], House]:
-    """Its wheels alone are changed: they are as they were compiled, in each of its wheelhouses."""
-    made: list[Node] = []
-
-    def wrong(one: House) -> House:
-        step, name = nodes[one.wheelhouse], replace(one.wheelhouse, control=control.node)
-        assert isinstance(step, Step)
-        made.append(replace(step, name=name, action=making.as_compiled, scripts=()))
-        return replace(one, wheelhouse=name)
-
-    return made, replace(wrong(house), others=tuple(map(wrong, house.others)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from py_portable.config import Config, ImageSpec
 from py_portable.config.glibc import canonical_image, version_key
@@ -12,32 +13,20 @@ from py_portable.plan.matrix import Control
 from py_portable.steps.identity import NodeId
 
 UNREPAIRED = "unrepaired"
-"""Of wheels that lack the libraries that a repair puts into them; every other control is built too new."""
 
 
 def choose_control(name: str, config: Config) -> Control | str:
     """Which of the artifacts is built wrongly, and its two images; or why none can be."""
-    unrepaired = name == UNREPAIRED
+    way = _WAYS[name]
     fit = [a for a in config.artifacts.values() if name in FORMATS[a.format].controls]
     for artifact in sorted(fit, key=lambda a: FORMATS[a.format].controls[name]):
         # An image that may be missing, or that must fail for a reason of its own, can't carry a control.
         starts = starts_on(config, artifact.name)
         firm = [spec for spec in starts if not spec.optional and expects(artifact, spec) == "pass"]
-        if pair := _with_more_packages(firm) if unrepaired else _of_two_ages(firm):
+        if pair := way.pair(firm):
             node = NodeId("control", name, variant=artifact.name)
-            reason = "library" if unrepaired else "glibc"
-            return Control(name, artifact.name, artifact.format, node, *pair, reason)
-    if unrepaired:
-        return (
-            "needs an image in portability.images, and the same image with more packages, that are not optional"
-            if fit
-            else "no artifact has a format that can be made of wheels that were not repaired"
-        )
-    return (
-        "needs an older and a newer image in portability.images that are not optional"
-        if fit
-        else "no artifact has a format that can be built too new"
-    )
+            return Control(name, artifact.name, artifact.format, node, *pair, way.reason)
+    return f"needs {way.images}" if fit else f"no artifact has a format that can be {way.built}"
 
 
 def _of_two_ages(firm: Sequence[ImageSpec]) -> tuple[str, str] | None:
@@ -61,3 +50,29 @@ def _with_more_packages(firm: Sequence[ImageSpec]) -> tuple[str, str] | None:
         return None
     fewer, more = max(pairs, key=lambda pair: len(pair[1].packages) - len(pair[0].packages))
     return fewer.name, more.name
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How a kind of control is wrong: `pair` gives the image where it must fail and the one where it must pass."""
+
+    pair: Callable[[Sequence[ImageSpec]], tuple[str, str] | None]
+    reason: str
+    images: str
+    built: str
+
+
+_WAYS = {
+    "built-too-new": _Way(
+        _of_two_ages,
+        "glibc",
+        "an older and a newer image in portability.images that are not optional",
+        "built too new",
+    ),
+    UNREPAIRED: _Way(
+        _with_more_packages,
+        "library",
+        "an image in portability.images, and the same image with more packages, that are not optional",
+        "made of wheels that were not repaired",
+    ),
+}

@@ -1,0 +1,72 @@
+"""A control as nodes of the plan: an artifact whose steps are the same but for the one thing that is wrong. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from py_portable.config import Artifact
+from py_portable.formats import FORMATS, House, Parent
+from py_portable.lock.lockfile import Lock
+from py_portable.plan.controls import UNREPAIRED
+from py_portable.plan.matrix import Control
+from py_portable.steps.graph import ImageNode, Node, Step
+from py_portable.steps.identity import NodeId
+from py_portable.wheels import making
+
+
+def built_wrongly(
+    control: Control,
+    artifact: Artifact,
+    house: House | None,
+    parent: Parent | None,
+    lock: Lock,
+    nodes: Mapping[NodeId, Node],
+) -> list[Node]:
+    """The nodes that the control has beside those of the plan; the last one is the control itself."""
+    if house is None:
+        wrong: tuple[list[Node], House | None] = [], None
+    elif control.name == UNREPAIRED:
+        wrong = _unrepaired(control, house, nodes)
+    else:
+        wrong = _too_new(control, house, lock)
+    made, changed_house = wrong
+    steps = FORMATS[artifact.format].steps(artifact, changed_house, parent)
+    # What the change reaches is the control's own; the artifact keeps what it is made of.
+    changed = [step.name for step in steps if nodes.get(step.name) != step]
+    own = {name: replace(name, control=control.node) for name in changed}
+    own[steps[-1].name] = control.node
+    renamed = (
+        replace(
+            step, name=own.get(step.name, step.name), needs=tuple(own.get(need, need) for need in step.needs)
+        )
+        for step in steps
+    )
+    return [*made, *renamed]
+
+
+def _too_new(control: Control, house: House, lock: Lock) -> tuple[list[Node], House]:
+    """Its compiler's image alone is changed: the newest image of the matrix for the baseline."""
+    newest = control.passes_on
+    name = NodeId("control baseline", newest)
+    image = ImageNode(
+        name,
+        newest,
+        locked=lock.images.get(str(name)),
+        origin=lock.origins.get(newest),
+        needs=("compilers",),
+    )
+    return [image], replace(house, image=name)
+
+
+def _unrepaired(control: Control, house: House, nodes: Mapping[NodeId, Node]) -> tuple[list[Node], House]:
+    """Its wheels alone are changed: they are as they were compiled, in each of its wheelhouses."""
+    made: list[Node] = []
+
+    def wrong(one: House) -> House:
+        step, name = nodes[one.wheelhouse], replace(one.wheelhouse, control=control.node)
+        assert isinstance(step, Step)
+        made.append(replace(step, name=name, action=making.as_compiled, scripts=()))
+        return replace(one, wheelhouse=name)
+
+    return made, replace(wrong(house), others=tuple(map(wrong, house.others)))
