@@ -37,11 +37,11 @@ def _entry(request: Request, store: Store, prefix: tuple[str, ...]) -> Entry:
     platform = here()
     names = Names(store.cache("images"))
     held = request.locked_identity if request.plain and not request.fresh else None
-    if held and (entry := store.get(root.key(held, platform))):
+    if held and (entry := root.held(store, held, platform, request)):
         return entry
     state = _state(archive, request.name)
     known = names.get(f"{state} {platform.architecture}") if state else None
-    if known and (entry := store.get(root.key(f"sha256:{known}", platform))):
+    if known and (entry := root.held(store, f"sha256:{known}", platform, request)):
         return entry
     with store.scratch("archive") as room:
         found = saved.read(

@@ -63,7 +63,7 @@ class RegistrySource:
         known = f"registry {expanded} {platform.architecture} {' '.join(platform.variants)}"
         digest = reference.digest or _locked(request)
         for candidate in (digest,) if digest else _held(request, names.get(known)):
-            if candidate and (entry := store.get(root.key(candidate, platform))):
+            if candidate and (entry := root.held(store, candidate, platform, request)):
                 return entry
         asked = mirrors.apply(expanded, mirrors.read(os.environ))
         wanted = Pull(request.name, asked, platform)

@@ -34,6 +34,12 @@ def key(identity: str, platform: ImagePlatform) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
+def held(store: Store, identity: str, platform: ImagePlatform, request: Request) -> Entry | None:
+    """The entry with the root of that identity, if the store has it."""
+    # What something is added to is checked when that is made.
+    return store.get(key(identity, platform), tree=request.tree and request.plain)
+
+
 def keep(
     store: Store,
     prefix: tuple[str, ...],

@@ -46,23 +46,29 @@ class Built:
 
 
 def build(
-    session: Session, selection: Selection, *, starts: bool = False, carry: handover.Carry = "nothing"
+    session: Session,
+    selection: Selection,
+    *,
+    starts: bool = False,
+    ahead: bool = False,
+    carry: handover.Carry = "nothing",
 ) -> Built:
     """Make the selected artifacts and their controls, put the artifacts into dist/, and write a part of the evidence.
 
-    `starts`: also make the images on which they are started. `carry`: what else is put into dist/, for `--as-made` on
-    another machine. Raises ConfigError for names that are not in the config.
+    `starts`: also make the images on which they are started. `ahead`: the same for a later command. `carry`: what else
+    is put into dist/, for `--as-made` on another machine. Raises ConfigError for names that are not in the config.
     """
     selection = known(session.config, selection)
     if session.in_container:
         # Before anything is fetched for it.
-        if starts:
+        if starts or ahead:
             keep_apart(session)
         throwaway.require()
     lock = session.lock()
     whole = session.plan(lock)
     plan = narrow(whole, selection)
-    report = session.run(plan, plan.targets if starts else plan.made, lock)
+    wanted = plan.targets if starts or ahead else plan.made
+    report = session.run(plan, wanted, lock, reads=plan.images.values() if starts else ())
     made: dict[str, Made] = {}
     rows = []
     failures = dict(report.failures)

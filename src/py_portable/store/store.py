@@ -47,11 +47,12 @@ class Store:
         with explained("look at the store", self.root):
             self._layout.check()
 
-    def get(self, key: str) -> Entry | None:
-        """The finished object of `key`, or None. Its tree is looked at once a run: where it was touched since it was
-        last known to be whole, or came from another machine, all of it is hashed.
+    def get(self, key: str, *, tree: bool = True) -> Entry | None:
+        """The finished object of `key`, or None. Its tree is checked once in a run. If anything in it has changed since
+        it was last known to be whole, or it came from another machine, all of it is hashed.
 
-        A damaged object is moved aside and counts as missing. Raises StoreError.
+        `tree` False: for a caller who reads what is recorded about the object, and none of its files. A damaged object
+        is moved aside and counts as missing. Raises StoreError.
         """
         folder = self._layout.object(check_key(key))
         with explained("read from the store", self.root):
@@ -61,7 +62,7 @@ class Store:
             found = None
             with contextlib.suppress(DamageFound):
                 found = look(folder, key)
-                if found and self._is_sealed(*found):
+                if found and (not tree or self._is_sealed(*found)):
                     return self._used(found[0])
             held = try_lock(self._layout.lock(key), owner_note(what=f"looking at {key[:12]}"))
             if held is None:
