@@ -66,7 +66,7 @@ class Store:
                     return self._used(found[0])
             held = try_lock(self._layout.lock(key), owner_note(what=f"looking at {key[:12]}"))
             if held is None:
-                # Who has the lock makes it, or hashes it as well: both may take long, and neither is waited for.
+                # The holder of the lock makes it, or hashes it, too. Both may take long, so nobody waits here.
                 return self._used(found[0]) if found and self._is_whole(*found) else None
             try:
                 return self._look_or_move_aside(key)
@@ -172,7 +172,7 @@ class Store:
             return audit.examine(self._layout, key, wait=wait)
 
     def require(self, *keys: str | None) -> None:
-        """Hash these objects now. Raises DamagedError where one is not what it was: it was moved aside."""
+        """Hash these objects now. Raises DamagedError for one that has changed; it was moved aside."""
         for found in [self.examine(key) for key in keys if key]:
             if found.state == "damaged":
                 raise DamagedError(found.told(), where=str(self.root), hint=_AGAIN)
@@ -186,7 +186,7 @@ class Store:
         return parts[1] if len(parts) > 2 and parts[2] == "out" and ".." not in parts else None
 
     def part(self, entry: Entry, relative: str) -> Part:
-        """What `restore` would copy out, by what was recorded of it. Raises StoreError, DamagedError."""
+        """What `restore` would copy out, and what was recorded about it. Raises StoreError, DamagedError."""
         try:
             with explained("read from the store", self.root):
                 chosen = choose(decode(read_manifest(entry.path.parent, entry.digest)), relative)
@@ -233,7 +233,7 @@ class Store:
         self._prepare()
         with explained("make a cache folder", self.root):
             make_folder(path)
-            # What the collector goes by.
+            # The garbage collector goes by this time.
             os.utime(path)
         return path
 
