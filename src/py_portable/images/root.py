@@ -11,7 +11,6 @@ from typing import Literal
 from py_portable.engines import beside, ids
 from py_portable.errors import PortableError
 from py_portable.images import libc
-from py_portable.images.adding.derive import derive
 from py_portable.images.image import Image, Request
 from py_portable.images.layers.stack import unpack
 from py_portable.images.registry.image_manifest import ImagePlatform
@@ -100,8 +99,3 @@ def image(
         env={str(name): str(value) for name, value in entry.meta["env"].items()},
         origin=origin,
     )
-
-
-def finished(base: Image, request: Request, store: Store, prefix: tuple[str, ...]) -> Image:
-    """`base` with what the request adds to it. Raises what `derive` raises."""
-    return base if request.plain else derive(base, request, store, prefix)
