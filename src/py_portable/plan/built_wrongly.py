@@ -24,14 +24,17 @@ def built_wrongly(
     nodes: Mapping[NodeId, Node],
 ) -> list[Node]:
     """The nodes that the control has beside those of the plan; the last one is the control itself."""
-    if house is None:
-        wrong: tuple[list[Node], House | None] = [], None
-    elif control.name == UNREPAIRED:
-        wrong = _unrepaired(control, house, nodes)
-    else:
-        wrong = _too_new(control, house, lock)
-    made, changed_house = wrong
-    steps = FORMATS[artifact.format].steps(artifact, changed_house, parent)
+    made: list[Node] = []
+    steps = FORMATS[artifact.format].wrong_steps(control.name, artifact, parent)
+    if not steps:
+        assert house is not None
+        wrong = (
+            _unrepaired(control, house, nodes)
+            if control.name == UNREPAIRED
+            else _too_new(control, house, lock)
+        )
+        made, house = wrong
+        steps = FORMATS[artifact.format].steps(artifact, house, parent)
     # What the change reaches is the control's own; the artifact keeps what it is made of.
     changed = [step.name for step in steps if nodes.get(step.name) != step]
     own = {name: replace(name, control=control.node) for name in changed}
