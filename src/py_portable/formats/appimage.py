@@ -46,6 +46,7 @@ _TAKEN, _FILE = "runtime of an AppImage", public_runtime.FILE
 _LINE = r"^\S(.*\S)?$"
 _IDENTITY = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*){2,}$"
 _TEXTS = ("desktop", "metainfo")
+_END = f"-{platform.machine()}.AppImage"
 _RELATIVE = "A relative path starts at this file's folder."
 
 
@@ -165,7 +166,8 @@ class AppImage(Format):
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         shown = f"{APP}/{made.path.name}"
-        return Start(shown, (Bind(made.path, shown),), is_elf=True)
+        name = made.path.name.removesuffix(_END)
+        return Start(shown, (Bind(made.path, shown),), is_elf=True, fills=runtime.fills(name))
 
 
 def _made(artifact: Artifact, parent: Parent, taken: NodeId | None) -> Step:
@@ -188,7 +190,7 @@ def pack(ctx: Context) -> Mapping[str, Any]:
     about = _about(ctx.params["about"], Path(program).name.removesuffix(".bin"))
     tree = ctx.work / "AppDir"
     inside = appdir.make(folder, program, tree, about)
-    name = f"{about.name}-{platform.machine()}.AppImage"
+    name = f"{about.name}{_END}"
     if ctx.params["runtime"] is None:
         own = (ctx.need(_TAKEN).path / _FILE).read_bytes()
         squash_packer.attach(tree, ctx.out / name, runtime=own)

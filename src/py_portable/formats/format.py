@@ -144,6 +144,9 @@ class Start:
     """Of an artifact that takes an interpreter of the image: the beginning of the line that it writes to stderr where
     there is no interpreter for it."""
 
+    fills: tuple[str, ...] = ()
+    """Of an artifact that unpacks itself: the beginning of the line on stderr that says that no folder has room."""
+
     @property
     def sources(self) -> tuple[Path, ...]:
         """The paths of this machine that it mounts, in all its stages."""

@@ -61,7 +61,7 @@ def matrix(config: Config, controls: Sequence[Control]) -> tuple[PlannedCell, ..
         )
 
     own = [
-        cell(name, spec.name, condition, smoke, expects(artifact, spec), spec.optional)
+        cell(name, spec.name, condition, smoke, expects(artifact, spec, condition), spec.optional)
         for name, artifact in config.artifacts.items()
         for spec in starts_on(config, name)
         for condition in conditions

@@ -30,7 +30,7 @@ def questions(config: Config) -> Questions:
             for spec in starts_on(config, name):
                 for condition in ("plain", *CONDITIONS):
                     cell = CellId(name, spec.name, ConditionId(condition), args)
-                    found[cell] = (digest, expects(artifact, spec))
+                    found[cell] = (digest, expects(artifact, spec, condition))
     return found
 
 
