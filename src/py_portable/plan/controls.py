@@ -25,6 +25,9 @@ def choose_control(name: str, config: Config) -> Control | str:
         firm = [spec for spec in starts if not spec.optional and expects(artifact, spec) == "pass"]
         if pair := way.pair(firm):
             node = NodeId("control", name, variant=artifact.name)
+            fewer, more = (
+                {p for spec in firm if spec.name == image for p in spec.packages} for image in pair
+            )
             return Control(
                 name,
                 artifact.name,
@@ -32,6 +35,7 @@ def choose_control(name: str, config: Config) -> Control | str:
                 node,
                 *pair,
                 way.reason,
+                tuple(sorted(more - fewer)),
                 FORMATS[artifact.format].asked_to_pass,
             )
     return f"needs {way.images}" if fit else f"no artifact has a format that can be {way.built}"

@@ -23,6 +23,8 @@ class Control:
     fails_on: str
     passes_on: str
     reason: str
+    brings: tuple[str, ...] = ()
+    """The packages that the image where it must pass has more."""
     asked_to_pass: tuple[str, ...] = ()
     """What stands before the arguments of its twin; empty if the image alone makes the difference."""
 
