@@ -305,6 +305,11 @@ def test_what_is_expected_under_a_probe_counts_where_the_artifact_starts(tmp_pat
         ("debian:11", "no-home"): "pass",
         **{("debian:12", condition): "fail:glibc" for condition in ("plain", "read-only", "no-home")},
     }
+    # Whether the probe comes from the config or from the command line.
+    part = narrow(assemble(made, LOCK), Selection(probes=("read-only",)))
+    assert {(cell.image, cell.condition): cell.expect for cell in part.cells} == {
+        key: value for key, value in expected.items() if key[1] != "no-home"
+    }
     assert 'there is no image "read-onyl"' in said(
         tmp_path, {"a": {"format": "bundle", "expect": {"read-onyl": "pass"}}}
     )
