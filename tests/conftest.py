@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import resource
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ SKIPS = Path(__file__).parent / "skips.toml"
 SECONDS = Path(__file__).parent / "seconds.toml"
 SHOWN_SECONDS = 1.0
 SLOW_SECONDS = 50.0
+COMPUTED = "computed"
 USUAL_SECONDS = 10.0
 """Of a file that is not in the table."""
 SAMPLE = "tests/integration/test_as_made.py"
@@ -99,13 +101,25 @@ class Skips:
         self.listed = allowed(SKIPS)
         self.seen: list[tuple[str, str]] = []
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.computed: defaultdict[str, float] = defaultdict(float)
+        self._before = _computed()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self._note(report)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid.partition("::")[0]] += report.duration
+        file = report.nodeid.partition("::")[0]
+        self.seconds[file] += report.duration
+        self.computed[file] += getattr(report, COMPUTED, 0.0)
         self._note(report)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        before, self._before = self._before, _computed()
+        # The reports of a worker reach the one that prints the table with all that they hold.
+        setattr(report, COMPUTED, self._before - before)
+        return report
 
     def _note(self, report: pytest.CollectReport | pytest.TestReport) -> None:
         # An expected failure is reported as a skip too; it says so in `wasxfail`.
@@ -124,11 +138,17 @@ class Skips:
         slow = sorted(self.seconds.items(), key=lambda item: -item[1])
         slow = [(name, seconds) for name, seconds in slow if seconds >= SHOWN_SECONDS]
         if slow:
-            terminalreporter.section("seconds by file")
+            terminalreporter.section("seconds by file, and what of them was computed by processes that it waited for")
             for name, seconds in slow:
-                terminalreporter.line(f"{seconds:8.1f}  {name}")
+                terminalreporter.line(f"{seconds:8.1f} {self.computed[name]:8.1f}  {name}")
+            terminalreporter.line(f"{sum(self.seconds.values()):8.1f} {sum(self.computed.values()):8.1f}  all files")
         for node, reason in unlisted(self.seen, self.listed):
             terminalreporter.line(f"Error: skipped, and not in {SKIPS.name}: {node}: {reason}", red=True)
+
+
+def _computed() -> float:
+    """Seconds of processor time of this process and of the children that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 @pytest.fixture(autouse=True)
