@@ -144,6 +144,9 @@ class Start:
     """Of an artifact that takes an interpreter of the image: the beginning of the line that it writes to stderr where
     there is no interpreter for it."""
 
+    fills: tuple[str, ...] = ()
+    """Of an artifact that unpacks itself: the beginning of the line on stderr that says that no folder has room."""
+
     @property
     def sources(self) -> tuple[Path, ...]:
         """The paths of this machine that it mounts, in all its stages."""
@@ -198,6 +201,8 @@ class Format(ABC):
     """The programs that it needs on this machine. The doctor asks for them if a config has the format."""
     controls: Mapping[str, int] = {}
     """The controls that can be built for it, each with a rank: of two formats the one with the lower is built."""
+    asked_to_pass: tuple[str, ...] = ()
+    """What stands before the arguments of a control's twin, if the same file passes with it on the same image."""
     published: SharedFolder | None = None
     """The folder in which its artifacts are put together, to be uploaded to a package index."""
 
@@ -232,6 +237,10 @@ class Format(ABC):
 
         None if nothing is made.
         """
+        return ()
+
+    def wrong_steps(self, control: str, artifact: Artifact, parent: Parent | None = None) -> tuple[Step, ...]:
+        """The steps of a control that is wrong by what the format itself does; () for one whose inputs are wrong."""
         return ()
 
     def taken(self, artifact: Artifact, script: str | None) -> tuple[Step, ...]:

@@ -14,6 +14,7 @@ OF_A_START = (
     "timeout",
     "output",
     "fuse",
+    "room",
     "install",
 )
 """The reasons of FAIL: why an app did not do what was asked of it."""

@@ -244,7 +244,7 @@ def _started(cell: Cell, bench: Bench, installed: Installed, layers: tuple[Path,
 
 def _finding(cell: Cell, started: Started) -> Finding:
     return corroborate(
-        look(started, cell.smoke, cell.start.seeks),
+        look(started, cell.smoke, cell.start.seeks, cell.start.fills),
         is_elf=cell.start.is_elf,
         image_glibc=cell.image.glibc if cell.image else None,
         measured_floor=cell.measured_floor,

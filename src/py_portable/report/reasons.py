@@ -13,6 +13,7 @@ _MEANING = {
     "timeout": "It did not end in time; if it is only slow, raise the smoke command's timeout.",
     "output": "It ran, but did not print a line that its smoke command expects.",
     "fuse": "It mounts itself by FUSE, which was not to be had: give it a runtime that needs none.",
+    "room": "It unpacks itself, and no folder had room for it: name a larger one, as the page of its format says.",
     "install": "The install stage failed; the app itself was not started.",
     "upgrade": "The upgrade from the older package failed, or the app did not start after it.",
     "remove": "The package could not be removed.",
