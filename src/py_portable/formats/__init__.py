@@ -9,6 +9,7 @@ from py_portable import config
 from py_portable.config import Config
 from py_portable.formats.appimage import AppImage
 from py_portable.formats.bundle import Bundle
+from py_portable.formats.deb import DebPackage
 from py_portable.formats.file import File
 from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start, artifact_node
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
@@ -30,6 +31,7 @@ FORMATS: dict[str, Format] = {
         Onefile(),
         Pex(),
         AppImage(),
+        DebPackage(),
         File(),
         Wheel(),
     )

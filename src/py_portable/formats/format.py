@@ -175,6 +175,8 @@ class Parent:
 
     artifact: Artifact
     node: NodeId
+    images: tuple[ImageSpec, ...] = ()
+    """The images on which the other one is started."""
 
 
 @dataclass(frozen=True)

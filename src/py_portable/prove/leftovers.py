@@ -36,10 +36,21 @@ def leftovers(before: Mapping[str, Node], after: Mapping[str, Node], shown: Iter
     which leaves empty files and folders."""
     new = set(after) - set(before) - _mount_points(before, after, shown)
     other = {name for name, node in before.items() if after.get(name) != node}
-    managers = {name for name in new | other if _MANAGER.fullmatch(name)}
+    managers = {name for name in new | other if _MANAGER.fullmatch(name)} | _emptied(before, after)
     lists = [_shown(names) for names in (new - managers, other - managers, managers)]
     left, changed, manager = (tuple(one[:MOST_PATHS]) for one in lists)
     return Leftovers(left, changed, manager, sum(max(0, len(one) - MOST_PATHS) for one in lists))
+
+
+def _emptied(before: Mapping[str, Node], after: Mapping[str, Node]) -> set[str]:
+    """Empty folders of the image that are gone: a package manager removes each folder of a package that is empty then,
+    such as /opt, unless another package has it too."""
+    filled = {os.path.dirname(name) for name in before}  # noqa: PTH120 - a path of the image
+    return {
+        name
+        for name, node in before.items()
+        if node.kind == "folder" and name not in after and name not in filled
+    }
 
 
 def _mount_points(before: Mapping[str, Node], after: Mapping[str, Node], shown: Iterable[str]) -> set[str]:

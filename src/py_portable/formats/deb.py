@@ -1,0 +1,172 @@
+"""`deb`: the folder that another artifact is, as a package for Debian, Ubuntu and their kin."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from py_portable import resources
+from py_portable.config import Artifact, ImageSpec
+from py_portable.config.glibc import canonical_image, version_key
+from py_portable.engines.engine import Bind
+from py_portable.errors import ConfigError
+from py_portable.formats.format import (
+    FOLDER,
+    Format,
+    House,
+    Install,
+    Made,
+    Parent,
+    Problem,
+    Stage,
+    Start,
+    Written,
+    artifact_node,
+    option,
+)
+from py_portable.formats.onefile import program_of
+from py_portable.formats.packages import deb_archive, nfpm
+from py_portable.formats.packages.about import about
+from py_portable.formats.packages.metadata import metadata_of
+from py_portable.formats.packages.options import PackageOptions, problems, told
+from py_portable.formats.packages.rules import DEB_NAME, mended_name
+from py_portable.images import Image
+from py_portable.inspect.elf import is_elf
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
+
+DPKG = "/usr/bin/dpkg"
+APT = "/usr/bin/apt-get"
+_OFFLINE = ("--quiet", "--yes", "--no-install-recommends", "-oAPT::Sandbox::User=root", "-oDpkg::Use-Pty=0")
+_SPEAKS = ("dpkg: ", "The following packages have unmet dependencies:", "E: ")
+_SHOWN = "/run/py-portable-packages"
+_OLDER = "images/older_deb.sh"
+_ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386"}
+_ZSTD_SINCE = {"debian": "12", "ubuntu": "18.04"}
+"""The releases whose dpkg reads zstd."""
+
+
+@dataclass(frozen=True)
+class DebOptions(PackageOptions):
+    compression: str | None = option(
+        None,
+        "How its files are compressed. By default by zstd where the dpkg of all images reads that, else by xz.",
+        enum=["zstd", "xz", "none"],
+    )
+
+
+class DebPackage(Format):
+    name = "deb"
+    summary = "The folder that another artifact is, as a package for dpkg and apt."
+    options = DebOptions
+    made_from = (FOLDER,)
+    interpreter = "none"
+
+    def pins(self) -> Mapping[str, str]:
+        return nfpm.pins()
+
+    def problems(self, written: Written) -> Iterable[Problem]:
+        return problems(written, "Debian package")
+
+    def steps(
+        self, artifact: Artifact, house: House | None, parent: Parent | None = None
+    ) -> tuple[Step, ...]:
+        assert parent is not None
+        options: DebOptions = artifact.options
+        distribution = house.distribution if house else None
+        if options.name is None and distribution and not DEB_NAME.allows(canonicalize_name(distribution)):
+            raise ConfigError(
+                f"{distribution!r}, the name of its project, cannot be the name of a Debian package: {DEB_NAME.says}",
+                where=f"artifacts.{artifact.name}",
+                hint=f"write there: name: {mended_name(distribution)}",
+            )
+        tool = nfpm.tool_step()
+        made = Step(
+            name=artifact_node(artifact),
+            action=make,
+            params={
+                "about": told(options),
+                "distribution": distribution,
+                "compression": options.compression or compression_for(parent.images),
+                "zstd": deb_archive.ZSTD,
+            },
+            needs=(parent.node, tool.name, *((house.wheelhouse,) if house else ())),
+        )
+        return tool, made
+
+    def start(self, made: Made, image: Image | None = None) -> Start:
+        """The image's apt installs it, or its dpkg if it has no apt. It is upgraded from the same package with a lower
+        version."""
+        package, shown = made.meta["package"], f"{_SHOWN}/{made.path.name}"
+        has_apt = image is None or (image.root / APT.lstrip("/")).exists()
+        add = (APT, *_OFFLINE, "install") if has_apt else (DPKG, "--install")
+        drop = (APT, *_OFFLINE, "remove") if has_apt else (DPKG, "--remove")
+        binds = (Bind(made.path, shown),)
+        script = f"{_SHOWN}/older_deb.sh"
+        install = Install(
+            argv=(*add, shown),
+            binds=binds,
+            speaks=_SPEAKS,
+            manager=DPKG,
+            older=Stage(
+                ("/bin/sh", script, shown, f"{made.meta['version']}~older", *add),
+                (*binds, Bind(resources.path(_OLDER), script)),
+                _SPEAKS,
+            ),
+            remove=Stage((*drop, package), speaks=_SPEAKS),
+            purge=Stage((DPKG, "--purge", package)),
+            clean=True,
+        )
+        needs = (*install.argv, resources.sha256(_OLDER))
+        return Start(made.meta["program"], (), install, is_elf=made.meta["elf"], needs=needs)
+
+
+def compression_for(images: Iterable[ImageSpec]) -> deb_archive.Compression:
+    """The best compression that the dpkg of every image reads."""
+    specs = list(images)
+    return "zstd" if specs and all(map(_reads_zstd, specs)) else "xz"
+
+
+def _reads_zstd(spec: ImageSpec) -> bool:
+    system, _, release = canonical_image(spec.image).partition(":")
+    since = _ZSTD_SINCE.get(system)
+    plain = all(part.isdigit() for part in release.split("."))
+    return since is not None and plain and version_key(release) >= version_key(since)
+
+
+def make(ctx: Context) -> Mapping[str, Any]:
+    parent = next(result for node, result in ctx.inputs.items() if node.kind in ("artifact", "folder"))
+    folder, program = program_of(parent.path / parent.meta["payload"], parent.meta["script"])
+    metadata = metadata_of(ctx, ctx.params["distribution"])
+    of = about(ctx.params["about"], metadata, program)
+    floor = parent.meta["measured_floor"]
+    asked = ctx.params["about"]["depends"]
+    depends = asked if asked is not None else [f"libc6 (>= {floor})"] if floor else []
+    plain = ctx.work / "plain.deb"
+    link = nfpm.run(
+        ctx,
+        folder,
+        program,
+        of,
+        ctx.params["about"],
+        packager="deb",
+        depends=depends,
+        out=plain,
+        more={"deb": {"compression": "none"}},
+    )
+    version = of.full_version.rpartition(":")[2]
+    name = f"{of.name}_{version}_{_ARCHES.get(platform.machine(), platform.machine())}.deb"
+    deb_archive.compress(plain, ctx.out / name, ctx.params["compression"])
+    return {
+        "payload": name,
+        "script": link.rpartition("/")[2],
+        "program": link,
+        "elf": is_elf(folder / program),
+        "package": of.name,
+        "version": of.full_version,
+        "measured_floor": floor,
+    }
