@@ -117,6 +117,15 @@ def test_its_bytes_are_the_same_every_time_and_say_what_it_is(made: tuple[Projec
     assert (tmp_path / "again" / "package" / package.name).read_bytes() == package.read_bytes()
 
 
+def test_another_machine_proves_what_was_built_here(made: tuple[Project, Ran], tmp_path: Path) -> None:
+    project, _ = made
+    built = project.run("build", "package", "--carry", "--dist", tmp_path)
+    assert built.status == 0, built.stderr
+    words = ("--as-made", "--dist", tmp_path, "--artifact", "package", "--image", "debian:12")
+    ran = project.run("portability", *words)
+    assert ran.status == 0 and "package passed on debian:12" in ran.stdout, ran.stdout + ran.stderr
+
+
 def test_what_a_package_does_to_an_image_is_found(tmp_path: Path) -> None:
     """One run of packages that do something wrong, each in its way."""
     for program in ("tool", "cat", "dpkg"):

@@ -46,7 +46,7 @@ ACTIONS = {
         *("formats.runtime", "formats.runtime.packer", "formats.runtime.squash_packer"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
-    "formats.deb": ELF | PACKAGES | {"formats.packages.deb_archive", "formats.packages.xz"},
+    "formats.deb": PACKAGES | {"formats.packages.deb_archive", "formats.packages.xz"},
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},

@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from hypothesis import strategies as st
 from packaging.version import Version
 
 from py_portable.config import ImageSpec
-from py_portable.errors import StepError
-from py_portable.formats import FORMATS
+from py_portable.errors import ConfigError, StepError
+from py_portable.formats import FORMATS, Made
 from py_portable.formats.deb import DebOptions, compression_for
 from py_portable.formats.packages import deb_archive, xz
 from py_portable.formats.packages.about import about
@@ -192,6 +193,20 @@ def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
     for name in "ab":
         with pytest.raises(StepError, match="what nfpm wrote"):
             deb_archive.compress(tmp_path / name, tmp_path / f"out-{name}", "none")
+
+
+@pytest.mark.parametrize(
+    ("package", "version"), [("--force-all", "1-1"), ("tool", "1/e;w x"), ("tool", "1-"), ("", "1-1"), ("tool", "")]
+)
+def test_a_record_of_another_machine_gives_no_words_to_a_command(package: str, version: str, tmp_path: Path) -> None:
+    meta = {"package": "tool", "version": "1:2.0~rc1-1", "script": "tool"}
+    made = Made("p", "deb", tmp_path / "tool.deb", meta)
+    start = FORMATS["deb"].start(made)
+    assert start.install is not None and start.install.remove is not None and start.install.purge is not None
+    assert (start.program, start.install.clean) == ("/usr/bin/tool", True)
+    assert [one.argv[-1] for one in (start.install.remove, start.install.purge)] == ["tool", "tool"]
+    with pytest.raises(ConfigError, match="cannot be a Debian package"):
+        FORMATS["deb"].start(replace(made, meta=meta | {"package": package, "version": version}))
 
 
 def test_nfpm_is_pinned() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,9 +34,8 @@ from py_portable.formats.packages import deb_archive, nfpm
 from py_portable.formats.packages.about import about
 from py_portable.formats.packages.metadata import metadata_of
 from py_portable.formats.packages.options import PackageOptions, problems, told
-from py_portable.formats.packages.rules import DEB_NAME, mended_name
+from py_portable.formats.packages.rules import DEB_NAME, RELEASE, mended_name
 from py_portable.images import Image
-from py_portable.inspect.elf import is_elf
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
@@ -101,7 +101,11 @@ class DebPackage(Format):
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's apt installs it, or its dpkg if it has no apt. It is upgraded from the same package with a lower
         version."""
-        package, shown = made.meta["package"], f"{_SHOWN}/{made.path.name}"
+        package, version = made.meta["package"], made.meta["version"]
+        # They may come from another machine, and are words of command lines.
+        if not (DEB_NAME.allows(package) and all(map(RELEASE.allows, re.split("[-:]", version)))):
+            raise ConfigError(f"{package} {version} cannot be a Debian package", where=made.name)
+        shown = f"{_SHOWN}/{made.path.name}"
         has_apt = image is None or (image.root / APT.lstrip("/")).exists()
         add = (APT, *_OFFLINE, "install") if has_apt else (DPKG, "--install")
         drop = (APT, *_OFFLINE, "remove") if has_apt else (DPKG, "--remove")
@@ -113,7 +117,7 @@ class DebPackage(Format):
             speaks=_SPEAKS,
             manager=DPKG,
             older=Stage(
-                ("/bin/sh", script, shown, f"{made.meta['version']}~older", *add),
+                ("/bin/sh", script, shown, f"{version}~older", *add),
                 (*binds, Bind(resources.path(_OLDER), script)),
                 _SPEAKS,
             ),
@@ -122,7 +126,7 @@ class DebPackage(Format):
             clean=True,
         )
         needs = (*install.argv, resources.sha256(_OLDER))
-        return Start(made.meta["program"], (), install, is_elf=made.meta["elf"], needs=needs)
+        return Start(f"/usr/bin/{made.meta['script']}", (), install, needs=needs)
 
 
 def compression_for(images: Iterable[ImageSpec]) -> deb_archive.Compression:
@@ -164,8 +168,6 @@ def make(ctx: Context) -> Mapping[str, Any]:
     return {
         "payload": name,
         "script": link.rpartition("/")[2],
-        "program": link,
-        "elf": is_elf(folder / program),
         "package": of.name,
         "version": of.full_version,
         "measured_floor": floor,
