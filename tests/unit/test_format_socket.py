@@ -50,6 +50,8 @@ ORDINARY: dict[str, set[str]] = {
     },
     # A kind of source of apt.
     "deb": {"images/debian/apt.py"},
+    # The program of that name, and its folders.
+    "rpm": set(),
     # The kit's own, which GitLab's jobs bring along.
     "bundle": {"ci/gitlab/template.py"},
     # The project of that name.

@@ -24,7 +24,7 @@ ELF = {
 READS_ELF = ELF - {"inspect.elf"}
 FORMAT = {"formats.app_entry"}
 PACKAGES = {
-    *(f"formats.packages.{name}" for name in ("about", "metadata", "nfpm", "options", "rules")),
+    *(f"formats.packages.{name}" for name in ("about", "metadata", "nfpm", "options", "packing", "rules")),
     *("formats.onefile", "formats.runtime", "formats.runtime.packer", "wheels.tools"),
 }
 PROVIDER = {"interpreters.provider"}
@@ -46,6 +46,7 @@ ACTIONS = {
         *("formats.runtime", "formats.runtime.packer", "formats.runtime.squash_packer"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
+    "formats.rpm": PACKAGES | {"formats.packages.rpm_header"},
     "formats.deb": PACKAGES | {"formats.packages.deb_archive", "formats.packages.xz"},
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},

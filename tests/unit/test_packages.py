@@ -27,7 +27,7 @@ from py_portable.formats.deb import DebOptions, compression_for
 from py_portable.formats.packages import deb_archive, xz
 from py_portable.formats.packages.about import about
 from py_portable.formats.packages.options import told
-from py_portable.formats.packages.rules import DEB_NAME, VERSION, mended_name, mended_version, of_python
+from py_portable.formats.packages.rules import NAME, VERSION, mended_name, mended_version, of_python
 from py_portable.formats.runtime.packer import listed
 from tests.debs import deb
 
@@ -51,14 +51,14 @@ TOLD = told(DebOptions())
     [("My App", "my-app"), ("q", "q-app"), ("", "my-app"), ("-x_y-", "x-y"), ("Größe", "gr-e"), ("c++", "c-app")],
 )
 def test_a_name_that_no_package_may_have_is_mended(name: str, mended: str) -> None:
-    assert not DEB_NAME.allows(name) or name == "c++"
+    assert not NAME.allows(name) or name == "c++"
     assert mended_name(name) == mended
 
 
 @given(st.text(max_size=200))
 @settings(deadline=None)
 def test_whatever_is_mended_is_allowed(text: str) -> None:
-    assert DEB_NAME.allows(mended_name(text))
+    assert NAME.allows(mended_name(text))
     assert VERSION.allows(mended_version(text))
 
 

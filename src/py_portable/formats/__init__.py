@@ -16,6 +16,7 @@ from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
 from py_portable.formats.onefile import Onefile
 from py_portable.formats.pex import Pex
 from py_portable.formats.pyoxidizer import PyOxidizer
+from py_portable.formats.rpm import RpmPackage
 from py_portable.formats.wheel import Wheel
 from py_portable.formats.wheelhouse import Wheelhouse
 from py_portable.store import digest, file_mode
@@ -32,6 +33,7 @@ FORMATS: dict[str, Format] = {
         Pex(),
         AppImage(),
         DebPackage(),
+        RpmPackage(),
         File(),
         Wheel(),
     )

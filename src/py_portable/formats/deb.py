@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
 from py_portable import resources
 from py_portable.config import Artifact, ImageSpec
 from py_portable.config.glibc import canonical_image, version_key
@@ -26,15 +24,11 @@ from py_portable.formats.format import (
     Stage,
     Start,
     Written,
-    artifact_node,
     option,
 )
-from py_portable.formats.onefile import program_of
-from py_portable.formats.packages import deb_archive, nfpm
-from py_portable.formats.packages.about import about
-from py_portable.formats.packages.metadata import metadata_of
-from py_portable.formats.packages.options import PackageOptions, problems, told
-from py_portable.formats.packages.rules import DEB_NAME, RELEASE, mended_name
+from py_portable.formats.packages import deb_archive, nfpm, packing
+from py_portable.formats.packages.options import PackageOptions, problems
+from py_portable.formats.packages.rules import NAME, RELEASE
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -77,33 +71,15 @@ class DebPackage(Format):
     ) -> tuple[Step, ...]:
         assert parent is not None
         options: DebOptions = artifact.options
-        distribution = house.distribution if house else None
-        if options.name is None and distribution and not DEB_NAME.allows(canonicalize_name(distribution)):
-            raise ConfigError(
-                f"{distribution!r}, the name of its project, cannot be the name of a Debian package: {DEB_NAME.says}",
-                where=f"artifacts.{artifact.name}",
-                hint=f"write there: name: {mended_name(distribution)}",
-            )
-        tool = nfpm.tool_step()
-        made = Step(
-            name=artifact_node(artifact),
-            action=make,
-            params={
-                "about": told(options),
-                "distribution": distribution,
-                "compression": options.compression or compression_for(parent.images),
-                "zstd": deb_archive.ZSTD,
-            },
-            needs=(parent.node, tool.name, *((house.wheelhouse,) if house else ())),
-        )
-        return tool, made
+        how = options.compression or compression_for(parent.images)
+        return packing.steps(artifact, house, parent, make, {"compression": how, "zstd": deb_archive.ZSTD})
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's apt installs it, or its dpkg if it has no apt. It is upgraded from the same package with a lower
         version."""
         package, version = made.meta["package"], made.meta["version"]
         # They may come from another machine, and are words of command lines.
-        if not (DEB_NAME.allows(package) and all(map(RELEASE.allows, re.split("[-:]", version)))):
+        if not (NAME.allows(package) and all(map(RELEASE.allows, re.split("[-:]", version)))):
             raise ConfigError(f"{package} {version} cannot be a Debian package", where=made.name)
         shown = f"{_SHOWN}/{made.path.name}"
         has_apt = image is None or (image.root / APT.lstrip("/")).exists()
@@ -143,32 +119,11 @@ def _reads_zstd(spec: ImageSpec) -> bool:
 
 
 def make(ctx: Context) -> Mapping[str, Any]:
-    parent = next(result for node, result in ctx.inputs.items() if node.kind in ("artifact", "folder"))
-    folder, program = program_of(parent.path / parent.meta["payload"], parent.meta["script"])
-    metadata = metadata_of(ctx, ctx.params["distribution"])
-    of = about(ctx.params["about"], metadata, program)
-    floor = parent.meta["measured_floor"]
-    asked = ctx.params["about"]["depends"]
-    depends = asked if asked is not None else [f"libc6 (>= {floor})"] if floor else []
     plain = ctx.work / "plain.deb"
-    link = nfpm.run(
-        ctx,
-        folder,
-        program,
-        of,
-        ctx.params["about"],
-        packager="deb",
-        depends=depends,
-        out=plain,
-        more={"deb": {"compression": "none"}},
+    packed = packing.pack(
+        ctx, plain, packager="deb", libc="libc6 (>= %s)", more={"deb": {"compression": "none"}}
     )
-    version = of.full_version.rpartition(":")[2]
-    name = f"{of.name}_{version}_{_ARCHES.get(platform.machine(), platform.machine())}.deb"
+    version = packed.about.full_version.rpartition(":")[2]
+    name = f"{packed.about.name}_{version}_{_ARCHES.get(platform.machine(), platform.machine())}.deb"
     deb_archive.compress(plain, ctx.out / name, ctx.params["compression"])
-    return {
-        "payload": name,
-        "script": link.rpartition("/")[2],
-        "package": of.name,
-        "version": of.full_version,
-        "measured_floor": floor,
-    }
+    return packed.meta(name)

@@ -30,6 +30,8 @@ _ENV = {
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
+    # dnf is written in Python, and what it compiles of itself is nothing that a package leaves.
+    "PYTHONDONTWRITEBYTECODE": "1",
 }
 Place = tuple[str, str]
 

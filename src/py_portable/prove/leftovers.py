@@ -14,11 +14,14 @@ _MANAGER = re.compile(
     r"var/lib/(?:dpkg|apt)(?:/.*)?"
     r"|var/cache/(?:apt|debconf|ldconfig)(?:/.*)?"
     r"|var/log/(?:dpkg\.log|alternatives\.log|apt(?:/.*)?)"
+    r"|(?:root/\.rpmdb|var/lib/(?:rpm|dnf|zypp|yum)|usr/(?:lib|share)/sysimage/rpm|var/cache/(?:dnf|zypp|yum))(?:/.*)?"
+    r"|var/log/(?:hawkey\.log|dnf[\w.]*\.log|yum\.log|zypper\.log|zypp(?:/.*)?)"
     r"|etc/ld\.so\.cache"
     r"|etc/\.pwd\.lock|etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-",
     re.DOTALL,
 )
-"""The files that dpkg, apt, debconf, update-alternatives, ldconfig and useradd keep for themselves."""
+"""The files that dpkg, apt, debconf, update-alternatives, rpm, dnf, yum, zypper, ldconfig and useradd keep for
+themselves."""
 
 
 @dataclass(frozen=True)

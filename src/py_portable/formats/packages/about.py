@@ -11,7 +11,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from py_portable.errors import StepError
-from py_portable.formats.packages.rules import DEB_NAME, VERSION, mended_name, mended_version
+from py_portable.formats.packages.rules import NAME, VERSION, mended_name, mended_version
 
 _MOST_SUMMARY = 78
 _UNKNOWN = "UNKNOWN"
@@ -60,9 +60,9 @@ def about(told: Mapping[str, Any], metadata: str | None, program: str) -> About:
 
 def _named(name: str) -> str:
     named = re.sub(r"[-_.]+", "-", name).lower()
-    if not DEB_NAME.allows(named):
+    if not NAME.allows(named):
         raise StepError(
-            f"{name!r} cannot be the name of a package: {DEB_NAME.says}",
+            f"{name!r} cannot be the name of a package: {NAME.says}",
             hint=f"write into the artifact: name: {mended_name(name)}",
         )
     return named

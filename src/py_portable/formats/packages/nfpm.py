@@ -11,7 +11,7 @@ import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from py_portable import resources
@@ -160,7 +160,13 @@ def _text(item: Item) -> str:
 
 
 def _config(room: Path, files: list[list[str]]) -> Iterator[dict[str, Any]]:
+    """The files below /etc, and the folders above them: rpm removes only folders that belong to a package."""
     room.mkdir()
+    above = {
+        os.fspath(one) for place, _ in files for one in PurePosixPath(place).parents if len(one.parts) > 2
+    }
+    for folder in sorted(above):
+        yield {"dst": folder, "type": "dir", "file_info": {"mode": 0o755}}
     for number, (place, data) in enumerate(files):
         source = room / str(number)
         source.write_bytes(base64.b64decode(data))

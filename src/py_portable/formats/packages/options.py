@@ -13,7 +13,7 @@ from py_portable.config.kinds import Written, is_file
 from py_portable.config.problems import Problem, show
 from py_portable.errors import ConfigError
 from py_portable.formats.format import option, ref
-from py_portable.formats.packages.rules import DEB_NAME, RELEASE, VERSION, Rule, mended_name, mended_version
+from py_portable.formats.packages.rules import NAME, RELEASE, VERSION, Rule, mended_name, mended_version
 
 MAX_FILE_BYTES = 1 << 20
 SCRIPTS = ("before_install", "after_install", "before_remove", "after_remove")
@@ -98,7 +98,7 @@ class PackageOptions:
 
 def problems(written: Written, kind: str) -> Iterable[Problem]:
     """The problems across the keys of a package; `kind` is what it is called in texts."""
-    yield from _rule(written, "name", DEB_NAME, f"cannot be the name of a {kind}", mended_name)
+    yield from _rule(written, "name", NAME, f"cannot be the name of a {kind}", mended_name)
     yield from _rule(written, "version", VERSION, f"cannot be the version of a {kind}", mended_version)
     yield from _rule(written, "release", RELEASE, f"cannot be the release of a {kind}", lambda _text: "1")
     for key in SCRIPTS:

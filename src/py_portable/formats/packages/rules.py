@@ -21,7 +21,7 @@ class Rule:
         return len(text) <= _MOST_CHARACTERS and self.pattern.fullmatch(text) is not None
 
 
-DEB_NAME = Rule(
+NAME = Rule(
     re.compile(r"[a-z0-9][a-z0-9+.-]+"),
     "two or more of a-z, 0-9, '+', '-' and '.', beginning with a letter or a digit (Debian policy 5.6.1)",
 )
@@ -34,7 +34,7 @@ RELEASE = Rule(re.compile(r"[A-Za-z0-9.+~]+"), "letters, digits, '.', '+' and '~
 
 
 def mended_name(name: str) -> str:
-    """The nearest text that DEB_NAME allows."""
+    """The nearest text that NAME allows."""
     mended = re.sub(r"[^a-z0-9+.-]+", "-", name.lower())[:_MOST_CHARACTERS].strip("-+.")
     return mended if len(mended) > 1 else f"{mended or 'my'}-app"
 
