@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import resource
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ SKIPS = Path(__file__).parent / "skips.toml"
 SECONDS = Path(__file__).parent / "seconds.toml"
 SHOWN_SECONDS = 1.0
 SLOW_SECONDS = 50.0
+COMPUTED = "computed"
 USUAL_SECONDS = 10.0
 """Of a file that is not in the table."""
 SAMPLE = "tests/integration/test_as_made.py"
@@ -34,29 +36,34 @@ SAMPLE = "tests/integration/test_as_made.py"
 BUILT = {"main_job", "manylinux_layout", "parts"}
 """Fixtures that take minutes in an empty store."""
 ONE_AT_A_TIME = {
-    # They make users of this machine, or start a container daemon that they share.
-    "machine": (
+    # They make users of this machine, or use podman, whose locks are the machine's.
+    "users": (
         "tests/integration/test_containers.py",
-        "tests/integration/test_derive_managers.py",
         "tests/integration/test_engines.py",
         "tests/integration/test_github_action.py",
         "tests/integration/test_gitlab.py",
-        "tests/integration/test_gitlab_native.py",
         "tests/integration/test_install_root.py",
         "tests/integration/test_layers.py",
         "tests/integration/test_ordinary_user.py",
-        "tests/integration/test_publish.py",
-        "tests/integration/test_registry.py",
-        "tests/integration/test_stock_github.py",
-        "tests/integration/test_stock_laptops.py",
-        "tests/integration/test_stock_managers.py",
-        "tests/integration/test_stock_machines.py",
         "tests/promises/test_a_build_is_not_root_of_the_machine.py",
         "tests/promises/test_a_cell_has_limits_of_its_own.py",
         "tests/promises/test_an_image_shows_nothing_in_the_artifacts_place.py",
         "tests/promises/test_cells_and_builds_have_a_system_call_filter.py",
         "tests/promises/test_cells_share_no_keys.py",
         "tests/promises/test_outputs_hold_no_setuid_files.py",
+    ),
+    # Each starts a daemon of its own; more at a time would only wait for the disk.
+    "daemons": (
+        "tests/integration/test_derive_managers.py",
+        "tests/integration/test_gitlab_native.py",
+        "tests/integration/test_publish.py",
+        "tests/integration/test_registry.py",
+    ),
+    "stock machines": (
+        "tests/integration/test_stock_github.py",
+        "tests/integration/test_stock_laptops.py",
+        "tests/integration/test_stock_managers.py",
+        "tests/integration/test_stock_machines.py",
     ),
 }
 
@@ -99,13 +106,25 @@ class Skips:
         self.listed = allowed(SKIPS)
         self.seen: list[tuple[str, str]] = []
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.computed: defaultdict[str, float] = defaultdict(float)
+        self._before = _computed()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self._note(report)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid.partition("::")[0]] += report.duration
+        file = report.nodeid.partition("::")[0]
+        self.seconds[file] += report.duration
+        self.computed[file] += getattr(report, COMPUTED, 0.0)
         self._note(report)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        before, self._before = self._before, _computed()
+        # The reports of a worker reach the one that prints the table with all that they hold.
+        setattr(report, COMPUTED, self._before - before)
+        return report
 
     def _note(self, report: pytest.CollectReport | pytest.TestReport) -> None:
         # An expected failure is reported as a skip too; it says so in `wasxfail`.
@@ -124,11 +143,17 @@ class Skips:
         slow = sorted(self.seconds.items(), key=lambda item: -item[1])
         slow = [(name, seconds) for name, seconds in slow if seconds >= SHOWN_SECONDS]
         if slow:
-            terminalreporter.section("seconds by file")
+            terminalreporter.section("seconds by file, and what of them was computed by processes that it waited for")
             for name, seconds in slow:
-                terminalreporter.line(f"{seconds:8.1f}  {name}")
+                terminalreporter.line(f"{seconds:8.1f} {self.computed[name]:8.1f}  {name}")
+            terminalreporter.line(f"{sum(self.seconds.values()):8.1f} {sum(self.computed.values()):8.1f}  all files")
         for node, reason in unlisted(self.seen, self.listed):
             terminalreporter.line(f"Error: skipped, and not in {SKIPS.name}: {node}: {reason}", red=True)
+
+
+def _computed() -> float:
+    """Seconds of processor time of this process and of the children that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from py_portable.images.find import resolve
 from py_portable.inspect.elf.floor import measure
 from py_portable.store import Store, default_root
 from tests.integration.conftest import REPOSITORY, MainJob, Project, portable, sample
@@ -239,8 +240,14 @@ def test_an_image_is_asked_for_anew_on_request(tmp_path: Path, main_job: MainJob
     done = project.run("lock", "--update", "debian:bookworm")
     assert done.status == 0 and "asking anew for image debian:12" in done.stderr
     locked = json.loads((tmp_path / "portable.lock").read_text())["images"]
-    assert locked == json.loads((main_job.project.folder / "portable.lock").read_text())["images"]
+    before = json.loads((main_job.project.folder / "portable.lock").read_text())["images"]
+    asked = "image debian:12"
+    if locked[asked] != before[asked]:
+        # The distribution has published something since the main job: then whoever asks now gets the same.
+        fresh = resolve("debian:12", store=Store(tmp_path / "store"))
+        assert locked[asked] == fresh.identity
+    assert {**locked, asked: before[asked]} == before
     for image in ("debian:11", "debian:12", "debian:13"):
         (cell, *_) = main_job.project.cells(image=image)
-        assert locked[f"image {image}"] == cell["image_identity"]
+        assert before[f"image {image}"] == cell["image_identity"]
     assert project.run("lock", "--update", "no-such-package").status == 2

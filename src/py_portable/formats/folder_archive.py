@@ -10,7 +10,10 @@ import zstandard
 
 from py_portable.base import untar
 
-LEVEL = 16
+LEVEL = 12
+"""A fifth of the time that 16 takes, for 4 % more."""
+THREADS = 2
+"""The bytes are the same on any number of cores, but not those that are made without threads."""
 WINDOW_LOG = 26
 """64 MiB, so that libraries that several wheels contain are stored once. Up to 27 `tar --zstd` unpacks without
 options."""
@@ -19,7 +22,7 @@ options."""
 def pack(folder: Path, archive: Path, *, epoch: int) -> None:
     """Sorted by name, owner 0, times `epoch`; modes as they are. The archive holds `folder` by its name."""
     way = zstandard.ZstdCompressionParameters.from_level(
-        LEVEL, window_log=WINDOW_LOG, enable_ldm=True, write_checksum=True
+        LEVEL, window_log=WINDOW_LOG, enable_ldm=True, write_checksum=True, threads=THREADS
     )
     packer = zstandard.ZstdCompressor(compression_params=way)
     with (

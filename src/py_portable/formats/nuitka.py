@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ from py_portable.steps.identity import NodeId
 
 CONFIG = "build/ccache.conf"
 MODULES = "standard library as Nuitka reads it"
+_COMPILERS = threading.Lock()
+"""Held by the one whose C sources are compiled: that takes all cores, and who comes next finds in the cache what is the
+same. Meanwhile the other one writes its C sources, which takes one core and most of the time."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,6 @@ class _Nuitka(Format):
                 needs=(house.linkable, house.toolbox, house.wheelhouse, known.name),
                 scripts=("build/nuitka.py", *compilers.SCRIPTS, CONFIG, *app_entry.SCRIPTS),
                 image=house.image,
-                turn=f"nuitka {house.place}",
             ),
         )
 
@@ -167,18 +170,19 @@ def compile_app(ctx: Context) -> Mapping[str, Any]:
         ]
         if not lto:
             binds.append(Bind(_cache(own, spec["distribution"]), "/cache", writable=True))
-        own.sandbox(
-            "build/compile.py",
-            "yes" if lto else "no",
-            binds=tuple(binds),
-            environ={
-                **environ,
-                "CCACHE_DIR": "/cache",
-                "CCACHE_CONFIGPATH": "/kit/ccache.conf",
-                **({"CCACHE_DISABLE": "1"} if lto else {}),
-            },
-            timeout=7200,
-        )
+        with _COMPILERS:
+            own.sandbox(
+                "build/compile.py",
+                "yes" if lto else "no",
+                binds=tuple(binds),
+                environ={
+                    **environ,
+                    "CCACHE_DIR": "/cache",
+                    "CCACHE_CONFIGPATH": "/kit/ccache.conf",
+                    **({"CCACHE_DISABLE": "1"} if lto else {}),
+                },
+                timeout=7200,
+            )
 
     compilers.beside(ctx, write, compile_)
     made = app_entry.read_entry(ctx.out)

@@ -41,8 +41,6 @@ class Step:
     needs: tuple[NodeId, ...] = ()
     scripts: tuple[str, ...] = ()
     lane: Lane = "cores"
-    turn: str = ""
-    """Steps of one turn run one after another: each takes from a cache what the one before it compiled."""
     image: NodeId | None = None
     """The node that gives the root file system the action runs in, when it runs in one."""
     locals: Mapping[str, Any] = field(default_factory=dict)
@@ -78,7 +76,6 @@ class ImageNode:
         return bool(self.needs or self.before)
 
     lane: Lane = "io"
-    turn: str = ""
     all_needs: tuple[NodeId, ...] = ()
 
 

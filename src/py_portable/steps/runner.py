@@ -25,7 +25,7 @@ from py_portable.store import DamagedError
 _log = logging.getLogger(__name__)
 _MAKING_SECONDS = 0.5
 """No image is made in less time. An image in the store is only checked, which takes a moment on a busy machine."""
-LANES = {"cores": 2, "io": 2}
+LANES = {"cores": 2, "io": 3}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Runner:
             lanes = dict.fromkeys(LANES, ThreadPoolExecutor(1))
         try:
             while waiting or running:
-                ready = self._ready(waiting, running.values())
+                ready = [node for node in waiting if all(map(self._ended, node.all_needs))]
                 waiting = [n for n in waiting if n not in ready]
                 for node in ready:
                     failed = next((need for need in node.all_needs if need in self._failures), None)
@@ -101,16 +101,6 @@ class Runner:
             if isinstance(nodes[name], ImageNode) and isinstance(problem, ConfigError):
                 raise problem
         return Report(dict(self._results), dict(self._images), dict(self._failures), dict(self._keys))
-
-    def _ready(self, waiting: Iterable[Node], running: Iterable[NodeId]) -> list[Node]:
-        """The nodes whose needs are met. Of one turn it is the first node, if no other one of the turn runs."""
-        turns = {self._nodes[name].turn for name in running}
-        ready = []
-        for node in waiting:
-            if (not node.turn or node.turn not in turns) and all(map(self._ended, node.all_needs)):
-                ready.append(node)
-                turns.add(node.turn)
-        return ready
 
     def _ended(self, name: NodeId) -> bool:
         return name in self._results or name in self._images or name in self._failures

@@ -4,6 +4,7 @@ bundle.py SPEC: a JSON object with what formats/entry.py asks for, and trim. The
 /out/NAME/NAME, and /out/entry.json. The launcher is made from /kit/launcher.sh.
 """
 
+import importlib.util
 import json
 import os
 import shutil
@@ -134,18 +135,27 @@ def launcher(entry: app.Entry) -> None:
     program.write_text((KIT / "launcher.sh").read_text().replace("@PYTHON@", PYTHON))
 
 
-def compile_all() -> None:
-    """By hash, unchecked: no start looks at a source's time, so none finds it stale and writes."""
-    for folder in TREE.rglob("__pycache__"):
+def compile_all(site: Path) -> None:
+    """By hash, unchecked: no start looks at a source's time, so none finds it stale and writes.
+
+    The interpreter came with its library compiled in the same way; of packages a wheel may have replaced the source.
+    """
+    for folder in site.rglob("__pycache__"):
         shutil.rmtree(folder)
+    bare = [file for file in (TREE / "lib" / PYTHON).rglob("*.py") if not compiled(file).exists()]
     way = ("-q", "-f", "-j", os.environ["JOBS"], "--invalidation-mode", "unchecked-hash", "-s", str(TREE))
     done = subprocess.run(
-        [TREE / "bin" / PYTHON, "-I", "-B", "-m", "compileall", *way, TREE / "lib" / PYTHON],
+        [TREE / "bin" / PYTHON, "-I", "-B", "-m", "compileall", *way, "-i", "-"],
+        input="".join(f"{file}\n" for file in sorted(bare)),
         capture_output=True,
         text=True,
     )
     if done.returncode:
         print("not compiled (a start would not import them either):", done.stdout, sep="\n")
+
+
+def compiled(source: Path) -> Path:
+    return Path(importlib.util.cache_from_source(str(source)))
 
 
 def settle_modes() -> None:
@@ -178,7 +188,7 @@ def main() -> None:
     own = app.distributions(site)[metadata.normal(spec["distribution"])]
     entry = app.chosen(own, spec["script"], spec["entry_point"])
     launcher(entry)
-    compile_all()
+    compile_all(site)
     settle_modes()
     (TREE / entry.name).chmod(0o755)
     shutil.move(TREE, app.OUT / entry.name)
