@@ -130,3 +130,48 @@ def test_a_runtime_of_others_is_taken_as_it_is(built: Project, unpacked: Path, t
     subprocess.run(words, check=True, capture_output=True)
     words = ["diff", "--recursive", "--no-dereference", tmp_path / "out", unpacked]
     assert subprocess.run(words, capture_output=True, text=True).stdout == ""
+
+
+SMALL = """version: 1
+app: {requirement: "tool==1.0", script: tool, smoke: [{args: [it], stdout: ["tool says it"]}]}
+python: "3.13"
+artifacts:
+  theirs: {format: file, path: tool-1.0}
+  image: {format: appimage, from: theirs, expect: {read-only: "EXPECTED"}}
+portability: {images: ["debian:12"], probes: [read-only], controls: [needs-fuse]}
+"""
+
+
+def small(folder: Path, megabytes: int, expected: str) -> Project:
+    """A tool that somebody else made, with so many megabytes beside it, as an AppImage."""
+    tool = folder / "tool-1.0" / "tool"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\nread word < "$(dirname "$(readlink -f "$0")")/word.txt"\necho "tool $word $1"\n')
+    tool.chmod(0o755)
+    (folder / "tool-1.0" / "word.txt").write_text("says\n")
+    with (folder / "tool-1.0" / "data").open("wb") as stream:
+        stream.truncate(megabytes << 20)
+    (folder / "portable.yaml").write_text(SMALL.replace("EXPECTED", expected))
+    return Project(folder)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the old public runtime is for x86_64")
+def test_the_control_with_the_public_runtime_fails_for_fuse_and_ours_passes_there(tmp_path: Path) -> None:
+    """The control's twin is the same file, which unpacks itself if it is asked to; too large a one says so."""
+    project = small(tmp_path, 70, "fail:room")
+    ran = project.run("portability", "-v")
+    assert ran.status == 0, ran.stdout + ran.stderr
+    seen = {
+        (cell["artifact"], cell["condition"], tuple(cell["argv"])): (cell["verdict"], cell["reason"])
+        for cell in project.cells()
+    }
+    assert seen == {
+        **{("theirs", condition, ("it",)): ("PASS", None) for condition in ("plain", "read-only")},
+        ("image", "plain", ("it",)): ("PASS", None),
+        ("image", "read-only", ("it",)): ("XFAIL", "room"),
+        ("image", "control:needs-fuse", ("it",)): ("XFAIL", "fuse"),
+        ("image", "control:needs-fuse", ("--appimage-extract-and-run", "it")): ("PASS", None),
+    }
+    (told,) = project.evidence["conclusions"]["controls"]
+    assert told["verdict"] == "XFAIL" and "passes on debian:12 with --appimage-extract-and-run" in told["detail"]
+    assert not list((tmp_path / "dist").glob("*needs-fuse*"))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from py_portable.formats import Made
+from py_portable.formats.pex import Pex
 from tests.integration.conftest import Project
+from tests.integration.test_elf import needs
 
 pytestmark = pytest.mark.integration
 
@@ -163,3 +167,23 @@ def test_of_wheels_that_were_not_repaired_it_lacks_the_library(built: Project) -
     assert [(cell["verdict"], cell["reason"]) for cell in (*without, *beside)] == [("XFAIL", "library"), ("PASS", None)]
     assert "libpq.so.5 not found" in without[0]["detail"]
     assert without[0]["sha256"] == beside[0]["sha256"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount")
+@needs("/usr/bin/python3.11")
+def test_where_no_folder_has_room_it_is_judged_by_what_it_says(built: Project, tmp_path: Path) -> None:
+    """Whenever in its first start the disk is full. With room enough it starts."""
+    file = built.folder / "dist" / "both" / "answer.pex"
+    fills, room = Pex().start(Made("both", "pex", file, {})).fills, tmp_path / "room"
+    room.mkdir()
+    environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PEX_ROOT": str(room / "root")}
+    said = {}
+    for size in ("1m", "3m", "8m", "100m"):
+        script = f'mount -t tmpfs -o size={size} none "$0" && exec "$@"'
+        words = ["unshare", "--mount", "sh", "-c", script, room, file, "name"]
+        said[size] = subprocess.run(words, env=environ, capture_output=True, text=True)
+    assert said["100m"].returncode == 0, said["100m"].stderr
+    for size in ("1m", "3m", "8m"):
+        assert said[size].returncode == 1 and any(line.startswith(fills) for line in said[size].stderr.splitlines()), (
+            said
+        )

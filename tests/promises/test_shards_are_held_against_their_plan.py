@@ -140,7 +140,7 @@ SEEN = {
     "timeout": {"exit_status": -9},
     "install": {"exit_status": None, "install": "failed"},
     **{reason: {"exit_status": None} for reason in ("loader", "interpreter", "exec")},
-    **{reason: {"exit_status": 1} for reason in ("glibc", "library", "exit", "fuse")},
+    **{reason: {"exit_status": 1} for reason in ("glibc", "library", "exit", "fuse", "room")},
     "output": {"exit_status": 0},
 }
 """What a cell's record has where the judge finds this."""

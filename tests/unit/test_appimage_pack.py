@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -147,12 +148,27 @@ def test_switches_that_say_something(file: Path) -> None:
         if not name.startswith("extract"):
             assert said(file, f"--appimage-{name}").endswith("\n")
     assert said(file, "--appimage-version").startswith("AppImage runtime version: ")
-    mounted = words(file, "--appimage-mount")
-    assert mounted.returncode == OWN_FAILURE and mounted.stdout == ""
-    assert mounted.stderr.startswith("app: this runtime mounts nothing: ") and "--appimage-extract" in mounted.stderr
     unknown = words(file, "--appimage-fly")
     assert unknown.returncode == 1 and "there is no argument --appimage-fly" in unknown.stderr
     assert not list((file.parent / "cache").iterdir())
+
+
+def test_who_asks_for_a_mount_gets_the_folder_until_he_ends_it(file: Path, source: Path, tmp_path: Path) -> None:
+    """As tools use it: they read a line, look into the folder, and send a signal. Meanwhile no other version prunes it."""
+    environ = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (source / "more").write_text("of another version")
+    other = packed(source, tmp_path / "other", runtime.runtime())
+    (source / "more").unlink()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen([file, "--appimage-mount"], env=environ, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout
+            folder = Path(child.stdout.readline().rstrip("\n"))
+            assert shown(folder) == shown(source) and child.poll() is None
+            assert "kept, it is in use" in said(other, **{SWITCH: "prune"})
+            child.send_signal(number)
+            assert child.wait(10) == -number
+    assert "removed: " in said(other, **{SWITCH: "prune"})
 
 
 def test_a_folder_beside_it_is_the_home_of_the_app(source: Path, tmp_path: Path, program: bytes) -> None:

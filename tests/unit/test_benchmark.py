@@ -163,8 +163,8 @@ def test_drift_of_the_machine_cancels_out(monkeypatch: pytest.MonkeyPatch) -> No
 def test_rows_fit_the_schema_and_say_how_noisy_their_reference_was() -> None:
     bare, own = Subject("python3.13 -m app", ("p",), ()), Subject("folder", ("f",), (), "nuitka-standalone")
     exact = Estimate(1.0, 0.99, 1.01)
-    same = Compared(Pairing(bare, bare), exact, exact, Estimate(1.2, 1.1, 1.3), (1.0,))
-    found = Compared(Pairing(own, bare), exact, exact, exact, (1.0,))
+    same = Compared(Pairing(bare, bare), exact, exact, Estimate(1.2, 1.1, 1.3), exact, (1.0,))
+    found = Compared(Pairing(own, bare), exact, exact, exact, exact, (1.0,))
     noises = {"python3.13 -m app": measure._noise(same)}
     wanted = measure.BenchmarkRequest(args=("--version",), seed=3)
     (row,) = measure._rows([found], noises, {"folder": "sha256:1"}, "debian:12", wanted)

@@ -134,6 +134,12 @@ def test_an_image_with_open_questions_is_a_hole_although_it_passed_once() -> Non
     assert proven_floor(cells) == Proven("2.31", ("debian:12",))
 
 
+def test_a_twin_that_is_asked_for_more_says_so() -> None:
+    pair = [control("debian:13", "XFAIL", MUST), control("debian:13", "PASS", TWIN, argv=["--unpack", "run"])]
+    (outcome,) = about(cell("debian:13", "PASS"), *pair).controls
+    assert outcome.verdict == "XFAIL" and outcome.detail.endswith("passes on debian:13 with --unpack")
+
+
 def control(image: str, verdict: str, expect: str, **changes: Any) -> dict[str, Any]:
     return cell(image, verdict, expect=expect, condition="control:built-too-new", **changes)
 

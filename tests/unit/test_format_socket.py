@@ -22,6 +22,7 @@ from py_portable.plan.assemble import assemble, houses
 from py_portable.plan.baselines import jobs
 from py_portable.plan.expected import expects
 from py_portable.plan.ground import interpreter_pins
+from py_portable.plan.matrix import matrix
 from py_portable.plan.selection import Selection, narrow
 from py_portable.steps.graph import Step, key, ordered
 from tests.integration.toy_formats import Options, Packed, Toy
@@ -48,6 +49,10 @@ ORDINARY: dict[str, set[str]] = {
         *("store/copying.py", "store/manifest.py", "store/restore.py", "store/store.py", "store/walk.py"),
         *("wheels/making.py", "wheels/rows.py"),
     },
+    # A kind of source of apt.
+    "deb": {"images/debian/apt.py"},
+    # The program of that name, and its folders.
+    "rpm": set(),
     # The kit's own, which GitLab's jobs bring along.
     "bundle": {"ci/gitlab/template.py"},
     # The project of that name.
@@ -290,6 +295,28 @@ def test_what_an_artifact_says_it_expects_goes_before_its_format_and_that_before
     assert expected(expect={"debian:bullseye": "fail:exit"}) == ["fail:exit", "fail:loader"]
     plain = config(tmp_path, ["toy"], **images).artifacts["toy"]
     assert [expects(plain, spec) for spec in image] == ["pass", "fail:musl"]
+
+
+def test_what_is_expected_under_a_probe_counts_where_the_artifact_starts(tmp_path: Path) -> None:
+    images = ["debian:11", {"image": "debian:12", "expect": "fail:glibc"}]
+    portability = {"images": images, "probes": ["read-only", "no-home"]}
+    told = {"a": {"format": "bundle", "expect": {"read-only": "fail:room"}}}
+    made = config(tmp_path, told, portability=portability)
+    expected = {(cell.image, cell.condition): cell.expect for cell in matrix(made, ())}
+    assert expected == {
+        ("debian:11", "plain"): "pass",
+        ("debian:11", "read-only"): "fail:room",
+        ("debian:11", "no-home"): "pass",
+        **{("debian:12", condition): "fail:glibc" for condition in ("plain", "read-only", "no-home")},
+    }
+    # Whether the probe comes from the config or from the command line.
+    part = narrow(assemble(made, LOCK), Selection(probes=("read-only",)))
+    assert {(cell.image, cell.condition): cell.expect for cell in part.cells} == {
+        key: value for key, value in expected.items() if key[1] != "no-home"
+    }
+    assert 'there is no image "read-onyl"' in said(
+        tmp_path, {"a": {"format": "bundle", "expect": {"read-onyl": "pass"}}}
+    )
 
 
 def test_what_is_expected_is_a_reason_on_an_image_of_the_matrix(tmp_path: Path) -> None:

@@ -69,6 +69,16 @@ def test_an_artifact_that_finds_no_interpreter_says_so_and_only_its_own_words_co
     assert look(started(err=err), Smoke(), seeks).reason is None
 
 
+def test_an_artifact_that_has_no_room_to_unpack_itself_says_so() -> None:
+    err = "app: there is no folder to unpack it to: set XDG_CACHE_HOME to a larger one (/tmp lacks the 69 MB)\n"
+    fills = ("app: there is no folder to unpack it to:",)
+    found = look(started(err=err, exited=125), Smoke(), fills=fills)
+    assert found.reason == "room" and "set XDG_CACHE_HOME" in str(found.detail) and "69 MB" in str(found.detail)
+    assert judge(found, "fail:room").verdict == "XFAIL"
+    assert look(started(err=err, exited=125), Smoke()).reason == "exit"
+    assert look(started(err=err), Smoke(), fills=fills).reason is None
+
+
 LOADER = "app: /lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_{}' not found (required by {})\n"
 
 

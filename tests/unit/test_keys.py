@@ -23,6 +23,10 @@ ELF = {
 }
 READS_ELF = ELF - {"inspect.elf"}
 FORMAT = {"formats.app_entry"}
+PACKAGES = {
+    *(f"formats.packages.{name}" for name in ("about", "metadata", "nfpm", "options", "packing", "rules")),
+    *("formats.onefile", "formats.runtime", "formats.runtime.packer", "wheels.tools"),
+}
 PROVIDER = {"interpreters.provider"}
 UNPACKS = {"base.tarball", "base.untar"}
 WHEELS = {"wheels.given", "wheels.app_source", "wheels.tracked", "base.zips", "base.tarball"}
@@ -42,6 +46,8 @@ ACTIONS = {
         *("formats.runtime", "formats.runtime.packer", "formats.runtime.squash_packer"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
+    "formats.rpm": PACKAGES | {"formats.packages.rpm_header"},
+    "formats.deb": PACKAGES | {"formats.packages.deb_archive", "formats.packages.xz"},
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},

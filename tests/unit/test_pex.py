@@ -16,11 +16,12 @@ from py_portable.errors import ConfigError
 from py_portable.formats import Made, parse_config
 from py_portable.formats.pex import Pex, PexOptions
 from py_portable.plan.assemble import assemble, houses
+from py_portable.plan.built_wrongly import soname_of
 from py_portable.plan.expected import expects
 from py_portable.plan.ground import interpreter_pins
 from py_portable.project.session import open_session
 from py_portable.steps.graph import Step
-from py_portable.wheels.making import as_compiled, repair
+from py_portable.wheels.making import as_compiled, repair, repair_without
 from tests.unit.test_plan import CONFIG, LOCK
 from tests.unit.written import written
 
@@ -130,8 +131,38 @@ def test_the_control_is_the_same_artifact_of_wheels_as_they_were_compiled(tmp_pa
     for right, bare in zip(artifact.needs[3:], wrong.needs[3:], strict=True):
         repaired, compiled = plan.nodes[right], plan.nodes[bare]
         assert isinstance(repaired, Step) and isinstance(compiled, Step)
-        assert (repaired.action, compiled.action) == (repair, as_compiled)
+        assert (repaired.action, compiled.action) == (repair, repair_without)
+        assert compiled.params == {**repaired.params, "lacks": ["libpq.so.5"]}
         assert repaired.needs == compiled.needs
+
+
+def test_where_a_package_tells_of_no_library_the_control_has_no_repair_at_all(tmp_path: Path) -> None:
+    images = [{"image": "debian:13", "packages": ["python3", *more]} for more in ((), ("postgresql-client",))]
+    told = config(tmp_path, {"new": {"format": "pex"}}, portability={"images": images, "controls": ["unrepaired"]})
+    plan = written(assemble(told, LOCK))
+    (control,) = plan.controls
+    assert control.brings == ("postgresql-client",)
+    wrong = plan.nodes[control.node]
+    assert isinstance(wrong, Step)
+    actions = [node.action for need in wrong.needs if isinstance(node := plan.nodes[need], Step)]
+    assert as_compiled in actions and repair_without not in actions
+
+
+@pytest.mark.parametrize(
+    ("package", "soname"),
+    [
+        ("libpq5", "libpq.so.5"),
+        ("libssl1.1", "libssl.so.1.1"),
+        ("libcurl4t64", "libcurl.so.4"),
+        ("libgsasl7", "libgsasl.so.7"),
+        ("libtag1-dev", None),
+        ("postgresql-client", None),
+        ("python3.11", None),
+        ("libxml2-0.9", None),
+    ],
+)
+def test_the_package_of_a_library_tells_its_soname(package: str, soname: str | None) -> None:
+    assert soname_of(package) == soname
 
 
 @pytest.mark.parametrize(
@@ -156,7 +187,7 @@ def test_it_is_one_file_that_says_when_it_finds_no_python(tmp_path: Path) -> Non
         *("/opt/app/app.pex", False),
         [tmp_path / "app.pex"],
     )
-    assert start.seeks
+    assert start.seeks and start.fills
 
 
 def test_what_is_measured_starts_where_it_is_expected_to(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from py_portable.prove.frozen import Freezer
 PREFIX = "/opt/python"
 SPARE = "/opt/installer"
 """A second copy of the same interpreter with its own site-packages, which has pip."""
+ON_PATH = "/usr/local"
+"""Where the interpreter is that an artifact looks for: its `bin` is on the PATH of a cell, and comes first."""
 KIT = "/opt/kit"
 WHEELS = "/opt/wheels"
 MAX_TOLD = 1 << 16
@@ -99,9 +101,12 @@ def pairings(shop: Workshop, built: Built, args: Collection[str], module: str | 
 
 
 def _artifact(shop: Workshop, made: Made, args: Collection[str]) -> Subject:
-    """Started exactly as a cell starts it."""
+    """Started exactly as a cell starts it. One that takes an interpreter of the system finds that of its reference, so
+    that two ways to start are compared and not two Pythons."""
     start = FORMATS[made.format].start(made)
     binds = start.binds
+    if start.seeks and made.interpreter:
+        binds = (*binds, Bind(made.interpreter, ON_PATH))
     if start.install:
         binds = (*binds, shop.install(start.install, made.name))
     return Subject(made.name, (start.program, *args), binds, made.format)

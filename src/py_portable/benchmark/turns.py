@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from py_portable.benchmark.pairs import SAME_CONFIDENCE, Estimate, estimate, ratios, schedule
+from py_portable.benchmark.pairs import CONFIDENCE, SAME_CONFIDENCE, Estimate, estimate, ratios, schedule
 from py_portable.engines.engine import Bind, Engine
 from py_portable.errors import UnmetError
 from py_portable.prove.conditions import PLAIN
 from py_portable.prove.start import job, start
 
 TIMEOUT = 60.0
+LEAST_MS = 0.001
+"""What the kernel counts CPU time in: a start for which it says 0 took up to that."""
 WARM_UP = 2
 """Starts before the first one that counts: they read the files into the page cache."""
 
@@ -70,6 +72,8 @@ class Compared:
     wall: Estimate
     cpu: Estimate
     ratio: Estimate
+    cpu_ratio: Estimate
+    """The same of the CPU time, which what else runs on the machine changes less."""
     ratios: tuple[float, ...] = field(repr=False)
 
     def told(self, image: str) -> dict[str, Any]:
@@ -85,6 +89,7 @@ class Compared:
             "wall_ms": self.wall.told(2),
             "cpu_ms": self.cpu.told(2),
             "ratio": self.ratio.told(),
+            "cpu_ratio": self.cpu_ratio.told(),
         }
 
 
@@ -144,11 +149,16 @@ def compare(
 
 def _compared(pairing: Pairing, taken: Sequence[tuple[Took, Took]]) -> Compared:
     found = ratios([subject.wall_ms for subject, _ in taken], [other.wall_ms for _, other in taken])
+    cpu = ratios(
+        [subject.cpu_ms for subject, _ in taken], [max(other.cpu_ms, LEAST_MS) for _, other in taken]
+    )
+    confidence = SAME_CONFIDENCE if pairing.same else CONFIDENCE
     return Compared(
         pairing,
         estimate([subject.wall_ms for subject, _ in taken]),
         estimate([subject.cpu_ms for subject, _ in taken]),
-        estimate(found, SAME_CONFIDENCE) if pairing.same else estimate(found),
+        estimate(found, confidence),
+        estimate(cpu, confidence),
         tuple(found),
     )
 

@@ -11,6 +11,7 @@ from py_portable.cli.show import clean, echo_json, lines, table
 
 if TYPE_CHECKING:
     from py_portable.benchmark.measure import Measured
+    from py_portable.benchmark.pairs import Estimate
     from py_portable.benchmark.turns import Compared
 
 LEAST_PAIRS = 8
@@ -146,16 +147,30 @@ def _show(measured: Measured) -> None:
             one.pairing.reference.name,
             f"{one.wall.median:.1f}",
             f"{one.cpu.median:.1f}",
-            f"{one.ratio.median:.3f} [{one.ratio.low:.3f}, {one.ratio.high:.3f}]",
+            _interval(one.ratio),
+            _interval(one.cpu_ratio),
         )
         for one in (*measured.same, *measured.found)
     ]
-    head = ("artifact", "format", "start", "against", "wall ms", "cpu ms", "ratio median [low, high]")
+    head = (
+        "artifact",
+        "format",
+        "start",
+        "against",
+        "wall ms",
+        "cpu ms",
+        "ratio median [low, high]",
+        "of cpu",
+    )
     click.echo("")
     click.echo(clean(f"{len(measured.found[0].ratios)} pairs on {measured.image}"))
     click.echo(table(head, rows))
     click.echo("")
     click.echo(clean(f"evidence: {measured.evidence}"))
+
+
+def _interval(ratio: Estimate) -> str:
+    return f"{ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
 def _label(one: Compared) -> str:

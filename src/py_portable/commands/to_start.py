@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from py_portable.config import Config
 from py_portable.formats import FORMATS, Made, Start
@@ -65,7 +65,7 @@ def _subject(built: building.Built, made: Made) -> _Subject:
 
 
 def _control(session: Session, built: building.Built, control: Control) -> _Subject:
-    """The cells of a control: the same wrongly built file, on the image where it must fail and where it must pass."""
+    """The cells of a control: the same wrongly built file, where it must fail and where it must pass."""
     result = built.report.results.get(control.node)
     if result is None:
         why_not = f"the control was not built: {_why(built, control.node)}"
@@ -80,8 +80,11 @@ def _control(session: Session, built: building.Built, control: Control) -> _Subj
 
 
 def _cell(config: Config, built: building.Built, planned: PlannedCell, subject: _Subject) -> Cell:
-    commands = {smoke.args: smoke for smoke in config.artifacts[planned.artifact].smoke}
-    smoke = commands[planned.argv]
+    commands = config.artifacts[planned.artifact].smoke
+    if planned.control:
+        smoke = replace(commands[0], args=planned.argv)
+    else:
+        (smoke,) = (one for one in commands if one.args == planned.argv)
     image, why = _image(built, image_node(planned.image))
     made = subject.made
     return Cell(

@@ -123,7 +123,7 @@ class Artifact:
     interpreter: InterpreterChoice = InterpreterChoice()
     """Its own, else that of what it is made from, else the config's."""
     expect: Mapping[str, str] = field(default_factory=dict)
-    """What its cells expect on some images, by the names of `Portability.images`."""
+    """What its cells expect on some images, by the names of `Portability.images`, and under some probes, by theirs."""
     images: tuple[str, ...] | None = None
     """The images it is started on, by the names of `Portability.images`; None: all."""
 

@@ -172,9 +172,14 @@ def _control(name: str, artifact: str, pair: Sequence[CellRow]) -> ControlOutcom
             name, artifact, "UNPROVEN", "control inconclusive: its two cells started different files"
         )
     where = ", ".join(f"{c.get('detail')} on {c['image']}" for c in must_fail)
-    return ControlOutcome(
-        name, artifact, "XFAIL", f"{where}; passes on {', '.join(c['image'] for c in twins)}"
-    )
+    passes = ", ".join(f"{c['image']}{_asked(c, must_fail[0])}" for c in twins)
+    return ControlOutcome(name, artifact, "XFAIL", f"{where}; passes on {passes}")
+
+
+def _asked(twin: CellRow, control: CellRow) -> str:
+    """The words by which alone the start of a twin is another one."""
+    more = len(twin["argv"]) - len(control["argv"])
+    return f" with {' '.join(twin['argv'][:more])}" if more > 0 else ""
 
 
 def _problem(cell: CellRow) -> str:

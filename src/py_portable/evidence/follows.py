@@ -66,5 +66,5 @@ def _failed(row: CellRow, reason: str) -> str | None:
         return None
     if type(status) is not int or (status < 0) != (reason == "signal"):
         return said
-    # Who did not find a library, or FUSE, never ends with 0.
-    return said if reason in ("glibc", "library", "fuse") and status == 0 else None
+    # Who did not find a library, FUSE or room, never ends with 0.
+    return said if reason in ("glibc", "library", "fuse", "room") and status == 0 else None

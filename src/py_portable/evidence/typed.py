@@ -135,6 +135,7 @@ class BenchmarkRow(TypedDict):
     wall_ms: NotRequired[Any]
     cpu_ms: NotRequired[Any]
     ratio: NotRequired[Any]
+    cpu_ratio: NotRequired[Any]
     same: NotRequired[Any]
     noisy: NotRequired[str | None]
 

@@ -17,7 +17,7 @@ from py_portable.config.kinds import is_file
 from py_portable.config.problems import show
 from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError, StepError
-from py_portable.formats import appdir, runtime
+from py_portable.formats import appdir, public_runtime, runtime
 from py_portable.formats.appdir import About
 from py_portable.formats.format import (
     APP,
@@ -42,10 +42,11 @@ from py_portable.steps.identity import NodeId
 
 MAX_TEXT_BYTES = 1 << 20
 MAX_RUNTIME_BYTES = 16 << 20
-_TAKEN, _FILE = "runtime of an AppImage", "runtime"
+_TAKEN, _FILE = "runtime of an AppImage", public_runtime.FILE
 _LINE = r"^\S(.*\S)?$"
 _IDENTITY = r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*){2,}$"
 _TEXTS = ("desktop", "metainfo")
+_END = f"-{platform.machine()}.AppImage"
 _RELATIVE = "A relative path starts at this file's folder."
 
 
@@ -128,6 +129,8 @@ class AppImage(Format):
     options = AppImageOptions
     made_from = (FOLDER,)
     interpreter = "none"
+    controls: Mapping[str, int] = {"needs-fuse": 1} if platform.machine() == public_runtime.MACHINE else {}
+    asked_to_pass = ("--appimage-extract-and-run",)
 
     def problems(self, written: Written) -> Iterable[Problem]:
         for key in ("icon", *_TEXTS):
@@ -145,18 +148,16 @@ class AppImage(Format):
     ) -> tuple[Step, ...]:
         assert parent is not None
         options: AppImageOptions = artifact.options
-        taken = _taken(artifact.name, options.runtime) if options.runtime is not None else None
-        made = Step(
-            name=artifact_node(artifact),
-            action=pack,
-            params={
-                "runtime": None if taken else runtime.identity(),
-                "zstd": packer.ZSTD,
-                "about": _told(options),
-            },
-            needs=(parent.node, taken.name) if taken else (parent.node,),
-        )
-        return (taken, made) if taken else (made,)
+        if options.runtime is None:
+            return (_made(artifact, parent, None),)
+        taken = _taken(artifact.name, options.runtime)
+        return taken, _made(artifact, parent, taken.name)
+
+    def wrong_steps(self, control: str, artifact: Artifact, parent: Parent | None = None) -> tuple[Step, ...]:
+        """The same folder behind AppImage's own old runtime."""
+        assert parent is not None
+        taken = NodeId(_TAKEN, artifact.name)
+        return *public_runtime.steps(taken), _made(artifact, parent, taken)
 
     def expect(self, artifact: Artifact, image: ImageSpec) -> str | None:
         """A cell has no FUSE, so a runtime that mounts must fail there."""
@@ -165,7 +166,22 @@ class AppImage(Format):
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         shown = f"{APP}/{made.path.name}"
-        return Start(shown, (Bind(made.path, shown),), is_elf=True)
+        name = made.path.name.removesuffix(_END)
+        return Start(shown, (Bind(made.path, shown),), is_elf=True, fills=runtime.fills(name))
+
+
+def _made(artifact: Artifact, parent: Parent, taken: NodeId | None) -> Step:
+    """`taken`: the step that gives the runtime; None: the kit's own one."""
+    return Step(
+        name=artifact_node(artifact),
+        action=pack,
+        params={
+            "runtime": None if taken else runtime.identity(),
+            "zstd": packer.ZSTD,
+            "about": _told(artifact.options),
+        },
+        needs=(parent.node, taken) if taken else (parent.node,),
+    )
 
 
 def pack(ctx: Context) -> Mapping[str, Any]:
@@ -174,7 +190,7 @@ def pack(ctx: Context) -> Mapping[str, Any]:
     about = _about(ctx.params["about"], Path(program).name.removesuffix(".bin"))
     tree = ctx.work / "AppDir"
     inside = appdir.make(folder, program, tree, about)
-    name = f"{about.name}-{platform.machine()}.AppImage"
+    name = f"{about.name}{_END}"
     if ctx.params["runtime"] is None:
         own = (ctx.need(_TAKEN).path / _FILE).read_bytes()
         squash_packer.attach(tree, ctx.out / name, runtime=own)

@@ -110,6 +110,8 @@ class Stage:
 
     argv: tuple[str, ...]
     binds: tuple[Bind, ...] = ()
+    speaks: tuple[str, ...] = ()
+    """How the lines begin with which it says why it failed, the best first; if (), as its program is called."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,12 @@ class Install(Stage):
     """For a whole root: the command that installs an older version. The stage `upgrade` runs it, then `argv`, then
     the start."""
     remove: Stage | None = None
-    """For a whole root: the stage `remove`, which comes last. The files that it leaves are listed."""
+    """For a whole root: the stage `remove`. The files that are left after the last stage are listed."""
+    purge: Stage | None = None
+    """For a whole root: the stage `purge`, after `remove`: what removes the configuration files, too."""
+    clean: bool = False
+    """Whether it is a FAIL if something is left after the last stage, or if a file of the image is changed, except the
+    package manager's own files."""
 
 
 @dataclass(frozen=True)
@@ -144,10 +151,14 @@ class Start:
     """Of an artifact that takes an interpreter of the image: the beginning of the line that it writes to stderr where
     there is no interpreter for it."""
 
+    fills: tuple[str, ...] = ()
+    """Of an artifact that unpacks itself: the beginning of the line on stderr that says that no folder has room."""
+
     @property
     def sources(self) -> tuple[Path, ...]:
         """The paths of this machine that it mounts, in all its stages."""
-        stages = (self.install, self.install.older, self.install.remove) if self.install else ()
+        own = self.install
+        stages = (own, own.older, own.remove, own.purge) if own else ()
         return tuple(bind.source for one in (self, *stages) if one for bind in one.binds)
 
 
@@ -167,6 +178,8 @@ class Parent:
 
     artifact: Artifact
     node: NodeId
+    images: tuple[ImageSpec, ...] = ()
+    """The images on which the other one is started."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +211,8 @@ class Format(ABC):
     """The programs that it needs on this machine. The doctor asks for them if a config has the format."""
     controls: Mapping[str, int] = {}
     """The controls that can be built for it, each with a rank: of two formats the one with the lower is built."""
+    asked_to_pass: tuple[str, ...] = ()
+    """What stands before the arguments of a control's twin, if the same file passes with it on the same image."""
     published: SharedFolder | None = None
     """The folder in which its artifacts are put together, to be uploaded to a package index."""
 
@@ -232,6 +247,10 @@ class Format(ABC):
 
         None if nothing is made.
         """
+        return ()
+
+    def wrong_steps(self, control: str, artifact: Artifact, parent: Parent | None = None) -> tuple[Step, ...]:
+        """The steps of a control that is wrong by what the format itself does; () for one whose inputs are wrong."""
         return ()
 
     def taken(self, artifact: Artifact, script: str | None) -> tuple[Step, ...]:

@@ -37,7 +37,7 @@ class Onefile(Format):
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         shown = f"{APP}/{made.path.name}"
-        return Start(shown, (Bind(made.path, shown),), is_elf=True)
+        return Start(shown, (Bind(made.path, shown),), is_elf=True, fills=runtime.fills(made.path.name))
 
 
 def pack(ctx: Context) -> Mapping[str, Any]:

@@ -42,6 +42,7 @@ _NO_PYTHON = (
     # There is one, and none of these versions.
     "Failed to find compatible interpreter",
 )
+_NO_ROOM = ("OSError: [Errno 28] No space left on device",)
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Pex(Format):
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         shown = f"{APP}/{made.path.name}"
-        return Start(shown, (Bind(made.path, shown),), seeks=_NO_PYTHON)
+        return Start(shown, (Bind(made.path, shown),), seeks=_NO_PYTHON, fills=_NO_ROOM)
 
 
 def make(ctx: Context) -> Mapping[str, Any]:

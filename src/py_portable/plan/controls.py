@@ -12,7 +12,7 @@ from py_portable.plan.expected import expects, starts_on
 from py_portable.plan.matrix import Control
 from py_portable.steps.identity import NodeId
 
-UNREPAIRED = "unrepaired"
+UNREPAIRED, NEEDS_FUSE = "unrepaired", "needs-fuse"
 
 
 def choose_control(name: str, config: Config) -> Control | str:
@@ -25,7 +25,19 @@ def choose_control(name: str, config: Config) -> Control | str:
         firm = [spec for spec in starts if not spec.optional and expects(artifact, spec) == "pass"]
         if pair := way.pair(firm):
             node = NodeId("control", name, variant=artifact.name)
-            return Control(name, artifact.name, artifact.format, node, *pair, way.reason)
+            fewer, more = (
+                {p for spec in firm if spec.name == image for p in spec.packages} for image in pair
+            )
+            return Control(
+                name,
+                artifact.name,
+                artifact.format,
+                node,
+                *pair,
+                way.reason,
+                tuple(sorted(more - fewer)),
+                FORMATS[artifact.format].asked_to_pass,
+            )
     return f"needs {way.images}" if fit else f"no artifact has a format that can be {way.built}"
 
 
@@ -52,6 +64,11 @@ def _with_more_packages(firm: Sequence[ImageSpec]) -> tuple[str, str] | None:
     return fewer.name, more.name
 
 
+def _of_one(firm: Sequence[ImageSpec]) -> tuple[str, str] | None:
+    """Twice the first: what it lacks is in no cell."""
+    return (firm[0].name, firm[0].name) if firm else None
+
+
 @dataclass(frozen=True)
 class _Way:
     """How a kind of control is wrong: `pair` gives the image where it must fail and the one where it must pass."""
@@ -74,5 +91,11 @@ _WAYS = {
         "library",
         "an image in portability.images, and the same image with more packages, that are not optional",
         "made of wheels that were not repaired",
+    ),
+    NEEDS_FUSE: _Way(
+        _of_one,
+        "fuse",
+        "an image in portability.images that is not optional",
+        "made with a runtime that needs FUSE",
     ),
 }

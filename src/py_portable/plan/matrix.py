@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from py_portable.config import Config, Smoke
 from py_portable.plan.asked import question
@@ -23,9 +23,17 @@ class Control:
     fails_on: str
     passes_on: str
     reason: str
+    brings: tuple[str, ...] = ()
+    """The packages that the image where it must pass has more."""
+    asked_to_pass: tuple[str, ...] = ()
+    """What stands before the arguments of its twin; empty if the image alone makes the difference."""
+
+    def smokes(self, smoke: Smoke) -> tuple[Smoke, Smoke]:
+        """The start that must fail, and the one of its twin."""
+        return smoke, replace(smoke, args=(*self.asked_to_pass, *smoke.args))
 
 
-def matrix(config: Config, controls: Iterable[Control]) -> tuple[PlannedCell, ...]:
+def matrix(config: Config, controls: Sequence[Control]) -> tuple[PlannedCell, ...]:
     """All cells in the order in which they are started."""
     conditions = (PLAIN.name, *config.portability.probes)
     glibcs = {spec.name: spec.glibc for spec in config.portability.images}
@@ -34,6 +42,9 @@ def matrix(config: Config, controls: Iterable[Control]) -> tuple[PlannedCell, ..
         for name, artifact in config.artifacts.items()
         for smoke in artifact.smoke
     }
+    for control in controls:
+        for smoke in control.smokes(config.artifacts[control.artifact].smoke[0]):
+            asked[control.artifact, smoke.args] = question(config, control.artifact, smoke)
 
     def cell(
         name: str, image: str, condition: str, smoke: Smoke, expect: str, optional: bool = False
@@ -52,21 +63,20 @@ def matrix(config: Config, controls: Iterable[Control]) -> tuple[PlannedCell, ..
         )
 
     own = [
-        cell(name, spec.name, condition, smoke, expects(artifact, spec), spec.optional)
+        cell(name, spec.name, condition, smoke, expects(artifact, spec, condition), spec.optional)
         for name, artifact in config.artifacts.items()
         for spec in starts_on(config, name)
         for condition in conditions
         for smoke in artifact.smoke
     ]
     pairs = [
-        cell(
-            control.artifact,
-            image,
-            str(ConditionId(control.name, control=True)),
-            config.artifacts[control.artifact].smoke[0],
-            expect,
-        )
+        cell(control.artifact, image, str(ConditionId(control.name, control=True)), smoke, expect)
         for control in controls
-        for image, expect in ((control.fails_on, f"fail:{control.reason}"), (control.passes_on, "pass"))
+        for image, expect, smoke in zip(
+            (control.fails_on, control.passes_on),
+            (f"fail:{control.reason}", "pass"),
+            control.smokes(config.artifacts[control.artifact].smoke[0]),
+            strict=True,
+        )
     ]
     return (*own, *pairs)

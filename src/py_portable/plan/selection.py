@@ -123,7 +123,12 @@ def _cells(part: Plan, selection: Selection) -> tuple[PlannedCell, ...]:
             if cell.condition == PLAIN.name:
                 plain.setdefault((cell.artifact, cell.image), []).append(cell)
         conditions = (PLAIN.name, *probes)
-        own = [replace(c, condition=name) for cells in plain.values() for name in conditions for c in cells]
+        wanted = [
+            replace(c, condition=name) for cells in plain.values() for name in conditions for c in cells
+        ]
+        # What a probe of the config expects may be another thing.
+        there = {cell.id: cell for cell in own}
+        own = [there.get(cell.id, cell) for cell in wanted]
     return (*own, *pairs)
 
 

@@ -215,7 +215,9 @@ class Session:
         Raises ConfigError under --locked where an image is not locked, or not the locked one any more.
         """
         nodes = one_root(plan.nodes) if self.in_container else plan.nodes
-        report = Runner(self.environment(), self.talk.step).run(nodes, wanted, reads=reads)
+        report = Runner(self.environment(), self.talk.step).run(
+            nodes, wanted, reads=reads, beside=plan.beside
+        )
         not_made = ("host", "container")
         seen = {name: image for name, image in report.images.items() if image.source not in not_made}
         found = {image.name: image.found.identity for image in report.images.values() if image.found}

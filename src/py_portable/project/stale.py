@@ -7,6 +7,7 @@ which question it answers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import cast
 
 from py_portable.config import Config
@@ -29,7 +30,7 @@ def questions(config: Config) -> Questions:
             for spec in starts_on(config, name):
                 for condition in ("plain", *CONDITIONS):
                     cell = CellId(name, spec.name, ConditionId(condition), args)
-                    found[cell] = (digest, expects(artifact, spec))
+                    found[cell] = (digest, expects(artifact, spec, condition))
     return found
 
 
@@ -39,12 +40,15 @@ def is_stale(cell: CellRow, config: Config, now: Questions) -> bool:
         return False
     if is_control(cell):
         artifact = config.artifacts.get(cell["artifact"])
+        argv = tuple(cell["argv"])
+        # A twin may have more words before those of the smoke command.
         smoke = (
-            next((one for one in artifact.smoke if list(one.args) == cell["argv"]), None)
+            next((one for one in artifact.smoke if argv[len(argv) - len(one.args) :] == one.args), None)
             if artifact
             else None
         )
-        return smoke is not None and cell.get("smoke") != question(config, cell["artifact"], smoke)
+        asked = smoke and question(config, cell["artifact"], replace(smoke, args=argv))
+        return asked is not None and cell.get("smoke") != asked
     wanted = now.get(CellId.of(cell))
     return wanted is not None and (cell.get("smoke"), cell["expect"]) != wanted
 

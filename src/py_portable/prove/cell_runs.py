@@ -219,7 +219,9 @@ def _start(
         overhead_seconds=round(max(0.0, started.seconds - seconds), 4),
     )
     if result.verdict == "PASS" and tells_of_all(cell):
-        result = stages.with_later(result, installed, _upgraded(cell, bench, installed), TAIL_CHARS)
+        clean = cell.start.install is not None and cell.start.install.clean
+        later = _upgraded(cell, bench, installed)
+        result = stages.with_later(result, installed, later, TAIL_CHARS, clean=clean)
     memory.keep(result)
     bench.kept.append((cell, memory))
     return result
@@ -244,7 +246,7 @@ def _started(cell: Cell, bench: Bench, installed: Installed, layers: tuple[Path,
 
 def _finding(cell: Cell, started: Started) -> Finding:
     return corroborate(
-        look(started, cell.smoke, cell.start.seeks),
+        look(started, cell.smoke, cell.start.seeks, cell.start.fills),
         is_elf=cell.start.is_elf,
         image_glibc=cell.image.glibc if cell.image else None,
         measured_floor=cell.measured_floor,

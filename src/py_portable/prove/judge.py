@@ -44,8 +44,8 @@ class Judged:
     detail: str | None
 
 
-def look(started: Started, smoke: Smoke, seeks: tuple[str, ...] = ()) -> Finding:
-    """Whether the app did what the smoke command asks, or else why not. `seeks`: see `formats.format.Start`."""
+def look(started: Started, smoke: Smoke, seeks: tuple[str, ...] = (), fills: tuple[str, ...] = ()) -> Finding:
+    """Whether the app did what the smoke command asks, or else why not. For `seeks` and `fills` see `Start`."""
     record = started.record
     assert record is not None
     err = started.stderr.text
@@ -64,8 +64,10 @@ def look(started: Started, smoke: Smoke, seeks: tuple[str, ...] = ()) -> Finding
             else ""
         )
         return Finding("signal", f"killed by {_signal(record.signal)}{why}")
-    if record.exited and (line := next((one for one in err.split("\n") if one.startswith(seeks)), None)):
-        return Finding("interpreter", f"no interpreter for it is on the image; it says: {line[:300]}")
+    if record.exited and (line := _line(err, seeks)):
+        return Finding("interpreter", f"no interpreter for it is on the image; it says: {line}")
+    if record.exited and (line := _line(err, fills)):
+        return Finding("room", f"no folder has room for what it unpacks; it says: {line}")
     # An app that is expected to end with 1 must not pass because the loader ended it with 1.
     if record.exited and (told := _loader_text(err)):
         return told
@@ -143,6 +145,10 @@ def _loader_text(err: str) -> Finding | None:
     if match := _UNDEFINED.search(err):
         return Finding("library", f"undefined symbol {match[1]}")
     return None
+
+
+def _line(err: str, begins: tuple[str, ...]) -> str | None:
+    return next((one[:500] for one in err.split("\n") if one.startswith(begins)), None)
 
 
 def _lost(expected: tuple[str, ...], seen: Captured) -> str | None:

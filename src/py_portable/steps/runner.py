@@ -6,13 +6,15 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 from py_portable import images
+from py_portable.base import process
 from py_portable.engines import builds
 from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.images.container import baseline
@@ -59,6 +61,7 @@ class Runner:
         self._failures: dict[NodeId, PortableError] = {}
         self._keys: dict[NodeId, str] = {}
         self._nodes: Mapping[NodeId, Node] = {}
+        self._beside: Container[NodeId] = ()
         self._checked: set[NodeId] = set()
         """The images whose files are checked, and not only known by their records."""
         self._checking = threading.Lock()
@@ -70,16 +73,19 @@ class Runner:
         wanted: Iterable[NodeId],
         *,
         reads: Iterable[NodeId] | None = None,
+        beside: Container[NodeId] = (),
     ) -> Report:
         """Make the wanted nodes and everything they need. A failure stops only the nodes that need the failed one.
 
         `reads`: the images whose files the caller will read; None: all wanted ones. The files of another image that the
-        store has are checked for damage only if a step has to run in it.
+        store has are checked for damage only if a step has to run in it. `beside`: nodes that take what processor time
+        the others leave.
         Raises ConfigError at the end for an image whose name is malformed, or for which a setting is malformed.
         """
         self._nodes = nodes
         wanted = list(wanted)
         self._checked = set(wanted if reads is None else reads)
+        self._beside = beside
         waiting = ordered(nodes, wanted)
         running: dict[Future[None], NodeId] = {}
         lanes = {name: ThreadPoolExecutor(width) for name, width in LANES.items()}
@@ -120,10 +126,11 @@ class Runner:
 
     def _one(self, node: Node) -> None:
         try:
-            if isinstance(node, ImageNode):
-                self._image(node, tree=node.name in self._checked)
-            else:
-                self._step(node)
+            with process.behind_others() if node.name in self._beside else nullcontext():
+                if isinstance(node, ImageNode):
+                    self._image(node, tree=node.name in self._checked)
+                else:
+                    self._step(node)
         except PortableError as problem:
             self._failures[node.name] = problem
             self._say(node.name, "failed", 0.0)

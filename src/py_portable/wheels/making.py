@@ -12,7 +12,8 @@ from py_portable.base import process
 from py_portable.base.regular import copy_regular
 from py_portable.engines.engine import Bind
 from py_portable.errors import UnmetError
-from py_portable.inspect import wheel_check
+from py_portable.inspect import elf, wheel_check
+from py_portable.inspect.elf import ElfError
 from py_portable.inspect.elf.floor import wheel_floor
 from py_portable.inspect.elf.members import elf_members
 from py_portable.interpreters.libraries import binds
@@ -152,6 +153,41 @@ def compile_app(ctx: Context) -> None:
 
 def repair(ctx: Context) -> Mapping[str, Any]:
     """Repair the wheels that were compiled here, then check every wheel against its tag."""
+    platform = _repaired(ctx)
+    findings = wheel_check.check(ctx.out, [platform, "any"])
+    if findings:
+        raise UnmetError(
+            f"the wheelhouse has wheels that break the promise of their tags: {', '.join(f.wheel for f in findings)}",
+            tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
+            log=ctx.log,
+        )
+    return _told(ctx)
+
+
+def repair_without(ctx: Context) -> Mapping[str, Any]:
+    """The same without a check, and without the libraries `lacks` and what only they need, for a control.
+
+    If no wheel needs one of these, the wheels as they were compiled: they lack whatever the packages bring.
+    """
+    lacks = set(ctx.params["lacks"])
+    _repaired(ctx, *(f"--exclude={soname}" for soname in ctx.params["lacks"]))
+    if any(lacks & _needed(wheel) for wheel in ctx.out.glob("*.whl")):
+        return _told(ctx)
+    for wheel in ctx.out.glob("*.whl"):
+        wheel.unlink()
+    return as_compiled(ctx)
+
+
+def _needed(wheel: Path) -> set[str]:
+    found: set[str] = set()
+    for name, data in elf_members(wheel):
+        if not isinstance(data, ElfError):
+            found.update(elf.read(data, name=name).needed)
+    return found
+
+
+def _repaired(ctx: Context, *options: str) -> str:
+    """The tag of the platform that they are repaired to."""
     incoming = ctx.work / "incoming"
     incoming.mkdir()
     _collect(ctx, incoming)
@@ -162,6 +198,7 @@ def repair(ctx: Context) -> Mapping[str, Any]:
     ctx.sandbox(
         "build/repair.py",
         platform,
+        *options,
         *wheels,
         binds=(
             Bind(ctx.need("interpreter").path, "/opt/python"),
@@ -172,14 +209,7 @@ def repair(ctx: Context) -> Mapping[str, Any]:
         environ={"PYTHONPATH": "/opt/tools"},
         hint="raise wheels.max-glibc, choose an older baseline, or compile the wheel (wheels.no-binary)",
     )
-    findings = wheel_check.check(ctx.out, [platform, "any"])
-    if findings:
-        raise UnmetError(
-            f"the wheelhouse has wheels that break the promise of their tags: {', '.join(f.wheel for f in findings)}",
-            tail="\n".join(f"{f.wheel}: {detail}" for f in findings for detail in f.details),
-            log=ctx.log,
-        )
-    return _told(ctx)
+    return platform
 
 
 def as_compiled(ctx: Context) -> Mapping[str, Any]:

@@ -29,6 +29,11 @@ _SECONDS = 300.0
 _log = logging.getLogger(__name__)
 
 
+def fills(name: str) -> tuple[str, ...]:
+    """How its message begins (cache.c) where no folder has room for what it unpacks; `name` is that in its seal."""
+    return (f"{name}: there is no folder to unpack it to:",)
+
+
 def prebuilt_runtime() -> Prebuilt:
     return Prebuilt(FOLDER, (*FLAGS, *DECODER_FLAGS))
 

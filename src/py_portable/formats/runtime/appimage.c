@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "say.h"
 #include "seal.h"
 #include "switches.h"
@@ -33,6 +34,7 @@ static _Noreturn void help(void)
            "its own, in first place; all others are the program's:\n\n"
            "  --appimage-extract [PATTERN]  unpack it to the new folder squashfs-root; with PATTERN, only what matches\n"
            "  --appimage-extract-and-run    start it, which is what happens without this, too\n"
+           "  --appimage-mount              print the folder that it is unpacked to, and keep it until this is ended\n"
            "  --appimage-offset             print where in the file its SquashFS begins\n"
            "  --appimage-portable-home      make the folder FILE.home: where it exists, it is the program's $HOME\n"
            "  --appimage-portable-config    make the folder FILE.config: where it exists, it is $XDG_CONFIG_HOME\n"
@@ -43,6 +45,24 @@ static _Noreturn void help(void)
            "The variable " SWITCH " asks for more: " SWITCH "=help %s\n",
            seal()->name, seal()->name);
     exit(0);
+}
+
+/*
+ * What asks for a mount wants a folder with what is in the file, for as long as this runs: that of the cache is one. The
+ * lock of it keeps it from being removed meanwhile.
+ */
+static _Noreturn void show(void)
+{
+    char key[KEY_TEXT];
+    struct home home;
+
+    cache_get(&home);
+    seal_key(key);
+    printf("%s/%s/tree\n", home.place.path, key);
+    if (fflush(stdout))
+        fail("the path of its folder cannot be written: %s", strerror(errno));
+    for (;;)
+        pause();
 }
 
 static _Noreturn void make_beside(const char *end)
@@ -78,7 +98,7 @@ void appimage_switch(char ***words)
     if (strcmp(word, "portable-config") == 0)
         make_beside(".config");
     if (strcmp(word, "mount") == 0)
-        fail("this runtime mounts nothing: %s --appimage-extract unpacks it, --appimage-extract-and-run starts it", all[0]);
+        show();
     if (strcmp(word, "offset") == 0)
         printf("%llu\n", (unsigned long long)seal()->program_bytes);
     else if (strcmp(word, "version") == 0)

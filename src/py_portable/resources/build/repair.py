@@ -1,6 +1,6 @@
 """Make a wheelhouse in /out. Wheels that were compiled here are repaired for a platform tag, the others are copied.
 
-repair.py PLATFORM WHEEL…
+repair.py PLATFORM [OPTION…] WHEEL…: the options of `auditwheel repair` begin with --
 """
 
 import shutil
@@ -21,9 +21,20 @@ def has_elf(wheel: Path) -> bool:
     return False
 
 
-def repair(wheel: Path, platform: str) -> None:
+def repair(wheel: Path, platform: str, options: "list[str]") -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "auditwheel", "repair", "--plat", platform, "-w", str(OUT), str(wheel)],
+        [
+            sys.executable,
+            "-m",
+            "auditwheel",
+            "repair",
+            "--plat",
+            platform,
+            *options,
+            "-w",
+            str(OUT),
+            str(wheel),
+        ],
         capture_output=True,
         text=True,
     )
@@ -35,11 +46,12 @@ def repair(wheel: Path, platform: str) -> None:
 
 
 def main() -> None:
-    platform, *wheels = sys.argv[1:]
-    for wheel in map(Path, wheels):
+    platform, *words = sys.argv[1:]
+    options = [word for word in words if word.startswith("--")]
+    for wheel in map(Path, words[len(options) :]):
         linux = wheel.stem.rpartition("-")[2].startswith("linux_")
         if linux and has_elf(wheel):
-            repair(wheel, platform)
+            repair(wheel, platform, options)
         else:
             shutil.copyfile(wheel, OUT / wheel.name)
 
