@@ -40,6 +40,7 @@ ACTIONS = {
     "formats.appimage": {
         *("formats.appdir", "formats.onefile", "formats.runtime.squashfs"),
         *("formats.runtime", "formats.runtime.packer", "formats.runtime.squash_packer"),
+        *("formats.public_runtime", "wheels.tools"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
