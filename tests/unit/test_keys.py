@@ -44,6 +44,7 @@ ACTIONS = {
     "formats.appimage": {
         *("formats.appdir", "formats.onefile", "formats.runtime.squashfs"),
         *("formats.runtime", "formats.runtime.packer", "formats.runtime.squash_packer"),
+        *("formats.public_runtime", "wheels.tools"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.rpm": PACKAGES | {"formats.packages.rpm_header"},

@@ -12,10 +12,11 @@ from py_portable.base import process
 from py_portable.base.regular import copy_regular
 from py_portable.engines.engine import Bind
 from py_portable.errors import UnmetError
-from py_portable.inspect import elf, wheel_check
-from py_portable.inspect.elf import ElfError
+from py_portable.inspect import wheel_check
 from py_portable.inspect.elf.floor import wheel_floor
 from py_portable.inspect.elf.members import elf_members
+from py_portable.inspect.elf.reader import read
+from py_portable.inspect.elf.view import ElfError
 from py_portable.interpreters.libraries import binds
 from py_portable.lock.index import files
 from py_portable.lock.index.offers import LockedFile
@@ -182,7 +183,7 @@ def _needed(wheel: Path) -> set[str]:
     found: set[str] = set()
     for name, data in elf_members(wheel):
         if not isinstance(data, ElfError):
-            found.update(elf.read(data, name=name).needed)
+            found.update(read(data, name=name).needed)
     return found
 
 
