@@ -24,11 +24,11 @@ from py_portable.config import ImageSpec
 from py_portable.errors import ConfigError, StepError
 from py_portable.formats import FORMATS, Made
 from py_portable.formats.deb import DebOptions, compression_for
-from py_portable.formats.packages import deb_archive, xz
-from py_portable.formats.packages.about import about
-from py_portable.formats.packages.options import told
-from py_portable.formats.packages.rules import NAME, VERSION, mended_name, mended_version, of_python
 from py_portable.formats.runtime.packer import listed
+from py_portable.formats.system_packages import deb_archive, xz
+from py_portable.formats.system_packages.about import about
+from py_portable.formats.system_packages.package_options import told
+from py_portable.formats.system_packages.package_rules import NAME, VERSION, mended_name, mended_version, of_python
 from tests.debs import deb
 
 METADATA = """\
@@ -245,7 +245,7 @@ def problems(tmp_path: Path, **keys: Any) -> str:
         ({"release": "a b"}, 'artifacts.p.release: "a b" cannot be the release of a Debian package'),
         ({"after-install": "gone"}, 'artifacts.p.after-install: there is no file "gone"'),
         ({"config-files": [{"path": "gone", "to": "/etc/x"}]}, 'there is no file "gone"'),
-        ({"config-files": [{"path": "f", "to": "/etc/../root/x"}]}, "expected a plain path below /etc"),
+        ({"config-files": [{"path": "f", "to": "/etc/../usr/x"}]}, "expected a plain path below /etc"),
         ({"config-files": [{"path": "f", "to": "/usr/bin/x"}]}, "expected a plain path below /etc"),
         ({"config-files": [{"path": "f", "to": "/etc/x"}] * 2}, 'two files go to "/etc/x"'),
         ({"depends": ["x\nDepends: y"]}, "expected the name of a package"),

@@ -10,7 +10,7 @@ import pytest
 
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, Made
-from py_portable.formats.packages import rpm_header
+from py_portable.formats.system_packages import rpm_header
 from py_portable.images import Image
 
 INTRO = b"\x8e\xad\xe8\x01\0\0\0\0"

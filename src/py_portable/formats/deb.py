@@ -24,11 +24,12 @@ from py_portable.formats.format import (
     Stage,
     Start,
     Written,
+    artifact_node,
     option,
 )
-from py_portable.formats.packages import deb_archive, nfpm, packing
-from py_portable.formats.packages.options import PackageOptions, problems
-from py_portable.formats.packages.rules import NAME, RELEASE
+from py_portable.formats.system_packages import deb_archive, nfpm, packing
+from py_portable.formats.system_packages.package_options import PackageOptions, problems
+from py_portable.formats.system_packages.package_rules import NAME, RELEASE
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -72,7 +73,14 @@ class DebPackage(Format):
         assert parent is not None
         options: DebOptions = artifact.options
         how = options.compression or compression_for(parent.images)
-        return packing.steps(artifact, house, parent, make, {"compression": how, "zstd": deb_archive.ZSTD})
+        tool = nfpm.tool_step()
+        made = Step(
+            name=artifact_node(artifact),
+            action=make,
+            params={**packing.params(artifact, house), "compression": how, "zstd": deb_archive.ZSTD},
+            needs=packing.needs(house, parent, tool),
+        )
+        return tool, made
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's apt installs it, or its dpkg if it has no apt. It is upgraded from the same package with a lower

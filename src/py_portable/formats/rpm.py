@@ -24,11 +24,12 @@ from py_portable.formats.format import (
     Stage,
     Start,
     Written,
+    artifact_node,
     option,
 )
-from py_portable.formats.packages import nfpm, packing, rpm_header
-from py_portable.formats.packages.options import PackageOptions, problems
-from py_portable.formats.packages.rules import NAME, RELEASE
+from py_portable.formats.system_packages import nfpm, packing, rpm_header
+from py_portable.formats.system_packages.package_options import PackageOptions, problems
+from py_portable.formats.system_packages.package_rules import NAME, RELEASE
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -69,7 +70,14 @@ class RpmPackage(Format):
     ) -> tuple[Step, ...]:
         assert parent is not None
         options: RpmOptions = artifact.options
-        return packing.steps(artifact, house, parent, make, {"compression": options.compression})
+        tool = nfpm.tool_step()
+        made = Step(
+            name=artifact_node(artifact),
+            action=make,
+            params={**packing.params(artifact, house), "compression": options.compression},
+            needs=packing.needs(house, parent, tool),
+        )
+        return tool, made
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's dnf installs it, or its rpm if it has no dnf. It is upgraded from the same package with a lower

@@ -13,7 +13,14 @@ from py_portable.config.kinds import Written, is_file
 from py_portable.config.problems import Problem, show
 from py_portable.errors import ConfigError
 from py_portable.formats.format import option, ref
-from py_portable.formats.packages.rules import NAME, RELEASE, VERSION, Rule, mended_name, mended_version
+from py_portable.formats.system_packages.package_rules import (
+    NAME,
+    RELEASE,
+    VERSION,
+    Rule,
+    mended_name,
+    mended_version,
+)
 
 MAX_FILE_BYTES = 1 << 20
 SCRIPTS = ("before_install", "after_install", "before_remove", "after_remove")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,23 @@ from packaging.utils import canonicalize_name
 
 from py_portable.config import Artifact
 from py_portable.errors import ConfigError
-from py_portable.formats.format import House, Parent, artifact_node
+from py_portable.formats.format import House, Parent
 from py_portable.formats.onefile import program_of
-from py_portable.formats.packages import nfpm
-from py_portable.formats.packages.about import About, about
-from py_portable.formats.packages.metadata import metadata_of
-from py_portable.formats.packages.options import PackageOptions, told
-from py_portable.formats.packages.rules import NAME, mended_name
+from py_portable.formats.system_packages import nfpm
+from py_portable.formats.system_packages.about import PackageAbout, about
+from py_portable.formats.system_packages.package_options import PackageOptions, told
+from py_portable.formats.system_packages.package_rules import NAME, mended_name
+from py_portable.formats.system_packages.wheel_metadata import metadata_of
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
+from py_portable.steps.identity import NodeId
 
 
 @dataclass(frozen=True)
 class Packed:
     """`program`: what it is called in /usr/bin; `floor`: the measured floor of the folder."""
 
-    about: About
+    about: PackageAbout
     program: str
     floor: str | None
 
@@ -41,14 +42,8 @@ class Packed:
         }
 
 
-def steps(
-    artifact: Artifact,
-    house: House | None,
-    parent: Parent,
-    action: Callable[[Context], Mapping[str, Any]],
-    params: Mapping[str, Any],
-) -> tuple[Step, ...]:
-    """nfpm, and the package. Raises ConfigError if the name of the app's project cannot be a package's."""
+def params(artifact: Artifact, house: House | None) -> Mapping[str, Any]:
+    """What the step of a package is told. Raises ConfigError if the name of the app's project cannot be a package's."""
     options: PackageOptions = artifact.options
     distribution = house.distribution if house else None
     if options.name is None and distribution and not NAME.allows(canonicalize_name(distribution)):
@@ -57,14 +52,12 @@ def steps(
             where=f"artifacts.{artifact.name}",
             hint=f"write there: name: {mended_name(distribution)}",
         )
-    tool = nfpm.tool_step()
-    made = Step(
-        name=artifact_node(artifact),
-        action=action,
-        params={"about": told(options), "distribution": distribution, **params},
-        needs=(parent.node, tool.name, *((house.wheelhouse,) if house else ())),
-    )
-    return tool, made
+    return {"about": told(options), "distribution": distribution}
+
+
+def needs(house: House | None, parent: Parent, tool: Step) -> tuple[NodeId, ...]:
+    """The nodes that the step of a package needs."""
+    return (parent.node, tool.name, *((house.wheelhouse,) if house else ()))
 
 
 def pack(ctx: Context, out: Path, *, packager: str, libc: str, more: Mapping[str, Any]) -> Packed:

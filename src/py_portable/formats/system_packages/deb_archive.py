@@ -12,7 +12,7 @@ from typing import BinaryIO, Literal
 import zstandard
 
 from py_portable.errors import StepError
-from py_portable.formats.packages import xz
+from py_portable.formats.system_packages import xz
 
 Compression = Literal["zstd", "xz", "none"]
 ZSTD_LEVEL = 15

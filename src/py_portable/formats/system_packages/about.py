@@ -11,14 +11,14 @@ from email.utils import parseaddr
 from typing import Any
 
 from py_portable.errors import StepError
-from py_portable.formats.packages.rules import NAME, VERSION, mended_name, mended_version
+from py_portable.formats.system_packages.package_rules import NAME, VERSION, mended_name, mended_version
 
 _MOST_SUMMARY = 78
 _UNKNOWN = "UNKNOWN"
 
 
 @dataclass(frozen=True)
-class About:
+class PackageAbout:
     """`name` and `version` as the package manager takes them; `release` stands behind the version."""
 
     name: str
@@ -35,8 +35,8 @@ class About:
         return f"{self.version}-{self.release}"
 
 
-def about(told: Mapping[str, Any], metadata: str | None, program: str) -> About:
-    """`told`: what the config says, see `options.told`; `metadata`: the text of the wheel's METADATA, if there is one.
+def about(told: Mapping[str, Any], metadata: str | None, program: str) -> PackageAbout:
+    """`told`: what the config says, see `package_options.told`; `metadata`: the text of the wheel's METADATA, or None.
 
     Raises StepError where nothing says the version, or where it cannot be one.
     """
@@ -46,7 +46,7 @@ def about(told: Mapping[str, Any], metadata: str | None, program: str) -> About:
     summary = (
         told["summary"] or _sentence(_field(own, "Summary")) or f"{program}, a program for the command line"
     )
-    return About(
+    return PackageAbout(
         name=name,
         version=version,
         release=told["release"],

@@ -17,8 +17,8 @@ from typing import Any
 from py_portable import resources
 from py_portable.base import process
 from py_portable.errors import StepError
-from py_portable.formats.packages.about import About
 from py_portable.formats.runtime.packer import Item, listed
+from py_portable.formats.system_packages.about import PackageAbout
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.steps.identity import NodeId
@@ -54,7 +54,7 @@ def run(
     ctx: Context,
     folder: Path,
     program: str,
-    about: About,
+    about: PackageAbout,
     told: Mapping[str, Any],
     *,
     packager: str,
