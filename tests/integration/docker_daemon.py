@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 START_SECONDS = 60
+DAEMON = "py-portable-dockerd-"
+OWN = f"{DAEMON}{os.getpid()}-"
+"""How the names of all daemons' folders begin, and of those that this process started."""
 
 
 def needs(*programs: str) -> None:
@@ -31,7 +34,7 @@ def needs(*programs: str) -> None:
 def dockerd(*, apart: bool = False) -> Iterator[dict[str, str]]:
     """Start one, and give the variables that lead to it. `apart`: one that shares no folder with the caller."""
     needs("dockerd", "docker")
-    folder = Path(tempfile.mkdtemp(prefix="py-portable-dockerd-"))
+    folder = Path(tempfile.mkdtemp(prefix=OWN))
     folder.chmod(0o755)
     host = f"tcp://127.0.0.1:{free_port()}" if apart else f"unix://{folder}/sock"
     words = ["dockerd", "--iptables=false", "--bridge=none", "--host", host, "--pidfile", f"{folder}/pid"]
