@@ -36,29 +36,34 @@ SAMPLE = "tests/integration/test_as_made.py"
 BUILT = {"main_job", "manylinux_layout", "parts"}
 """Fixtures that take minutes in an empty store."""
 ONE_AT_A_TIME = {
-    # They make users of this machine, or start a container daemon that they share.
-    "machine": (
+    # They make users of this machine, or use podman, whose locks are the machine's.
+    "users": (
         "tests/integration/test_containers.py",
-        "tests/integration/test_derive_managers.py",
         "tests/integration/test_engines.py",
         "tests/integration/test_github_action.py",
         "tests/integration/test_gitlab.py",
-        "tests/integration/test_gitlab_native.py",
         "tests/integration/test_install_root.py",
         "tests/integration/test_layers.py",
         "tests/integration/test_ordinary_user.py",
-        "tests/integration/test_publish.py",
-        "tests/integration/test_registry.py",
-        "tests/integration/test_stock_github.py",
-        "tests/integration/test_stock_laptops.py",
-        "tests/integration/test_stock_managers.py",
-        "tests/integration/test_stock_machines.py",
         "tests/promises/test_a_build_is_not_root_of_the_machine.py",
         "tests/promises/test_a_cell_has_limits_of_its_own.py",
         "tests/promises/test_an_image_shows_nothing_in_the_artifacts_place.py",
         "tests/promises/test_cells_and_builds_have_a_system_call_filter.py",
         "tests/promises/test_cells_share_no_keys.py",
         "tests/promises/test_outputs_hold_no_setuid_files.py",
+    ),
+    # Each starts a daemon of its own; more at a time would only wait for the disk.
+    "daemons": (
+        "tests/integration/test_derive_managers.py",
+        "tests/integration/test_gitlab_native.py",
+        "tests/integration/test_publish.py",
+        "tests/integration/test_registry.py",
+    ),
+    "stock machines": (
+        "tests/integration/test_stock_github.py",
+        "tests/integration/test_stock_laptops.py",
+        "tests/integration/test_stock_managers.py",
+        "tests/integration/test_stock_machines.py",
     ),
 }
 

@@ -23,7 +23,7 @@ def test_the_sample_in_every_format(tmp_path: Path, main_job: MainJob) -> None:
     without = {key for key, verdict in seen.items() if verdict == "XFAIL"}
     assert without == {key for key in seen if key[0] == "zipped" and key[1] != "debian:12+python3"}
     assert {verdict for key, verdict in seen.items() if key not in without} == {"PASS"}
-    assert len(seen) == len({key[0] for key in seen}) * 12 == 84
+    assert len(seen) == len({key[0] for key in seen}) * 12 == 96
     lock = json.loads((project.folder / "every-format.lock").read_text())
     assert sorted(lock["houses"]) == ["default/3.11", "default/3.13"]
     assert {"driver pyoxidizer", "library openssl", "cpython 3.11", "cpython 3.13"} <= set(lock["pins"])

@@ -45,7 +45,7 @@ SUBPROCESSES = """version: 1
 app:
   requirement: "honcho==2.0.0"
   smoke: [{args: [run, echo, "a child said this"], stdout: ["a child said this"]}]
-artifacts: {single: {format: nuitka-onefile}}
+artifacts: {single: {format: nuitka-onefile, args: [--onefile-no-compression]}}
 """ + BASELINE.replace("NO_BINARY", "")
 
 

@@ -90,10 +90,12 @@ def start(script: Path, *words: str, cwd: Path | str = "/", **extra: str) -> sub
 
 def test_set_up_once_then_reuse_from_anywhere_and_through_a_link(project: Path, tmp_path: Path) -> None:
     launcher = project / "scripts" / "nox"
-    first = start(launcher, "-s", "hello", "--", "one two", "*")
+    first = start(launcher, "-s", "hello", "--", "one two", "*", PYTHONDONTWRITEBYTECODE="1")
     assert first.returncode == 0, first.stderr
     assert "hello one two *" in first.stdout
     assert "Set up in" in first.stderr
+    # What a command imports is compiled once, also where Python may write no bytecode by itself.
+    assert len(list((project / "src" / "tiny" / "__pycache__").glob("__init__.*.pyc"))) == 1
 
     stamp = project / ".venv" / "py-portable.stamp"
     made = stamp.stat().st_mtime_ns

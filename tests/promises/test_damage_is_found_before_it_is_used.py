@@ -24,7 +24,7 @@ from py_portable.errors import StepError
 from py_portable.images.failures import ImageUnavailable
 from py_portable.images.registry import saved
 from py_portable.steps.context import Context, Environment
-from py_portable.steps.graph import Step
+from py_portable.steps.graph import ImageNode, Step
 from py_portable.steps.runner import Report, Runner
 from py_portable.store import Entry, Store, seal
 from py_portable.store.whole import SEAL
@@ -234,6 +234,34 @@ def test_a_step_that_fails_of_itself_is_done_once_and_blamed(tmp_path: Path) -> 
     assert [problem.what for problem in report.failures.values()] == ["its own fault"]
     assert times == [1]
     assert quarantined(env.store) == []
+
+
+@pytest.mark.integration
+def test_an_image_is_checked_before_a_step_runs_in_it(
+    places: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An image whose steps are all in the store is not used, so its files are not looked at."""
+    ran = []
+
+    def read(ctx: Context) -> None:
+        assert ctx.image
+        ran.append((ctx.image.root / tiny.LIBRARY).read_bytes()[:4])
+
+    def run(version: int) -> None:
+        env = Environment(store=Store(store.root), engine=Native(), epoch=0, jobs=1)
+        image = ImageNode("image", f"docker-archive:{places / 'image.tar'}")
+        steps = {name: Step(name, read, {"version": version, "of": name}, image="image") for name in ("one", "two")}
+        report = Runner(env, lambda *_: None).run({"image": image, **steps}, list(steps))
+        assert not report.failures and report.images["image"].root == root(store)
+
+    run(1)
+    zero(root(store) / tiny.LIBRARY)
+    run(1)
+    assert (caplog.text, quarantined(store)) == ("", [])
+    run(2)
+    assert ran == [b"\x7fELF"] * 4
+    assert f"is damaged: root/{tiny.LIBRARY}: other contents" in caplog.text
+    assert len(quarantined(store)) == 1
 
 
 MAKE = """

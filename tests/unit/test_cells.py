@@ -16,7 +16,7 @@ from py_portable.engines.engine import Ended, EngineInfo
 from py_portable.engines.native import Native
 from py_portable.evidence.stage_results import StageResult
 from py_portable.evidence.typed import CellResult
-from py_portable.formats import Install, Made, Start
+from py_portable.formats import Install, Made, Stage, Start
 from py_portable.images import Image
 from py_portable.prove import cell_runs, stages
 from py_portable.prove.bench import Bench, Cell
@@ -191,6 +191,30 @@ def test_what_came_of_an_installation_is_told_by_every_condition_and_the_rest_by
     assert (unproven.verdict, unproven.reason) == ("UNPROVEN", "engine")
 
 
+@pytest.mark.parametrize(
+    ("removal", "detail"),
+    [
+        (StageResult("purge", "done", 0.1, manager=("/var/lib/dpkg/status",)), None),
+        (
+            StageResult("purge", "done", 0.1, left=("/var/x",), changed=("/etc/y", "/etc/z")),
+            "its removal leaves: /var/x and changes files of the image: /etc/y, /etc/z",
+        ),
+        (
+            StageResult("purge", "done", 0.1, left=tuple(f"/x{n}" for n in range(7)), more=3),
+            "its removal leaves: /x0, /x1, /x2, /x3, /x4 and 5 more",
+        ),
+    ],
+)
+def test_what_a_package_leaves_is_a_failure_where_nothing_may_be_left(removal: StageResult, detail: str | None) -> None:
+    plain = cell(start=PACKAGE)
+    installed = Installed((DONE, StageResult("remove", "done", 0.1), removal))
+    result = stages.with_later(passed(plain), installed, None, 100, clean=True)
+    assert (result.verdict, result.reason, result.detail) == (
+        ("FAIL", "residue", detail) if detail else ("PASS", None, None)
+    )
+    assert stages.with_later(passed(plain), installed, None, 100).verdict == "PASS", "it is told, and no failure"
+
+
 def test_a_stage_that_could_not_be_run_says_nothing_of_the_package() -> None:
     of = cell(start=PACKAGE, expect="fail:install")
     blank = replace(passed(of), verdict="UNPROVEN")
@@ -229,5 +253,15 @@ def test_stages_are_remembered_with_their_pass_and_fit_the_schema(bench: Bench) 
 def test_what_is_quoted_of_a_stage_that_failed(said: str, words: str) -> None:
     data = Captured(said.encode(), b"", len(said))
     ended = Ended(("engine", "word"), 2, False, 1.0, Captured(b"", b"", 0), data)
-    assert failure_of(ended, "/usr/bin/dpkg") == words
-    assert failure_of(replace(ended, timed_out=True), "/usr/bin/dpkg") == "it did not end within 600 s"
+    dpkg = Stage(("/usr/bin/dpkg", "--install"))
+    assert failure_of(ended, dpkg) == words
+    assert failure_of(replace(ended, timed_out=True), dpkg) == "it did not end within 600 s"
+
+
+def test_of_several_programs_that_a_stage_starts_the_one_that_knows_most_is_quoted() -> None:
+    said = "E: Sub-process /usr/bin/dpkg returned an error code (1)\ndpkg: error processing archive:\n no room\n"
+    ended = Ended(("engine",), 100, False, 1.0, Captured(b"", b"", 0), Captured(said.encode(), b"", len(said)))
+    apt = Stage(("/usr/bin/apt-get",), speaks=("dpkg: ", "E: "))
+    assert failure_of(ended, apt) == "exit status 100: dpkg: error processing archive: no room"
+    alone = replace(ended, stderr=Captured(b"E: no\nlast\n", b"", 11))
+    assert failure_of(alone, apt) == "exit status 100: E: no"

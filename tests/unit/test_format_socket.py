@@ -49,6 +49,10 @@ ORDINARY: dict[str, set[str]] = {
         *("store/copying.py", "store/manifest.py", "store/restore.py", "store/store.py", "store/walk.py"),
         *("wheels/making.py", "wheels/rows.py"),
     },
+    # A kind of source of apt.
+    "deb": {"images/debian/apt.py"},
+    # The program of that name, and its folders.
+    "rpm": set(),
     # The kit's own, which GitLab's jobs bring along.
     "bundle": {"ci/gitlab/template.py"},
     # The project of that name.

@@ -23,6 +23,11 @@ ELF = {
 }
 READS_ELF = ELF - {"inspect.elf"}
 FORMAT = {"formats.app_entry"}
+PACKAGES = {
+    *(f"formats.system_packages.{name}" for name in ("about", "nfpm", "packing")),
+    *(f"formats.system_packages.{name}" for name in ("package_options", "package_rules", "wheel_metadata")),
+    *("formats.onefile", "formats.runtime", "formats.runtime.packer", "wheels.tools"),
+}
 PROVIDER = {"interpreters.provider"}
 UNPACKS = {"base.tarball", "base.untar"}
 WHEELS = {"wheels.given", "wheels.app_source", "wheels.tracked", "base.zips", "base.tarball"}
@@ -43,6 +48,8 @@ ACTIONS = {
         *("formats.public_runtime", "wheels.tools"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
+    "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header"},
+    "formats.deb": PACKAGES | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},

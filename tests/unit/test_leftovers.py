@@ -48,6 +48,13 @@ def test_a_folder_with_another_owner_is_changed_and_one_with_other_files_is_not(
     assert leftovers(IMAGE, after, ()).changed == ("/var/lib",)
 
 
+def test_an_empty_folder_that_is_gone_is_the_package_managers_and_a_full_one_is_not() -> None:
+    image = IMAGE | {"opt": FOLDER, "srv": FOLDER, "srv/data": FILE}
+    after = {name: node for name, node in image.items() if name not in ("opt", "srv", "srv/data")}
+    found = leftovers(image, after, ())
+    assert (found.changed, found.manager) == (("/srv", "/srv/data"), ("/opt",))
+
+
 def test_where_stages_were_shown_something_counts_as_long_as_nothing_else_is_there() -> None:
     shown = ("/run/place/package.deb", "/opt/more/older.deb", "/run/py-portable")
     places = {"run/place/package.deb": FILE, "opt/more/older.deb": FILE, "run/py-portable/cell-run": FILE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from py_portable.base import process
 from py_portable.base.redact import scrub
 from py_portable.engines.native import Native
 from py_portable.errors import Blocked, ConfigError, MachineError, PortableError, StepError
@@ -222,6 +224,19 @@ def test_steps_that_wait_for_the_cores_do_not_hold_up_those_that_wait_for_the_ne
     cores = [step(f"c{n}", action=compile_one, params={"n": n}, lane="cores") for n in range(6)]
     run(env, *cores, step("fetch", action=fetch, params={}))
     assert seen == [True] * 6
+
+
+def test_what_no_artifact_needs_gets_the_processor_time_that_others_leave(env: Environment) -> None:
+    def look(ctx: Context) -> dict[str, Any]:
+        # Its niceness is set a moment after it has started.
+        words = ["sh", "-c", "sleep 0.2; nice; cat /proc/self/autogroup 2>/dev/null || :"]
+        return {"said": process.run(words).stdout.text.split()}
+
+    nodes = {name: step(name, action=look, params={"name": name}) for name in ("needed", "beside")}
+    report = Runner(env, lambda *told: None).run(nodes, list(nodes), beside=frozenset({"beside"}))
+    (own, *group), (later, *later_group) = (report.results[name].meta["said"] for name in ("needed", "beside"))
+    assert (int(own), int(later)) == (os.nice(0), 10)
+    assert group == later_group == [] or (group[-1], later_group[-1]) == ("0", "10")
 
 
 def test_two_runs_at_once_make_a_thing_once(env: Environment) -> None:

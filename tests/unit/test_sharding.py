@@ -323,7 +323,7 @@ def test_what_a_tier_does_not_start_is_not_built_to_be_carried(
     house.lock()
     asked: list[NodeId] = []
 
-    def run(self: Session, plan: Any, wanted: Sequence[NodeId], lock: Lock) -> None:
+    def run(self: Session, plan: Any, wanted: Sequence[NodeId], lock: Lock, **_options: Any) -> None:
         asked.extend(wanted)
         raise ConfigError("seen")
 

@@ -10,7 +10,10 @@ import subprocess
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
+
+NICENESS = 10
 
 
 class Spawner:
@@ -72,6 +75,16 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     """End the child's whole process group at once."""
     end_group(child)
     child.kill()
+
+
+def step_back(child: subprocess.Popen[bytes]) -> None:
+    """Let what runs besides the child's process group have the processors first.
+
+    Linux shares them out between sessions before it looks at processes, where it groups them (sched(7), autogroup).
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, child.pid, NICENESS)
+        Path(f"/proc/{child.pid}/autogroup").write_text(str(NICENESS))
 
 
 def end_group(child: subprocess.Popen[bytes]) -> None:

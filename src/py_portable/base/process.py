@@ -10,12 +10,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from py_portable.base.capture import BoundedLog, Captured, Window
-from py_portable.base.children import Spawner, end_group, kill
+from py_portable.base.children import Spawner, end_group, kill, step_back
 from py_portable.errors import MachineError, PortableError, StepError
 
 KILL_GRACE_SECONDS = 2.0
@@ -43,6 +44,7 @@ class Outcome:
 
 _spawner = Spawner()
 _endings: list[Callable[[], None]] = []
+_back: ContextVar[bool] = ContextVar("back", default=False)
 
 
 def end_all() -> None:
@@ -67,6 +69,16 @@ def at_end(ending: Callable[[], None]) -> Iterator[None]:
     finally:
         with contextlib.suppress(ValueError):
             _endings.remove(ending)
+
+
+@contextlib.contextmanager
+def behind_others() -> Iterator[None]:
+    """The commands that this thread starts meanwhile get the processor time that others leave."""
+    token = _back.set(True)
+    try:
+        yield
+    finally:
+        _back.reset(token)
 
 
 def run(
@@ -99,6 +111,8 @@ def run(
         if sink:
             sink.write(_header(words if shown is None else shown).encode())
         child = _start(words, cwd, env, pass_fds, stdin)
+        if _back.get():
+            step_back(child)
         assert child.stdout and child.stderr
         stack.enter_context(child.stdout)
         stack.enter_context(child.stderr)

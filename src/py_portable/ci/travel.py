@@ -28,7 +28,7 @@ from py_portable.store.walk import remove
 DIST, STORE = "dist.tar", "store.tar"
 _STORE_PARTS = ("objects", "cache", "CACHEDIR.TAG")
 _ANSWERS = ("cache/index", "cache/uv")
-"""What indexes answered: addresses may hold a token in their path, where nobody can tell, and caches are shared."""
+"""The answers of indexes. Their addresses may contain a token that cannot be recognised, and caches are shared."""
 _VERDICTS = "cache/passes"
 """Results of cells that are remembered on a machine. They are not passed on, since they cannot be checked
 elsewhere."""
@@ -42,7 +42,7 @@ _SMALL = ("evidence", "logs", "report.md", "junit.xml")
 
 
 def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = False) -> Path:
-    """Locks and dist folders, by their paths below `here`. `small`: of dist only what speaks of a run."""
+    """Pack locks and dist folders, by their paths below `here`. `small`: only the records of a run from dist."""
     names = []
     for project in found:
         inside = [project.dist / name for name in _SMALL] if small else _own(project, here)
@@ -53,14 +53,14 @@ def pack_dist(found: Sequence[Project], here: Path, to: Path, *, small: bool = F
     to.mkdir(parents=True, exist_ok=True)
     archive = to / DIST
     argv: list[str | Path] = ["tar", "--create", "--file", archive, "--directory", here, "--numeric-owner"]
-    # A folder that was made under a CI's umask of 0 must not cost the whole archive.
+    # A folder that was made with a CI's umask of 0 must not make the whole archive unusable.
     argv.append("--mode=u-s,g-s,o-w")
     process.check([*argv, "--files-from", os.devnull, "--", *names], what="packing", error=MachineError)
     return archive
 
 
 def _below(path: Path, here: Path) -> None:
-    """Raises MachineError for a place outside: an archive holds none, and unpacked beside it would be another one."""
+    """Raises MachineError for a place outside of `here`, which cannot be put into the archive."""
     if not Path(os.path.normpath(path)).is_relative_to(here):
         raise MachineError(
             "only files inside the repository can be passed to other jobs",
@@ -112,7 +112,7 @@ def unpack_dist(archives: Sequence[Path], here: Path, found: Sequence[Project]) 
         for number, plan in enumerate(plans):
             if (own_plan := room / f"{number}.{PLAN}").exists():
                 own_plan.replace(room / plan)
-        # The deepest first: the dist folder of one config may lie in that of another.
+        # The deepest first, because the dist folder of one config may lie in that of another.
         for place in sorted(places, key=lambda one: -len(one.parts)):
             _put(room / place, here, place, folder=place in dists)
     finally:
@@ -136,7 +136,9 @@ def _place(path: PurePosixPath, places: Sequence[PurePosixPath]) -> PurePosixPat
 
 
 def _may_be_link(path: PurePosixPath, places: Sequence[PurePosixPath]) -> bool:
-    """Only inside an artifact, or what was carried: through any other link this job would write elsewhere."""
+    """Links are allowed only inside artifacts and carried files: through any other link this job would write
+    elsewhere.
+    """
     place = _place(path, places)
     parts = path.relative_to(place).parts if place else ()
     return len(parts) > 1 and parts[0] not in _KITS_OWN
@@ -162,7 +164,7 @@ def _own(project: Project, here: Path) -> tuple[Path, Path]:
 
 
 def pack_store(store: Path, to: Path) -> Path | None:
-    """The store, also what belongs to ids of a mapped range in it; None where there is none."""
+    """Pack the store, with files that belong to ids of a mapped range. None if there is no store."""
     parts = [name for name in _STORE_PARTS if (store / name).exists()]
     if _STORE_PARTS[-1] not in parts:
         return None
@@ -187,16 +189,16 @@ def pack_store(store: Path, to: Path) -> Path | None:
 
 
 def _owners() -> stack.Owners:
-    """Without a range of ids all of a store is its owner's (engines/beside.py)."""
+    """Without a range of ids all files in a store belong to its owner (engines/beside.py)."""
     return "given" if ids.available() else "mine"
 
 
 def unpack_store(folder: Path, store: Path) -> bool:
-    """Into a store that is not there yet; one that is (a runner that stays) knows more.
+    """Unpack into a store that does not exist yet. One that exists, on a runner that keeps its files, knows more.
 
-    Every entry is hashed: one that is not what it was made as does not get in, nor does what is no entry. A cache of
-    a tool is what its tool takes it for: only its place is looked at, and pipes are left out. Remembered
-    verdicts are not taken. Raises PortableError.
+    Every entry is hashed: one that has changed since it was made is refused, and so is everything that is not an
+    entry. Of the cache of a tool only the place is checked, because only the tool knows its contents; pipes are left
+    out. Remembered verdicts are not taken. Raises PortableError.
     """
     archives = sorted(folder.rglob(STORE))
     if store.exists() or not archives:
@@ -246,7 +248,7 @@ def _only_entries(fresh: Path, prefix: tuple[str, ...]) -> None:
 
 
 def _folders(above: Path, prefix: tuple[str, ...]) -> Iterator[Path]:
-    """The folders in a folder; anything else in it is removed."""
+    """The folders in a folder. Anything else in it is removed."""
     for path in sorted(above.iterdir()) if above.is_dir() else ():
         if path.is_symlink() or not path.is_dir():
             remove_tree(path, prefix)

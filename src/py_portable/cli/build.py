@@ -167,7 +167,7 @@ def build(
         artifacts = of_baseline(session.config, baseline, artifacts)
     what: Carry = "all" if carry_all else "cells" if carry else "nothing"
     selection = Selection(artifacts or None, controls=ahead or what != "nothing", tier=tier)
-    built = building.build(session, selection, starts=ahead, carry=what)
+    built = building.build(session, selection, ahead=ahead, carry=what)
     identities = refreshing.identities(session, built)
     refreshing.write_evidence(session, refreshing.refresh(session, identities, hashed=built.made.values()))
     if common["as_json"]:

@@ -58,12 +58,12 @@ def prove(
     def anew() -> list[Cell]:
         nonlocal built
         built = make()
-        return to_start.cells(session.config, built)
+        return to_start.cells(session, built)
 
     plan = built.plan
     images = set(plan.images.values())
     session.talk.cures({node: problem for node, problem in built.failures.items() if node in images})
-    cells = to_start.cells(session.config, built)
+    cells = to_start.cells(session, built)
     why_not = made_here.no_judge(session) if as_made else None
     if why_not is None:
         results = spoiled.run(

@@ -12,16 +12,17 @@ from py_portable.plan.assemble import image_node
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.matrix import Control
 from py_portable.project import building
+from py_portable.project.session import Session
 from py_portable.prove.bench import Cell
 from py_portable.steps.identity import NodeId
 from py_portable.store import digest, file_mode
 
 
-def cells(config: Config, built: building.Built) -> list[Cell]:
+def cells(session: Session, built: building.Built) -> list[Cell]:
     """The cells of the plan with the artifacts that were built. Artifacts that failed have no cells."""
     subjects = {name: _subject(built, made) for name, made in built.made.items()}
     subjects |= {name: _not_here(built, name) for name in built.lacking}
-    controls = {(c.name, c.artifact): _control(built, c) for c in built.plan.controls}
+    controls = {(c.name, c.artifact): _control(session, built, c) for c in built.plan.controls}
     found = []
     for cell in built.plan.cells:
         control = cell.control
@@ -31,7 +32,7 @@ def cells(config: Config, built: building.Built) -> list[Cell]:
         else:
             subject = controls.get((control, cell.artifact)) or _no_control(built, control)
         if subject:
-            found.append(_cell(config, built, cell, subject))
+            found.append(_cell(session.config, built, cell, subject))
     return found
 
 
@@ -63,16 +64,17 @@ def _subject(built: building.Built, made: Made) -> _Subject:
     return _Subject(made.sha256, FORMATS[made.format].start(made), floor, made=made)
 
 
-def _control(built: building.Built, control: Control) -> _Subject:
+def _control(session: Session, built: building.Built, control: Control) -> _Subject:
     """The cells of a control: the same wrongly built file, where it must fail and where it must pass."""
     result = built.report.results.get(control.node)
     if result is None:
         why_not = f"the control was not built: {_why(built, control.node)}"
         return _Subject("none", Start("/not-built", ()), why_not=why_not)
     path = result.path / result.meta["payload"]
-    made = Made(
-        control.artifact, control.format, path, result.meta, sha256=digest(path), mode=file_mode(path)
-    )
+    key = built.report.keys.get(control.node)
+    # What was built here is in the store, which knows its digest; what came from another machine is hashed.
+    sha256 = building.stored(session, key, result.meta["payload"]).digest if key else digest(path)
+    made = Made(control.artifact, control.format, path, result.meta, sha256=sha256, mode=file_mode(path))
     floor = result.meta.get("measured_floor")
     return _Subject(made.sha256, FORMATS[control.format].start(made), floor, made=made)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Name = Literal["install", "upgrade", "remove"]
+Name = Literal["install", "upgrade", "remove", "purge"]
 MOST_PATHS = 1000
 """The largest number of paths in one list, because a package may leave any number of files."""
 
@@ -15,9 +15,10 @@ MOST_PATHS = 1000
 class StageResult:
     """`unproven`: it could not be run, for a reason of the engine. `seconds` of the whole call.
 
-    Of `remove`, against the image before the package came: `left` are the paths that were not there, `changed` those
-    of files that were rewritten or are gone, `manager` both of them where they are the package manager's own, or
-    of the tools that it calls (databases, logs, caches, backups). `more`: how many paths these lists had no room for.
+    Of the last of `remove` and `purge`, against the image before the package came: `left` are the paths that were not
+    there, `changed` those of files that were rewritten or are gone, `manager` both of them where they are the package
+    manager's own, or of the tools that it calls (databases, logs, caches, backups). `more`: how many paths these lists
+    had no room for.
     """
 
     stage: Name

@@ -9,12 +9,14 @@ from py_portable import config
 from py_portable.config import Config
 from py_portable.formats.appimage import AppImage
 from py_portable.formats.bundle import Bundle
+from py_portable.formats.deb import DebPackage
 from py_portable.formats.file import File
 from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start, artifact_node
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
 from py_portable.formats.onefile import Onefile
 from py_portable.formats.pex import Pex
 from py_portable.formats.pyoxidizer import PyOxidizer
+from py_portable.formats.rpm import RpmPackage
 from py_portable.formats.wheel import Wheel
 from py_portable.formats.wheelhouse import Wheelhouse
 from py_portable.store import digest, file_mode
@@ -30,6 +32,8 @@ FORMATS: dict[str, Format] = {
         Onefile(),
         Pex(),
         AppImage(),
+        DebPackage(),
+        RpmPackage(),
         File(),
         Wheel(),
     )

@@ -110,6 +110,8 @@ class Stage:
 
     argv: tuple[str, ...]
     binds: tuple[Bind, ...] = ()
+    speaks: tuple[str, ...] = ()
+    """How the lines begin with which it says why it failed, the best first; if (), as its program is called."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,12 @@ class Install(Stage):
     """For a whole root: the command that installs an older version. The stage `upgrade` runs it, then `argv`, then
     the start."""
     remove: Stage | None = None
-    """For a whole root: the stage `remove`, which comes last. The files that it leaves are listed."""
+    """For a whole root: the stage `remove`. The files that are left after the last stage are listed."""
+    purge: Stage | None = None
+    """For a whole root: the stage `purge`, after `remove`: what removes the configuration files, too."""
+    clean: bool = False
+    """Whether it is a FAIL if something is left after the last stage, or if a file of the image is changed, except the
+    package manager's own files."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +157,8 @@ class Start:
     @property
     def sources(self) -> tuple[Path, ...]:
         """The paths of this machine that it mounts, in all its stages."""
-        stages = (self.install, self.install.older, self.install.remove) if self.install else ()
+        own = self.install
+        stages = (own, own.older, own.remove, own.purge) if own else ()
         return tuple(bind.source for one in (self, *stages) if one for bind in one.binds)
 
 
@@ -170,6 +178,8 @@ class Parent:
 
     artifact: Artifact
     node: NodeId
+    images: tuple[ImageSpec, ...] = ()
+    """The images on which the other one is started."""
 
 
 @dataclass(frozen=True)

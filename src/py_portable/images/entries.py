@@ -34,7 +34,7 @@ class Entries:
             return None
         locked = request.locked_identity
         # Under the recipe: what was locked for other packages than the config has now is not what is asked for.
-        return self._held(self._names.get(_key(told, locked or "latest")), locked)
+        return self._held(self._names.get(_key(told, locked or "latest")), locked, request.tree)
 
     def get(
         self, told: Mapping[str, object], request: Request, build: Build, *, prefix: tuple[str, ...] = ()
@@ -59,9 +59,9 @@ class Entries:
             self._names.set(_key(told, "latest"), entry.key)
         return entry
 
-    def _held(self, key: str | None, identity: str | None) -> Entry | None:
+    def _held(self, key: str | None, identity: str | None, tree: bool = True) -> Entry | None:
         """The entry of that key, if it is there and holds that identity (None: whichever)."""
-        entry = self._store.get(key) if key else None
+        entry = self._store.get(key, tree=tree) if key else None
         return entry if entry is not None and identity in (None, entry.meta["identity"]) else None
 
 

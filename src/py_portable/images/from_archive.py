@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from py_portable.images import root
+from py_portable.images.adding.derive import derive
 from py_portable.images.failures import ImageUnavailable
 from py_portable.images.image import Image, Request
 from py_portable.images.names import Names
@@ -29,7 +30,7 @@ class ArchiveSource:
     def get(self, request: Request, store: Store, prefix: tuple[str, ...]) -> Image:
         """Raises ImageUnavailable (no such file, broken, hostile), MachineError, ConfigError (no such form)."""
         base = root.image(request, _entry(request, store, prefix), "archive", origin=None)
-        return root.finished(base, request, store, prefix)
+        return derive(base, request, store, prefix)
 
 
 def _entry(request: Request, store: Store, prefix: tuple[str, ...]) -> Entry:
@@ -37,11 +38,11 @@ def _entry(request: Request, store: Store, prefix: tuple[str, ...]) -> Entry:
     platform = here()
     names = Names(store.cache("images"))
     held = request.locked_identity if request.plain and not request.fresh else None
-    if held and (entry := store.get(root.key(held, platform))):
+    if held and (entry := root.held(store, held, platform, request)):
         return entry
     state = _state(archive, request.name)
     known = names.get(f"{state} {platform.architecture}") if state else None
-    if known and (entry := store.get(root.key(f"sha256:{known}", platform))):
+    if known and (entry := root.held(store, f"sha256:{known}", platform, request)):
         return entry
     with store.scratch("archive") as room:
         found = saved.read(

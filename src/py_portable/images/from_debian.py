@@ -45,7 +45,8 @@ class BootstrapSource:
         packages = system_packages("apt", request.needs, request.packages)
         spec = BootstrapSpec(release.suite, packages, check_valid_until=release.valid_until)
         # It runs in the sandbox of builds, which mmdebstrap knows nothing of.
-        plain = replace(request, before=None, locked_identity=None) if request.before else request
+        # It is checked when something is made from it.
+        plain = replace(request, before=None, locked_identity=None, tree=False) if request.before else request
 
         def build(work: Path) -> Mapping[str, object]:
             if not ids.available():

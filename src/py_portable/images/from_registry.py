@@ -9,6 +9,7 @@ from collections.abc import Callable
 from py_portable.engines import daemon
 from py_portable.errors import ConfigError
 from py_portable.images import root
+from py_portable.images.adding.derive import derive
 from py_portable.images.failures import SourceUnusable
 from py_portable.images.image import Image, Request
 from py_portable.images.names import Names
@@ -52,7 +53,7 @@ class RegistrySource:
         """Raises ImageUnavailable, MachineError, ConfigError (a mirror, or an origin that is not a digest)."""
         entry = self._entry(request, store, prefix)
         base = root.image(request, entry, "registry", origin=str(entry.meta["identity"]))
-        return root.finished(base, request, store, prefix)
+        return derive(base, request, store, prefix)
 
     def _entry(self, request: Request, store: Store, prefix: tuple[str, ...]) -> Entry:
         reference = parse(request.name)
@@ -63,7 +64,7 @@ class RegistrySource:
         known = f"registry {expanded} {platform.architecture} {' '.join(platform.variants)}"
         digest = reference.digest or _locked(request)
         for candidate in (digest,) if digest else _held(request, names.get(known)):
-            if candidate and (entry := store.get(root.key(candidate, platform))):
+            if candidate and (entry := root.held(store, candidate, platform, request)):
                 return entry
         asked = mirrors.apply(expanded, mirrors.read(os.environ))
         wanted = Pull(request.name, asked, platform)

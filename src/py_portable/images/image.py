@@ -67,6 +67,8 @@ class Request:
     """Runs the package manager of an image that packages are added to."""
     locked_container: str | None = None
     """The identity that the lock gives to the container of a job in this image."""
+    tree: bool = True
+    """Whether its files will be read. If not, an image that the store has is not checked for damage."""
 
     @property
     def plain(self) -> bool:

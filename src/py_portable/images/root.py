@@ -11,7 +11,6 @@ from typing import Literal
 from py_portable.engines import beside, ids
 from py_portable.errors import PortableError
 from py_portable.images import libc
-from py_portable.images.adding.derive import derive
 from py_portable.images.image import Image, Request
 from py_portable.images.layers.stack import unpack
 from py_portable.images.registry.image_manifest import ImagePlatform
@@ -32,6 +31,12 @@ def key(identity: str, platform: ImagePlatform) -> str:
     }
     told |= beside.mark()
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def held(store: Store, identity: str, platform: ImagePlatform, request: Request) -> Entry | None:
+    """The entry with the root of that identity, if the store has it."""
+    # What something is added to is checked when that is made.
+    return store.get(key(identity, platform), tree=request.tree and request.plain)
 
 
 def keep(
@@ -94,8 +99,3 @@ def image(
         env={str(name): str(value) for name, value in entry.meta["env"].items()},
         origin=origin,
     )
-
-
-def finished(base: Image, request: Request, store: Store, prefix: tuple[str, ...]) -> Image:
-    """`base` with what the request adds to it. Raises what `derive` raises."""
-    return base if request.plain else derive(base, request, store, prefix)

@@ -25,7 +25,7 @@ from py_portable.store import Store
 
 ARCHIVES = (".whl", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tar.xz")
 BUILT_AT = "/build/source/app"
-"""The path of the app's source when its build backend is asked. Addresses in the answer may begin with it."""
+"""The path at which a build backend sees the app's source. Addresses in its answer may begin with this path."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Owner:
         return f"{self.where}:{line}" if line else self.where
 
     def direct(self, wanted: Requirement, environment: Mapping[str, str]) -> Direct | str | None:
-        """The address that this requirement goes to, or the name of the index that its source chooses."""
+        """The address at which this requirement lies, or the name of the index that its source chooses."""
         name = canonicalize_name(wanted.name)
         by_name = {canonicalize_name(key): value for key, value in self.sources.items()}
         if name in by_name and self.folder is not None:
@@ -63,7 +63,9 @@ def is_local(direct: Direct) -> bool:
 
 
 def _mapped(path: str, folder: Path) -> str:
-    """A path as the sandbox saw it, on this machine: beside or below the source that lay at BUILT_AT."""
+    """Turn a path that was seen in the sandbox into one on this machine: beside or below the source, which was at
+    BUILT_AT.
+    """
     if path == "/build" or path.startswith("/build/"):
         return os.path.normpath(folder / os.path.relpath(path, BUILT_AT))
     return path

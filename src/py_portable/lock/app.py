@@ -1,4 +1,4 @@
-"""What the app requires, and whether a lock was made for that."""
+"""What the app requires, and whether a lock was made for these requirements."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class AppResolver:
     # ------------------------------------------------------------------------------- whether a lock is up to date
 
     def holds(self, old: LockedHouse) -> bool:
-        """Whether a new resolution would ask the same as `old`. A backend is asked only if its source has changed."""
+        """Whether a new resolution would ask the same questions as `old` did. A backend is asked only if its source
+        has changed.
+        """
         seen = self.seen()
         return (seen != "" and old.seen == seen) or old.inputs == self.inputs()
 
@@ -48,7 +50,9 @@ class AppResolver:
         return self._hashed(self._app_fact())
 
     def seen(self) -> str:
-        """The same with the whole source in place of what its build backend answered; "" where none is asked."""
+        """The same digest, but over the whole source instead of the answer of its build backend; "" if no backend is
+        asked.
+        """
         return self._hashed({"source": self._source_digest}) if self._asked else ""
 
     def _hashed(self, fact: Any) -> str:
@@ -96,7 +100,9 @@ class AppResolver:
 
     @cached_property
     def _path_facts(self) -> list[tuple[str, str]]:
-        """Digests of the folders and files that dependencies are named by, as deep as they say so themselves."""
+        """The digests of the folders and files at which dependencies lie, and of those at which their own dependencies
+        lie.
+        """
         found: dict[str, str] = {}
         waiting = list(self.named())
         while waiting:

@@ -1,4 +1,4 @@
-"""The questions to a source's build backend. This module never runs it, because the backend is foreign code."""
+"""The questions to a source's build backend. A backend is foreign code, and this module never runs it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Question:
     digest: str
     backend: Backend
     python: str
-    """All of the version of the Python that it is asked with."""
+    """The full version of the Python that runs the backend."""
     metadata: bool
-    """Whether its metadata is wanted, beside what building it requires."""
+    """Whether its metadata is wanted, too, and not only the requirements of its build."""
     own: bool
     """Whether it is source of the user's own, which may be run on this machine where there is no sandbox."""
     build: BuildFiles = field(compare=False, repr=False)
@@ -36,7 +36,9 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """`requires`: beside build-system.requires, what building a wheel needs. `metadata`: the text of METADATA."""
+    """`requires`: what building a wheel needs in addition to build-system.requires. `metadata`: the text of
+    METADATA.
+    """
 
     requires: tuple[str, ...] = ()
     metadata: str | None = None
@@ -54,18 +56,19 @@ class Asker(Protocol):
         ...
 
     def ask(self, question: Question) -> Answer:
-        """Raises BuildFailed where the backend fails, MachineError or ConfigError where nothing may run it here."""
+        """Raises BuildFailed if the backend fails, MachineError or ConfigError if it must not be run here."""
         ...
 
     def digest(self, source: Path) -> str:
-        """Hex sha256 over all of a source as it is copied for a build."""
+        """The sha256 (hex) over a source as it is copied for a build."""
         ...
 
     def copy(self, source: Path, into: Path) -> None:
-        """That copy."""
+        """Make this copy."""
         ...
 
     def version(self) -> str | None:
-        """All of the interpreter's version, such as 3.13.5, where only the interpreter tells it; None: it cannot
-        be had here."""
+        """The full version of the interpreter, such as 3.13.5, if only the interpreter itself can tell it; None if
+        there is no interpreter here.
+        """
         ...

@@ -25,7 +25,7 @@ def platforms(max_glibc: str, arch: str) -> list[str]:
 
 
 def supported(python: str, max_glibc: str, arch: str) -> list[Tag]:
-    """The tags a CPython `python` on such a system takes, the best first."""
+    """The tags that CPython `python` accepts on such a system, the best one first."""
     version = [int(part) for part in python.split(".")[:2]]
     names = platforms(max_glibc, arch)
     return [
@@ -37,7 +37,7 @@ def supported(python: str, max_glibc: str, arch: str) -> list[Tag]:
 def choose(
     offers: Iterable[Offer], *, python: str, max_glibc: str, arch: str, no_binary: Collection[str]
 ) -> list[LockedFile]:
-    """One file for each package: the best fitting wheel, or the sdist where that is wanted or the only one.
+    """One file for each package: the wheel that fits best, or the sdist if that is wanted or nothing else fits.
 
     Raises ConfigError for a package that offers neither.
     """
@@ -64,7 +64,7 @@ def _one(
     if wheels:
         first = min(pair[0] for pair in wheels)
         alike = sorted((o for place, o in wheels if place == first), key=lambda o: o.file)
-        # As pip does: the tags first, then the highest build number (PEP 427; a wheel without one comes last).
+        # Like pip: first by the tags, then by the highest build number (PEP 427; a wheel without one comes last).
         chosen = max(alike, key=lambda o: parse_wheel_filename(o.file)[2])
     elif sdists:
         chosen = sdists[0]

@@ -19,7 +19,7 @@ class Distribution:
 
     name: str
     version: str | None
-    """None: only building it tells, so that no requirement is held against it."""
+    """None: only building it shows the version, so no requirement is checked against it."""
     requires: tuple[str, ...]
     requires_python: str | None
 
@@ -27,9 +27,9 @@ class Distribution:
 def missing(
     roots: Iterable[Requirement], locked: Mapping[str, Distribution], target: ResolveTarget, *, root: str
 ) -> list[str]:
-    """One sentence for each requirement that nothing locked meets; it names who requires and what is there.
+    """One sentence for each requirement that no locked package meets: who requires what, and what is locked instead.
 
-    `root` is what `roots` are said to be required by. Extras and markers count, whoever asks for them.
+    `root`: who is said to require the `roots`. Extras and markers are respected.
     """
     problems: list[str] = []
     asked: set[tuple[str, str]] = set()
@@ -59,7 +59,7 @@ def missing(
 
 
 def _meets(found: Distribution, wanted: Requirement) -> bool:
-    """A requirement with an address is met by the package from this address, whatever its version is."""
+    """A requirement with an address is met by any version of the package from this address."""
     try:
         if found.version is None or wanted.url is not None:
             return True

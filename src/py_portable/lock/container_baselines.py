@@ -12,7 +12,7 @@ from py_portable.lock.lockfile import Lock
 
 
 def node(image: str) -> str:
-    """The name in the lock for the container of a job in this image."""
+    """The lock's name for the container of a job that runs in this image."""
     return f"container {image}"
 
 

@@ -31,7 +31,9 @@ _OF_FOLDER = ("pyproject.toml", "setup.py", "setup.cfg")
 
 @dataclass(frozen=True)
 class Backend:
-    """The build system of a source (PEP 517, PEP 518): `path` is where in the source it lies itself."""
+    """The build system of a source (PEP 517, PEP 518). `path`: where the backend lies, if it is in the source
+    itself.
+    """
 
     requires: tuple[str, ...] = LEGACY_BUILD
     name: str = LEGACY_BACKEND
@@ -43,10 +45,10 @@ class Said:
     """The facts about a source that are known before any of its code runs."""
 
     name: str | None
-    """In its canonical form; None where only building tells it."""
+    """In its canonical form; None if only building it shows the name."""
     version: str | None
     requires: tuple[str, ...] | None
-    """As in Requires-Dist, extras as markers; None where only the build backend tells them."""
+    """As in Requires-Dist, with extras as markers; None if only the build backend knows them."""
     requires_python: str | None
     backend: Backend
     asks: bool
@@ -89,7 +91,7 @@ def _folder(folder: Path) -> Said:
 
 
 def _project(files: Mapping[str, str], where: str) -> Said:
-    """Of the texts of a source: PKG-INFO and requires.txt count only where nothing newer speaks."""
+    """The declarations in the texts of a source. PKG-INFO and requires.txt count only if there is nothing newer."""
     document = _toml(files["pyproject.toml"], where) if "pyproject.toml" in files else {}
     backend = _backend(document, where)
     asks = _asks(backend, document, files)
@@ -128,7 +130,7 @@ def _project(files: Mapping[str, str], where: str) -> Said:
 def _older(files: Mapping[str, str], written: Said | None) -> tuple[str, ...] | None:
     """The dependencies that were written into an sdist when it was made, by an older tool.
 
-    Metadata before 2.2 does not promise that these are final; what is built is held against them later.
+    Metadata before version 2.2 does not promise that these are final, so what is built is compared with them later.
     """
     if "requires.txt" in files:
         return egg_requires(files["requires.txt"])
@@ -136,7 +138,7 @@ def _older(files: Mapping[str, str], written: Said | None) -> tuple[str, ...] | 
 
 
 def _final(told: Message) -> bool:
-    """PEP 643: from 2.2 on, what PKG-INFO does not call dynamic is what the wheel will say."""
+    """PEP 643: from metadata version 2.2 on, the wheel will repeat whatever PKG-INFO does not call dynamic."""
     version = str(told.get("Metadata-Version", "")).strip().split(".")
     dynamic = {str(value).strip().lower() for value in told.get_all("Dynamic", ())}
     numbers = [int(part) for part in version if part.isascii() and part.isdigit()][:2]
@@ -144,7 +146,7 @@ def _final(told: Message) -> bool:
 
 
 def metadata(text: str, where: str) -> Message:
-    """Core metadata (PEP 566). Raises ConfigError where it names no project."""
+    """Read core metadata (PEP 566). Raises ConfigError if it does not name a project."""
     found = HeaderParser().parsestr(text)
     if not str(found.get("Name", "")).strip():
         raise ConfigError("its metadata does not name a project", where=where)
@@ -164,7 +166,7 @@ def _of_metadata(told: Message, backend: Backend, *, asks: bool) -> Said:
 
 
 def said_by_metadata(text: str, where: str) -> Said:
-    """What the core metadata of something built says. Raises ConfigError."""
+    """The declarations in the core metadata of something that was built. Raises ConfigError."""
     return _of_metadata(metadata(text, where), Backend((), "", ()), asks=False)
 
 
@@ -232,7 +234,7 @@ def _backend(document: Mapping[str, Any], where: str) -> Backend:
 
 
 def _asks(backend: Backend, document: Mapping[str, Any], files: Mapping[str, str]) -> bool:
-    """Whether the hook get_requires_for_build_wheel may have an answer (PEP 517): of known backends it is known."""
+    """Whether the hook get_requires_for_build_wheel (PEP 517) may have an answer. For known backends this is known."""
     if backend.path:
         return True
     tool = _table(document, "tool")
@@ -260,7 +262,7 @@ def build_backend(folder: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def distribution_name(path: Path) -> str | None:
-    """The name of the project in `path` (a folder, sdist or wheel); None where only building would tell."""
+    """The name of the project in `path` (a folder, sdist or wheel); None if only building it would show the name."""
     return said(path).name
 
 

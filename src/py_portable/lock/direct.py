@@ -1,4 +1,5 @@
-"""Dependencies that are named by address: by URL, by a repository's commit, by a path. Pure, but for looking on disk.
+"""Dependencies that are named by address: a URL, a commit of a repository, or a path. Pure, except that it looks at
+files.
 
 The forms are those of PEP 508 and, for the app's own sources, of the table [tool.uv.sources] in pyproject.toml.
 """
@@ -22,7 +23,7 @@ from py_portable.errors import ConfigError
 from py_portable.lock.index.git import SCHEMES
 
 MAX_ABOVE = 20
-"""How many folders up the root of a workspace is looked for."""
+"""The root of a workspace is looked for at most this number of folders above."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Direct:
     ref: str | None = None
     subdirectory: str = ""
     digests: tuple[tuple[str, str], ...] = ()
-    """(algorithm, hex digits) that the address itself promises."""
+    """The digest in the address itself, as (algorithm, hex digits)."""
 
     def __post_init__(self) -> None:
         if "\0" in f"{self.address}{self.ref}{self.subdirectory}":
@@ -44,7 +45,9 @@ class Direct:
 
 
 def of_requirement(wanted: Requirement, where: str) -> Direct | None:
-    """What a requirement of the form `name @ address` names. Raises ConfigError for what is not carried."""
+    """What a requirement of the form `name @ address` names. Raises ConfigError for an address that is not
+    supported.
+    """
     if wanted.url is None:
         return None
     name = canonicalize_name(wanted.name)
@@ -92,9 +95,9 @@ def _git(name: str, url: str, where: str) -> Direct:
 def of_uv(
     name: str, told: Any, folder: Path, environment: Mapping[str, str], where: str
 ) -> Direct | str | None:
-    """What an entry of [tool.uv.sources] names; of one that only chooses an index, that index's name.
+    """What an entry of [tool.uv.sources] names. If it only chooses an index, this is the name of the index.
 
-    None: no entry of it holds for the target. Raises ConfigError for what is not carried.
+    None: no entry holds for the target. Raises ConfigError for an entry that is not supported.
     """
     for entry in told if isinstance(told, list) else [told]:
         if not isinstance(entry, dict):
@@ -142,7 +145,7 @@ def _meant(name: str, entry: Mapping[str, Any], environment: Mapping[str, str], 
 
 
 def _member(name: str, folder: Path, where: str) -> Path:
-    """The folder of a workspace's member, by the globs of the nearest root above."""
+    """The folder of a member of a workspace, found by the patterns of the nearest workspace root above."""
     for above in (folder, *list(folder.parents)[:MAX_ABOVE]):
         workspace = _table(_toml(above / "pyproject.toml"), "tool", "uv").get("workspace")
         if not isinstance(workspace, dict):
@@ -168,7 +171,7 @@ def _members(root: Path, globs: Any, where: str) -> list[Path]:
 
 
 def _table(document: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """The table that the names lead to; what is none has no keys."""
+    """The table to which the names lead; empty if there is no such table."""
     for name in names:
         found = document.get(name)
         document = found if isinstance(found, dict) else {}
@@ -183,5 +186,5 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def line_of(text: str, word: str) -> int | None:
-    """The first line (from 1) of a text that has the word, for messages."""
+    """The number of the first line (from 1) that contains the word, for messages."""
     return next((number for number, line in enumerate(text.splitlines(), 1) if word in line), None)

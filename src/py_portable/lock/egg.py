@@ -6,7 +6,7 @@ import re
 
 
 def egg_requires(text: str) -> tuple[str, ...]:
-    """The requirements of an `egg-info/requires.txt`, its sections turned into markers."""
+    """The requirements in an `egg-info/requires.txt`, with its sections turned into markers."""
     requires, extra, marker = [], "", ""
     for line in (raw.strip() for raw in text.splitlines()):
         if not line or line.startswith("#"):

@@ -20,7 +20,7 @@ MAX_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class LockedPackage:
-    """The file that is used of a package; `build` holds the requirements of an sdist's build system."""
+    """The file of a package that is used. `build`: the requirements of the build system, for an sdist."""
 
     file: LockedFile
     build: tuple[LockedFile, ...] = ()
@@ -35,9 +35,9 @@ class LockedHouse:
     app_build: tuple[LockedFile, ...] = ()
     """What the build system of the app's own source requires."""
     seen: str = ""
-    """The digest of `inputs` with the whole source in place of what its build backend answered; "": none was asked."""
+    """Like `inputs`, but over the whole source instead of the answer of its build backend; "": no backend was asked."""
     python: str = ""
-    """All of the version of the interpreter that markers were read with; "": it was not known."""
+    """The full version of the interpreter with which markers were evaluated; "": it was not known."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _without_empty(told: Any) -> Any:
 
 
 def loads(text: str | bytes, where: str) -> Lock:
-    """Raises ConfigError where the text is not a lock of this version; it names the key."""
+    """Raises ConfigError, which names the key, if the text is not a lock of this version."""
     try:
         told = shape.parse(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
         version = _part(told, "version", "", (int,))

@@ -1,4 +1,4 @@
-"""Which requirements hold for a target: markers read with the whole version of the interpreter that is carried."""
+"""Which requirements hold for a target. Markers are evaluated with the full version of the artifact's interpreter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from py_portable.errors import ConfigError
 
 @dataclass(frozen=True)
 class ResolveTarget:
-    """What a resolution is for. `python` is as in the config; `full` all of its version, where that is known."""
+    """What a resolution is for. `python` is written as in the config; `full` is the full version, if it is known."""
 
     python: str
     max_glibc: str
@@ -28,7 +28,7 @@ class ResolveTarget:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The marker variables of PEP 508 on a Linux system of this kind; of its kernel nothing is known."""
+        """The marker variables of PEP 508 on such a Linux system. Nothing is known about its kernel."""
         whole = self.full or f"{self.python}.0"
         return {
             "implementation_name": "cpython",
@@ -64,7 +64,7 @@ def holds(wanted: Requirement, target: ResolveTarget, extras: Collection[str]) -
             if wanted.marker.evaluate({**target.environment, "extra": extra}):
                 return True
         except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
-            # packaging before 24.2 takes the release of a kernel for a version.
+            # packaging before 24.2 reads the release of a kernel as a version.
             return False
     return False
 
@@ -72,7 +72,7 @@ def holds(wanted: Requirement, target: ResolveTarget, extras: Collection[str]) -
 def selected(
     name: str | None, requires: Iterable[str], extras: Iterable[str], target: ResolveTarget, where: str
 ) -> list[Requirement]:
-    """What a project requires with these extras, markers read and gone; an extra may name others of the project."""
+    """What a project requires with these extras, without markers. An extra may name other extras of the project."""
     every = [parsed(line, where) for line in requires]
     wanted = {canonicalize_name(extra) for extra in extras}
     while True:

@@ -30,7 +30,9 @@ Ask = Callable[[str, Path, str, Said, bool], Answer]
 
 
 def plain(line: str | Requirement) -> str:
-    """A requirement without its address: what is carried has its name, and the address is said elsewhere."""
+    """A requirement without its address: the file that was fetched has this name, and its address is known
+    elsewhere.
+    """
     wanted = Requirement(str(line))
     wanted.url = None
     return str(wanted)
@@ -38,7 +40,7 @@ def plain(line: str | Requirement) -> str:
 
 @dataclass(frozen=True)
 class Named:
-    """`roots`: what the app requires. `carried`: by project, whoever named it."""
+    """`roots`: what the app requires. `carried`: what was fetched by address, by project."""
 
     roots: tuple[Requirement, ...]
     carried: Mapping[str, Carried]
@@ -50,9 +52,8 @@ class Named:
 
     @staticmethod
     def of(app: AppResolver, store: Store, copy: Callable[[Path, Path], None], ask: Ask) -> Named:
-        """Carry all that is named by address, and what that names in turn.
-
-        Raises ConfigError, with its place, for what is not carried or not available.
+        """Fetch all that is named by address, and what that names in turn. Raises ConfigError, with its place, for
+        what is not carried or not available.
         """
         carrier = Carrier(store, app.config.base, app.environ, copy)
         environment = app.target.environment
@@ -90,7 +91,7 @@ class Named:
 
     @cached_property
     def lines(self) -> list[str]:
-        """What the index is asked for, but for what `project` asks."""
+        """What the index is asked for, except what `project` asks for."""
         return [plain(one) for one in self.roots if canonicalize_name(one.name) not in self.indexes]
 
     @cached_property
@@ -99,7 +100,7 @@ class Named:
 
     @cached_property
     def overrides(self) -> list[str]:
-        """For what a constraint names by address: it may stand in for the address that a package of the index names."""
+        """The addresses that constraints name. They may replace addresses that packages of the index name."""
         return [line for line in self.constraints if line.partition(" @ ")[0] in self.limited]
 
     @cached_property
@@ -112,7 +113,9 @@ class Named:
 
     @cached_property
     def project(self) -> str | None:
-        """A pyproject.toml for what comes from an index of its own, which no requirement can say."""
+        """A pyproject.toml for requirements that come from an index of their own, since a requirement cannot name an
+        index.
+        """
         if not self.indexes:
             return None
         lines = [plain(one) for one in self.roots if canonicalize_name(one.name) in self.indexes]
@@ -130,7 +133,7 @@ class Named:
         )
 
     def locked(self, file: LockedFile) -> LockedFile:
-        """The file as the lock names it: with its origin, where it is one that was carried."""
+        """The file as the lock names it: with its origin if it was fetched by address."""
         one = self.carried.get(file.name)
         return one.file if one and one.file.sha256 == file.sha256 else file
 

@@ -1,6 +1,6 @@
 """Asks the index once what the app's requirements mean, and what compiling its sdists requires.
 
-No code of a package is run here: what only a build backend can tell is asked of an `Asker`.
+No code of a package is run here: for what only a build backend knows there is an `Asker`.
 """
 
 from __future__ import annotations
@@ -47,24 +47,23 @@ class Resolver:
     _systems: dict[tuple[tuple[str, ...], str | None], tuple[LockedFile, ...]] = field(
         default_factory=dict, compare=False, repr=False
     )
-    """Build systems that were resolved, by what was required and for which Python: many sdists have the same."""
+    """Build systems that were resolved, by their requirements and the Python: many sdists have the same."""
 
     @cached_property
     def app(self) -> AppResolver:
         return AppResolver(self.config, self.target, self.environ, self.asker.digest, self._ask_backend)
 
     def inputs(self) -> str:
-        """The digest of all that a resolution depends on: a lock with another one is out of date."""
+        """The digest of everything on which a resolution depends: a lock with another digest is out of date."""
         return self.app.inputs()
 
     def holds(self, old: LockedHouse) -> bool:
-        """Whether a new resolution would ask what `old` did."""
+        """Whether a new resolution would ask the same questions as `old` did."""
         return self.app.holds(old)
 
     def provide(self, house: LockedHouse) -> bool:
-        """Have what is packed from folders of this machine in the store: no address gives it to a later step.
-
-        False where they give something else than what is locked.
+        """Put archives of folders on this machine into the store, since later steps cannot fetch them. Returns False
+        if one is not the archive that is locked.
         """
 
         def lost() -> bool:
@@ -76,12 +75,11 @@ class Resolver:
         return not lost()
 
     def resolve(self, old: LockedHouse | None = None, update: Collection[str] = ()) -> LockedHouse:
-        """A new resolution; versions of `old` stay where they can, but for the names in `update` ("*": all).
-
-        Raises ResolveError, and ConfigError also where what came of it is not whole.
+        """A new resolution. Versions of `old` stay if possible, except those of the names in `update` ("*": all).
+        Raises ResolveError, or ConfigError, for example if the result is not complete.
         """
         if self.target.full is None and (full := self.asker.version()):
-            # Only the interpreter told it, and it need not be there to see whether the lock is up to date.
+            # Only the interpreter knows it, and checking whether the lock is up to date must not need the interpreter.
             there = replace(self, target=replace(self.target, full=full))
             return replace(there._resolve(old, update), inputs=self.inputs(), seen=self.app.seen())
         return self._resolve(old, update)
@@ -239,7 +237,7 @@ class Resolver:
         return LockedPackage(file, self._required(said, more))
 
     def _path(self, file: LockedFile) -> Path:
-        """Where the file lies in the store, fetched where it is not yet there."""
+        """The place of the file in the store. It is fetched if it is not there yet."""
         found = files.placed(self.store, file)
         if found is None:
             with self.store.scratch("sdist") as folder:

@@ -16,6 +16,7 @@ from py_portable.lock.lockfile import Lock
 from py_portable.plan.built_wrongly import built_wrongly
 from py_portable.plan.cell import PlannedCell
 from py_portable.plan.controls import choose_control
+from py_portable.plan.expected import starts_on
 from py_portable.plan.ground import ground, place_of, pythons_of, target, to_link
 from py_portable.plan.matrix import Control, matrix
 from py_portable.plan.partition import Shard
@@ -180,7 +181,7 @@ def _given_to(
             taken = FORMATS[origin.format].taken(origin, config.app.script)
             nodes |= {step.name: step for step in taken}
             node = taken[-1].name
-        parent = Parent(origin, node)
+        parent = Parent(origin, node, tuple(starts_on(config, artifact.name)))
     return _house(config, lock, artifact, nodes), parent
 
 

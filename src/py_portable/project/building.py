@@ -46,23 +46,29 @@ class Built:
 
 
 def build(
-    session: Session, selection: Selection, *, starts: bool = False, carry: handover.Carry = "nothing"
+    session: Session,
+    selection: Selection,
+    *,
+    starts: bool = False,
+    ahead: bool = False,
+    carry: handover.Carry = "nothing",
 ) -> Built:
     """Make the selected artifacts and their controls, put the artifacts into dist/, and write a part of the evidence.
 
-    `starts`: also make the images on which they are started. `carry`: what else is put into dist/, for `--as-made` on
-    another machine. Raises ConfigError for names that are not in the config.
+    `starts`: also make the images on which they are started. `ahead`: the same for a later command. `carry`: what else
+    is put into dist/, for `--as-made` on another machine. Raises ConfigError for names that are not in the config.
     """
     selection = known(session.config, selection)
     if session.in_container:
         # Before anything is fetched for it.
-        if starts:
+        if starts or ahead:
             keep_apart(session)
         throwaway.require()
     lock = session.lock()
     whole = session.plan(lock)
     plan = narrow(whole, selection)
-    report = session.run(plan, plan.targets if starts else plan.made, lock)
+    wanted = plan.targets if starts or ahead else plan.made
+    report = session.run(plan, wanted, lock, reads=plan.images.values() if starts else ())
     made: dict[str, Made] = {}
     rows = []
     failures = dict(report.failures)
@@ -152,13 +158,12 @@ def publish(session: Session, artifact: Artifact, node: NodeId | None, report: R
         )
     result = report.results[node]
     payload = result.meta["payload"]
-    entry = _entry(session, report.keys[node])
-    part = session.store.part(entry, payload)
+    part = stored(session, report.keys[node], payload)
     if folder := FORMATS[artifact.format].published:
         # All that is to be published lies in one folder, and nothing else does: it is what an upload takes.
         place, path = session.dist / folder.name, session.dist / folder.name / payload
-        entry, payload = _entry(session, report.keys[folder.node]), "."
-        published = session.store.part(entry, payload)
+        node, payload = folder.node, "."
+        published = stored(session, report.keys[node], payload)
     else:
         place = session.dist / artifact.name
         path = place if payload == "." else place / payload
@@ -168,8 +173,13 @@ def publish(session: Session, artifact: Artifact, node: NodeId | None, report: R
     if not session.store.is_at(published, to):
         to.parent.parent.mkdir(parents=True, exist_ok=True)
         to.parent.mkdir(exist_ok=True)
-        session.store.restore(entry, payload, to)
+        session.store.restore(_entry(session, report.keys[node]), payload, to)
     return _made(place_of(session.config, artifact), artifact, path, part, result, report)
+
+
+def stored(session: Session, key: str, payload: str) -> Part:
+    """A file or folder of what a step has put into the store. Raises DamagedError, StoreError."""
+    return session.store.part(_entry(session, key), payload)
 
 
 def _entry(session: Session, key: str) -> Entry:

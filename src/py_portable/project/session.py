@@ -200,13 +200,24 @@ class Session:
             pass_env={name: os.environ[name] for name in names if name in os.environ},
         )
 
-    def run(self, plan: Plan, wanted: Iterable[NodeId], lock: Lock, *, learn: bool = True) -> Report:
+    def run(
+        self,
+        plan: Plan,
+        wanted: Iterable[NodeId],
+        lock: Lock,
+        *,
+        learn: bool = True,
+        reads: Iterable[NodeId] | None = None,
+    ) -> Report:
         """Run the wanted nodes; the identities of images that were made are recorded in the lock, with `learn`.
 
+        `reads`: see `Runner.run`.
         Raises ConfigError under --locked where an image is not locked, or not the locked one any more.
         """
         nodes = one_root(plan.nodes) if self.in_container else plan.nodes
-        report = Runner(self.environment(), self.talk.step).run(nodes, wanted)
+        report = Runner(self.environment(), self.talk.step).run(
+            nodes, wanted, reads=reads, beside=plan.beside
+        )
         not_made = ("host", "container")
         seen = {name: image for name, image in report.images.items() if image.source not in not_made}
         found = {image.name: image.found.identity for image in report.images.values() if image.found}

@@ -219,7 +219,9 @@ def _start(
         overhead_seconds=round(max(0.0, started.seconds - seconds), 4),
     )
     if result.verdict == "PASS" and tells_of_all(cell):
-        result = stages.with_later(result, installed, _upgraded(cell, bench, installed), TAIL_CHARS)
+        clean = cell.start.install is not None and cell.start.install.clean
+        later = _upgraded(cell, bench, installed)
+        result = stages.with_later(result, installed, later, TAIL_CHARS, clean=clean)
     memory.keep(result)
     bench.kept.append((cell, memory))
     return result

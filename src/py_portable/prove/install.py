@@ -30,6 +30,8 @@ _ENV = {
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
+    # dnf is written in Python, and what it compiles of itself is nothing that a package leaves.
+    "PYTHONDONTWRITEBYTECODE": "1",
 }
 Place = tuple[str, str]
 
@@ -100,7 +102,7 @@ class _Ran:
             return StageResult(stage, "unproven", seconds, self.trouble)
         if self.outcome.ok:
             return StageResult(stage, "done", seconds)
-        return StageResult(stage, "failed", seconds, failure_of(self.outcome, self.command.argv[0]))
+        return StageResult(stage, "failed", seconds, failure_of(self.outcome, self.command))
 
 
 def install(
@@ -145,19 +147,18 @@ def finding_of_install(failure: str) -> Finding:
     return Finding("install", f"the install stage failed: {failure}")
 
 
-def failure_of(outcome: Ended, program: str) -> str:
-    """The message of a stage that failed: the first line that begins with the name of its program, with the lines
+def failure_of(outcome: Ended, command: Stage) -> str:
+    """The message of a stage that failed: the first line that begins as the program's messages do, with the lines
     that belong to it; or else the last line."""
     if outcome.timed_out:
         return f"it did not end within {INSTALL_SECONDS:.0f} s"
-    program = Path(program).name
-    lines = [line for line in outcome.stderr.text.splitlines() if line.strip()]
-    for number, line in enumerate(lines):
-        if line.startswith(f"{program}: ") and not line.startswith(f"{program}: warning"):
-            block = [line, *itertools.takewhile(lambda one: one.startswith(" "), lines[number + 1 :])]
-            return f"exit status {outcome.status}: {' '.join(' '.join(block).split())}"[:MOST_WORDS]
-    said = [line for line in (outcome.stderr.text + outcome.stdout.text).splitlines() if line.strip()]
-    return f"exit status {outcome.status}: {said[-1] if said else ''}"
+    lines = [line for line in (outcome.stderr.text + outcome.stdout.text).splitlines() if line.strip()]
+    for start in command.speaks or (f"{Path(command.argv[0]).name}: ",):
+        for number, line in enumerate(lines):
+            if line.startswith(start) and not line.startswith(f"{start}warning"):
+                block = [line, *itertools.takewhile(lambda one: one.startswith(" "), lines[number + 1 :])]
+                return f"exit status {outcome.status}: {' '.join(' '.join(block).split())}"[:MOST_WORDS]
+    return f"exit status {outcome.status}: {lines[-1] if lines else ''}"
 
 
 def _why_not_run(outcome: Ended) -> str | None:
@@ -180,7 +181,7 @@ def _folder(site: _Site, stage: Install, target: str) -> Installed:
 
 
 def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
-    """The installation; then, if a cell reports them, upgrade and removal, each on top of the one before."""
+    """The installation; then, if a cell reports them, upgrade, removal and purge, each on top of the one before."""
     first = site.run("install", stage, ())
     done = Installed((first.result("install"),), first.said, layers=first.layers)
     if not whole or done.first.status != "done":
@@ -196,12 +197,16 @@ def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
         if told.status != "done":
             return done
         done, last = replace(done, upgraded=ran.layers), ran.layers
-    if stage.remove:
-        ran = site.run("remove", stage.remove, last)
-        told = ran.result("remove")
-        if told.status == "done":
-            told = _with_leftovers(told, site, ran.layers, stage)
+    after: tuple[tuple[Name, Stage | None], ...] = (("remove", stage.remove), ("purge", stage.purge))
+    ends = [(name, command) for name, command in after if command]
+    for name, command in ends:
+        ran = site.run(name, command, last)
+        told, last = ran.result(name), ran.layers
+        if told.status == "done" and name == ends[-1][0]:
+            told = _with_leftovers(told, site, last, stage)
         done = replace(done, stages=(*done.stages, told), said=ran.said)
+        if told.status != "done":
+            break
     return done
 
 

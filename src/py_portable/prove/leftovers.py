@@ -14,11 +14,14 @@ _MANAGER = re.compile(
     r"var/lib/(?:dpkg|apt)(?:/.*)?"
     r"|var/cache/(?:apt|debconf|ldconfig)(?:/.*)?"
     r"|var/log/(?:dpkg\.log|alternatives\.log|apt(?:/.*)?)"
+    r"|(?:root/\.rpmdb|var/lib/(?:rpm|dnf|zypp|yum)|usr/(?:lib|share)/sysimage/rpm|var/cache/(?:dnf|zypp|yum))(?:/.*)?"
+    r"|var/log/(?:hawkey\.log|dnf[\w.]*\.log|yum\.log|zypper\.log|zypp(?:/.*)?)"
     r"|etc/ld\.so\.cache"
     r"|etc/\.pwd\.lock|etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-",
     re.DOTALL,
 )
-"""The files that dpkg, apt, debconf, update-alternatives, ldconfig and useradd keep for themselves."""
+"""The files that dpkg, apt, debconf, update-alternatives, rpm, dnf, yum, zypper, ldconfig and useradd keep for
+themselves."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,21 @@ def leftovers(before: Mapping[str, Node], after: Mapping[str, Node], shown: Iter
     which leaves empty files and folders."""
     new = set(after) - set(before) - _mount_points(before, after, shown)
     other = {name for name, node in before.items() if after.get(name) != node}
-    managers = {name for name in new | other if _MANAGER.fullmatch(name)}
+    managers = {name for name in new | other if _MANAGER.fullmatch(name)} | _emptied(before, after)
     lists = [_shown(names) for names in (new - managers, other - managers, managers)]
     left, changed, manager = (tuple(one[:MOST_PATHS]) for one in lists)
     return Leftovers(left, changed, manager, sum(max(0, len(one) - MOST_PATHS) for one in lists))
+
+
+def _emptied(before: Mapping[str, Node], after: Mapping[str, Node]) -> set[str]:
+    """Empty folders of the image that are gone: a package manager removes each folder of a package that is empty then,
+    such as /opt, unless another package has it too."""
+    filled = {os.path.dirname(name) for name in before}  # noqa: PTH120 - a path of the image
+    return {
+        name
+        for name, node in before.items()
+        if node.kind == "folder" and name not in after and name not in filled
+    }
 
 
 def _mount_points(before: Mapping[str, Node], after: Mapping[str, Node], shown: Iterable[str]) -> set[str]:

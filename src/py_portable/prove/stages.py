@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from py_portable.evidence.stage_results import Name
+from py_portable.evidence.stage_results import Name, StageResult
 from py_portable.evidence.typed import CellResult
 from py_portable.prove.bench import Cell
 from py_portable.prove.install import Installed, finding_of_install, tells_of_all
 from py_portable.prove.judge import judge
+
+MOST_SHOWN = 5
+"""The largest number of paths that a detail names of each kind."""
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,28 @@ def with_installation(result: CellResult, cell: Cell, installed: Installed, tail
     )
 
 
-def with_later(result: CellResult, installed: Installed, start: Later | None, tail_chars: int) -> CellResult:
-    """The result of a PASS after the later stages. `start`: the problem of the start after the upgrade."""
+def with_later(
+    result: CellResult, installed: Installed, start: Later | None, tail_chars: int, *, clean: bool = False
+) -> CellResult:
+    """The result of a PASS after the later stages. `start`: the problem of the start after the upgrade; `clean`: see
+    `formats.format.Install`."""
     if start:
         return _worse(result, start)
     for one in installed.stages[1:]:
         if one.status != "done":
             result = _worse(result, Later(one.stage, one.status, one.detail or ""))
             return replace(result, stderr_tail=installed.said[-tail_chars:])
+    if clean and (residue := _residue(installed.stages[-1])):
+        return replace(result, verdict="FAIL", reason="residue", detail=residue)
     return result
+
+
+def _residue(last: StageResult) -> str | None:
+    """What a package left or changed in the image, in a sentence; None if nothing."""
+    told = [("leaves", last.left), ("changes files of the image", last.changed)]
+    said = [f"{what}: {', '.join(paths[:MOST_SHOWN])}" for what, paths in told if paths]
+    more = last.more + sum(max(0, len(paths) - MOST_SHOWN) for _, paths in told)
+    return f"its removal {' and '.join(said)}{f' and {more} more' if more else ''}" if said else None
 
 
 def _worse(result: CellResult, later: Later) -> CellResult:

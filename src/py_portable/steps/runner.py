@@ -6,13 +6,15 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 from py_portable import images
+from py_portable.base import process
 from py_portable.engines import builds
 from py_portable.errors import Blocked, ConfigError, PortableError
 from py_portable.images.container import baseline
@@ -59,14 +61,31 @@ class Runner:
         self._failures: dict[NodeId, PortableError] = {}
         self._keys: dict[NodeId, str] = {}
         self._nodes: Mapping[NodeId, Node] = {}
+        self._beside: Container[NodeId] = ()
+        self._checked: set[NodeId] = set()
+        """The images whose files are checked, and not only known by their records."""
+        self._checking = threading.Lock()
         self._talk = threading.Lock()
 
-    def run(self, nodes: Mapping[NodeId, Node], wanted: Iterable[NodeId]) -> Report:
+    def run(
+        self,
+        nodes: Mapping[NodeId, Node],
+        wanted: Iterable[NodeId],
+        *,
+        reads: Iterable[NodeId] | None = None,
+        beside: Container[NodeId] = (),
+    ) -> Report:
         """Make the wanted nodes and everything they need. A failure stops only the nodes that need the failed one.
 
+        `reads`: the images whose files the caller will read; None: all wanted ones. The files of another image that the
+        store has are checked for damage only if a step has to run in it. `beside`: nodes that take what processor time
+        the others leave.
         Raises ConfigError at the end for an image whose name is malformed, or for which a setting is malformed.
         """
         self._nodes = nodes
+        wanted = list(wanted)
+        self._checked = set(wanted if reads is None else reads)
+        self._beside = beside
         waiting = ordered(nodes, wanted)
         running: dict[Future[None], NodeId] = {}
         lanes = {name: ThreadPoolExecutor(width) for name, width in LANES.items()}
@@ -107,28 +126,29 @@ class Runner:
 
     def _one(self, node: Node) -> None:
         try:
-            if isinstance(node, ImageNode):
-                self._image(node)
-            else:
-                self._step(node)
+            with process.behind_others() if node.name in self._beside else nullcontext():
+                if isinstance(node, ImageNode):
+                    self._image(node, tree=node.name in self._checked)
+                else:
+                    self._step(node)
         except PortableError as problem:
             self._failures[node.name] = problem
             self._say(node.name, "failed", 0.0)
 
-    def _image(self, node: ImageNode) -> None:
+    def _image(self, node: ImageNode, *, tree: bool) -> None:
         started = time.monotonic()
         if self.env.on_host and not node.built_in:
             self._images[node.name] = images.host(node.image, node.packages)
             return
         try:
-            self._images[node.name] = self._resolved(node)
+            self._images[node.name] = self._resolved(node, tree=tree)
         except DamagedError as problem:
             _log.warning("%s; it is made again now", problem.what)
-            self._images[node.name] = self._resolved(node)
+            self._images[node.name] = self._resolved(node, tree=tree)
         took = time.monotonic() - started
         self._say(node.name, "done" if took >= _MAKING_SECONDS else "cached", took)
 
-    def _resolved(self, node: ImageNode) -> images.Image:
+    def _resolved(self, node: ImageNode, *, tree: bool) -> images.Image:
         if self.env.in_container and node.built_in:
             request = images.Request(
                 node.image,
@@ -148,7 +168,25 @@ class Runner:
             engine=self.env.engine,
             locked_identity=node.locked,
             locked_origin=node.origin,
+            tree=tree,
         )
+
+    def _is_unchecked(self, name: NodeId) -> bool:
+        # What has no key is not in the store: the container of this process, or this machine.
+        return name not in self._checked and self._images[name].key is not None
+
+    def _check(self, name: NodeId) -> None:
+        """Check the files of an image of which only the identity was needed so far. A damaged one is made again."""
+        with self._checking:
+            if name in self._checked:
+                return
+            node, known = self._nodes[name], self._images[name]
+            assert isinstance(node, ImageNode)
+            self._image(node, tree=True)
+            if self._images[name] == known:
+                # The same object says that nothing was made again.
+                self._images[name] = known
+            self._checked.add(name)
 
     def _step(self, step: Step) -> None:
         given = {name: self._given(name) for name in step.all_needs}
@@ -175,13 +213,14 @@ class Runner:
                     _log.warning("%s; it is made again now", found.told())
                 node = self._nodes[name]
                 if isinstance(node, ImageNode):
-                    self._image(node)
+                    self._image(node, tree=True)
                 else:
                     self._step(node)
             again = again or self._given(name) is not thing
         return again
 
     def _make(self, step: Step) -> None:
+        unchecked = step.image if step.image and self._is_unchecked(step.image) else None
         digests = {name: self._digest(name) for name in step.all_needs}
         observed = step.observes(self.env) if step.observes else None
         step_key = key(step, digests, epoch=self.env.epoch, observed=observed)
@@ -190,6 +229,11 @@ class Runner:
         if entry is not None:
             self._results[step.name] = Result(entry.path, entry.digest, entry.meta, entry.log)
             self._say(step.name, "cached", 0.0)
+            return
+        if unchecked:
+            self._check(unchecked)
+            # An image that was made again may have another identity.
+            self._make(step)
             return
         ran = False
 

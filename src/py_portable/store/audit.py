@@ -31,7 +31,7 @@ def examine(layout: StoreLayout, key: str, *, wait: bool) -> Examined:
         except DamageFound as problem:
             return Examined(key, "damaged", title, str(problem), move_aside(layout, key))
         except (OSError, StoreError) as problem:
-            # It says nothing of the object: memory is short, or ids can't be mapped any more.
+            # This says nothing about the object: memory is short, or ids can't be mapped any more.
             return Examined(
                 key, "unread", title, problem.what if isinstance(problem, StoreError) else str(problem)
             )

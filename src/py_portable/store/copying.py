@@ -21,11 +21,11 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def copy(source: Path, target: Path) -> list[ManifestRow]:
-    """Copy a file or folder to the new name `target`; a link at `source` itself is followed, none inside is.
+    """Copy a file or folder to the new name `target`. A link at `source` itself is followed, a link inside it is not.
 
     Returns the manifest of the copy with the modes of the original. The copy belongs to the caller and has no
-    set-user-id and set-group-id bits, since what they stand for is not theirs to give. Raises OSError, also where
-    there is something that is neither file, folder nor link.
+    set-user-id and set-group-id bits, since the caller cannot give the rights of the original's owner. Raises OSError,
+    also if there is something that is neither a file, a folder nor a link.
     """
     real = source.resolve(strict=True)
     if stat.S_ISDIR(real.stat().st_mode):
@@ -102,9 +102,9 @@ def _file(folder: int, name: str, path: str, target: Path) -> ManifestRow:
 
 
 def _contents(source: int, target: int) -> tuple[str, int]:
-    """The sha256, in hex, and the size of what `target` has now."""
+    """Copy the contents. Returns the sha256 (hex) and the size of what `target` holds now."""
     shared = False
-    # Most file systems cannot, and across two of them none can.
+    # Most file systems cannot share blocks, and none can share them with another file system.
     with contextlib.suppress(OSError):
         fcntl.ioctl(target, _FICLONE, source)
         shared = True

@@ -30,7 +30,7 @@ def sync_path(path: Path) -> None:
 
 
 def sync_tree(folder: Path, names: Iterable[str], count: int) -> None:
-    """Put a whole tree on the disk: one by one where `count` names are few, else its whole file system.
+    """Put a whole tree on the disk: name by name if `count` is small, otherwise by a sync of the whole file system.
 
     `names` are the regular files and folders, relative to `folder`.
     """
@@ -54,7 +54,7 @@ def sync_file_system(folder: Path) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """A new file with its contents on the disk; its name is not yet: the caller syncs the folder."""
+    """Write a new file and put its contents on the disk. Its name is not there yet: the caller syncs the folder."""
     with path.open("xb") as stream:
         stream.write(data)
         stream.flush()
@@ -62,7 +62,7 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def make_folder(path: Path, mode: int = 0o755) -> None:
-    """`mkdir` if missing, its name on the disk."""
+    """Make a folder if it is missing, and put its name on the disk."""
     try:
         path.mkdir(mode)
     except FileExistsError:
@@ -73,7 +73,7 @@ def make_folder(path: Path, mode: int = 0o755) -> None:
 
 
 def put_in_place(new: Path, old: Path) -> None:
-    """Give `new` the name `old`, atomically; what was there and is not a file is afterwards at `new`.
+    """Give `new` the name `old`, atomically. If something other than a file was there, it is at `new` afterwards.
 
     Both are in one folder. Where the file system cannot exchange two names, the name is missing for a moment.
     """
@@ -91,7 +91,7 @@ def put_in_place(new: Path, old: Path) -> None:
 
 
 def keep_from_everybody() -> None:
-    """Take the right to write from everybody else, where a CI's umask of 0 gives it: nothing here is written so."""
+    """Make sure that other users cannot write to the files of this process, even in a CI job whose umask is 0."""
     os.umask(os.umask(0o077) | stat.S_IWOTH)
 
 

@@ -60,7 +60,7 @@ def write_header(header: Header) -> bytes:
 
 
 def read_header(data: bytes) -> Header:
-    """The inverse. Raises DamageFound."""
+    """The inverse of `write_header`. Raises DamageFound."""
     try:
         body = json.loads(data)
         seal = body.pop("seal")

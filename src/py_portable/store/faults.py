@@ -19,7 +19,7 @@ class StoreError(StepError):
 
 
 class DamagedError(StoreError):
-    """An object in the store is not as it was stored. To run the same command again builds it again."""
+    """An object in the store is not as it was stored. Running the same command again makes it again."""
 
 
 def explain(problem: OSError, doing: str, where: Path) -> StoreError:
@@ -50,7 +50,7 @@ def explained(doing: str, where: Path) -> Iterator[None]:
 
 
 def is_out_of_room(problem: OSError) -> bool:
-    """Whether an error speaks of a full disk or quota."""
+    """Whether the cause of an error is a full disk or quota."""
     return problem.errno in _NO_ROOM
 
 

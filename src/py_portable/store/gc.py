@@ -29,7 +29,7 @@ def collect(layout: StoreLayout, keep_days: float) -> int:
     _forget_caches(layout, oldest)
     for folder in (layout.quarantine, layout.failed):
         for path in list(folder.iterdir()):
-            # The time of the move to here: a rename changes it, and leaves the other times alone.
+            # When it was moved here: a rename changes this time only.
             if path.lstat().st_ctime < oldest:
                 with contextlib.suppress(StoreError):
                     remove_tree(path, _prefix(path))
@@ -74,7 +74,7 @@ def _take_away(layout: StoreLayout, leases: Leases, folder: Path, oldest: float,
         if not leases.claim(key):
             return False
         try:
-            # Somebody may have used it, and gone, since the first look.
+            # Another process may have used it, and ended, since the first look.
             if not folder.is_dir() or _used(folder) > oldest:
                 return False
             folder.rename(target)

@@ -25,10 +25,10 @@ _FILES = ("entry.json", "manifest", "log", "used")
 
 
 def checked(folder: Path, key: str, prefix: tuple[str, ...]) -> Header:
-    """What `folder` says that it is, after all its files were hashed and it was sealed. What else is there is removed.
+    """The header in `folder`, after all its files were hashed and the folder was sealed. Other files in it are removed.
 
-    `prefix`: under which its tree can be read here. Raises DamageFound for what is not exactly an entry of `key`,
-    StoreError, OSError.
+    `prefix`: the words under which its tree can be read here. Raises DamageFound for anything that is not exactly an
+    entry of `key`, StoreError, OSError.
     """
     if folder.is_symlink() or not folder.is_dir():
         raise DamageFound("it is not a folder")
@@ -53,24 +53,24 @@ def checked(folder: Path, key: str, prefix: tuple[str, ...]) -> Header:
     found, state = whole.take(out, prefix)
     if found != manifest:
         raise DamageFound("\n".join(differences(decode(manifest), decode(found))))
-    # Nobody has to hash it once more to use it.
+    # With it, the first use does not hash everything once more.
     whole.write_seal(folder, header.digest, state)
     return replace(header, prefix=prefix)
 
 
 def keep(folder: Path, header: Header) -> None:
-    """Write what `checked` returned, in place of what came along."""
+    """Write the header that `checked` returned, in place of the one that came along."""
     (folder / "entry.json").unlink()
     write_durably(folder / "entry.json", write_header(header))
-    # When it was used last is what garbage collection goes by.
+    # Garbage collection goes by the time of the last use.
     if not os.path.lexists(folder / "used"):
         (folder / "used").touch()
 
 
 def adopt(root: Path, folder: Path, header: Header) -> bool:
-    """Give what was `checked`, and lies on the store's file system, its place in the store `root`.
+    """Move an entry that was `checked`, and lies on the store's file system, to its place in the store `root`.
 
-    What exists already stays: False then. Raises OSError.
+    If the store has an object of this key already, that one stays, and False is returned. Raises OSError.
     """
     layout = StoreLayout(root)
     place = layout.object(check_key(header.key))

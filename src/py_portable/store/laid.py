@@ -12,10 +12,10 @@ from py_portable.store.restore import Part
 
 
 def is_at(part: Part, place: Path, notes: Path) -> bool:
-    """As `Part.is_at`. What was hashed before, and touched by nobody since, is not hashed again.
+    """Like `Part.is_at`, but what was hashed before and has not been changed since is not hashed again.
 
-    `notes`: a folder of the store for the seals. Nobody who hands a folder on can write one that fits: it holds inodes
-    and change times.
+    `notes`: a folder of the store for the seals. A folder from another machine cannot bring a seal that fits, since a
+    seal holds inodes and change times.
     """
     place = place.absolute()
     note = notes / hashlib.sha256(os.fsencode(place)).hexdigest()

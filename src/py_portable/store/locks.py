@@ -32,7 +32,9 @@ class FileLock:
     handle: int
 
     def release(self, *, remove: bool = False) -> None:
-        """Let go; `remove` takes the lock file away too: those who wait notice (see `try_lock`)."""
+        """Let go of the lock. With `remove` the lock file is removed, too; others who wait for it notice (see
+        `try_lock`).
+        """
         if remove:
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
@@ -40,7 +42,7 @@ class FileLock:
 
 
 def started(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot: with the pid it names one process."""
+    """When a process started, in clock ticks since boot. Together with the pid this identifies one process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -54,7 +56,7 @@ def owner_note(**more: Any) -> dict[str, Any]:
 
 
 def read_note(path: Path) -> Mapping[str, Any]:
-    """What the last holder wrote, empty where that can't be read. Only the lock tells who lives."""
+    """What the last holder wrote; empty if it can't be read. Only the lock itself shows whether the holder is alive."""
     try:
         with path.open("rb") as stream:
             note = json.loads(stream.read(_NOTE_LIMIT))
@@ -86,7 +88,7 @@ def try_lock(path: Path, note: Mapping[str, Any]) -> FileLock | None:
 
 
 def lock(path: Path, what: str) -> FileLock:
-    """Wait for the lock. After a second it is said on stderr who holds it. Raises OSError."""
+    """Wait for the lock. After a second, a message on stderr says who holds it. Raises OSError."""
     note = owner_note(what=what)
     begin = time.monotonic()
     pause, longest = _POLL_SECONDS
@@ -127,7 +129,9 @@ class Leases:
         fcntl.fcntl(self._handle, fcntl.F_OFD_SETLKW, _byte(fcntl.F_RDLCK, key))
 
     def claim(self, key: str) -> bool:
-        """For the garbage collector: true if nobody uses `key`; then nobody can use it until `waive`."""
+        """For the garbage collector: True if nobody uses `key`. In this case nobody can begin to use it until
+        `waive`.
+        """
         try:
             fcntl.fcntl(self._handle, fcntl.F_OFD_SETLK, _byte(fcntl.F_WRLCK, key))
         except OSError as problem:

@@ -23,7 +23,7 @@ def keep_log(failed: Path, key: str, path: Path) -> Path | None:
     """Move the log of a work folder to the folder `failed`; None if the log is empty."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     kept = failed / f"{stamp}-{key[:12]}-{os.getpid()}.log"
-    # Where the disk is full the log is lost, and the first error must be seen all the same.
+    # If the disk is full, the log is lost, but the first error must still be shown.
     with contextlib.suppress(OSError):
         if path.stat().st_size and not path.is_symlink():
             shutil.move(path, kept)
@@ -32,7 +32,7 @@ def keep_log(failed: Path, key: str, path: Path) -> Path | None:
 
 
 def name_log(problem: BaseException, kept: Path | None, work: Path) -> None:
-    """Let the error say where its log is now."""
+    """Make the error say where its log is now."""
     if isinstance(problem, PortableError):
         if problem.log is None or problem.log.is_relative_to(work):
             problem.log = kept

@@ -41,7 +41,7 @@ def to_bytes(name: str) -> bytes:
 
 
 def to_os(name: str) -> str:
-    """A manifest's text as the file functions of this process want it, whatever its locale."""
+    """A manifest's text in the form that the file functions of this process need, whatever its locale is."""
     return os.fsdecode(to_bytes(name))
 
 

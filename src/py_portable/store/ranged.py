@@ -1,4 +1,4 @@
-"""Hashing and removing trees that may belong to ids of a mapped range: under a prefix where one is given."""
+"""Hashes and removes trees that may belong to ids of a mapped range; if a command prefix is given, under that."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hash_tree(folder: Path, prefix: tuple[str, ...] = ()) -> bytes:
 
 
 def state_of(folder: Path, prefix: tuple[str, ...] = ()) -> seal.State:
-    """How `folder` looks now, without reading it. Raises OSError, StoreError."""
+    """The present state of `folder`, without reading its files. Raises OSError, StoreError."""
     try:
         return seal.look(folder)
     except PermissionError:

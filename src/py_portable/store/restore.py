@@ -1,4 +1,4 @@
-"""Copying an output out of the store: every byte is checked on the way, the last act is one rename."""
+"""Copies an output out of the store. Every byte is checked on the way, and one rename puts the copy in its place."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _copy_tree(out: Path, relative: str, chosen: Sequence[ManifestRow], new: Pat
 
 
 def _open_beneath(out: Path, relative: str) -> int:
-    """A folder under `out`, one component at a time: none of them may be a link."""
+    """Open a folder under `out`, one component of its path after the other: none of them may be a link."""
     handle = os.open(out, _FOLDER)
     for part in PurePosixPath(relative).parts:
         try:
@@ -179,7 +179,9 @@ def _copy_file(folder: int, name: str, record: ManifestRow, target: Path) -> Non
 
 @contextlib.contextmanager
 def _temporary(parent: Path, *, folder: bool) -> Iterator[Path]:
-    """A new file or folder beside the destination, locked while we live, gone afterwards whatever happens."""
+    """A new file or folder beside the destination. It is locked as long as this process lives, and removed at the
+    end.
+    """
     while True:
         path = parent / f"{_PREFIX}{secrets.token_hex(8)}"
         if folder:
@@ -213,7 +215,7 @@ def _hold(path: Path) -> int | None:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what killed runs of ours left beside the destination."""
+    """Remove what killed runs left beside the destination."""
     for path in list(parent.iterdir()):
         if not _TEMPORARY.fullmatch(path.name):
             continue

@@ -19,13 +19,13 @@ _LOCK = ".lock"
 
 @contextlib.contextmanager
 def folder(parent: Path, name: str, prefix: tuple[str, ...] = ()) -> Iterator[Path]:
-    """A new empty folder in `parent`, removed at the end; under `prefix` where ids are foreign."""
+    """A new empty folder in `parent`, which is removed at the end: under `prefix` if its files have foreign ids."""
     with explained("make a work folder", parent):
         held, path = _new(parent, name, prefix)
     try:
         yield path
     finally:
-        # A failure to clean up must not hide what happened inside; the lock file stays, so it is tried again.
+        # A failure to clean up must not hide what happened inside. The lock file stays, so the next run tries again.
         try:
             remove_tree(path, prefix)
         except StoreError as problem:
@@ -36,7 +36,7 @@ def folder(parent: Path, name: str, prefix: tuple[str, ...] = ()) -> Iterator[Pa
 
 
 def sweep(parent: Path) -> None:
-    """Remove the folders whose owner is gone. Never fails: what can't be removed is said and left."""
+    """Remove the folders whose owner is gone. Never fails: what can't be removed is reported, and stays."""
     try:
         names = {path.name for path in parent.iterdir()}
     except OSError:
@@ -45,7 +45,7 @@ def sweep(parent: Path) -> None:
         if name.endswith(_LOCK):
             _sweep_one(parent / name)
         elif f"{name}{_LOCK}" not in names and not (parent / f"{name}{_LOCK}").exists():
-            # The lock is made before the folder and removed after it: a folder without one is nobody's.
+            # The lock is made before the folder and removed after it: a folder without one has no owner.
             with contextlib.suppress(StoreError):
                 remove_tree(parent / name)
 

@@ -1,9 +1,8 @@
 """The seal of an object: the state of each name in its tree at a time when the contents were known to be right.
 
 A walk that reads no contents shows whether anything has changed since: a change of a file's contents, mode or name
-also changes its change time (ctime, see stat(2)), which no program can set. A disk that loses bits by itself is not
-seen
-by it; hashing everything again is.
+also changes its change time (ctime, see stat(2)), which no program can set. It does not find bits that a disk has lost
+by itself; only hashing everything again does.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def look(folder: Path) -> State:
                             below.append(f"{path}/{name}")
             finally:
                 os.close(handle)
-            # The order in which a file system lists names is its own business.
+            # File systems list the same names in different orders.
             lines.sort()
             waiting += sorted(below)
             told.update(os.fsencode(f"{path}\0{len(lines)}\0" + "".join(lines)))
@@ -73,7 +72,7 @@ def look_at_file(path: Path) -> State:
 
 
 def settle(state: State) -> None:
-    """Wait until a change made now has another time than the newest one of `state`: files have times of a tick."""
+    """Wait until a change made now would get a later time than the newest one of `state`: file times count in ticks."""
     rest = state.newest + _TICK_NS - time.time_ns()
     # A time in the future, of a clock that was set back, is not waited for.
     if 0 < rest <= _TICK_NS:
@@ -81,5 +80,5 @@ def settle(state: State) -> None:
 
 
 def text(digest: str, state: State) -> str:
-    """What the file `seal` of an object holds: which contents were seen in which state. Pure."""
+    """The text of an object's file `seal`: which contents were seen in which state. Pure."""
     return f"{digest} {state.value}\n"

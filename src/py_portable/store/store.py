@@ -47,11 +47,12 @@ class Store:
         with explained("look at the store", self.root):
             self._layout.check()
 
-    def get(self, key: str) -> Entry | None:
-        """The finished object of `key`, or None. Its tree is looked at once a run: where it was touched since it was
-        last known to be whole, or came from another machine, all of it is hashed.
+    def get(self, key: str, *, tree: bool = True) -> Entry | None:
+        """The finished object of `key`, or None. Its tree is checked once in a run. If anything in it has changed since
+        it was last known to be whole, or it came from another machine, all of it is hashed.
 
-        A damaged object is moved aside and counts as missing. Raises StoreError.
+        `tree` False: for a caller who reads what is recorded about the object, and none of its files. A damaged object
+        is moved aside and counts as missing. Raises StoreError.
         """
         folder = self._layout.object(check_key(key))
         with explained("read from the store", self.root):
@@ -61,11 +62,11 @@ class Store:
             found = None
             with contextlib.suppress(DamageFound):
                 found = look(folder, key)
-                if found and self._is_sealed(*found):
+                if found and (not tree or self._is_sealed(*found)):
                     return self._used(found[0])
             held = try_lock(self._layout.lock(key), owner_note(what=f"looking at {key[:12]}"))
             if held is None:
-                # Who has the lock makes it, or hashes it as well: both may take long, and neither is waited for.
+                # The holder of the lock makes it, or hashes it, too. Both may take long, so nobody waits here.
                 return self._used(found[0]) if found and self._is_whole(*found) else None
             try:
                 return self._look_or_move_aside(key)
@@ -171,7 +172,7 @@ class Store:
             return audit.examine(self._layout, key, wait=wait)
 
     def require(self, *keys: str | None) -> None:
-        """Hash these objects now. Raises DamagedError where one is not what it was: it was moved aside."""
+        """Hash these objects now. Raises DamagedError for one that has changed; it was moved aside."""
         for found in [self.examine(key) for key in keys if key]:
             if found.state == "damaged":
                 raise DamagedError(found.told(), where=str(self.root), hint=_AGAIN)
@@ -185,7 +186,7 @@ class Store:
         return parts[1] if len(parts) > 2 and parts[2] == "out" and ".." not in parts else None
 
     def part(self, entry: Entry, relative: str) -> Part:
-        """What `restore` would copy out, by what was recorded of it. Raises StoreError, DamagedError."""
+        """What `restore` would copy out, and what was recorded about it. Raises StoreError, DamagedError."""
         try:
             with explained("read from the store", self.root):
                 chosen = choose(decode(read_manifest(entry.path.parent, entry.digest)), relative)
@@ -232,7 +233,7 @@ class Store:
         self._prepare()
         with explained("make a cache folder", self.root):
             make_folder(path)
-            # What the collector goes by.
+            # The garbage collector goes by this time.
             os.utime(path)
         return path
 

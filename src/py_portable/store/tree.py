@@ -1,4 +1,4 @@
-"""`python -m py_portable.store.tree hash|state|remove PATH`: what the store runs under a prefix.
+"""`python -m py_portable.store.tree hash|state|remove PATH`: the program that the store runs under a prefix.
 
 A tree that belongs to a mapped range of foreign ids can be read and removed only from inside that mapping.
 Imported by nothing, so that it can be run as a module.
@@ -17,7 +17,7 @@ from py_portable.store.walk import manifest, remove
 def main(arguments: list[str]) -> int:
     """`hash` writes the manifest to stdout, `state` what a seal is made of.
 
-    Exit status 0, 1 for a system error, 2 for wrong words.
+    The exit status is 0, or 1 for a system error, or 2 for a wrong command line.
     """
     try:
         match arguments:

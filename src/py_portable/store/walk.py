@@ -1,4 +1,4 @@
-"""Reading and removing trees by file descriptors: no link is followed, no depth is too deep to remove."""
+"""Reads and removes trees by file descriptors: no link is followed, and a tree of any depth can be removed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def manifest(folder: Path) -> list[ManifestRow]:
 
 
 def digest(path: Path) -> str:
-    """`sha256:…` of an artifact: of a file its bytes, of a folder its sorted manifest with modes."""
+    """`sha256:…` of an artifact: over the bytes of a file, or over the sorted manifest of a folder, with modes."""
     real = path.resolve(strict=True)
     if real.is_dir():
         return digest_of(encode(manifest(real)))
@@ -68,7 +68,8 @@ def file_mode(path: Path) -> int | None:
 
 
 def started_mode(mode: int) -> int:
-    """Without who else may write: that is the umask of whoever checked a file out (GitLab has 0), and no start asks."""
+    """The permission bits without the right of others to write. That right depends on the umask with which a file was
+    checked out (it is 0 on GitLab), and makes no difference to a start."""
     return stat.S_IMODE(mode) & ~(stat.S_IWGRP | stat.S_IWOTH)
 
 
@@ -144,7 +145,7 @@ def _hash(handle: int, expected: int, buffer: bytearray) -> tuple[str, int]:
 
 
 def _open_same(path: bytes, flags: int, root: int, identity: tuple[int, int]) -> int:
-    # Something that was swapped for a link after it was listed must not lead the hash out of the tree.
+    # If something was replaced by a link after it was listed, the hash must not follow it out of the tree.
     handle = os.open(path, flags, dir_fd=root)
     state = os.fstat(handle)
     if (state.st_dev, state.st_ino) != identity:
@@ -158,7 +159,7 @@ def _changed(path: bytes) -> OSError:
 
 
 def mounts_under(path: Path) -> list[str]:
-    """Mount points at or under `path`, as this process sees them."""
+    """The mount points at or under `path` that this process sees."""
     real = to_text(os.fsencode(os.path.realpath(path))).rstrip("/")
     found = []
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
@@ -171,7 +172,7 @@ def mounts_under(path: Path) -> list[str]:
 def remove(path: Path) -> None:
     """Remove a file, link or tree, folders without write permission too; no error if it is gone already.
 
-    Refuses where a file system is mounted inside: what is mounted there is not ours to delete.
+    Raises OSError if a file system is mounted inside, because its files must not be deleted.
     """
     try:
         state = path.lstat()
@@ -246,7 +247,7 @@ def _enter(here: int, name: bytes) -> int | None:
 
 
 def _clear(here: int) -> list[bytes]:
-    """Remove what is not a folder; the names of the folders that are left."""
+    """Remove everything but folders. Returns the names of the folders."""
     folders = []
     with os.scandir(here) as entries:
         for entry in entries:

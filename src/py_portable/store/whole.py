@@ -39,7 +39,7 @@ def confirm(entry: Entry, prefix: tuple[str, ...]) -> None:
     except (OSError, StoreError) as problem:
         raise _unreadable(problem, prefix) from problem
     if untouched:
-        # Without a seal, as on a full disk, it is hashed again by the next run.
+        # Without a seal, for example on a full disk, the next run hashes it again.
         with contextlib.suppress(OSError):
             (entry.path.parent / SEAL).write_text(seal.text(entry.digest, before))
 
@@ -54,7 +54,7 @@ def compare(entry: Entry, data: bytes) -> None:
 def take(folder: Path, prefix: tuple[str, ...]) -> tuple[bytes, seal.State]:
     """The manifest of a new tree, and the state that it was read in. Raises OSError, StoreError.
 
-    What changes while it is read, as what a step left running may do, is not kept.
+    A tree that changes while it is read, perhaps because a step left a process running, is not kept.
     """
     before = state_of(folder, prefix)
     data = hash_tree(folder, prefix)
@@ -70,7 +70,7 @@ def write_seal(folder: Path, digest: str, state: seal.State) -> None:
 
 
 def _unreadable(problem: OSError | StoreError, prefix: tuple[str, ...]) -> Exception:
-    """A file that the disk does not give any more, or that was closed to its owner, is damaged."""
+    """A file that cannot be read from the disk any more, or that its owner may not read any more, counts as damaged."""
     cause = problem if isinstance(problem, OSError) else problem.__cause__
     if prefix or not isinstance(cause, OSError) or cause.errno in _SHORT_OF:
         return problem

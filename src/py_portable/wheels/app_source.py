@@ -69,8 +69,8 @@ def source_digest(source: Path, named: Sequence[str] = ()) -> str:
 def copy_source(source: Path, into: Path, named: Sequence[str] = ()) -> None:
     """A copy without the files of version control and of earlier builds; symlinks stay symlinks.
 
-    `named`: files that the build system would learn of from version control, which does not come along: the copy's
-    MANIFEST.in names them.
+    `named`: files that the build system would find through version control. Version
+    control is not copied, so the MANIFEST.in of the copy names them.
     """
     if source.is_file():
         copy_regular(source, into)

@@ -37,7 +37,9 @@ def options(pythons: Sequence[str], arch: str) -> dict[str, str]:
 
 
 def variables(target: Mapping[str, str], told: Mapping[str, str], passed: Collection[str]) -> list[str]:
-    """Arguments of `docker create` for the environment of the build. Passed variables go by name: no value shows."""
+    """Arguments of `docker create` for the environment of the build. Passed variables are named without their
+    values.
+    """
     requires = f"/project/{REQUIRES}"
     env = {
         "AUDITWHEEL_PLAT": f"manylinux_{target['max_glibc'].replace('.', '_')}_{target['arch']}",
@@ -62,7 +64,7 @@ def laid_out(root: Path, name: str, pythons: Sequence[str]) -> None:
         )
     for python in pythons:
         short = python.replace(".", "")
-        # A link into /opt/_internal, which is to be looked for in the image and not here.
+        # It is a link into /opt/_internal of the image, not of this machine.
         if not os.path.lexists(root / f"opt/python/cp{short}-cp{short}"):
             there = sorted(one.name for one in (root / "opt/python").glob("cp*"))
             raise ConfigError(

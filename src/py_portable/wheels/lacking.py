@@ -6,7 +6,7 @@ import re
 
 _PACKAGES = "in baselines.NAME.packages"
 _SAYS = (
-    # gcc and clang; the linker; pkg-config; Meson; CMake; then a backend and a shell that miss a program.
+    # gcc and clang; the linker; pkg-config; Meson; CMake; then a build backend and a shell that do not find a program.
     (re.compile(r"fatal error: '?([\w./+-]{1,200}\.h(?:pp|xx)?)'?(?::| file) "), "the header {}"),
     (re.compile(r"cannot find -l:?([\w.+-]{1,200})"), "the library {}"),
     (re.compile(r"No package '([\w.+-]{1,200})' found"), "what pkg-config calls {}"),

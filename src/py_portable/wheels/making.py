@@ -103,7 +103,7 @@ def _app(
     return Step(
         name=of_app(place),
         action=compile_app,
-        # The path itself is not a part of the key: only what stands there.
+        # The path itself is not part of the key, only its contents are.
         params={
             **common,
             "source": source_digest(source, named),
@@ -147,7 +147,7 @@ def compile_app(ctx: Context) -> None:
         return
     folder = ctx.work / "source"
     folder.mkdir()
-    # Under one name wherever it lies: paths get into what a compiler writes.
+    # Always under the same name, because compilers write paths into their output.
     copy_source(origin, folder / ("app" if origin.is_dir() else origin.name), ctx.locals["named"])
     _compile_wheel(ctx, folder)
 
@@ -252,7 +252,8 @@ def _compile_wheel(ctx: Context, source: Path) -> None:
 def _whole(wheel: Path, log: Path) -> None:
     """Refuse a wheel whose build system left out an extension that did not compile.
 
-    Raises BuildFailed for a wheel for this platform with nothing of it inside, where the log says why.
+    Raises BuildFailed for a wheel for this platform
+    that contains nothing for it, if the log says why.
     """
     if not wheel.stem.rpartition("-")[2].startswith("linux_") or next(elf_members(wheel), None):
         return

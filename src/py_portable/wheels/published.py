@@ -53,9 +53,8 @@ def publish_steps(
     environment: Mapping[str, str],
     use: Mapping[str, Given],
 ) -> list[Step]:
-    """The last gives a folder with the wheels (and the sdist). `houses` and `use` are by Python.
-
-    `target` has max_glibc and arch; `interpreter` and `app_wheel` are nodes of the first Python.
+    """The steps, of which the last one gives a folder with the wheels (and the sdist). `houses` and `use` are by
+    Python. `target` has max_glibc and arch. `interpreter` and `app_wheel` are nodes of the first Python.
     """
     first = next(iter(houses))
     named = tracked.asked_for(source, (file.name for file in houses[first].app_build))

@@ -15,15 +15,17 @@ FINDERS = frozenset(("setuptools-scm", "setuptools-git", "setuptools-vcs", "pbr"
 MANIFEST = "MANIFEST.in"
 _SPECIAL = re.compile(r"[][*?#\\\s]")
 _NO_TRANSPORT = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none", "GIT_TERMINAL_PROMPT": "0"}
-"""The second holds for every git, and against the folder's own `protocol.allow`: no transport is called so."""
+"""The second setting works with every git, and against the folder's own `protocol.allow`: no transport has this
+name.
+"""
 _SECONDS = 60
 _MOST_BYTES = 64 << 20
 
 
 def asked_for(source: Path, build: Iterable[str]) -> tuple[str, ...]:
-    """The tracked files of `source` where one of the build requirements (names) will want to know them.
+    """The tracked files of `source`, if one of the build requirements (names) asks for them.
 
-    Raises MachineError where git is needed and is not there or cannot say.
+    Raises MachineError if git is needed, but is not installed or cannot answer.
     """
     finders = sorted(FINDERS & set(build))
     if not finders or not source.is_dir() or not _checkout(source):
@@ -39,7 +41,7 @@ def asked_for(source: Path, build: Iterable[str]) -> tuple[str, ...]:
 
 
 def files(source: Path, *pathspecs: str) -> tuple[str, ...] | None:
-    """Names that git tracks, relative to `source`, sorted. None: git cannot say, or this is no checkout.
+    """Names that git tracks, relative to `source`, sorted. None: git cannot answer, or this is not a checkout.
 
     Nothing that the folder's own configuration names is started: no fsmonitor, no hook, and no transport, which a
     repository with missing objects would have git fetch them by.
@@ -56,7 +58,7 @@ def files(source: Path, *pathspecs: str) -> tuple[str, ...] | None:
     if not told.ok or told.stdout.total > _MOST_BYTES // 2:
         return None
     names = (os.fsdecode(name) for name in told.stdout.data.split(b"\0") if name)
-    # git lists whatever an index holds that somebody else wrote, and would not check such a name out.
+    # If somebody else wrote the index, git lists any name in it, also one that it would never check out.
     return tuple(sorted(name for name in names if not name.startswith("/") and ".." not in name.split("/")))
 
 

@@ -19,7 +19,7 @@ from py_portable.errors import ConfigError, MachineError, StepError, UnmetError
 INSTALL = "pip install 'py-portable[publish]'"
 CHECK_SECONDS = 120.0
 UPLOAD_SECONDS = 1800.0
-# Never shown: beside twine's own, what a job mints its upload token with.
+# Never shown: twine's own variables, and those with which a job gets its upload token.
 SECRETS = (
     "TWINE_PASSWORD",
     "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
@@ -103,7 +103,7 @@ def target(repository: str | None, environ: Mapping[str, str]) -> UploadTarget:
 def _login(
     environ: Mapping[str, str], in_file: bool, index: bool, user: str
 ) -> Literal["environment", "pypirc", "trusted-publishing", "none"]:
-    """twine's order: the environment, ~/.pypirc, then for the public index the identity of the job."""
+    """In twine's order: the environment, ~/.pypirc, and for the public index the identity of the job."""
     if environ.get("TWINE_PASSWORD"):
         return "environment"
     if in_file:
@@ -115,7 +115,7 @@ def _login(
 
 
 def _has_identity(environ: Mapping[str, str]) -> bool:
-    """Whether this is a job that is given an identity token, by what its environment says."""
+    """Whether the environment says that this job can get an identity token."""
     if environ.get("GITHUB_ACTIONS"):
         return bool(
             environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN") and environ.get("ACTIONS_ID_TOKEN_REQUEST_URL")
@@ -128,7 +128,7 @@ def _has_identity(environ: Mapping[str, str]) -> bool:
 def upload(
     files: Sequence[Path], repository: str | None, *, skip_existing: bool, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Upload the files; gives twine's own lines. twine finds the login itself: none is in a command line.
+    """Upload the files. Returns twine's own lines. twine finds the login itself, so none is in a command line.
 
     Raises StepError that names the cause, MachineError where there is no login.
     """

@@ -25,7 +25,7 @@ from py_portable.store.layout import default_root
 def set_up(environ: Mapping[str, str]) -> int:
     """Look at the inputs before anything costs time; name the cache's keys; then look at the machine."""
     inputs = read(environ)
-    # A store holds roots as this user can have them: with the ids of others, or with their owners beside.
+    # How the roots in a store record owners depends on the user: with real ids, or with the owners in a file beside.
     owner = {"real": "root", "range": "user"}.get(ids.detect().kind, "one-id")
     keys = caching.keys(
         environ, inputs.artifact_prefix, action.job_name(inputs), f"{platform.machine()}-{owner}"

@@ -25,7 +25,7 @@ VERDICTS = ("PASS", "FAIL", "UNPROVEN")
 _RESULTS = ("evidence.json", "report.md", "junit.xml")
 _WRITE_EVIDENCE = {"build", "portability", "benchmark", "merge"}
 _CONCLUDE = ("portability", "merge")
-"""Commands whose exit status 1 says no more than the report does."""
+"""Commands whose exit status 1 says nothing that the report does not say."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: 
     status, plan = 0, None
     fresh_evidence = bool(_WRITE_EVIDENCE & set(inputs.commands))
     if fresh_evidence:
-        # What an earlier step or run left there is no result of this one, however this one ends.
+        # What an earlier step or run left there is not a result of this one, however this one ends.
         for name in _RESULTS:
             if (left := project.dist / name).is_file():
                 left.unlink()
@@ -85,8 +85,8 @@ def _project(inputs: Inputs, project: Project, env: Mapping[str, str], earlier: 
             why = next((f": {line}" for line in ended.tail if line.startswith("Error: ")), "")
             console.annotate("error", f"{call.command} of {project.config} ended with {ended.status}{why}")
             break
-    # What a cell said, also one that a failure left unstarted, is in the evidence. What lay there before is told of
-    # only where a report of it was asked for.
+    # The evidence has all cells, also those that were not started because of a failure. What was there before is
+    # reported only if a report of it was asked for.
     evidence = project.dist / "evidence.json"
     told_of = fresh_evidence or (calls.reports(inputs) and failed is None)
     evidence_path = evidence if told_of and evidence.is_file() else None
@@ -106,7 +106,7 @@ def _report(inputs: Inputs, project: Project, env: Mapping[str, str]) -> tuple[P
         for line in lines:
             if not console.is_annotation(line):
                 console.say(line)
-    # These the runner is to obey: `report` has broken up whatever it quotes.
+    # The runner must obey these lines. In what `report` quotes there are no commands any more.
     for line in lines:
         if console.is_annotation(line):
             print(line, flush=True)
@@ -131,7 +131,8 @@ def _artifacts(inputs: Inputs, project: Project) -> tuple[str, ...] | None:
 
 
 def verdict_of(evidence: Path | None, status: int) -> str:
-    """A word of ours, whatever the evidence says: it tells of all that is known, the status of this run."""
+    """One of the words of this program, whatever the evidence says. The evidence is about everything that is known, the
+    exit status is about this run."""
     if status:
         return "FAIL"
     if evidence is None:
@@ -168,11 +169,11 @@ def _badness(result: ConfigResult) -> int:
 
 
 def summary(result: ConfigResult, several: bool) -> str:
-    """Markdown: the scorecard, or what went wrong before there was one. What is foreign is code."""
+    """Markdown: the scorecard, or what went wrong before there was one. Foreign text is shown as code."""
     parts = []
     if several:
         parts.append(f"# {code(result.project.config)}: {result.verdict}")
-    # What these found is the report's to tell; a merge that was refused found nothing.
+    # The report says what these found; a merge that was refused found nothing.
     told = result.report and result.status == 1 and result.failed and result.failed.command in _CONCLUDE
     if result.failed and not told:
         parts.append(
@@ -197,7 +198,9 @@ def summary(result: ConfigResult, several: bool) -> str:
 
 
 def _by_hand(argv: Sequence[str]) -> list[str]:
-    """Without the dist of this machine, and without what only a job has: a plan, artifacts that others made."""
+    """The command line to show: without the dist folder of this machine, and without things that only a job has, such
+    as a plan and artifacts that other jobs made.
+    """
     words = [word for word in argv if word not in ("--as-made", "--carry", "--carry-all")]
     for option in ("--dist", "--shard"):
         if option in words:
@@ -207,7 +210,7 @@ def _by_hand(argv: Sequence[str]) -> list[str]:
 
 
 def images(inputs: Inputs, here: Path) -> tuple[str, ...] | None:
-    """Nodes of the plan whose images this job starts things on; None for all."""
+    """The nodes of the plan on whose images this job starts something; None for all."""
     if inputs.shard:
         plans = [project.dist / FILE for project in calls.projects(inputs, here)]
         shards = [_sharding(path).shard(inputs.shard) for path in plans]

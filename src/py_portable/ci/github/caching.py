@@ -1,7 +1,7 @@
 """Keys of the cache that holds the store between runs. Pure.
 
-A run saves under a key of its own and takes the newest of its scope: the key rolls. What a pull request builds may
-be anything, so its store is of its own scope, and nothing that is released reads it; it may read a push's.
+Each run saves under a new key and restores the newest one of its scope. A pull request may build anything, so its store
+has a scope of its own, which no release reads. A pull request may read the store of a push.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TRUSTED = frozenset(("push", "schedule", "workflow_dispatch", "release", "repository_dispatch"))
-"""Events whose code somebody with write access has taken in."""
+"""Events whose code was accepted by somebody with write access."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Keys:
 
 
 def keys(environ: Mapping[str, str], prefix: str, job: str, machine: str) -> Keys:
-    """`prefix`: of the artifacts, `job`: what else tells this job's store from others. Neither a branch nor any
-    other name that a stranger chooses is in a key as it stands."""
+    """`prefix`: the prefix of the artifacts. `job`: what else distinguishes this job's store from others. No key
+    contains the name of a branch, or another name that a stranger chooses, in clear text.
+    """
     event = environ.get("GITHUB_EVENT_NAME", "")
     if event in TRUSTED:
         scope = "push"

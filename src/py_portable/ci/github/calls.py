@@ -18,7 +18,7 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Call:
-    """`argv` without the program. `told`: what it prints is taken for an output, not shown."""
+    """`argv`: without the program. `told`: what the command prints becomes an output and is not shown."""
 
     command: str
     argv: tuple[str, ...]
@@ -26,9 +26,9 @@ class Call:
 
 
 def projects(inputs: Inputs, here: Path) -> tuple[Project, ...]:
-    """The configs that the pattern names, in order. Several share a `dist` by folders of their own.
+    """The configs that the pattern names, in order. If there are several, each has its own folder in `dist`.
 
-    Raises ConfigError where there is none, or one outside `here`.
+    Raises ConfigError if there is none, or if one is outside of `here`.
     """
     pattern = inputs.config
     if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
@@ -63,7 +63,7 @@ def _instead(here: Path) -> str:
 
 
 def _matching(pattern: str, here: Path) -> Iterator[str]:
-    """Files below `here`; what lies in hidden folders is not the repository's own."""
+    """Files below `here`. Hidden folders are left out, since they are not part of the repository."""
     try:
         for path in here.glob(pattern):
             name = path.relative_to(here)
@@ -76,7 +76,7 @@ def _matching(pattern: str, here: Path) -> Iterator[str]:
 
 def _dist(inputs: Inputs, here: Path, config: str, shared: bool) -> Path:
     if inputs.dist is None:
-        # Two configs of one folder must not write over each other.
+        # Two configs in one folder must not overwrite each other's files.
         alone = here / Path(config).parent / "dist"
         return alone / Path(config).stem if shared and Path(config).stem != "portable" else alone
     whole = here / inputs.dist
@@ -100,7 +100,7 @@ def calls(
             case "check":
                 made.append(Call(command, (command, *common)))
             case "lock":
-                # The plan's job makes the images of all the others.
+                # The job of the plan makes the images for all other jobs.
                 images = ("--images",) if "plan" in inputs.commands else ()
                 made.append(Call(command, (command, *images, *common)))
             case "plan":
@@ -108,9 +108,9 @@ def calls(
                 argv = (command, "--github", "--tier", inputs.tier, *known, *common, *_words(names))
                 made.append(Call(command, argv, told=True))
             case "build":
-                # What a job of the plan builds, others start.
+                # Other jobs start what a build job of the plan makes.
                 carry = () if artifacts is None else ("--carry-all" if inputs.benchmark else "--carry",)
-                # Which only matters to what is carried.
+                # The tier only decides what is carried.
                 tier = ("--tier", inputs.tier) if carry else ()
                 made.append(Call(command, (command, *carry, *tier, *common, *_words(names))))
             case "benchmark":
@@ -160,9 +160,9 @@ def _merge(inputs: Inputs, project: Project) -> list[str]:
 
 
 def builds(config: Config) -> tuple[tuple[str, ...], ...]:
-    """The artifacts by the baseline they are made in: a job each. What has none goes with the first.
+    """The artifacts, grouped by their baseline: one job for each. Artifacts without a baseline go to the first job.
 
-    An artifact that is made from another one is in that one's baseline, or needs nothing of it but its file.
+    An artifact that is made from another one has the same baseline, or needs nothing but the other one's file.
     """
     groups: dict[str, list[str]] = {}
     rest = []

@@ -1,4 +1,4 @@
-"""The log of a job: folded groups with their times, in which the runner obeys no command."""
+"""The log of a job: groups that can be folded, with their times. Inside a group the runner obeys no commands."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def group(title: str) -> Iterator[None]:
-    """A folded part of the log. Inside it the runner obeys nothing until it is told a word nobody can guess
-    (docs.github.com: Workflow commands, stopping and starting them)."""
+    """A part of the log that can be folded. Inside it the runner obeys no commands until a word appears that nobody can
+    guess (docs.github.com: Workflow commands, stopping and starting them)."""
     word = secrets.token_hex(16)
     began = time.monotonic()
     print(f"::group::{_data(title)}\n::stop-commands::{word}", flush=True)

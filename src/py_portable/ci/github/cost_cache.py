@@ -14,7 +14,7 @@ FILE = "evidence.json"
 
 
 def known(folder: Path) -> Path | None:
-    """Evidence that the cache brought. What cannot be read is reported, and not used."""
+    """The evidence from the cache. If it cannot be read, this is reported, and it is not used."""
     path = folder / FILE
     if not path.is_file():
         return None

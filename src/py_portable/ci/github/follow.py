@@ -1,4 +1,4 @@
-"""A command whose lines are shown as they come: a job of an hour must not be silent."""
+"""Runs a command and shows its lines as they come, because a job of an hour must not be silent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TAIL_LINES = 25
 LINE_BYTES = 1 << 16
 ANSWER_BYTES = 8 << 20
 KIT = (sys.executable, "-P", "-m", "py_portable")
-"""`-P`: a repository may hold a click.py, and is where this runs."""
+"""`-P` because this runs in the caller's repository, which may contain a file click.py."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def follow(argv: Sequence[str], env: Mapping[str, str]) -> CommandEnded:
                     tail.append(line)
         status = child.wait()
     except BaseException:
-        # It puts its own things in order first: containers, mounts.
+        # It has to remove its containers and mounts first.
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -74,7 +74,7 @@ def follow(argv: Sequence[str], env: Mapping[str, str]) -> CommandEnded:
 
 
 def ask(argv: Sequence[str], env: Mapping[str, str]) -> CommandEnded:
-    """Run the kit for what it prints on stdout; what it says on stderr is shown. Raises MachineError."""
+    """Run the kit and return what it prints to stdout; its stderr is shown. Raises MachineError."""
     outcome = process.run([*KIT, *argv], env=env, capture_bytes=ANSWER_BYTES)
     said = [line for line in outcome.stderr.text.split("\n") if line.strip()]
     for line in said:

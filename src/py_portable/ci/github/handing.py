@@ -1,6 +1,7 @@
-"""The images that the plan's job made, for the jobs after it: entries of its store, a tar each, and an index.
+"""Passes the images that the plan's job made to the jobs after it: one tar archive for each store entry, and an index.
 
-So an image is made once in a run: a bootstrap, or a tag, asked twice may give two images of one name.
+So an image is made only once in a run. Two bootstraps, or two questions what a tag means, may give two different images
+of the same name.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _OURS = re.compile(rf"objects/[0-9a-f]{{2}}/{KEY.pattern}|cache/(?:{'|'.join(NAM
 
 @dataclass(frozen=True)
 class _Held:
-    """An image in the store. `base`: the identity of what it was made on top of."""
+    """An image in the store. `base`: the identity of the image on top of which it was made."""
 
     place: Path
     identity: str
@@ -43,8 +44,10 @@ class _Held:
 
 
 def pack(store: Path, wanted: Mapping[str, str], to: Path) -> int:
-    """Archive the images of a store; how many. `wanted`: nodes of the plan -> identity; what the store has not
-    (an image that was not available) is left out."""
+    """Archive the images of a store. Returns their number.
+
+    `wanted`: nodes of the plan -> identity. Images that are not in the store, because they were not available, are left
+    out."""
     held = _held(store)
     to.mkdir(parents=True, exist_ok=True)
     index: dict[str, dict[str, list[str]]] = {}
@@ -81,7 +84,7 @@ def unpack(folder: Path, store: Store, wanted: Mapping[str, Collection[str]]) ->
 
 
 def _take(archives: Mapping[Path, Sequence[str]], store: Store, identities: set[str]) -> None:
-    """The archives of one node."""
+    """Unpack the archives of one node."""
     missing = {archive: paths for archive, paths in archives.items() if not _is_there(store, paths)}
     if not missing:
         return
@@ -113,7 +116,7 @@ def _is_there(store: Store, paths: Sequence[str]) -> bool:
 
 
 def _bases(store: Store, paths: Sequence[str]) -> Iterator[str]:
-    """What an image that the store has already was made on top of."""
+    """The identity on top of which an image that is already in the store was made."""
     entry = store.get(PurePosixPath(paths[0]).name)
     if entry and isinstance(entry.meta.get("base"), str):
         yield entry.meta["base"]
@@ -150,7 +153,7 @@ def _entry(archive: Path, place: Path, paths: Sequence[str]) -> Header:
 
 
 def _names(place: Path, store: Store, paths: Sequence[str], key: str) -> None:
-    """The names that lead to the entry; one that leads elsewhere is none."""
+    """Keep the names that lead to the entry. Names that lead elsewhere are left out."""
     for path in paths:
         if any((place / above).is_symlink() for above in PurePosixPath(path).parents):
             continue

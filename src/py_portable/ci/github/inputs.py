@@ -12,23 +12,23 @@ from py_portable.errors import ConfigError
 from py_portable.plan.tiers import PR, RELEASE
 
 PREFIX = "PY_PORTABLE_INPUT_"
-"""Of the variables: nothing that a workflow gives is ever part of a command's text."""
+"""The prefix of the variables. Nothing that a workflow gives is ever part of a command's text."""
 ALL = "PY_PORTABLE_INPUTS"
-"""The variable with all inputs of the action, as JSON; one in a variable of its own wins."""
+"""The variable with all inputs of the action, as JSON. An input in a variable of its own wins."""
 COMMANDS = ("check", "lock", "plan", "build", "portability", "benchmark", "merge", "report")
 """What `command` may name, in the order in which they run."""
 ENGINES = ("auto", "bubblewrap", "docker", "podman", "chroot", "native")
 DEFAULT_COMMANDS = ("build", "portability", "report")
 DEFAULT_PREFIX = "py-portable"
 _ARTIFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-"""Of what upload-artifact takes, the part that no shell, URL or file system gives a meaning to."""
+"""Those characters that upload-artifact accepts and that have no special meaning in a shell, a URL or a file system."""
 _JOB = re.compile(r"(?:shard|build)-[0-9]{1,6}")
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`config` is a pattern; `artifacts`, `images`: names, none for all. `build`, `shard`: the job of a plan."""
+    """`config`: a pattern. `artifacts`, `images`: names; if empty, all. `build`, `shard`: the job of a plan."""
 
     config: str = "portable.yaml"
     commands: tuple[str, ...] = DEFAULT_COMMANDS
@@ -54,7 +54,7 @@ class Inputs:
 
 
 def read(environ: Mapping[str, str]) -> Inputs:
-    """Raises ConfigError, which names the input and what it takes."""
+    """Raises ConfigError, which names the input and the values that it accepts."""
     together: dict[str, str] = json.loads(environ.get(ALL) or "{}")
 
     def given(name: str) -> str:
@@ -90,7 +90,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
     def names(name: str) -> tuple[str, ...]:
         told = tuple(dict.fromkeys(re.split(r"[\s,]+", given(name).strip(", \t\r\n"))))
         for one in told:
-            # Else it would be read as an option.
+            # It would be read as an option.
             if one.startswith("-") or not one.isprintable():
                 raise wrong(name, f"{shown(one)} is not a name")
         return tuple(one for one in told if one)

@@ -18,8 +18,8 @@ OUTPUT_BYTES = 1_000_000
 def matrix(shards: Sequence[Shard], costs: Mapping[CellId, int]) -> str:
     """One line of JSON for `strategy.matrix: ${{ fromJSON(…) }}`.
 
-    It holds names of shards and numbers, nothing a config names: whatever a workflow does with them, no image's or
-    artifact's name gets into a shell. Without a shard `include` is empty, which GitHub takes for a mistake: the
+    It contains names of shards and numbers, but nothing that a config names. So the name of an image or artifact never
+    gets into a shell, whatever a workflow does. Without a shard `include` is empty, which is an error for GitHub: the
     caller's job needs an `if:`.
     """
     rows = [

@@ -1,4 +1,4 @@
-"""The wheels that the kit itself is set up from, as a cache brought them: `kit_wheels.py key|take …`.
+"""The wheels from which the kit itself is installed, as a cache brought them: `kit_wheels.py key|take …`.
 
 scripts/ci-github starts this file by its path, before any package is there: the standard library only. A cache is
 never believed. A wheel whose sha256 is not among the requirements' is removed before anything looks into it.
@@ -19,7 +19,7 @@ _UV_BYTES = 512 << 20
 
 
 def key(requirements: bytes) -> str:
-    """Of the cache: the same as long as the same wheels are wanted."""
+    """The key of the cache, which is the same as long as the same wheels are wanted."""
     python = platform.python_implementation().lower() + "".join(platform.python_version_tuple()[:2])
     told = hashlib.sha256(requirements).hexdigest()[:16]
     return "-".join(
@@ -28,7 +28,9 @@ def key(requirements: bytes) -> str:
 
 
 def take(requirements: str, wheels: Path, uv: Path) -> bool:
-    """Whether the folder holds a uv of these requirements: it is then written to `uv`. What they do not name goes."""
+    """Whether the folder has the uv that the requirements name, which is then written to `uv`. Files that they do not
+    name are removed.
+    """
     wanted = set(_SHA256.findall(requirements))
     found = False
     for path in sorted(wheels.iterdir()) if wheels.is_dir() else ():
@@ -57,7 +59,7 @@ def _extract(wheel: Path, uv: Path) -> bool:
 
 
 def main(argv: list[str]) -> int:
-    """`key REQUIREMENTS` prints it. `take REQUIREMENTS WHEELS UV`: 1 where the wheels are not available."""
+    """`key REQUIREMENTS` prints the key. `take REQUIREMENTS WHEELS UV` returns 1 if the wheels are not available."""
     match argv:
         case ["key", requirements]:
             print(key(Path(requirements).read_bytes()))

@@ -13,25 +13,25 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SUMMARY_BYTES = 1_000_000
-"""Of a step, a little less than the 1 MiB above which GitHub drops all of it."""
+"""The limit for one step: a little less than 1 MiB, above which GitHub drops the whole summary."""
 OWN = frozenset(("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE"))
-"""The runner's files: what the action starts does not know them."""
+"""The variables that name the runner's files. Commands that the action starts do not get them."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def output(name: str, value: str, *, delimiter: str | None = None) -> str:
-    """The lines that set an output. Raises ValueError for a name that is not the program's own kind."""
+    """The lines that set an output. Raises ValueError for a name that this program would not use."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"not an output: {name!r}")
     end = delimiter or f"end-{secrets.token_hex(16)}"
     while end in value:
         end = f"end-{secrets.token_hex(16)}"
-    # What the runner reads as the end of a line, be it "\r" alone, cannot hold the delimiter either.
+    # So no line of the value can be the delimiter, even if the runner reads a single "\r" as the end of a line.
     return f"{name}<<{end}\n{value}\n{end}\n"
 
 
 def cut(text: str, most: int) -> str:
-    """The beginning of Markdown in whole lines, at most so many bytes, and a last line that says so."""
+    """The beginning of Markdown: whole lines of at most this number of bytes, and a last line that says so."""
     data = text.encode("utf-8", "replace")
     if len(data) <= most:
         return text
@@ -49,7 +49,7 @@ def code(text: str) -> str:
 
 
 class RunnerFiles:
-    """Outputs and summary. Where the runner names no file (on a laptop) nothing is written."""
+    """Outputs and summary. If the runner does not name a file, as on a laptop, nothing is written."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._output = environ.get("GITHUB_OUTPUT")

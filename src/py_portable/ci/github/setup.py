@@ -1,4 +1,4 @@
-"""The machine of a job: what it lacks is found out before anything costs time, and added where that is allowed."""
+"""Finds out what the machine of a job lacks, before anything takes time, and adds it if that is allowed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DOCTOR = ("doctor", "--fix")
 
 
 def make_ready(inputs: Inputs, environ: Mapping[str, str]) -> int:
-    """Let the doctor look, and install what is lacking where it may: its exit status. What fails is reported in the
-    log, as an annotation and in the summary.
+    """Run the doctor, which installs what is missing if it may. Returns its exit status.
 
-    A job without commands that start anything is not looked at, and the engine `native` needs nothing.
+    A failure is reported in the log, as an annotation and in the summary. Nothing is done for a job that starts
+    nothing, or for the engine `native`, which needs nothing.
     """
     engine = inputs.engine or environ.get("PY_PORTABLE_ENGINE")
     if engine == "native" or not _NEED_IT & set(inputs.commands):

@@ -19,17 +19,19 @@ from py_portable.store.layout import default_root
 
 JOBS = ("plan", "build")
 _OWN = "own"
-"""A file: the store was there before the cache was asked, so that it need not travel."""
+"""A file that says: the store was there before the cache was asked, so it need not be packed."""
 Say = Callable[[str], None]
 
 
 def handed_name(baseline: str) -> str:
-    """What the job that builds in this baseline hands on under: there may be several of them."""
+    """The name under which the job that builds in this baseline passes its files on: there may be several such jobs."""
     return f"build-{image_shard(baseline)}"
 
 
 def hand_on(job: str, config: Path, dist: Path, say: Say, *, baseline: str = "") -> None:
-    """Lock and dist, for the jobs after this one. `baseline`: the one that the job is for. Raises MachineError."""
+    """Pass the lock and dist on to later jobs. `baseline`: the baseline in which this job builds. Raises
+    MachineError.
+    """
     here = Path.cwd()
     name = handed_name(baseline) if baseline and job == "build" else job
     archive = travel.pack_dist([_project(config, dist)], here, here / HANDED / name)
@@ -37,7 +39,7 @@ def hand_on(job: str, config: Path, dist: Path, say: Say, *, baseline: str = "")
 
 
 def take(config: Path, dist: Path, say: Say) -> None:
-    """What the jobs before this one handed on; the later one's word counts. Raises ConfigError."""
+    """Take what earlier jobs passed on. If two of them disagree, the later one counts. Raises ConfigError."""
     here = Path.cwd()
     names = [*JOBS, *sorted(path.name for path in (here / HANDED).glob("build-*"))]
     archives = [path for name in names if (path := here / HANDED / name / travel.DIST).is_file()]
@@ -52,7 +54,7 @@ def _project(config: Path, dist: Path) -> Project:
 
 
 def wants_cache(environ: Mapping[str, str]) -> bool:
-    """A boolean of GitLab comes as a word; unset is not a cache."""
+    """GitLab passes a boolean as a word. If it is not set, there is no cache."""
     return environ.get("PY_PORTABLE_CACHE", "").split()[-1:] == ["true"]
 
 

@@ -7,16 +7,16 @@ a second time. It is POSIX sh: in an image there may be nothing else.
 from __future__ import annotations
 
 FOLDER = ".py-portable"
-"""Below the project: what jobs hand on that is not a result."""
+"""The folder below the project with what jobs pass on that is not a result."""
 KIT = f"{FOLDER}/kit"
 """The folder of the kit's own bundle, for jobs inside images."""
 PIPELINE = f"{FOLDER}/pipeline.yml"
 BUILDER = f"{FOLDER}/build-engine"
 """The file with the name of the engine that builds, which the plan's job writes after it has examined its runner."""
 HANDED = f"{FOLDER}/handed"
-"""What a job hands on, in tar, in a folder named after the job."""
+"""What a job passes on: a tar archive in a folder that is named after the job."""
 CACHE = f"{FOLDER}/cache"
-"""The store, in tar, which keeps owners: an image from which they were lost would not be that image any more."""
+"""The store as a tar archive, which keeps owners: without them an image would not be the same image any more."""
 PARENT = "PY_PORTABLE_PARENT_PIPELINE"
 """The variable with the parent's pipeline id, which the trigger job must pass on (merge request 47210)."""
 SCOPE = "PY_PORTABLE_CACHE_SCOPE"
@@ -80,7 +80,7 @@ export PY_PORTABLE_ENGINE="$PY_PORTABLE_BUILD_ENGINE"
 "$PY_PORTABLE_COMMAND" gitlab store-out
 exit "$PY_PORTABLE_STATUS"
 """
-"""What was built is handed on though something else could not be: its cells are started all the same."""
+"""Artifacts are passed on even if another one could not be built, and their cells are started."""
 
 BUILD_INSIDE = f"""\
 {_CHOSEN}if [ "$PY_PORTABLE_BUILD_ENGINE" != native ]; then

@@ -19,8 +19,8 @@ AUTO, NATIVE = "auto", "native"
 
 
 def choose(config: Path, asked: str, say: Say) -> str:
-    """What builds: the engine that was asked for by its name; else `auto` where an engine starts here, and `native`
-    where none does and jobs are containers that are thrown away. Raises ConfigError for a config that is wrong."""
+    """Which engine builds: the one that was named; else `auto` if an engine starts here; else `native`, if jobs are
+    containers that are thrown away. Raises ConfigError for a config that is wrong."""
     if asked not in ("", AUTO):
         return asked
     needed = bool(baselines.jobs(load_config(config)))
@@ -28,8 +28,9 @@ def choose(config: Path, asked: str, say: Say) -> str:
 
 
 def decide(needed: bool, trouble: str | None, container: ThrowawayVerdict, say: Say) -> str:
-    """`needed`: whether anything is built at all. `trouble`: why no engine starts, None where one does. Pure but for
-    what it says."""
+    """`needed`: whether anything is built at all. `trouble`: why no engine starts; None if one does. Pure, except for
+    its messages.
+    """
     if not needed or trouble is None:
         return AUTO
     if container.thrown_away:

@@ -1,8 +1,8 @@
 """Shards as a child pipeline of GitLab CI.
 
-The pipeline is whole in itself: `PREFIX carry` carries the plan on, a job a shard proves, `PREFIX report` merges and
-holds the reports. Every command in it is fixed text that reads variables; what a config or a caller names stands at
-most under `image:name`.
+The pipeline is complete in itself: `PREFIX carry` passes the plan on, one job for each shard starts its cells, and
+`PREFIX report` merges the results and has the reports. Every command in it is fixed text that reads variables. A name
+from a config or a caller can only stand under `image:name`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ SHARDS = 200
 """`parallel:matrix` makes at most 200 jobs (gitlab.com issues 438369, 547976). Jobs written one by one may be more,
 but shards that fit a matrix fit every way to write them, and leave half of a free plan's active jobs to others."""
 IMAGE_SHARDS = 490
-"""A job an image: the Free tier of gitlab.com admits 500 jobs in active pipelines (gitlab.com issue 240895), and the
-parent pipeline needs some. An instance's own limit is 2,000 jobs a pipeline where none is set (issue 353494)."""
+"""With one job for each image: the Free tier of gitlab.com admits 500 jobs in active pipelines (issue 240895), and the
+parent pipeline needs some. An instance's own limit is 2,000 jobs a pipeline where none is set (issue 353494).
+"""
 YAML_BYTES = 200_000
-"""Servers of before 17.3 stop at 1 MB of memory for the parsed text, which some 200 kB can reach (issues 370116,
-382389); an artifact with a child pipeline may have 5 MB (docs: Downstream pipelines)."""
+"""Servers before 17.3 allow 1 MB of memory for the parsed text, which about 200 kB can reach (issues 370116, 382389);
+an artifact with a child pipeline may have 5 MB (docs: Downstream pipelines).
+"""
 JOB_NAME_CHARS = 255
 """Merge request 73559. A job `needs` at most 50 others, so the report waits for a stage, not for names."""
 PREFIX = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._ -]{0,60}[A-Za-z0-9])?")
@@ -43,9 +45,9 @@ def pipeline(
     job_image: str | None = None,
     builds: Sequence[BuildJob] = (),
 ) -> str:
-    """The YAML. `inside`: every shard has one image, and its job runs in it. `job_image`: what the other jobs run in,
-    None for what the runner takes by itself. `builds`: jobs of this pipeline that build, in the images of baselines;
-    without them the parent's job builds.
+    """The YAML text. `inside`: every shard has one image, and its job runs in it. `job_image`: the image of the other
+    jobs; None for the runner's default. `builds`: the jobs of this pipeline that build in the images of baselines; if
+    there are none, the parent's job builds.
 
     Raises ConfigError for a prefix that is not a part of a job's name, and for an image no runner can start.
     """
@@ -62,7 +64,7 @@ def pipeline(
     in_kit: dict[str, Any] = {"image": {"name": job_image}} if job_image else {}
     with_kit = {**in_kit, "before_script": [jobs.SET_UP]}
     building = {f"{prefix} build {build.name}": _build(prefix, build) for build in builds}
-    # What was built is proven, though another job failed.
+    # What was built is tested even if another job failed.
     needs = [
         _parent(prefix, "plan"),
         *([{"job": name} for name in building] or [_parent(prefix, "build")]),
@@ -121,7 +123,9 @@ def pipeline(
 
 @dataclass(frozen=True)
 class BuildJob:
-    """A job that builds in a baseline's image. `name`: the baseline's in the config. `image`: as a runner pulls it."""
+    """A job that builds in a baseline's image. `name`: the baseline's name in the config. `image`: the name by which a
+    runner pulls it.
+    """
 
     name: str
     image: str
@@ -152,7 +156,7 @@ def _build(prefix: str, build: BuildJob) -> dict[str, Any]:
 
 
 class _Plain(yaml.SafeDumper):
-    """Without anchors for what stands in two places: not everything that reads a pipeline follows them."""
+    """A dumper that writes no anchors for repeated values, because not every reader of a pipeline understands them."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -163,7 +167,7 @@ def _parent(prefix: str, job: str) -> dict[str, str]:
 
 
 def _cache(prefix: str, job: str) -> dict[str, Any]:
-    """What the parent's job of that name keeps. Nothing is kept from here: each would take the other's place."""
+    """The cache of the parent's job of that name. Jobs here only read it, because they would overwrite each other's."""
     return {"key": f"{prefix}-{job}-${jobs.SCOPE}", "paths": [f"{jobs.CACHE}/"], "policy": "pull"}
 
 

@@ -125,8 +125,9 @@ INPUTS: Mapping[str, Mapping[str, Any]] = {
 }
 
 _SCOPE = "mr$CI_MERGE_REQUEST_IID-$CI_COMMIT_REF_SLUG"
-"""What a merge request builds may be anything, so it keeps a store of its own. Of the branch's name, which a stranger
-may choose, the server has made a word of letters, digits and `-`."""
+"""A merge request may build anything, so it has a store of its own. A stranger may choose the branch's name, but here
+the server has turned it into a word of letters, digits and `-`.
+"""
 _CALLERS = ["interruptible", "retry", "tags", "timeout"]
 """What jobs take from a caller's `default:`. Its image, scripts, services, caches and tokens are for its own jobs."""
 _HEAD = f"""\
@@ -245,7 +246,7 @@ def template() -> str:
 
 
 def cache(job: str) -> dict[str, Any]:
-    """The server's own doing: keys of protected branches are apart from those of others."""
+    """The server itself separates the keys of protected branches from those of others."""
     return {
         "key": f"{_input('job-prefix')}-{job}-{_SCOPE}",
         "fallback_keys": [f"{_input('job-prefix')}-{job}-mr-$CI_DEFAULT_BRANCH"],
@@ -284,11 +285,13 @@ _VARIABLES = {
 
 
 def _variables(*names: str) -> dict[str, Any]:
-    """Inputs as variables, all of them where none is named: as they are, a `$` in them stands for itself."""
+    """Inputs as variables; if none is named, all of them. They are used as they are: a `$` in them stands for
+    itself.
+    """
     told: dict[str, Any] = {}
     for name in names or _VARIABLES:
         value = _input(_VARIABLES[name])
-        # Alone it would stay a boolean, which is no value of a variable.
+        # Alone it would stay a boolean, which cannot be the value of a variable.
         value = f"is {value}" if INPUTS[_VARIABLES[name]].get("type") == "boolean" else value
         told[f"PY_PORTABLE_{name}"] = {"value": value, "expand": False}
     if "PY_PORTABLE_KIT" in told:
@@ -297,9 +300,8 @@ def _variables(*names: str) -> dict[str, Any]:
 
 
 def _rules(kind: str, asked: str | None = None) -> list[dict[str, str]]:
-    """Where the pipeline is of this kind (child, where the input is empty), and the other input is true.
-
-    What was built is proven, and what was proven is reported, though another job failed.
+    """Rules for a job that runs if the pipeline is of this kind (child, if the input is empty) and the other input is
+    true. What was built is tested, and what was tested is reported, even if another job failed.
     """
     rule = f'"{_input("pipeline")}" {"==" if kind == "flat" else "!="} "flat"'
     if asked is None:
@@ -308,7 +310,9 @@ def _rules(kind: str, asked: str | None = None) -> list[dict[str, str]]:
 
 
 def _rules_of_builds() -> list[dict[str, str]]:
-    """Where the pipeline is flat, and no engine was asked for by its name: then the plan's job may choose native."""
+    """Rules for a job that runs if the pipeline is flat and no engine was named: then the plan's job may choose
+    native.
+    """
     named = [name for name in INPUTS["build-engine"]["options"] if name not in ("", "auto", "native")]
     unnamed = " && ".join(f'"{_input("build-engine")}" != "{name}"' for name in named)
     return [{"if": f'"{_input("pipeline")}" == "flat" && {unnamed}'}]
@@ -328,7 +332,7 @@ _Dumper.add_representer(str, _text)
 
 
 def _dump(told: Mapping[str, Any]) -> str:
-    """With an empty line between what stands at the margin."""
+    """The text with an empty line between top-level keys."""
     parts = [
         yaml.dump({name: value}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
         for name, value in told.items()

@@ -20,7 +20,7 @@ from py_portable.images.debian.releases import releases
 from py_portable.images.entries import Entries, drift
 from py_portable.images.image import Image, Request
 from py_portable.images.packages import optional_packages
-from py_portable.store import Store
+from py_portable.store import DamagedError, Store
 
 
 def derive(
@@ -53,6 +53,8 @@ def derive(
         else entries.known({**asked.told(), **beside.mark()}, request)
     )
     if entry is None:
+        if base.key and store.get(base.key) is None:
+            raise DamagedError(f"{base.name} was damaged in the store", where=str(store.root))
         manager = additions.find_manager(base.root)
         work = Work(
             base,

@@ -1,1 +1,1 @@
-"""The package index: asked what a name means, and files fetched from it by their digest."""
+"""The package index: it is asked what a name means, and files are fetched from it by their digest."""

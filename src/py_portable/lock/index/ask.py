@@ -45,7 +45,9 @@ class ResolveError(PortableError):
 
 
 def pip_settings(listing: str) -> dict[str, str]:
-    """The settings in what `pip config list` prints; the environment wins over files, a command over global."""
+    """The settings that `pip config list` printed. The environment wins over files, and a command's section over
+    global.
+    """
     ranked: dict[str, tuple[int, str]] = {}
     for line in listing.splitlines():
         key, _, quoted = line.partition("=")
@@ -55,7 +57,7 @@ def pip_settings(listing: str) -> dict[str, str]:
         except (ValueError, SyntaxError):
             continue
         if not value:
-            continue  # pip passes over an empty one too
+            continue  # pip ignores an empty one, too
         rank = {":env:": 3, "install": 2, "global": 1}.get(section, 0)
         if rank and rank >= ranked.get(option, (0, ""))[0]:
             ranked[option] = (rank, value)
@@ -63,7 +65,7 @@ def pip_settings(listing: str) -> dict[str, str]:
 
 
 def uv_environment(settings: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` with pip's settings said in uv's words. What the caller set for uv itself wins."""
+    """`environ` with pip's settings translated for uv. What the caller has set for uv itself wins."""
     told: dict[str, str] = {}
     if (url := settings.get("index-url")) and not environ.get("UV_INDEX_URL"):
         told["UV_DEFAULT_INDEX"] = url
@@ -91,7 +93,7 @@ def uv_environment(settings: Mapping[str, str], environ: Mapping[str, str]) -> d
 
 
 def uv_options(settings: Mapping[str, str]) -> list[str]:
-    """What of pip's settings uv takes on its command line only."""
+    """Those of pip's settings that uv accepts on its command line only."""
     return ["--no-index"] if settings.get("no-index", "").lower() in ("1", "true", "yes", "on") else []
 
 
@@ -133,7 +135,7 @@ def _logins(told: Mapping[str, str]) -> dict[tuple[str, str], str]:
 
 
 def _link(text: str) -> str:
-    """A path of pip's settings; uv runs in a folder of its own, so a relative one would lose its start."""
+    """A path in pip's settings, made absolute, since uv runs in another folder."""
     return text if "://" in text else str(Path(text).expanduser().absolute())
 
 
@@ -146,7 +148,7 @@ def _seconds(text: str) -> int:
 
 
 def read_pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """What pip is configured with; asked once a run, for pip takes a third of a second to say it."""
+    """The configuration of pip. It is asked once in a run, since pip takes a third of a second to answer."""
     return dict(_pip_settings(tuple(sorted(environ.items()))))
 
 
@@ -180,7 +182,7 @@ def offers(
     no requirement.
     """
     for line in (*requirements, *constraints, *overrides):
-        # Some come out of sdists: one that looks like an option must not become one.
+        # Some come from sdists: a requirement that looks like an option must not become one.
         _check(line)
     settings = read_pip_settings(environ)
     with tempfile.TemporaryDirectory(prefix="py-portable-") as name:
@@ -215,11 +217,11 @@ def offers(
             **told,
             "UV_CACHE_DIR": str(folder / "cache" if _has_token(told) else cache),
             "UV_NO_PROGRESS": "1",
-            # A repository is fetched by us and pinned, or not at all.
+            # Only the kit itself fetches repositories, and pins them.
             "GIT_ALLOW_PROTOCOL": "none",
         }
         if env.pop("UV_NO_CONFIG", ""):
-            # Our own file is to be read all the same, and no other.
+            # The file that we write must still be read, and no other.
             words += ["--config-file", "uv.toml"]
         outcome = process.run(words, cwd=folder, env=env, timeout=900)
         if not outcome.ok:

@@ -1,6 +1,7 @@
 """The constraints of the caller's pip: PIP_CONSTRAINT, else what pip's configuration files say of them.
 
-Read here and not by asking pip: every run looks whether they have changed, and pip takes a third of a second.
+They are read here instead of asking pip, because every run checks whether they have changed, and pip takes a third of a
+second.
 https://pip.pypa.io/en/stable/topics/configuration/ lists the files and which of them wins.
 """
 
@@ -26,7 +27,7 @@ INSTEAD = 'write the constraints into the config: wheels: {constraints: ["NAME<2
 
 
 def constraints(environ: Mapping[str, str], *, build: bool = False) -> tuple[str, ...]:
-    """The lines of the constraint files, as requirements; with `build` of those for build systems.
+    """The lines of the constraint files, as requirements. With `build` these are the files for build systems.
 
     Raises ConfigError for a file that cannot be read, for an address, and for a line that is no requirement.
     """
@@ -40,14 +41,14 @@ def constraints(environ: Mapping[str, str], *, build: bool = False) -> tuple[str
 
 
 def _configured(key: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """As in pip: the section of a command wins over [global] of any file, and of one section the last file."""
+    """Like pip: the section of a command wins over [global] of any file. For the same section the last file wins."""
     found = dict.fromkeys(_SECTIONS, ("", ""))
     for path in _files(environ):
         parser = configparser.RawConfigParser(strict=False)
         try:
             parser.read_string(path.read_text("utf-8"), str(path))
         except (OSError, UnicodeDecodeError, configparser.Error):
-            continue  # pip says what is wrong with it as soon as it is asked
+            continue  # pip itself reports the error as soon as it is asked
         for section in _SECTIONS:
             value = parser.get(section, key, fallback="").strip()
             if value:
@@ -73,7 +74,7 @@ def _files(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _home(environ: Mapping[str, str]) -> Path | None:
-    """None for a user without HOME whom /etc/passwd does not name, as in many a container."""
+    """None for a user who has no HOME and is not in /etc/passwd, as in many containers."""
     try:
         return Path(environ.get("HOME") or Path.home())
     except RuntimeError:
@@ -91,7 +92,7 @@ def _file(name: str, base: Path, where: str, above: tuple[Path, ...]) -> Iterato
             return
         text = read_regular(path, MAX_BYTES).decode("utf-8")
     except (OSError, UnicodeDecodeError, RuntimeError) as problem:
-        # expanduser knows no other error for a user whom nobody knows.
+        # expanduser raises it for an unknown user.
         why = problem.strerror if isinstance(problem, OSError) else str(problem)
         why = "it is not UTF-8 text" if isinstance(problem, UnicodeDecodeError) else why
         raise ConfigError(
@@ -99,7 +100,7 @@ def _file(name: str, base: Path, where: str, above: tuple[Path, ...]) -> Iterato
         ) from None
     for number, raw in enumerate(text.replace("\\\n", " ").splitlines(), 1):
         line = _COMMENT.sub("", raw).strip()
-        # Of a hash that a line may carry, the lock holds its own.
+        # A line may contain hashes, but the lock has its own.
         line = line.partition(" --hash")[0].strip()
         if not line:
             continue
@@ -108,7 +109,7 @@ def _file(name: str, base: Path, where: str, above: tuple[Path, ...]) -> Iterato
             yield from _file(rest.strip(), path.parent, str(path), (*above, path))
             continue
         if line.startswith("-"):
-            continue  # where files come from is said by pip's configuration
+            continue  # pip's configuration says where files come from
         try:
             Requirement(line)
         except InvalidRequirement as problem:

@@ -56,7 +56,7 @@ def gather(
 
 
 def _copy(store: Store, file: LockedFile, into: Path) -> bool:
-    """Put the stored file into a folder; False where there is none, or none that is what was locked."""
+    """Put the stored file into a folder. Returns False if there is none, or if it is not the one that was locked."""
     entry = store.get(_key(file))
     if entry is None:
         return False
@@ -69,7 +69,7 @@ def _copy(store: Store, file: LockedFile, into: Path) -> bool:
 
 
 def placed(store: Store, file: LockedFile) -> Path | None:
-    """Where the store has the file; nobody may write there."""
+    """The place of the file in the store. Never write there."""
     entry = store.get(_key(file))
     return entry.path / file.file if entry else None
 
@@ -89,7 +89,7 @@ def _made_here(file: LockedFile) -> bool:
 
 
 def _again(store: Store, file: LockedFile, environ: Mapping[str, str]) -> None:
-    """Make a file of a repository's commit once more. Raises StepError where it is another one now."""
+    """Make the file of a repository's commit once more. Raises StepError if it is a different one now."""
     if not _made_here(file):
         return
     assert file.origin is not None
@@ -113,7 +113,7 @@ def _again(store: Store, file: LockedFile, environ: Mapping[str, str]) -> None:
 def of_commit(
     url: str, ref: str | None, subdirectory: str, name: str, folder: Path, environ: Mapping[str, str]
 ) -> tuple[str, Path]:
-    """The commit that `ref` of a git repository stands for, and its files packed, in the empty `folder`."""
+    """The commit for which `ref` of a git repository stands, and an archive of its files in the empty `folder`."""
     commit = git.commit_of(url, ref, folder / "repository", environ)
     git.write_out(folder / "repository", commit, subdirectory, folder / "files", environ)
     pack(folder / "files", name, folder / "packed.tar.gz")
@@ -121,7 +121,7 @@ def of_commit(
 
 
 def fetched(url: str, into: Path, environ: Mapping[str, str]) -> Path:
-    """Fetch an address that nothing pins yet; whoever asks keeps its digest. Raises StepError."""
+    """Fetch an address that is not pinned yet; the caller keeps its digest. Raises StepError."""
     source = source_of(url, ask.access(environ))
     try:
         source.download(into, "", MAX_BYTES, TimeLimits())
@@ -131,10 +131,10 @@ def fetched(url: str, into: Path, environ: Mapping[str, str]) -> Path:
 
 
 def remember(store: Store, offers: Iterable[Offer]) -> None:
-    """Keep where files are available: a lossy memory that saves asking the index again."""
+    """Remember where files are available, so that the index need not be asked again. Entries may get lost."""
     path = store.cache("index") / "urls.json"
     known = addresses(store)
-    # A URL with credentials, be they in its query, is asked for again instead.
+    # A URL with credentials, also in its query, is not kept but asked for again.
     known |= {o.sha256: o.url for o in offers if is_plain(o.url)}
     write_whole(path, json.dumps(known))
 
@@ -146,7 +146,7 @@ def addresses(store: Store) -> dict[str, str]:
         return {}
     if not isinstance(found, dict):
         return {}
-    # Also of what an older version of the kit has kept.
+    # Also what an older version of the kit has kept.
     return {sha256: url for sha256, url in found.items() if isinstance(url, str) and is_plain(url)}
 
 
@@ -189,7 +189,7 @@ def _fetch(store: Store, file: LockedFile, source: FileSource) -> None:
 
 
 def _bounded(path: Path) -> None:
-    """Bombs are found before pip, or anything else, unpacks them. Raises StepError."""
+    """Find a zip or tar bomb before pip or another program unpacks it. Raises StepError."""
     try:
         if path.suffix in (".whl", ".zip"):
             zips.checked(path)

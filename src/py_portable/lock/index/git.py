@@ -1,6 +1,6 @@
-"""One commit of a git repository as a folder, through the machine's git: its logins and proxies are the user's.
+"""One commit of a git repository as a folder. The machine's own git fetches it, with the user's logins and proxies.
 
-Nothing of the repository is run: no hook, no filter and no submodule has a part in reading objects.
+Nothing in the repository is run: hooks, filters and submodules play no part when objects are read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def commit_of(url: str, ref: str | None, repository: Path, environ: Mapping[str,
     wanted = ref or "HEAD"
     if _fetched(repository, environ, url, wanted):
         return _git(environ, "rev-parse", "--verify", "FETCH_HEAD^{commit}", at=repository).strip()
-    # A server need not hand out a bare commit, and no server knows a short one.
+    # A server may refuse to send a commit by its id, and no server knows a shortened id.
     _git(environ, *_fetch(url, "+refs/*:refs/*"), at=repository)
     return _git(
         environ, "rev-parse", "--verify", "--end-of-options", f"{wanted}^{{commit}}", at=repository
@@ -85,7 +85,7 @@ def write_out(
 
 
 def _git(environ: Mapping[str, str], *words: str, at: Path | None = None) -> str:
-    # A caller that is a hook of git itself names its own repository there.
+    # If git itself started us as a hook, they name another repository.
     kept = {name: value for name, value in environ.items() if name not in _OF_A_REPOSITORY}
     env = {
         **kept,

@@ -1,4 +1,5 @@
-"""The metadata of wheels that an index offers: from the store, else from beside the wheel (PEP 658), else out of it."""
+"""The metadata of wheels that an index offers: from the store, else from the file beside the wheel (PEP 658), else
+from the wheel itself."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ def of_wheels(
 ) -> dict[str, str]:
     """sha256 of each wheel -> the text of its METADATA. `target` is python, max_glibc and arch.
 
-    Wheels that tell it nowhere else are fetched into the store, where a build will want them.
+    Wheels without such a file are fetched into the store, where a build needs them anyway.
     """
     wheels = list(wheels)
     addresses = files.addresses(store)
@@ -44,7 +45,7 @@ def of_wheels(
 
 
 def _beside(url: str, access: ask.Access, store: Store) -> str | None:
-    """None where the index has none there: not every one does."""
+    """None if the index has no such file: not every index offers it."""
     parts = urlsplit(url)
     source = files.source_of(
         parts._replace(path=f"{parts.path}.metadata", query="", fragment="").geturl(), access

@@ -1,4 +1,4 @@
-"""Files of an index: as they are offered, and as the lock names them."""
+"""The files of an index, in the form in which they are offered, and in the form in which the lock names them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Offer:
     sha256: str
     size: int | None
     direct: bool = False
-    """Whether it was asked for by this address, and not by its name."""
+    """Whether this address was asked for, and not its name."""
 
     @property
     def is_wheel(self) -> bool:
@@ -40,7 +40,7 @@ class LockedFile:
     origin: str | None = None
 
     def __post_init__(self) -> None:
-        # A file name that cannot be printed cannot always be written either: NUL, half a surrogate pair.
+        # A name with characters that cannot be printed (NUL, half a surrogate pair) may be impossible to write.
         plain = self.file.isprintable() and PurePosixPath(self.file).name == self.file
         if not plain or self.file in ("", ".", ".."):
             raise ValueError(f"{self.file!r} is not a file name")

@@ -14,7 +14,7 @@ _BLOCK = 65535
 
 
 class _Stored:
-    """A gzip stream that compresses nothing: what a compressor writes differs from one zlib to the next."""
+    """A gzip stream without compression, because versions of zlib compress differently."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -51,7 +51,7 @@ def pack(folder: Path, top: str, into: Path) -> None:
 
 
 def _below(folder: Path) -> list[Path]:
-    """Files and links, sorted. A folder is there for what is in it: empty ones no version control keeps either."""
+    """Files and links, sorted. Empty folders are left out, as version control does."""
     found = []
     for place, folders, names in os.walk(folder):
         links = [name for name in folders if (Path(place) / name).is_symlink()]

@@ -1,4 +1,4 @@
-"""Small texts out of sdists and wheels, which may be anybody's: bounded, and never a traceback."""
+"""Small texts from sdists and wheels. Anybody may have made these, so sizes are limited and all errors are caught."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SDIST_BOUNDS = tarball.Bounds(members=200_000, total_bytes=4 << 30, file_bytes=4
 
 
 def texts(archive: Path, pattern: str) -> dict[str, str]:
-    """Name -> text, of the members whose whole name matches. Larger ones than MAX_TEXT_BYTES are passed over.
+    """Name -> text of the members whose whole name matches. Those larger than MAX_TEXT_BYTES are left out.
 
     Raises ConfigError where it cannot be read as a tar or zip archive.
     """

@@ -1,8 +1,9 @@
-"""Start a program that may read and write only what it is told, by Landlock: apart.py SPEC PROGRAM ARGS…
+"""Start a program that may read and write only certain paths, by Landlock: apart.py SPEC PROGRAM ARGS…
 
-SPEC is JSON: `read` and `write` are lists of paths. The program has no TCP, and neither signals nor watches what
-is not its own, as far as the kernel is new enough. Without a PROGRAM nothing is started, and the exit status says
-whether the kernel has Landlock (0) or not (117): of a program, 117 is its own status.
+SPEC is JSON: `read` and `write` are lists of paths. If the kernel is new enough, the program cannot use TCP, and can
+neither signal nor trace processes outside of its sandbox. Without a PROGRAM nothing is started, and the exit status
+says whether the kernel has Landlock (0) or not (117). If a PROGRAM was started, the status is its own, even if it is
+117.
 https://docs.kernel.org/userspace-api/landlock.html
 """
 
@@ -31,7 +32,7 @@ def call(*words: object) -> int:
 
 
 def rights(version: int) -> int:
-    """All that this version knows of files: what is not known cannot be forbidden."""
+    """All rights to files that this version of Landlock knows. It cannot forbid others."""
     return (1 << (13 if version < 2 else 14 if version < 3 else 15 if version < 5 else 16)) - 1
 
 

@@ -1,6 +1,6 @@
-"""The app among the wheels of a wheelhouse: its installation, and what of it is started. Its callers lie beside it.
+"""Installs the app from the wheels of a wheelhouse, and finds what is started. The scripts that use this lie beside it.
 
-Whether what is installed is what its own metadata asks for says metadata.py, which lies beside it too.
+metadata.py, which lies beside it too, checks that everything is installed that the metadata asks for.
 """
 
 import importlib.metadata
@@ -18,7 +18,7 @@ OUT = Path("/out")
 
 @dataclass(frozen=True)
 class Entry:
-    """What is started, and by which name. Without an attribute the module is run, as by `python -m`."""
+    """What is started, and its name. Without an attribute the module is run, as with `python -m`."""
 
     name: str
     module: str
@@ -30,7 +30,8 @@ class Entry:
 
     @property
     def imported(self) -> str:
-        """The statement that a console script begins with: a package may hide its module behind a name of its own.
+        """The import with which a console script begins. It imports a name, since a package may hide the module of
+        that name.
 
         https://packaging.python.org/en/latest/specifications/entry-points/#use-for-scripts
         """
@@ -41,7 +42,7 @@ class Entry:
         )
 
     def called(self, alter_sys: bool = False) -> str:
-        """The statement after it."""
+        """The statement after the import."""
         if self.attribute:
             return f"sys.exit({self.attribute}())"
         more = ", alter_sys=True" if alter_sys else ""
@@ -49,19 +50,19 @@ class Entry:
 
 
 def distributions(site: Path) -> "dict[str, importlib.metadata.Distribution]":
-    """All that is installed in `site`, by normal name."""
+    """All distributions that are installed in `site`, by their normalised names."""
     return {normal(d.name): d for d in importlib.metadata.distributions(path=[str(site)])}
 
 
 def install(site: Path) -> None:
-    """All wheels into a folder, without byte code."""
+    """Install all wheels into a folder, without bytecode."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index"]
     pip += ["--root-user-action=ignore", "--no-deps", "--no-compile", "--target", str(site)]
     subprocess.run([*pip, *sorted(map(str, WHEELS.glob("*.whl")))], check=True)
 
 
 def chosen(app: importlib.metadata.Distribution, script: "str | None", entry_point: "str | None") -> Entry:
-    """As the config says, else the app's only console script, else the one that is called like the app."""
+    """What the config names, else the app's only console script, else the one that has the app's name."""
     if entry_point:
         return parsed(script or app.name, entry_point)
     scripts = {e.name: e.value for e in app.entry_points if e.group == "console_scripts"}
@@ -78,7 +79,7 @@ def chosen(app: importlib.metadata.Distribution, script: "str | None", entry_poi
 
 
 def parsed(name: str, value: str) -> Entry:
-    """It becomes source code: nothing but names and dots gets there."""
+    """Parse an entry point. It becomes source code, so it may contain nothing but names and dots."""
     module, _, attribute = (part.strip() for part in value.partition(":"))
     if not all(part.isidentifier() for part in f"{module}.{attribute or module}".split(".")):
         sys.exit(f"entry point {value!r} is not module:attribute")
@@ -86,6 +87,6 @@ def parsed(name: str, value: str) -> Entry:
 
 
 def tell(entry: Entry, *, payload: str, program: str) -> None:
-    """For py_portable.formats.app_entry, which reads it."""
+    """Write entry.json, which py_portable.formats.app_entry reads."""
     told = {"payload": payload, "script": program, "entry_point": entry.value}
     (OUT / "entry.json").write_text(json.dumps(told))

@@ -1,7 +1,8 @@
 """Ask the build backend of a source what building it requires, and what its metadata says (PEP 517). Offline.
 
-ask.py SPEC SOURCE BUILD WORK ANSWER: SPEC is JSON (requires, more, backend, backend_path, metadata); SOURCE is a
-folder, BUILD one with what the backend requires; WORK is written to, and ANSWER is the file that gets what was said.
+ask.py SPEC SOURCE BUILD WORK ANSWER: SPEC is JSON (requires, more, backend, backend_path, metadata). SOURCE is a
+folder, BUILD a folder with what the backend requires, WORK a folder for temporary files, and ANSWER the file for the
+answer.
 """
 
 import json
@@ -23,7 +24,7 @@ for part in filter(None, inner.split(".")):
 hook = getattr(backend, "get_requires_for_build_wheel", None)
 requires = list(hook()) if hook else []
 metadata = None
-# Before it has what it asks for it need not be able to say more: it is asked again then.
+# A backend may be unable to answer before it has what it asks for: it is asked again then.
 if spec["metadata"] and set(requires) <= set(spec["more"]):
     hook = getattr(backend, "prepare_metadata_for_build_wheel", None)
     if hook:
@@ -48,7 +49,7 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     source, build, work, answer = map(Path, sys.argv[2:])
     app, made, place = work / "source" / "app", work / "made", work / "venv"
-    # With more of what it requires it is asked a second time.
+    # It is asked a second time when it has more of what it requires.
     for old in (app, made, place):
         shutil.rmtree(old, ignore_errors=True)
     shutil.copytree(source, app, symlinks=True)

@@ -1,6 +1,6 @@
 """Make a folder that is a program: the interpreter of /opt/python, the wheels of /in/wheels, and a launcher.
 
-bundle.py SPEC: a JSON object with what formats/entry.py asks for, and trim. The result is /out/NAME with the launcher
+bundle.py SPEC: a JSON object with the keys of formats/app_entry.py, and trim. The result is /out/NAME with the launcher
 /out/NAME/NAME, and /out/entry.json. The launcher is made from /kit/launcher.sh.
 """
 
@@ -22,7 +22,7 @@ TREE = Path("/build/tree")
 KIT = Path(__file__).parent
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 PYTHON = f"python{VERSION}"
-# What the launcher starts: its first argument is the name by which the program was called.
+# The module that the launcher starts. Its first argument is the name by which the program was called.
 START = """\
 import sys
 
@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 
 def copy_interpreter() -> Path:
-    """Into the tree; returns its site-packages."""
+    """Copy it into the tree. Returns its site-packages."""
     shutil.copytree(PREFIX, TREE, symlinks=True)
     program = (TREE / "bin" / "python3").resolve()
     if program.name != PYTHON:
@@ -55,19 +55,19 @@ def python(*words: str, **options: Any) -> "subprocess.CompletedProcess[str]":
 
 
 def install(site: Path) -> list[str]:
-    """The wheels, whole. What the interpreter brought and no wheel is goes. Returns the names of the wheels."""
+    """Install the wheels. Returns the names of the packages that the interpreter brought and that no wheel replaces."""
     before = set(app.distributions(site))
     wheels = sorted(app.WHEELS.glob("*.whl"))
     wanted = {metadata.normal(wheel.name.partition("-")[0]) for wheel in wheels}
     pip = ("-m", "pip", "--disable-pip-version-check", "--quiet")
     options = ("--no-deps", "--no-compile", "--root-user-action=ignore", "--ignore-installed")
-    # By name: given as files, each would say in its metadata that it came from a folder that is only here.
+    # By name: if files were given, the metadata would say that they came from a folder that exists only here.
     python(*pip, "install", "--no-index", "--find-links", str(app.WHEELS), *options, *sorted(wanted))
     return sorted(before - wanted)
 
 
 def trim_interpreter() -> None:
-    """Leave out what no program needs when it runs. Every module of the standard library goes on importing."""
+    """Remove what no program needs when it runs. Every module of the standard library can still be imported."""
     library = TREE / "lib" / PYTHON
     for file in ("include", "share", "lib/pkgconfig"):
         shutil.rmtree(TREE / file, ignore_errors=True)
@@ -82,7 +82,7 @@ def trim_interpreter() -> None:
         (library / "turtle.py").unlink(missing_ok=True)
     for archive in (TREE / "lib").glob("**/*.a"):
         archive.unlink()
-    # Symbols for a debugger and a linker only.
+    # Only debuggers and linkers need these symbols.
     elf = [TREE / "bin" / PYTHON, *sorted((library / "lib-dynload").glob("*.so"))]
     for program in elf:
         stripped = program.with_name(program.name + ".stripped")
@@ -92,7 +92,7 @@ def trim_interpreter() -> None:
 
 
 def clear_programs(before: set[str]) -> None:
-    """bin/ keeps the interpreter and what the wheels brought; their scripts find the interpreter beside them."""
+    """Leave only the interpreter and the programs of the wheels in bin/. Scripts find the interpreter beside them."""
     folder = TREE / "bin"
     for file in sorted(folder.iterdir()):
         if file.name in (PYTHON, "python", "python3"):
@@ -107,7 +107,7 @@ def clear_programs(before: set[str]) -> None:
 
 
 def move_script(file: Path) -> None:
-    """A script that names the interpreter by where it was built finds it beside itself instead."""
+    """Make a script that names the interpreter by the place of the build look for it beside itself instead."""
     data = file.read_bytes()
     line, _, rest = data.partition(b"\n")
     if not (line.startswith(b"#!") and os.fsencode(TREE) in line):
@@ -136,7 +136,7 @@ def launcher(entry: app.Entry) -> None:
 
 
 def compile_all(site: Path) -> None:
-    """By hash, unchecked: no start looks at a source's time, so none finds it stale and writes.
+    """Compile with unchecked hashes: then no start compares the times of sources, finds one out of date and writes.
 
     The interpreter came with its library compiled in the same way; of packages a wheel may have replaced the source.
     """
@@ -159,7 +159,7 @@ def compiled(source: Path) -> Path:
 
 
 def settle_modes() -> None:
-    """Anyone may read; executable is what was so for its owner; nobody writes but the owner."""
+    """Set modes: everybody may read, only the owner may write, and what the owner can execute everybody can execute."""
     for path in [TREE, *TREE.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

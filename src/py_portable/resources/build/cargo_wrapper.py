@@ -1,9 +1,9 @@
 #!/opt/python/bin/python3
-"""`cargo` as PyOxidizer's driver calls it: crates compiled before are taken, and a cargo of today makes its project.
+"""The `cargo` that PyOxidizer's driver calls: it uses crates that were compiled before, and works with today's cargo.
 
-The driver builds in a fresh temporary folder each time. Its target folder becomes /build/crates/target, which begins
-as a copy of /in/compiled/target and goes with the sandbox; its project and the paths in what the build scripts are told
-become fixed ones, so that crates are compiled once and the same program gives the same bytes.
+The driver builds in a new temporary folder each time. Its target folder becomes /build/crates/target, which begins as a
+copy of /in/compiled/target and is removed with the sandbox. Its project folder, and the paths that build scripts get,
+become fixed ones, so that crates are compiled only once and the same program gives the same bytes.
 """
 
 import filecmp
@@ -25,13 +25,13 @@ TOLD = "pyo3-build-config-file.txt"
 
 
 def kept() -> Path:
-    """The target folder of this build."""
+    """Make the target folder of this build if it is missing, and return it."""
     target = KEPT / "target"
     if not target.is_dir():
         KEPT.mkdir(exist_ok=True)
         if COMPILED.is_dir():
             shutil.copytree(COMPILED / "target", target, symlinks=True)
-            # Cargo compiles anew what is older than what it was made from.
+            # Cargo compiles again what is older than its sources.
             now = time.time_ns()
             for path in [target, *target.rglob("*")]:
                 os.utime(path, ns=(now, now), follow_symlinks=False)
@@ -41,7 +41,7 @@ def kept() -> Path:
 
 
 def forget(target: Path, program: str) -> None:
-    """Take out what was compiled of the program itself: the next one at that place is another one."""
+    """Remove what was compiled for the program itself, because the next program at that place is a different one."""
     if any(re.fullmatch(r"-\d.*", crate.name[len(program) :]) for crate in CRATES.glob(f"{program}-*")):
         return
     name = "[-_]".join(map(re.escape, re.split("[-_]", program)))
@@ -80,7 +80,7 @@ def build(words: list[str]) -> int:
 def main() -> int:
     words = sys.argv[1:]
     if words[:1] == ["init"]:
-        # Written for cargo < 1.85, whose default it was.
+        # The driver was written for cargo before 1.85, whose default this was.
         return subprocess.run([CARGO, "init", "--edition", "2021", "--vcs", "none", *words[1:]]).returncode
     if words[:1] != ["build"] or "--target-dir" not in words:
         os.execv(CARGO, [CARGO, *words])

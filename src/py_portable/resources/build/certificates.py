@@ -1,4 +1,4 @@
-"""Source text for the start of an artifact that brings its own OpenSSL along. Its callers lie beside it."""
+"""Source text for the start of an artifact that contains its own OpenSSL. The scripts that use this lie beside it."""
 
 import ssl
 
@@ -8,8 +8,8 @@ ROOTS = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-"""Where a family of distributions keeps its bundle of CA certificates: Debian, Fedora and RHEL, SUSE, others."""
-# The folder of single certificates counts only where their names are hashes: there is one on Fedora and RHEL, too, but
+"""Where distributions keep their bundle of CA certificates: Debian, Fedora and RHEL, SUSE, others."""
+# The folder of single certificates counts only if their names are hashes: Fedora and RHEL have such a folder, too, but
 # OpenSSL finds nothing in it.
 _SOURCE = """\
 import os
@@ -28,13 +28,13 @@ def _name_certificates():
         os.environ["SSL_CERT_FILE"] = others[0]
 
 
-# OpenSSL looks where the distribution of its build keeps the certificates: on another family, name that one's.
+# OpenSSL looks where the distribution on which it was built keeps the certificates. On others, name their bundle.
 _name_certificates()
 """
 
 
 def source() -> str:
-    """Lines of Python that set SSL_CERT_FILE where the OpenSSL of this interpreter would find no certificates."""
+    """Lines of Python that set SSL_CERT_FILE if the OpenSSL of this interpreter would find no certificates."""
     places = ssl.get_default_verify_paths()
     own = (places.openssl_cafile, places.openssl_capath)
     return _SOURCE.replace("@OWN@", repr(own)).replace("@ROOTS@", repr(ROOTS))

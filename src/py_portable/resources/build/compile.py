@@ -1,8 +1,8 @@
-"""Compile the C sources in /in/asked.tar with the SCons files of the toolbox's Nuitka, and the cache in /cache.
+"""Compile the C sources in /in/asked.tar with the SCons files of the toolbox's Nuitka, and with the cache in /cache.
 
-compile.py LTO ("yes" or "no"). /out gets what SCons made. What stands in the archive is foreign: nothing of
-it is run, and nothing of it becomes a word of a command but what is allowed here. No package is installed in this
-sandbox, so that what lies in the cache afterwards is what compilers made of a text, filed by that text.
+compile.py LTO ("yes" or "no"). The output of SCons goes to /out. The contents of the archive are foreign: nothing in it
+is run, and only what is allowed here becomes a word of a command. No package is installed in this sandbox, so the cache
+contains only what compilers made from a text, under the digest of that text.
 """
 
 import json
@@ -26,8 +26,8 @@ MAX_REQUEST = 1 << 20
 # more words from the file FILE where one begins with @FILE.
 NAME = re.compile(r"[\w+][\w.@+~=-]*")
 WRITTEN_BY_SCONS = "@link_input.txt"
-# What Nuitka tells SCons on Linux: names of options, and what may stand there. Compilers of other systems and programs
-# by their path are not among it, and no word of a list begins with - or @, which compilers take for options.
+# What Nuitka tells SCons on Linux: the names of options, and which values they may have. Compilers of other systems and
+# paths of programs are not allowed, and no word of a list begins with - or @, which compilers would read as options.
 OPTIONS = [
     (
         "(anaconda|apple|arch|debian|fedora|pyenv|uninstalled)_python|self_compiled_python_uninstalled"
@@ -58,8 +58,8 @@ ADAPTED = "adapted_python_header_files_dir"
 HEADERS = "adapted"
 CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
-# These the kit says, whatever was asked. Of an interpreter that says it is MonolithPy SCons reads compiler flags: from
-# link.json in its prefix.
+# The kit sets these, whatever was asked for. If an interpreter says that it is MonolithPy, SCons reads compiler flags
+# from link.json in its prefix.
 FIXED = {
     "source_dir": ".",
     "nuitka_src": str(NUITKA / "build"),
@@ -73,7 +73,7 @@ class Refused(Exception):
 
 
 def member_name(name: str) -> "PurePosixPath | None":
-    """Where a member of the archive belongs below the folder. Raises Refused; None: it is not taken along."""
+    """The place of a member of the archive below the folder; None if it is left out. Raises Refused."""
     top, *parts = PurePosixPath(name).parts
     if parts == [WRITTEN_BY_SCONS]:
         return None
@@ -83,11 +83,11 @@ def member_name(name: str) -> "PurePosixPath | None":
 
 
 def unpacked(tar: tarfile.TarFile) -> "dict[str, Any]":
-    """The request, whose files lie in its folder below PLACE afterwards."""
+    """Unpack the files of the request into its folder below PLACE. Returns the request."""
     members = iter(tar)
     first = next(members, None)
     if first is None or first.name != "request.json" or not first.isreg() or first.size > MAX_REQUEST:
-        raise Refused("the request does not begin with what is asked")
+        raise Refused("the archive does not begin with request.json")
     stream = tar.extractfile(first)
     asked: dict[str, Any] = json.loads(stream.read()) if stream else {}
     if asked["script"] not in SCRIPTS or asked["folder"] not in FOLDERS:
@@ -107,7 +107,7 @@ def unpacked(tar: tarfile.TarFile) -> "dict[str, Any]":
 
 
 def options(asked: "dict[str, str]", folder: Path, lto: str) -> "list[str]":
-    """The words for SCons, which runs in `folder`. Raises Refused for one that Nuitka does not say here."""
+    """The words for SCons, which runs in `folder`. Raises Refused for an option that Nuitka does not use here."""
     fixed = {**FIXED, "lto_mode": lto}
     words = {}
     for name, value in asked.items():
@@ -122,7 +122,7 @@ def options(asked: "dict[str, str]", folder: Path, lto: str) -> "list[str]":
 
 
 def definitions(asked: "dict[str, str]") -> "dict[str, str]":
-    """Environment variables that become #define lines of one header. Raises Refused."""
+    """The environment variables that become #define lines of a header. Raises Refused."""
     for name in asked:
         if not DEFINITION.fullmatch(name) or name == CATALOG:
             raise Refused(f"the definition {name!r} is not allowed")

@@ -1,8 +1,8 @@
-"""Takes the place of the Python that Nuitka starts SCons with: compilers run in another sandbox, beside this one.
+"""Replaces the Python with which Nuitka starts SCons: compilers run in another sandbox, beside this one.
 
-elsewhere.py WORD...: the command line of SCons. The C sources go to /asked/NUMBER.tar with what SCons is to be told;
-/answered/NUMBER has what it made. build/compile.py is the other side. Packages that run here never see
-the compilers' cache.
+elsewhere.py WORD...: the command line of SCons. The C sources and the options for SCons go to /asked/NUMBER.tar, and
+the result comes back in /answered/NUMBER. build/compile.py is the other side. So packages that run here never see the
+compilers' cache.
 """
 
 import io
@@ -17,17 +17,19 @@ from pathlib import Path
 ASKED = Path("/asked")
 ANSWERED = Path("/answered")
 ADAPTED = "adapted_python_header_files_dir"
-"""The option that names the interpreter's headers as Nuitka wrote them anew: they are handed out, too."""
+"""The option that names the headers of the interpreter that Nuitka has rewritten. They are put into the archive,
+too.
+"""
 HEADERS = "adapted"
 """Their place in the folder of the sources."""
 CATALOG = "_NUITKA_BUILD_DEFINITIONS_CATALOG"
-"""Names of variables whose values SCons writes into a header. It names itself."""
+"""The variable with the names of all variables whose values SCons writes into a header. It also names itself."""
 SUFFIXES = (".c", ".cpp", ".h", ".S", ".txt", ".const", ".bin", ".json", ".gcda")
-"""Of what Nuitka lays there for SCons."""
+"""The kinds of files that Nuitka writes for SCons."""
 
 
 def request(words: "list[str]", environ: "dict[str, str]") -> "dict[str, object]":
-    """What SCons is to be told, as build/compile.py takes it."""
+    """The request for SCons in the form that build/compile.py reads."""
     names = [name for name in environ.get(CATALOG, "").split(",") if name not in ("", CATALOG)]
     options = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith("-"))
     return {

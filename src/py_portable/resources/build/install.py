@@ -1,8 +1,8 @@
-"""Install the app from a wheelhouse into a virtual environment on the image, offline, and make /…/start.
+"""Install the app from a wheelhouse into a virtual environment on the image, offline, and make `start` beside it.
 
 install.py WHEELS VENV DISTRIBUTION SCRIPT ENTRY_POINT EXTRAS [OWN SHA256] (all but the first three may be empty)
 
-OWN is a wheel of the app that is to be installed instead of the one in WHEELS, SHA256 that file's digest.
+OWN is a wheel of the app that is installed instead of the one in WHEELS, and SHA256 is the digest of this file.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import metadata
 
 
 def origin(own: importlib.metadata.Distribution) -> "dict[str, Any]":
-    """What pip recorded of where the distribution came from (PEP 610); nothing where it came by its name."""
+    """What pip recorded about the origin of the distribution (PEP 610); empty if it was installed by its name."""
     told: dict[str, Any] = json.loads(own.read_text("direct_url.json") or "{}")
     return told
 

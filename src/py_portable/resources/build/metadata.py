@@ -1,6 +1,6 @@
-"""Whether what is installed is what its metadata asks for: nothing is missing, and nothing conflicts.
+"""Checks that what is installed is what its metadata asks for: nothing is missing, and nothing conflicts.
 
-Runs by the interpreter that an artifact carries, since markers and Requires-Python are held against it.
+The interpreter of the artifact runs this, since markers and Requires-Python are compared with that interpreter.
 """
 
 import importlib.metadata
@@ -28,17 +28,17 @@ except ImportError:  # in a sandbox, where pip is
     from pip._vendor.packaging.version import InvalidVersion, Version  # type: ignore[assignment]
 
 MARK = "what is installed is not what its metadata asks for"
-"""How the last line of a failure begins."""
+"""The beginning of the last line of a failure."""
 
 
 def normal(name: str) -> str:
-    """Names of distributions and of their extras are compared so (PEP 503, PEP 685)."""
+    """The form in which names of distributions and of extras are compared (PEP 503, PEP 685)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A distribution and what its metadata asks for: `Requires-Dist` as it is written, `Requires-Python`."""
+    """A distribution and what its metadata asks for: `Requires-Dist` as it is written, and `Requires-Python`."""
 
     name: str
     version: str
@@ -54,10 +54,10 @@ def unmet(
     asked: "Mapping[str, Iterable[str]]",
     environment: "Mapping[str, str] | None" = None,
 ) -> "dict[str, list[str]]":
-    """What is missing or does not fit: project -> what asks for it, as whole clauses.
+    """What is missing or does not fit: project -> clauses that say who asks for it.
 
-    `asked`: distributions whose extras were asked for. `environment`: what markers are read with, where it is not
-    this interpreter's. What nobody can read is passed over: a requirement that is none, a version from before PEP 440.
+    `asked`: distributions whose extras were asked for. `environment`: the values for markers, if they are not those of
+    this interpreter. Requirements that cannot be parsed, and versions older than PEP 440, are ignored.
     """
     env = {**{str(k): str(v) for k, v in default_environment().items()}, **(environment or {})}
     found = {normal(one.name): one for one in there}
@@ -94,7 +94,7 @@ def _parsed(text: str) -> "Any":
 
 
 def _holds(wanted: "Any", env: "Mapping[str, str]", extra: str) -> bool:
-    """With an extra only what the extra adds: the rest is looked at without one."""
+    """Whether a requirement holds. With an extra this is only what the extra adds: the rest is checked without one."""
     marker: Marker | None = wanted.marker
     if marker is None:
         return not extra
@@ -104,7 +104,7 @@ def _holds(wanted: "Any", env: "Mapping[str, str]", extra: str) -> bool:
 
 
 def _true(marker: "Any", env: "Mapping[str, str]") -> bool:
-    """A comparison that nobody can make, such as one of a kernel's release with a version, does not hold."""
+    """A comparison that is impossible, such as one of a kernel's release with a version, counts as false."""
     try:
         return bool(marker.evaluate(dict(env)))
     except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
@@ -112,7 +112,7 @@ def _true(marker: "Any", env: "Mapping[str, str]") -> bool:
 
 
 def _spellings(extra: str, marker: "Any") -> "set[str]":
-    """Older readers of markers compare names of extras letter by letter."""
+    """All spellings of an extra in the marker: older versions of packaging compare names of extras letter by letter."""
     written = re.findall(r"""extra\s*==\s*["']([^"']+)["']""", str(marker))
     return {extra, *(one for one in written if normal(one) == extra)} if extra else set()
 
@@ -141,7 +141,7 @@ def read(site: Path) -> "list[Installed]":
             str(d.metadata["Name"]),
             d.version,
             tuple(d.metadata.get_all("Requires-Dist") or ()),
-            # Not by its key: what is missing is an error there from Python 3.15 on.
+            # Not by its key: from Python 3.15 on a missing key is an error.
             next(iter(d.metadata.get_all("Requires-Python") or ()), None),
         )
         for d in importlib.metadata.distributions(path=[str(site)])
@@ -149,7 +149,9 @@ def read(site: Path) -> "list[Installed]":
 
 
 def check(site: Path, distribution: str, extras: "Iterable[str]", accepted: "Iterable[str]" = ()) -> None:
-    """End the program, with everything that does not fit in the last line, where that is not in `accepted`."""
+    """End the program if something is missing or does not fit, and is not in `accepted`. The last line names all of
+    it.
+    """
     known = {normal(name) for name in accepted}
     problems = unmet(read(site), {distribution: extras})
     clauses = [one for target, all_of in sorted(problems.items()) if target not in known for one in all_of]

@@ -1,7 +1,7 @@
 """Compile an app that is installed from the wheelhouse in /in/wheels with Nuitka.
 
-nuitka.py SPEC: a JSON object with what formats/entry.py asks for, mode (standalone | onefile), lto, include_packages,
-include_data, args. The result is /out/NAME, a folder or an executable, and /out/entry.json.
+nuitka.py SPEC: a JSON object with the keys of formats/app_entry.py, mode (standalone | onefile), lto, include_packages,
+include_data and args. The result is /out/NAME, a folder or an executable, and /out/entry.json.
 """
 
 import importlib.metadata
@@ -24,7 +24,7 @@ SCONS = Path("/build/scons")
 
 
 def modules(site: Path, distribution: importlib.metadata.Distribution) -> list[str]:
-    """The importable top-level names that a distribution brings."""
+    """The top-level names that a distribution makes importable."""
     names = set()
     for file in distribution.files or ():
         top = file.parts[0]
@@ -48,7 +48,7 @@ def main() -> None:
     # Not named like the app: its folder comes first on the module search path.
     main_file = Path("/build/main/portable_entry.py")
     main_file.parent.mkdir()
-    # By name in any case: what runpy starts is carried only if something imports it.
+    # Always imported by name: Nuitka includes what runpy starts only if something imports it.
     imported = entry.imported if entry.attribute else f"{entry.imported}\nimport {entry.module}"
     main_file.write_text(f"import sys\n\n{imported}\n\nif __name__ == '__main__':\n    {entry.called()}\n")
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def settle_program(folder: Path, name: str) -> str:
-    """Call the executable like the console script, unless the data of a package of that name stand there."""
+    """Rename the executable to the name of the console script, unless a package has data there under this name."""
     if (folder / name).exists():
         return f"{name}.bin"
     (folder / f"{name}.bin").rename(folder / name)
@@ -74,7 +74,7 @@ def settle_program(folder: Path, name: str) -> str:
 
 
 def plugins(site: Path, distributions: list[importlib.metadata.Distribution]) -> list[str]:
-    """The modules that entry points name: who looks for plug-ins imports them by what metadata says."""
+    """The modules that entry points name: programs that look for plug-ins find these in metadata and import them."""
     names = {
         entry.value.partition(":")[0].partition("[")[0].strip()
         for distribution in distributions

@@ -1,7 +1,7 @@
-"""What Nuitka finds out about the standard library, most of its work for a small app: once for all, with no app there.
+"""Let Nuitka analyse the standard library, which is most of its work for a small app: once for all apps, without any.
 
-nuitka_modules.py: /out/module-cache, in the form of Nuitka's own cache, with the same bytes each time. It names modules
-and which others they import, and holds no code.
+nuitka_modules.py: writes /out/module-cache in the form of Nuitka's own cache, with the same bytes each time. It
+contains the names of modules and of the modules that they import, and no code.
 """
 
 import json
@@ -15,7 +15,7 @@ CACHE = "module-cache"
 
 
 def settled(text: str) -> str:
-    """Without how long it took here."""
+    """The text without the times that the analysis took here."""
     return json.dumps({**json.loads(text), "timing_infos": []}, sort_keys=True)
 
 

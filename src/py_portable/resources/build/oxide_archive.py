@@ -1,8 +1,8 @@
-"""Wrap /opt/python, CPython with a static libpython, as the archive that PyOxidizer's driver takes.
+"""Pack /opt/python, a CPython with a static libpython, into the archive that PyOxidizer's driver needs.
 
-oxide_archive.py: writes /build/cpython.tar.zst in the layout of python-build-standalone, PYTHON.json version "7".
-The extension modules in it look for the libraries brought along in `pylibs` beside them: that is where the
-artifact has both. Those libraries, and extension modules that the driver leaves out, are laid in /build/stage/lib.
+oxide_archive.py: writes /build/cpython.tar.zst in the layout of python-build-standalone, PYTHON.json version "7". The
+extension modules in it look for their libraries in the folder `pylibs` beside them, because the artifact has both.
+These libraries, and extension modules that the driver leaves out, are put into /build/stage/lib.
 """
 
 import importlib.machinery
@@ -25,14 +25,14 @@ ARCHIVE = Path("/build/cpython.tar.zst")
 STAGE = Path("/build/stage/lib")
 PATCHELF = "/opt/tools/bin/patchelf"
 LIBS = "pylibs"
-# On the driver's list of extension modules that it takes for broken on Linux.
+# On the driver's list of extension modules that it considers broken on Linux.
 DRIVER_DROPS = ("_crypt", "nis")
 TESTS = ("_test", "xx", "_xx", "_ctypes_test")
 BLOCK = 128 * 1024
 
 
 class ZstdStored(io.RawIOBase):
-    """A zstd stream (RFC 8878) of raw blocks: read at once by every decoder, and made without a compressor."""
+    """A zstd stream (RFC 8878) of raw blocks: every decoder can read it, and no compressor is needed to write it."""
 
     def __init__(self, target: BinaryIO) -> None:
         self.target = target
@@ -61,7 +61,7 @@ class ZstdStored(io.RawIOBase):
 
 
 def builtins(config_c: str) -> dict[str, str]:
-    """Name -> init function of the modules linked into libpython, as its config.c tells them."""
+    """Name -> init function of the modules that are linked into libpython, from its config.c."""
     return dict(re.findall(r'\{"(\w+)",\s*(\w+)\}', config_c))
 
 
@@ -151,7 +151,7 @@ def python_json(objects: list[str], config_c: str, shared: Iterable[str]) -> dic
 
 
 def plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """The same bytes whoever makes it; caches of other code are left out."""
+    """Make a member independent of who packs it. Bytecode is left out."""
     if "__pycache__" in member.name.split("/"):
         return None
     member.uid = member.gid = 0
@@ -187,7 +187,7 @@ def main() -> None:
         if library.is_file() and not library.is_symlink():
             shutil.copy(library, STAGE / LIBS / library.name)
     config_c = (config / "config.c").read_text()
-    # Every Rust program loads it, and not every distribution has it.
+    # Every Rust program loads this library, and not every distribution has it.
     compiler = ["gcc", "-print-file-name=libgcc_s.so.1"]
     unwinder = subprocess.run(compiler, check=True, capture_output=True, text=True).stdout.strip()
     shutil.copy(Path(unwinder).resolve(), STAGE / LIBS / "libgcc_s.so.1")

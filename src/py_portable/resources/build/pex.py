@@ -1,7 +1,7 @@
-"""Make one file of the wheels in /in/wheels/PYTHON, for each Python, with the pex of /in/pex.
+"""Make one file from the wheels in /in/wheels/PYTHON, for each Python, with the pex of /in/pex.
 
-pex.py SPEC: a JSON object with what formats/app_entry.py asks for, and pythons: the first one is that of /opt/python,
-the others lie at /opt/pythons/PYTHON. The result is /out/NAME.pex, and /out/entry.json.
+pex.py SPEC: a JSON object with the keys of formats/app_entry.py, and pythons: the first one is the Python of
+/opt/python, the others are at /opt/pythons/PYTHON. The result is /out/NAME.pex, and /out/entry.json.
 """
 
 import filecmp
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def unpack_metadata(wheels: list[Path]) -> None:
-    """What tells what is installed: nothing else of a wheel is looked at."""
+    """Unpack only the metadata of the wheels, because it says what is installed."""
     SITE.mkdir()
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
@@ -49,7 +49,7 @@ def the_app(distribution: str) -> importlib.metadata.Distribution:
 
 
 def gather(pythons: list[str]) -> None:
-    """All wheels in one folder. A wheel that fits several Pythons has to be the same for all of them."""
+    """Put all wheels into one folder. A wheel that fits several Pythons must be the same for all of them."""
     HOUSE.mkdir()
     for python in pythons:
         for wheel in sorted((app.WHEELS / python).glob("*.whl")):
@@ -64,7 +64,7 @@ def gather(pythons: list[str]) -> None:
 
 
 def accepted(unmet: "list[str]") -> list[str]:
-    """What the config says that may be missing or of another version, in pex's words."""
+    """pex's options for the packages that, as the config says, may be missing or may have another version."""
     there = app.distributions(SITE)
     names = [name for name in unmet if name != "python"]
     return [f"--override={name}" if name in there else f"--exclude={name}" for name in names]
@@ -81,7 +81,7 @@ def make(spec: "dict[str, Any]", entry: app.Entry, name: str) -> None:
     words = [
         *(sys.executable, "-m", "pex", wanted, f"--pre-resolved-dists={HOUSE}", "--no-pypi", "--no-compile"),
         *(f"--python-path={os.pathsep.join(programs)}", *constraints),
-        # Warnings of its own would stand in the app's stderr.
+        # Warnings of pex itself would appear in the app's stderr.
         *("--venv=prepend", "--sh-boot", "--no-emit-warnings", f"--jobs={os.environ['JOBS']}"),
         *accepted(spec["unmet"]),
         *(f"--entry-point={entry.value}", f"--output-file={app.OUT / name}"),

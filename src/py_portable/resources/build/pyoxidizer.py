@@ -1,8 +1,8 @@
-"""Build an app that lies as wheels in /in/wheels with PyOxidizer's driver, from /build/cpython.tar.zst.
+"""Build an app, whose wheels are in /in/wheels, with PyOxidizer's driver, from /build/cpython.tar.zst.
 
-pyoxidizer.py SPEC: a JSON object with what formats/entry.py asks for, config (whether /in/pyoxidizer.bzl is to
-be used) and args. The result is the folder /out/NAME and /out/entry.json. With null for SPEC a program without an app
-is built, and what cargo compiled for it is the result: /out/target, for any app after it.
+pyoxidizer.py SPEC: a JSON object with the keys of formats/app_entry.py, config (whether to use /in/pyoxidizer.bzl) and
+args. The result is the folder /out/NAME and /out/entry.json. If SPEC is null, a program without an app is built, and
+the result is what cargo compiled for it: /out/target, which every app can use.
 """
 
 import compileall
@@ -30,7 +30,9 @@ DRIVER = Path("/build/driver/pyoxidizer")
 CRATES = Path("/build/crates")
 KIT = Path(__file__).parent
 PROGRAM = "portable-app"
-"""What the generated configuration calls the program: not every name of an app can be one of a Rust package."""
+"""The name of the program in the generated configuration: a Rust package cannot have every name that an app can
+have.
+"""
 
 
 def quoted(text: str) -> str:
@@ -39,7 +41,7 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-# multiprocessing starts sys.executable with flags, `-c` and these lines of its own. Anything else is the app's.
+# multiprocessing starts sys.executable with flags, `-c` and lines of its own. All other arguments are for the app.
 CHILDREN = """\
 import sys
 if "-c" in sys.argv[1:-1]:
@@ -57,7 +59,7 @@ if "-c" in sys.argv[1:-1]:
 
 
 def command(entry: app.Entry) -> str:
-    """What the executable runs: the console script's own lines, or a child of the app's multiprocessing."""
+    """What the executable runs: the lines of the console script, or a child process of the app's multiprocessing."""
     head = CHILDREN + certificates.source()
     if not entry.attribute:
         return f"{head}{entry.imported}\n{entry.called()}\n"
@@ -78,7 +80,9 @@ def bzl(name: str, run: str, wheels: list[str]) -> str:
 
 
 def prepare() -> None:
-    """The driver out of its wheel, `cargo` as it wants it, and crates from the folder that was fetched."""
+    """Unpack the driver from its wheel, put the wrapper in the place of `cargo`, and use the crates that were
+    fetched.
+    """
     for folder in (DRIVER.parent, Path("/build/wrap"), Path("/build/cargo"), Path("/build/tmp")):
         folder.mkdir()
     (wheel,) = Path("/in/driver").glob("pyoxidizer-*.whl")
@@ -94,7 +98,7 @@ def prepare() -> None:
 
 
 def build(words: list[str]) -> None:
-    """Run the driver over the project: `words` are more of its own."""
+    """Run the driver on the project. `words`: more arguments for the driver."""
     environ = {
         **os.environ,
         "PATH": f"/build/wrap:/opt/rust/bin:{os.environ['PATH']}",
@@ -104,7 +108,7 @@ def build(words: list[str]) -> None:
         "CARGO_BUILD_JOBS": os.environ["JOBS"],
         "CARGO_INCREMENTAL": "0",
         "CARGO_PROFILE_RELEASE_STRIP": "symbols",
-        # An RPATH, not a RUNPATH: wheels that count on the system's libz find the one brought along.
+        # An RPATH, not a RUNPATH: so wheels that need the system's libz find the one in the artifact.
         "RUSTFLAGS": "-C link-arg=-Wl,--disable-new-dtags,-rpath,$ORIGIN/lib/pylibs",
         "PYOXIDIZER_CACHE_DIR": "/build/driver/cache",
         "PYOXIDIZER_SYSTEM_RUST": "1",
@@ -136,7 +140,7 @@ def made_folder() -> Path:
 
 
 def complete(folder: Path) -> list[str]:
-    """Files of the wheels that the driver left out or changed, brought back as pip laid them."""
+    """Copy the files of the wheels that the driver has left out or changed. Returns their names."""
     brought = []
     for file in sorted(path for path in SITE.rglob("*") if path.is_file()):
         name = file.relative_to(SITE)
@@ -156,7 +160,9 @@ def complete(folder: Path) -> list[str]:
 
 
 def sane(folder: Path, program: Path) -> None:
-    """The driver makes programs and libraries 0770: only a program that was one in its wheel stays one."""
+    """Set modes. The driver gives programs and libraries the mode 0770. Files that were no programs in their wheel
+    lose the right to be executed, except libraries.
+    """
     programs = {program} | {
         folder / "lib" / path.relative_to(SITE)
         for path in SITE.rglob("*")
@@ -213,14 +219,14 @@ def main() -> None:
 
 
 def finish(folder: Path, program: Path) -> None:
-    """What the driver left out, and modes and byte code that a read-only copy needs."""
+    """Add what the driver left out, and the modes and the bytecode that a read-only copy needs."""
     if (SITE / "bin").is_dir() and not (SITE / "bin" / "__init__.py").exists():
-        # pip's launchers: they name the interpreter of this sandbox.
+        # These are pip's launchers, which name the interpreter of this sandbox.
         shutil.rmtree(folder / "lib" / "bin", ignore_errors=True)
     brought = complete(folder)
-    print(f"brought back beside what the driver took: {len(brought)} files")
+    print(f"files that the driver left out or changed, and that were copied: {len(brought)}")
     sane(folder, program)
-    # What is read-only, and whose times are reset, must not be compiled at each start.
+    # A read-only copy, or one with other file times, must not be compiled at each start.
     compileall.compile_dir(
         folder / "lib",
         quiet=2,

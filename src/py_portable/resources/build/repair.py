@@ -1,4 +1,4 @@
-"""Make a wheelhouse in /out: wheels that were compiled here are repaired to a platform tag, the rest is copied.
+"""Make a wheelhouse in /out. Wheels that were compiled here are repaired for a platform tag, the others are copied.
 
 repair.py PLATFORM [OPTION…] WHEEL…: the options of `auditwheel repair` begin with --
 """

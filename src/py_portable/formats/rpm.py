@@ -1,0 +1,137 @@
+"""`rpm`: the folder that another artifact is, as a package for Fedora, RHEL, SUSE and their kin."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from py_portable import resources
+from py_portable.config import Artifact
+from py_portable.engines.engine import Bind
+from py_portable.errors import ConfigError
+from py_portable.formats.format import (
+    FOLDER,
+    Format,
+    House,
+    Install,
+    Made,
+    Parent,
+    Problem,
+    Stage,
+    Start,
+    Written,
+    artifact_node,
+    option,
+)
+from py_portable.formats.system_packages import nfpm, packing, rpm_header
+from py_portable.formats.system_packages.package_options import PackageOptions, problems
+from py_portable.formats.system_packages.package_rules import NAME, RELEASE
+from py_portable.images import Image
+from py_portable.steps.context import Context
+from py_portable.steps.graph import Step
+
+RPM = "/usr/bin/rpm"
+DNF = "/usr/bin/dnf"
+_OFFLINE = ("--quiet", "--assumeyes", "--noautoremove", "--disablerepo=*")
+_SPEAKS = ("error: ", "Error in ", "Error: ")
+_SHOWN = "/run/py-portable-packages"
+_OLDER = "images/older_rpm.sh"
+_ZSTD = {"zstd": "zstd:15", "xz": "xz", "gzip": "gzip:9"}
+
+
+@dataclass(frozen=True)
+class RpmOptions(PackageOptions):
+    compression: str = option(
+        "zstd",
+        "How its files are compressed. RHEL 7, SUSE 12 and older cannot read `zstd`.",
+        enum=list(_ZSTD),
+    )
+
+
+class RpmPackage(Format):
+    name = "rpm"
+    summary = "The folder that another artifact is, as a package for rpm, dnf and zypper."
+    options = RpmOptions
+    made_from = (FOLDER,)
+    interpreter = "none"
+
+    def pins(self) -> Mapping[str, str]:
+        return nfpm.pins()
+
+    def problems(self, written: Written) -> Iterable[Problem]:
+        return problems(written, "package")
+
+    def steps(
+        self, artifact: Artifact, house: House | None, parent: Parent | None = None
+    ) -> tuple[Step, ...]:
+        assert parent is not None
+        options: RpmOptions = artifact.options
+        tool = nfpm.tool_step()
+        made = Step(
+            name=artifact_node(artifact),
+            action=make,
+            params={**packing.params(artifact, house), "compression": options.compression},
+            needs=packing.needs(house, parent, tool),
+        )
+        return tool, made
+
+    def start(self, made: Made, image: Image | None = None) -> Start:
+        """The image's dnf installs it, or its rpm if it has no dnf. It is upgraded from the same package with a lower
+        release."""
+        package, version = made.meta["package"], made.meta["version"]
+        # They may come from another machine, and are words of command lines.
+        if not (NAME.allows(package) and all(map(RELEASE.allows, re.split("[-:]", version)))):
+            raise ConfigError(f"{package} {version} cannot be an RPM package", where=made.name)
+        shown = f"{_SHOWN}/{made.path.name}"
+        rpm = (RPM, *_of_debian(image))
+        with_dnf = _has(image, DNF)
+        add = (DNF, *_OFFLINE, "install") if with_dnf else (*rpm, "--upgrade")
+        drop = (DNF, *_OFFLINE, "remove") if with_dnf else (*rpm, "--erase")
+        binds = (Bind(made.path, shown),)
+        install = Install(
+            argv=(*add, shown),
+            binds=binds,
+            speaks=_SPEAKS,
+            manager=RPM,
+            older=_older(made.path, shown, rpm),
+            remove=Stage((*drop, package), speaks=_SPEAKS),
+            clean=True,
+        )
+        needs = (*install.argv, resources.sha256(_OLDER))
+        return Start(f"/usr/bin/{made.meta['script']}", (), install, needs=needs)
+
+
+def _has(image: Image | None, program: str) -> bool:
+    return image is not None and (image.root / program.lstrip("/")).exists()
+
+
+def _of_debian(image: Image | None) -> tuple[str, ...]:
+    """Debian's rpm installs nothing unless it is told that this is meant."""
+    return ("--force-debian",) if _has(image, "/usr/bin/dpkg") else ()
+
+
+def _older(path: Path, shown: str, rpm: tuple[str, ...]) -> Stage | None:
+    """Installs it with a lower release; None where there is none."""
+    patches = rpm_header.older(path)
+    if not patches:
+        return None
+    script = f"{_SHOWN}/older_rpm.sh"
+    texts = (word for patch in patches for word in (str(patch.at), patch.text))
+    # The digest of all its bytes is still that of the real one.
+    add = (*rpm, "--upgrade", "--nodigest", "--nosignature")
+    binds = (Bind(path, shown), Bind(resources.path(_OLDER), script))
+    return Stage(("/bin/sh", script, shown, *texts, "--", *add), binds, _SPEAKS)
+
+
+def make(ctx: Context) -> Mapping[str, Any]:
+    plain = ctx.work / "package.rpm"
+    own = {"compression": _ZSTD[ctx.params["compression"]], "buildhost": "localhost", "group": "Unspecified"}
+    packed = packing.pack(ctx, plain, packager="rpm", libc="glibc >= %s", more={"rpm": own})
+    version = packed.about.full_version.rpartition(":")[2]
+    name = f"{packed.about.name}-{version}.{platform.machine()}.rpm"
+    plain.rename(ctx.out / name)
+    return packed.meta(name)
