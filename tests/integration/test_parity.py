@@ -12,7 +12,10 @@ import pytest
 
 from py_portable.benchmark.subjects import Workshop, pairings
 from py_portable.benchmark.turns import Place, Subject
+from py_portable.engines.engine import Bind
 from py_portable.engines.static_helpers.stored import helpers
+from py_portable.formats import runtime
+from py_portable.formats.runtime import packer, squash_packer, squashfs
 from py_portable.plan.assemble import image_node
 from py_portable.plan.selection import Selection
 from py_portable.project import building
@@ -26,10 +29,11 @@ from tests.integration.rust import needs_rust
 pytestmark = pytest.mark.integration
 
 IMAGE = "debian:12"
-COMPARED = ("nuitka-standalone", "nuitka-onefile", "pyoxidizer", "bundle", "onefile")
+COMPARED = ("nuitka-standalone", "nuitka-onefile", "pyoxidizer", "bundle", "onefile", "appimage", "pex")
 """The formats that are compared; the app's config has an artifact named after each."""
 BY_NUITKA = ("nuitka-standalone", "nuitka-onefile", "onefile")
-"""The onefile is made from the folder that Nuitka compiled."""
+"""The onefile is made from the folder that Nuitka compiled, the AppImage from the bundle."""
+UNPACKED_ONCE = ("onefile", "appimage")
 NAMES = [pytest.param(name, marks=[needs_rust] if name == "pyoxidizer" else []) for name in COMPARED]
 MADE = [name for name in COMPARED if rust.THERE or name != "pyoxidizer"]
 
@@ -51,23 +55,25 @@ class House:
     subjects: dict[str, Subject]
     references: dict[str, Subject]
     """`python -m` by the interpreter that each of them was made with."""
+    starts: dict[str, list[str]]
+    """The starts of each that a benchmark measures."""
     _expected: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Said] = field(default_factory=dict)
 
     def say(self, who: str, *words: str, before: tuple[str, ...] = ()) -> Said:
         """`before`: a program of the image that starts the app, with its arguments."""
-        return self._started(self.subjects[who], words, before)
+        return self.started(self.subjects[who], words, before)
 
     def expected(self, who: str, *words: str, before: tuple[str, ...] = ()) -> Said:
         key = (self.references[who].name, words, before)
         if key not in self._expected:
-            self._expected[key] = self._started(self.references[who], words, before)
+            self._expected[key] = self.started(self.references[who], words, before)
         return self._expected[key]
 
     def folder(self, who: str) -> str:
         """Where the program lies."""
         return str(Path(self.subjects[who].argv[0]).parent)
 
-    def _started(self, subject: Subject, words: tuple[str, ...], before: tuple[str, ...]) -> Said:
+    def started(self, subject: Subject, words: tuple[str, ...], before: tuple[str, ...] = ()) -> Said:
         argv = (*before, *subject.argv, *words)
         started = start(self.place.engine, self.place.root, PLAIN, argv, subject.binds, self.place.helpers, 120)
         assert started.record is not None and started.record.reached, started.trouble
@@ -91,7 +97,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         made = pairings(shop, built, ("output",))
         pairs = {p.subject.name: p for p in made if not p.same}
         subjects = {name: _bare(p.subject) for name, p in pairs.items()}
-        yield House(place, subjects, {name: _bare(p.reference) for name, p in pairs.items()})
+        starts: dict[str, list[str]] = {}
+        for one in made:
+            starts.setdefault(one.subject.name, []).append(one.subject.start)
+        yield House(place, subjects, {name: _bare(p.reference) for name, p in pairs.items()}, starts)
 
 
 def _bare(subject: Subject) -> Subject:
@@ -155,8 +164,13 @@ OTHERWISE: dict[str, dict[str, Said]] = {
     # Rust opens what is closed of the first three descriptors before anything else runs.
     "pyoxidizer": {"stdin closed": Said(0, "[False, False, False]\n", ""), **NO_PYTHON_VARIABLES},
     "bundle": NO_PYTHON_VARIABLES,
-    # Nothing of it is between the user and the folder that it was made from.
+    # Nothing of them is between the user and the folder that they were made from.
     "onefile": SHARED_BY_NUITKA,
+    "appimage": NO_PYTHON_VARIABLES,
+    # Two Pythons are started one after the other, and the second one finds the locale that the first one has set.
+    "pex": {
+        "encoding without LANG": Said(0, "utf-8 surrogateescape backslashreplace utf-8\nUTF-8 0 C.UTF-8\ngröße\n", "")
+    },
 }
 """What differs by nature: docs/formats/NAME.md, "What differs from `python -m`"."""
 HIDDEN_DATA = ("bytes.bin",)
@@ -169,6 +183,13 @@ def test_the_formats_of_the_config_are_those_compared(house: House) -> None:
     assert {name: house.references[name].name for name in MADE} == {
         name: f"{python} -m parity_app.cli" for name, python in pythons.items()
     }
+
+
+def test_what_keeps_something_between_starts_is_measured_at_its_first_and_at_later_ones(house: House) -> None:
+    """A pex finds the Python of its reference there, whatever the image has."""
+    twice = {name for name, starts in house.starts.items() if starts == ["first", "later"]}
+    assert twice == {"onefile", "appimage", "pex"}
+    assert all(starts == ["later"] for name, starts in house.starts.items() if name not in twice)
 
 
 @pytest.mark.parametrize("case", ALIKE)
@@ -224,8 +245,13 @@ def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
         # Each start unpacks into a folder of its own; the one where the file lies comes first.
         beside, unpacked = places
         assert beside == folder and unpacked.startswith("/tmp/onefile_")
-    elif name == "onefile":
+    elif name in UNPACKED_ONCE:
         assert places and all(UNPACKED in place for place in places), places
+    elif name == "pex":
+        # That of its Python, which the image has in /usr/local for it, and then that of its virtual environment.
+        *of_python, own = places
+        assert of_python and all(place.startswith("/usr/local/lib/python3") for place in of_python), places
+        assert own.startswith(VENVS) and own.endswith("/lib/python3.13/site-packages")
     else:
         assert places and all(place == folder or place.startswith(f"{folder}/") for place in places), places
 
@@ -234,8 +260,9 @@ def test_nothing_of_the_image_is_on_the_path(house: House, name: str) -> None:
 def test_the_program_is_its_own_name(house: House, name: str) -> None:
     (program,) = house.subjects[name].argv
     said = house.say(name, "argv").stdout
-    if name == "onefile":
-        # It is called as its user called it. The program that Nuitka compiled tells the app where it lies.
+    if name in UNPACKED_ONCE:
+        # It is called as its user called it. Both programs, that of Nuitka and the script of the bundle, tell the app
+        # where they lie.
         assert UNPACKED in said and said.endswith("/parity', 'argv']\n")
     else:
         assert said == f"{[program, 'argv']}\n"
@@ -243,6 +270,7 @@ def test_the_program_is_its_own_name(house: House, name: str) -> None:
 
 
 UNPACKED = "/.cache/py-portable-onefile/"
+VENVS = f"{PLAIN.home}/.cache/pex/venvs/"
 EXECUTABLES = {
     "nuitka-standalone": "PROGRAM",
     "nuitka-onefile": "/tmp/onefile_",
@@ -255,8 +283,12 @@ EXECUTABLES = {
 def test_sys_executable(house: House, name: str) -> None:
     told, exists = house.say(name, "executable").lines
     (program,) = house.subjects[name].argv
-    if name == "onefile":
-        assert exists == "True" and UNPACKED in told and told.endswith("/parity")
+    if name in UNPACKED_ONCE:
+        end = "/parity" if name in BY_NUITKA else "/bin/python3.13"
+        assert exists == "True" and UNPACKED in told and told.endswith(end)
+        return
+    if name == "pex":
+        assert exists == "True" and told.startswith(VENVS) and told.endswith("/bin/python")
         return
     wanted = EXECUTABLES[name].replace("PROGRAM", program).replace("FOLDER", house.folder(name))
     assert exists == "True"
@@ -267,3 +299,25 @@ def test_the_bundles_sys_executable_is_a_python(house: House) -> None:
     """With the others it is the program itself: `-m` and `-c` are words of the app's."""
     words = ("python", "-m", "parity_app.cli", "version")
     assert house.say("bundle", *words) == house.expected("bundle", *words) == Said(0, "0 4.5.6\n>=3.11\n\n", "")
+
+
+@needs_rust
+@pytest.mark.parametrize("payload", ["onefile", "appimage"])
+def test_a_folder_of_pyoxidizer_packed_says_the_same(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, payload: str
+) -> None:
+    """Packed here, and not as well as it can be, for that takes longer than all else."""
+    oxide = house.subjects["pyoxidizer"]
+    (bind,) = oxide.binds
+    program = Path(oxide.argv[0]).relative_to(bind.target)
+    monkeypatch.setattr(packer, "LEVEL", 1)
+    monkeypatch.setattr(squashfs, "ZSTD_LEVEL", 1)
+    pack = {"onefile": packer.pack, "appimage": squash_packer.pack}[payload]
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    pack(bind.source, tmp_path / "parity", name="parity", program=str(program), runtime=runtime.runtime())
+    shown = "/opt/app/parity"
+    packed = Subject("packed", (shown,), (Bind(tmp_path / "parity", shown),))
+    for words in (("output",), ("plugins",), ("data",), ("pool", "spawn"), ("leave", "3")):
+        said = house.started(packed, words)
+        assert said == house.say("pyoxidizer", *words), said.stderr
