@@ -322,7 +322,7 @@ def test_a_stage_that_fills_one_folder_keeps_that_alone(tmp_path: Path) -> None:
         artifact="app",
         format="file",
         sha256=f"sha256:{time.time()}",
-        start=Start("/bin/sh", (), Install(("/bin/sh", "-c", script), (), folder)),
+        start=Start("/bin/sh", (), Install(("/bin/sh", "-c", script), (), target=folder)),
         smoke=Smoke(args=("-c", f"cat {folder}/kept; ls /usr/lost"), stdout=("kept",), exit=2),
         image_name="debian:12",
         image=resolve("debian:12", store=store),
@@ -331,8 +331,12 @@ def test_a_stage_that_fills_one_folder_keeps_that_alone(tmp_path: Path) -> None:
     )
     engine = bubblewrap()
     bench = Bench(engine, engine.probe(), helpers(store), store, "flags", tmp_path)
-    failing = replace(cell, artifact="failing", start=replace(cell.start, install=Install(("/bin/false",), (), folder)))
-    missing = replace(cell, artifact="missing", start=replace(cell.start, install=Install(("/bin/none",), (), folder)))
+    failing = replace(
+        cell, artifact="failing", start=replace(cell.start, install=Install(("/bin/false",), (), target=folder))
+    )
+    missing = replace(
+        cell, artifact="missing", start=replace(cell.start, install=Install(("/bin/none",), (), target=folder))
+    )
     results = cell_runs.run([cell, failing, missing], bench, lambda _result: None)
     assert [(one.verdict, one.reason, one.install) for one in results] == [
         ("PASS", None, "done"),
