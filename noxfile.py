@@ -97,7 +97,7 @@ def tests(session: nox.Session) -> None:
 def nightly(session: nox.Session) -> None:
     """What takes too long for every change, such as compiling the static helpers anew."""
     prepare(for_tests=True)
-    run(BIN / "python", "-m", "pytest", "-m", "nightly", *session.posargs, PY_PORTABLE_NIGHTLY="1")
+    run(BIN / "python", "-m", "pytest", *WORKERS, "-m", "nightly", *session.posargs, PY_PORTABLE_NIGHTLY="1")
 
 
 @nox.session(venv_backend="none")

@@ -29,6 +29,8 @@ SECONDS = Path(__file__).parent / "seconds.toml"
 SHOWN_SECONDS = 1.0
 SLOW_SECONDS = 50.0
 COMPUTED = "computed"
+NIGHTLY = "PY_PORTABLE_NIGHTLY" in os.environ
+"""Whether what is marked `nightly` runs, too."""
 USUAL_SECONDS = 10.0
 """Of a file that is not in the table."""
 SAMPLE = "tests/integration/test_as_made.py"
@@ -204,6 +206,8 @@ def group(file: str) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     known, files = seconds(), defaultdict[str, bool](bool)
     for item in items:
+        if item.get_closest_marker("nightly") and not NIGHTLY:
+            item.add_marker(pytest.mark.skip(reason="of the session nightly"))
         file, built = _file(item), bool(BUILT & set(getattr(item, "fixturenames", ())))
         files[file] |= built
         if built or known.get(file, 0) >= SLOW_SECONDS:

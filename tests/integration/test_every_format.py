@@ -10,7 +10,7 @@ import pytest
 from tests.integration.conftest import MainJob, Project, sample
 from tests.integration.rust import needs_rust
 
-pytestmark = [pytest.mark.integration, needs_rust]
+pytestmark = [pytest.mark.integration, pytest.mark.nightly, needs_rust]
 
 
 def test_the_sample_in_every_format(tmp_path: Path, main_job: MainJob) -> None:

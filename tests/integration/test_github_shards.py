@@ -148,6 +148,7 @@ def test_the_example_of_a_release_goes_as_far_as_the_servers(tmp_path: Path) -> 
     assert "cache: " not in ran.log and not server.cache.exists()
 
 
+@pytest.mark.nightly
 def test_the_sample_is_built_proven_and_measured_by_the_workflow(tmp_path: Path, main_job: MainJob) -> None:
     """In the store of the main job: what that made is not made again."""
     server = Server(tmp_path / "server", copy_of_the_kit(tmp_path / "py-portable"))

@@ -77,7 +77,6 @@ def test_another_compiler_has_no_complaint_and_makes_helpers_that_do_the_same(tm
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif("PY_PORTABLE_NIGHTLY" not in os.environ, reason="of the session nightly")
 def test_the_pinned_compiler_makes_the_same_bytes(tmp_path: Path) -> None:
     """Of the same sources in another folder, with another home, at another time than those that were committed."""
     kit = tmp_path / "another" / "kit"

@@ -51,8 +51,11 @@ artifacts: {single: {format: nuitka-onefile, args: [--onefile-no-compression]}}
 
 @pytest.mark.parametrize(
     ("config", "cells"),
-    [(DATA_FILES, 8), (C_EXTENSION, 4), (SUBPROCESSES, 4)],
-    ids=["pure Python with data files", "C compiled from its sdist", "starts subprocesses"],
+    [
+        pytest.param(DATA_FILES, 8, id="pure Python with data files", marks=pytest.mark.nightly),
+        pytest.param(C_EXTENSION, 4, id="C compiled from its sdist"),
+        pytest.param(SUBPROCESSES, 4, id="starts subprocesses", marks=pytest.mark.nightly),
+    ],
 )
 def test_an_app_of_the_index_is_built_and_proven(config: str, cells: int, tmp_path: Path, main_job: MainJob) -> None:
     assert main_job.build.status == 0

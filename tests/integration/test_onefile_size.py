@@ -72,7 +72,6 @@ def test_a_later_start_looks_at_no_more_of_a_larger_folder(tmp_path: Path, paylo
 
 
 @pytest.mark.nightly
-@pytest.mark.skipif("PY_PORTABLE_NIGHTLY" not in os.environ, reason="of the session nightly")
 @pytest.mark.parametrize("payload", PACKERS)
 def test_nor_of_one_of_a_gigabyte(tmp_path: Path, payload: str) -> None:
     adds_little(tmp_path, payload, 1024)

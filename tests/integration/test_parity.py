@@ -23,6 +23,7 @@ from py_portable.project.session import open_session
 from py_portable.prove.conditions import PLAIN
 from py_portable.prove.frozen import Freezer
 from py_portable.prove.start import start
+from tests.conftest import NIGHTLY
 from tests.integration import rust
 from tests.integration.rust import needs_rust
 
@@ -34,8 +35,9 @@ COMPARED = ("nuitka-standalone", "nuitka-onefile", "pyoxidizer", "bundle", "onef
 BY_NUITKA = ("nuitka-standalone", "nuitka-onefile", "onefile")
 """The onefile is made from the folder that Nuitka compiled, the AppImage from the bundle."""
 UNPACKED_ONCE = ("onefile", "appimage")
-NAMES = [pytest.param(name, marks=[needs_rust] if name == "pyoxidizer" else []) for name in COMPARED]
-MADE = [name for name in COMPARED if rust.THERE or name != "pyoxidizer"]
+MARKS = {"nuitka-onefile": [pytest.mark.nightly], "pyoxidizer": [pytest.mark.nightly, needs_rust]}
+NAMES = [pytest.param(name, marks=MARKS.get(name, [])) for name in COMPARED]
+MADE = [name for name in COMPARED if (NIGHTLY or name not in MARKS) and (rust.THERE or name != "pyoxidizer")]
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,7 @@ def test_the_bundles_sys_executable_is_a_python(house: House) -> None:
     assert house.say("bundle", *words) == house.expected("bundle", *words) == Said(0, "0 4.5.6\n>=3.11\n\n", "")
 
 
+@pytest.mark.nightly
 @needs_rust
 @pytest.mark.parametrize("payload", ["onefile", "appimage"])
 def test_a_folder_of_pyoxidizer_packed_says_the_same(

@@ -104,6 +104,7 @@ def test_from_nothing_to_a_green_run_with_one_job(
     server.keep_packages()
 
 
+@pytest.mark.nightly
 def test_many_jobs_hand_on_images_without_owners(
     machine: Machine, public: registry.Registry, kit: Path, tmp_path: Path
 ) -> None:
