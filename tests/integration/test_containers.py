@@ -382,7 +382,7 @@ def test_a_daemon_that_is_not_there(main_job: MainJob, tmp_path: Path) -> None:
 def test_packages_are_added_to_an_image_in_docker(here: dict[str, str], tools: Path, tmp_path: Path) -> None:
     """What docker itself puts into a container is in no image that is made there."""
     bootstrapped = resolve("debian:12", store=Store(default_root(os.environ)))
-    base = replace(bootstrapped, name="x/debian:12", source="registry", origin="sha256:" + "1" * 64)
+    base = replace(bootstrapped, name="x/debian:12", source="registry", origin="sha256:" + "1" * 64, key=None)
     made = {}
     for engine in (Containers("docker", tools), Bubblewrap(tools)):
         request = Request("x/debian:12", packages=("hello",), before="echo made >/etc/made", engine=engine)
