@@ -90,5 +90,6 @@ def test_no_format_installs_in_another_way() -> None:
     assert set(FORMATS) == {
         *("bundle", "nuitka-standalone", "nuitka-onefile", "pex", "pyoxidizer"),  # the scripts above
         *("wheelhouse", "wheel"),  # build/install.py, in the cell
-        *("file", "onefile", "appimage"),  # install nothing: made elsewhere, or the folder of another artifact
+        # Install nothing: made elsewhere, or the folder of another artifact.
+        *("file", "onefile", "appimage", "deb", "rpm"),
     }

@@ -25,8 +25,6 @@ from py_portable.steps.identity import NodeId
 from py_portable.store import DamagedError
 
 _log = logging.getLogger(__name__)
-_MAKING_SECONDS = 0.5
-"""No image is made in less time. An image in the store is only checked, which takes a moment on a busy machine."""
 LANES = {"cores": 2, "io": 3}
 
 
@@ -136,7 +134,7 @@ class Runner:
             self._say(node.name, "failed", 0.0)
 
     def _image(self, node: ImageNode, *, tree: bool) -> None:
-        started = time.monotonic()
+        started, when = time.monotonic(), time.time()
         if self.env.on_host and not node.built_in:
             self._images[node.name] = images.host(node.image, node.packages)
             return
@@ -145,8 +143,13 @@ class Runner:
         except DamagedError as problem:
             _log.warning("%s; it is made again now", problem.what)
             self._images[node.name] = self._resolved(node, tree=tree)
-        took = time.monotonic() - started
-        self._say(node.name, "done" if took >= _MAKING_SECONDS else "cached", took)
+        made = self._is_since(self._images[node.name], when)
+        self._say(node.name, "done" if made else "cached", time.monotonic() - started)
+
+    def _is_since(self, image: images.Image, when: float) -> bool:
+        """Whether it was made after `when`. To check one that the store has may take long, too."""
+        entry = self.env.store.get(image.key, tree=False) if image.key else None
+        return entry is not None and entry.log.stat().st_mtime >= when
 
     def _resolved(self, node: ImageNode, *, tree: bool) -> images.Image:
         if self.env.in_container and node.built_in:
