@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,24 +11,18 @@ from py_portable import resources
 from py_portable.config import Artifact, ImageSpec
 from py_portable.config.glibc import canonical_image, version_key
 from py_portable.engines.engine import Bind
-from py_portable.errors import ConfigError
 from py_portable.formats.format import (
-    FOLDER,
-    Format,
     House,
     Install,
     Made,
     Parent,
-    Problem,
     Stage,
     Start,
-    Written,
     artifact_node,
     option,
 )
 from py_portable.formats.system_packages import deb_archive, nfpm, packing
-from py_portable.formats.system_packages.package_options import PackageOptions, problems
-from py_portable.formats.system_packages.package_rules import NAME, RELEASE
+from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -54,18 +47,11 @@ class DebOptions(PackageOptions):
     )
 
 
-class DebPackage(Format):
+class DebPackage(packing.SystemPackage):
     name = "deb"
     summary = "The folder that another artifact is, as a package for dpkg and apt."
     options = DebOptions
-    made_from = (FOLDER,)
-    interpreter = "none"
-
-    def pins(self) -> Mapping[str, str]:
-        return nfpm.pins()
-
-    def problems(self, written: Written) -> Iterable[Problem]:
-        return problems(written, "Debian package")
+    kind = "Debian package"
 
     def steps(
         self, artifact: Artifact, house: House | None, parent: Parent | None = None
@@ -85,10 +71,7 @@ class DebPackage(Format):
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's apt installs it, or its dpkg if it has no apt. It is upgraded from the same package with a lower
         version."""
-        package, version = made.meta["package"], made.meta["version"]
-        # They may come from another machine, and are words of command lines.
-        if not (NAME.allows(package) and all(map(RELEASE.allows, re.split("[-:]", version)))):
-            raise ConfigError(f"{package} {version} cannot be a Debian package", where=made.name)
+        package, version = self.name_and_version(made)
         shown = f"{_SHOWN}/{made.path.name}"
         has_apt = image is None or (image.root / APT.lstrip("/")).exists()
         add = (APT, *_OFFLINE, "install") if has_apt else (DPKG, "--install")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import platform
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,18 @@ from typing import Any
 from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.engines.engine import Bind
-from py_portable.errors import ConfigError
 from py_portable.formats.format import (
-    FOLDER,
-    Format,
     House,
     Install,
     Made,
     Parent,
-    Problem,
     Stage,
     Start,
-    Written,
     artifact_node,
     option,
 )
 from py_portable.formats.system_packages import nfpm, packing, rpm_header
-from py_portable.formats.system_packages.package_options import PackageOptions, problems
-from py_portable.formats.system_packages.package_rules import NAME, RELEASE
+from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -52,18 +45,11 @@ class RpmOptions(PackageOptions):
     )
 
 
-class RpmPackage(Format):
+class RpmPackage(packing.SystemPackage):
     name = "rpm"
     summary = "The folder that another artifact is, as a package for rpm, dnf and zypper."
     options = RpmOptions
-    made_from = (FOLDER,)
-    interpreter = "none"
-
-    def pins(self) -> Mapping[str, str]:
-        return nfpm.pins()
-
-    def problems(self, written: Written) -> Iterable[Problem]:
-        return problems(written, "package")
+    kind = "package"
 
     def steps(
         self, artifact: Artifact, house: House | None, parent: Parent | None = None
@@ -82,10 +68,7 @@ class RpmPackage(Format):
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's dnf installs it, or its rpm if it has no dnf. It is upgraded from the same package with a lower
         release."""
-        package, version = made.meta["package"], made.meta["version"]
-        # They may come from another machine, and are words of command lines.
-        if not (NAME.allows(package) and all(map(RELEASE.allows, re.split("[-:]", version)))):
-            raise ConfigError(f"{package} {version} cannot be an RPM package", where=made.name)
+        package, _ = self.name_and_version(made)
         shown = f"{_SHOWN}/{made.path.name}"
         rpm = (RPM, *_of_debian(image))
         with_dnf = _has(image, DNF)

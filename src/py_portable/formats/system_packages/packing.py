@@ -1,8 +1,9 @@
-"""What the steps of all packages have in common."""
+"""What all packages and their steps have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,12 @@ from packaging.utils import canonicalize_name
 
 from py_portable.config import Artifact
 from py_portable.errors import ConfigError
-from py_portable.formats.format import House, Parent
+from py_portable.formats.format import FOLDER, Format, House, Made, Parent, Problem, Written
 from py_portable.formats.onefile import program_of
 from py_portable.formats.system_packages import nfpm
 from py_portable.formats.system_packages.about import PackageAbout, about
-from py_portable.formats.system_packages.package_options import PackageOptions, told
-from py_portable.formats.system_packages.package_rules import NAME, mended_name
+from py_portable.formats.system_packages.package_options import PackageOptions, problems, told
+from py_portable.formats.system_packages.package_rules import NAME, RELEASE, mended_name
 from py_portable.formats.system_packages.wheel_metadata import metadata_of
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -40,6 +41,29 @@ class Packed:
             "version": self.about.full_version,
             "measured_floor": self.floor,
         }
+
+
+class SystemPackage(Format):
+    """A folder as a package of the system's own package manager."""
+
+    made_from = (FOLDER,)
+    interpreter = "none"
+    kind: str
+    """What messages call it."""
+
+    def pins(self) -> Mapping[str, str]:
+        return nfpm.pins()
+
+    def problems(self, written: Written) -> Iterable[Problem]:
+        return problems(written, self.kind)
+
+    def name_and_version(self, made: Made) -> tuple[str, str]:
+        """By which its package manager knows it: they may come from another machine, and are words of command lines.
+        Raises ConfigError."""
+        package, version = made.meta["package"], made.meta["version"]
+        if not (NAME.allows(package) and all(map(RELEASE.allows, re.split("[-:]", version)))):
+            raise ConfigError(f"{package} {version} cannot be a {self.kind}", where=made.name)
+        return package, version
 
 
 def params(artifact: Artifact, house: House | None) -> Mapping[str, Any]:
