@@ -5,13 +5,16 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from py_portable.engines.engine import Bind
 from py_portable.engines.native import Native
-from py_portable.formats import compilers
+from py_portable.formats import compilers, nuitka
 from py_portable.steps.context import BuildFailed, Context, Environment
 from py_portable.store import Store
 
@@ -127,3 +130,31 @@ def test_an_answer_on_another_file_system_comes_in_one_go(tmp_path: Path) -> Non
         assert Path(name, "1/objects/one.o").read_text() == "x" and Path(name, "1/link").is_symlink()
         assert [path.name for path in Path(name).iterdir()] == ["1"]
     assert not own.exists()
+
+
+def test_the_compilers_of_two_apps_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes all cores; of the second one the cache has what is the same."""
+    running: list[int] = []
+    most: list[int] = []
+
+    def sandbox(*_words: object, **_options: object) -> None:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+
+    def at_once(_ctx: object, _write: object, compile_: Callable[[Any, Path], None]) -> None:
+        compile_(SimpleNamespace(sandbox=sandbox), Path("/asked.tar"))
+        raise BuildFailed("enough")
+
+    monkeypatch.setattr(nuitka.compilers, "beside", at_once)
+    spec = {"distribution": "app", "args": [], "lto": True}
+    ctx: Any = SimpleNamespace(
+        need=lambda _name: SimpleNamespace(path=Path("/x")),
+        params={"spec": spec, "env": {}},
+        env=SimpleNamespace(pass_env={}),
+    )
+    with ThreadPoolExecutor(3) as pool:
+        made = [pool.submit(nuitka.compile_app, ctx) for _ in range(3)]
+    assert all(isinstance(one.exception(), BuildFailed) for one in made)
+    assert most == [1, 1, 1]
