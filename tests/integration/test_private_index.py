@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import os
 import threading
+import time
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from py_portable.store import default_root
+from tests.files import content, regular_files
 from tests.integration.conftest import MainJob, Project, portable
 
 pytestmark = pytest.mark.integration
@@ -115,6 +117,8 @@ def test_the_login_is_used_and_written_nowhere(told: str, index: Index, tmp_path
     (tmp_path / "project").mkdir()
     project = Project(tmp_path / "project")
     (project.folder / "portable.yaml").write_text(CONFIG)
+    # The clock of files runs behind that of `time` by a tick or two.
+    began = time.time() - 1
     env = {"PIP_INDEX_URL": index.url, "PIP_FIND_LINKS": ""}
     if told == "pip.conf":
         (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = {index.url}\n")
@@ -123,7 +127,7 @@ def test_the_login_is_used_and_written_nowhere(told: str, index: Index, tmp_path
     assert done.status == 0, done.stdout + done.stderr
     assert any(allowed for _, allowed in index.seen)
     assert SECRET not in done.stdout + done.stderr
-    assert not holders(project.folder) and not holders(default_root(os.environ))
+    assert not holders(project.folder) and not holders(default_root(os.environ), since=began)
 
 
 def test_a_wrong_login_is_explained_without_it(index: Index, tmp_path: Path) -> None:
@@ -134,10 +138,6 @@ def test_a_wrong_login_is_explained_without_it(index: Index, tmp_path: Path) -> 
     assert "cannot be resolved" in done.stderr and "pip config list" in done.stderr
 
 
-def holders(folder: Path) -> list[Path]:
+def holders(folder: Path, since: float = 0.0) -> list[Path]:
     """Files below the folder that hold the secret; images and interpreters are looked at too."""
-    found = []
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink() and SECRET.encode() in path.read_bytes():
-            found.append(path)
-    return found
+    return [path for path in regular_files(folder, since=since) if SECRET.encode() in content(path)]

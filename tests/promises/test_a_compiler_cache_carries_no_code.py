@@ -21,6 +21,7 @@ from py_portable.formats import compilers
 from py_portable.formats.nuitka import link_time, packed_from
 from py_portable.steps.context import BuildFailed
 from py_portable.store import default_root
+from tests.files import content, regular_files
 from tests.integration.conftest import Project
 from tests.unit.build_scripts import script as load
 
@@ -115,14 +116,6 @@ def caches() -> list[Path]:
     return sorted((default_root(os.environ) / "cache").glob("compile*"))
 
 
-def contents(path: Path) -> bytes:
-    """Of a file that is still there: another worker's compilers use these caches too."""
-    try:
-        return path.read_bytes() if path.is_file() else b""
-    except FileNotFoundError:
-        return b""
-
-
 @pytest.mark.integration
 def test_what_a_dependency_left_is_not_in_the_next_build(tmp_path: Path) -> None:
     wheel(tmp_path / "links", "lurk", {"sitecustomize.py": LURK, "lurk.py": ""})
@@ -140,12 +133,12 @@ def test_what_a_dependency_left_is_not_in_the_next_build(tmp_path: Path) -> None
         path for path in (tmp_path / "dist" / "folder").rglob("*") if path.is_file() and MARK in path.read_bytes()
     ]
     assert marked == []
-    for cache in caches():
-        for path in cache.rglob("*"):
-            assert MARK not in contents(path), path
-            assert path.name not in ("ccache.conf", "wrapper"), path
+    cached = list(regular_files(*caches()))
+    for path in cached:
+        assert MARK not in content(path), path
+        assert path.name not in ("ccache.conf", "wrapper"), path
     # And there is a cache, which held what the first build compiled.
-    assert any(path.is_file() for cache in caches() for path in cache.rglob("*"))
+    assert cached
 
 
 # --------------------------------------------------------------------------- what foreign code can ask compilers for

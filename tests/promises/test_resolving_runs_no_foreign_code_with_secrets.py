@@ -21,6 +21,7 @@ from py_portable.plan import ground as grounds
 from py_portable.plan.assemble import Plan
 from py_portable.project.session import open_session
 from py_portable.store import default_root
+from tests.files import content, regular_files
 from tests.integration.conftest import Project, Ran
 from tests.promises.hostile_sources import SETUPTOOLS, by_setup, code, in_tree, write
 from tests.unit.index_server import sdist, serving, wheel
@@ -76,21 +77,15 @@ class Place:
     def took_nothing(self, ran: Ran) -> None:
         """Neither shown, nor written anywhere by us, nor changed, nor reached."""
         assert SECRET not in ran.stdout + ran.stderr
-        for root in (self.project.folder, *self._stored()):
-            for path in root.rglob("*"):
-                if path.is_file() and not path.is_symlink():
-                    text = path.read_bytes()
-                    assert SECRET.encode() not in text, path
-                    # The words stand in the hostile sources themselves, too.
-                    for what in (b"WROTE INTO", b"REACHED THE NETWORK"):
-                        assert what not in text or path.suffix in (".py", ".gz"), f"{what!r} in {path}"
+        stored = regular_files(default_root(os.environ) / "objects", since=self.started)
+        for path in (*regular_files(self.project.folder), *stored):
+            text = content(path)
+            assert SECRET.encode() not in text, path
+            # The words stand in the hostile sources themselves, too.
+            for what in (b"WROTE INTO", b"REACHED THE NETWORK"):
+                assert what not in text or path.suffix in (".py", ".gz"), f"{what!r} in {path}"
         assert (self.home / "mine").read_text() == f"password {SECRET}\n"
         assert not list(self.base.rglob("planted"))
-
-    def _stored(self) -> Iterator[Path]:
-        for found in default_root(os.environ).glob("objects/*/*"):
-            if found.stat().st_mtime >= self.started:
-                yield found
 
     @property
     def locked(self) -> str:
