@@ -350,7 +350,7 @@ def test_the_plan_as_a_table_and_as_json(house: House) -> None:
     done = house.run("plan", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert set(told) == {"steps", "left_out"}
+    assert set(told) == {"steps", "left_out", "ended"}
     assert all(set(one) == {"name", "needs", "kind"} for one in told["steps"])
     seen: set[str] = set()
     for one in told["steps"]:

@@ -63,7 +63,10 @@ def test_check_tells_json(house: House) -> None:
     house.write(HELD)
     done = house.run("check", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
+    told = json.loads(done.stdout)
+    # What has ended depends on the day.
+    del told["ended"]
+    assert told == {
         "config": {"file": "portable.yaml", "valid": True, "artifacts": ["wheels", "folder"]},
         "lock": {
             "file": "portable.lock",

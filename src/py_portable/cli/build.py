@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from py_portable.cli.options import GivenCount, GivenPath, common, given, open_session, tier
-from py_portable.cli.show import clean, echo_failures, echo_json, failure_status, size, table
+from py_portable.cli.show import (
+    clean,
+    echo_failures,
+    echo_json,
+    ended_rows,
+    failure_status,
+    size,
+    table,
+    tell_ended,
+)
 
 if TYPE_CHECKING:
     from py_portable.config import Config
@@ -101,7 +110,8 @@ def plan(
             }
             for n in nodes
         ]
-        echo_json({"steps": steps, "left_out": [[str(one), one.why] for one in made.left_out]})
+        left_out = [[str(one), one.why] for one in made.left_out]
+        echo_json({"steps": steps, "left_out": left_out, "ended": ended_rows(session.config)})
         return
     rows = [
         (str(n.name), "image" if isinstance(n, ImageNode) else "step", ", ".join(map(str, n.all_needs)))
@@ -112,6 +122,7 @@ def plan(
     click.echo(_cells(session.config, made))
     for one in made.left_out:
         click.echo(clean(f"left out: {one}: {one.why}"))
+    tell_ended(session.config)
 
 
 @click.command()

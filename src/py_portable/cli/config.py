@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from py_portable.cli.options import CONFIG, GivenPath, common, given, open_session
-from py_portable.cli.show import clean, echo_json
+from py_portable.cli.show import clean, echo_json, ended_rows, tell_ended
 from py_portable.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,11 +70,13 @@ def check(print_schema: bool, common: dict[str, Any]) -> None:
         told = {
             "config": {"file": file, "valid": True, "artifacts": list(session.config.artifacts)},
             "lock": {"file": lock_file, "up_to_date": not stale, "stale": stale},
+            "ended": ended_rows(session.config),
         }
         echo_json(told)
     else:
         click.echo(clean(f"{file}: valid; {len(session.config.artifacts)} artifacts"))
         click.echo(clean(f"{lock_file}: {problems or 'up to date'}"))
+        tell_ended(session.config)
     if stale and common["locked"]:
         raise ConfigError(problems, where=lock_file, hint="run: py-portable lock")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +14,8 @@ from py_portable.base.redact import hide
 from py_portable.errors import Blocked, PortableError, StepError
 
 if TYPE_CHECKING:
+    from py_portable.config import Config
+    from py_portable.config.ends import Ended
     from py_portable.evidence.typed import CellResult
     from py_portable.steps.identity import NodeId
 
@@ -27,6 +30,23 @@ def clean(text: str) -> str:
 def lines(text: str) -> str:
     """Several lines, as the log of a build: colours are left out."""
     return "\n".join(printable.lines(text))
+
+
+def ended_rows(config: Config) -> list[dict[str, str]]:
+    """The images of a config whose distribution gets no fixes any more, for --json."""
+    return [{"image": one.image, "last": one.last.isoformat()} for one in _ended(config)]
+
+
+def tell_ended(config: Config) -> None:
+    """The same as a line each."""
+    for one in _ended(config):
+        click.echo(clean(f"Note: {one}."))
+
+
+def _ended(config: Config) -> tuple[Ended, ...]:
+    from py_portable.config.ends import ended_in
+
+    return ended_in(config, datetime.now(UTC).date())
 
 
 def message(problem: PortableError) -> str:

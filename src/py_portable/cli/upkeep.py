@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from py_portable.cli.options import GivenPath, common, config_option
-from py_portable.cli.show import clean, lines
+from py_portable.cli.show import clean, lines, tell_ended
 
 if TYPE_CHECKING:
+    from py_portable.config import Config
     from py_portable.engines.engine import Engine
 
 
@@ -44,13 +45,17 @@ def doctor(fix: bool, yes: bool, stored: bool, quiet: bool, config: Path) -> Non
             )
         _check_store(quiet)
         return
+    told = _config(config)
     if fix:
         findings = room.ensure(_engines, _say, yes=yes, agreed=_agreed)
     else:
-        findings = room.examine(_engines, formats=_formats(config))
+        formats = {artifact.format for artifact in told.artifacts.values()} if told else set()
+        findings = room.examine(_engines, formats=formats)
     lacking = room.lacking(findings)
     if shown := lacking if quiet else findings:
         click.echo(lines(room.render(shown)))
+    if told and not quiet:
+        tell_ended(told)
     if lacking:
         if line := room.line(room.observe(), findings):
             click.echo(lines(f"\nPaste this line into a shell to get everything that is missing:\n{line}"))
@@ -80,15 +85,15 @@ def _check_store(quiet: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _formats(path: Path) -> set[str]:
-    """Those of the config. One that is not there, or not valid, says nothing of the machine."""
+def _config(path: Path) -> Config | None:
+    """None for one that does not exist or is not valid: it says nothing about the machine."""
     from py_portable.errors import ConfigError
     from py_portable.formats import load_config
 
     try:
-        return {artifact.format for artifact in load_config(path).artifacts.values()}
+        return load_config(path)
     except ConfigError:
-        return set()
+        return None
 
 
 def _engines() -> Iterable[Engine]:

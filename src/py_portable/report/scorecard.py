@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any
 
 from py_portable.base import printable
 from py_portable.base.redact import hide
+from py_portable.config.ends import ended
 from py_portable.evidence.typed import CellRow
 from py_portable.plan.cell import is_control
 from py_portable.report.blocks import Block, Fence, Foreign, Heading, Items, Paragraph, Table, Words
@@ -40,7 +43,7 @@ TAIL_WIDTH = 240
 
 
 def scorecard(found: Findings) -> list[Block]:
-    parts = [_head, _failures, _matrix, _floors, _controls, _unproven, _benchmark, _about]
+    parts = [_head, _failures, _matrix, _floors, _controls, _unproven, _benchmark, _ended, _about]
     if found.conclusions.problems and not found.failures:
         # Then it may be what makes the run red: the first screen is for that.
         parts.remove(_unproven)
@@ -246,6 +249,23 @@ def _benchmark(found: Findings) -> list[Block]:
     )
     head = ("artifact", "image", "start", "against", "times as long [low, high]", "ms", "pairs")
     return [Heading(2, ("Start-up",)), Table(tuple((one,) for one in head), told, "rows of the benchmark")]
+
+
+def _ended(found: Findings) -> list[Block]:
+    """On the day of the run, so that a report of it always says the same."""
+    day = re.match(r"\d{4}-\d\d-\d\d", text(found.evidence.get("when")))
+    images = [text(row.get("image")) for row in found.evidence.get("baselines", ())]
+    images += [cell["image"].partition("+")[0] for cell in found.cells]
+    try:
+        rows = ended(images, date.fromisoformat(day[0])) if day else ()
+    except ValueError:
+        rows = ()
+    if not rows:
+        return []
+    words: Words = ("Distributions that get no fixes any more: ",)
+    for row in rows[:MOST_PLACES]:
+        words = (*words, *([] if len(words) == 1 else [", "]), Foreign(row.image), f" (since {row.last})")
+    return [Paragraph((*words, "."))]
 
 
 def _about(found: Findings) -> list[Block]:
