@@ -256,7 +256,7 @@ def test_the_fixed_files_are_those_of_a_bootstrapped_root() -> None:
         ("No package libpqdevel available.", StepError, "x:1 has no package libpqdevel"),
         ("No provider of 'libpqdevel' found.", StepError, "x:1 has no package libpqdevel"),
         ("ERROR: unable to select packages:\n  libpqdevel (no such package):\n", StepError, "has no package libpqdevel"),
-        ("Status code: 404 for x\nError: Failed to download metadata for repo 'appstream'", ImageUnavailable, "does not have"),
+        ("Status code: 404 for x\nError: Failed to download metadata for repo 'appstream'", failures.NotServed, "does not have"),
         ("Curl error (60): SSL peer certificate", MachineError, "certificate is not trusted"),
         ("Curl error (28): Timeout was reached for http://a:b@m.test/", ImageUnavailable, "reached: Curl"),
         ("Timeout exceeded when accessing 'http://m.test/'", ImageUnavailable, "cannot be reached"),

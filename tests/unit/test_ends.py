@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.config.ends import Ended, ended, last_day
+from py_portable.config.ends import EndedRelease, ended, last_day
 from py_portable.evidence.conclude import conclude
 from py_portable.report.scorecard import scorecard
 from py_portable.report.summary import find
@@ -56,7 +56,7 @@ def test_any_text_is_a_name(name: str) -> None:
 
 def test_the_last_day_itself_still_has_fixes() -> None:
     images = ("debian:11", "ubuntu:20.04", "debian:11", "debian:13")
-    assert ended(images, LAST) == (Ended("ubuntu:20.04", date(2025, 5, 29)),)
+    assert ended(images, LAST) == (EndedRelease("ubuntu:20.04", date(2025, 5, 29)),)
     assert [one.image for one in ended(images, date(2026, 9, 1))] == ["debian:11", "ubuntu:20.04"]
 
 

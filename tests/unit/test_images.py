@@ -205,7 +205,7 @@ def test_roots_keep_the_identity_that_locks_name() -> None:
         ),
         (
             "E: The repository 'http://m.test/debian buster Release' does not have a Release file.",
-            ImageUnavailable,
+            failures.NotServed,
             "does not have this suite",
         ),
         (

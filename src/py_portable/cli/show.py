@@ -15,7 +15,7 @@ from py_portable.errors import Blocked, PortableError, StepError
 
 if TYPE_CHECKING:
     from py_portable.config import Config
-    from py_portable.config.ends import Ended
+    from py_portable.config.ends import EndedRelease
     from py_portable.evidence.typed import CellResult
     from py_portable.steps.identity import NodeId
 
@@ -43,7 +43,7 @@ def tell_ended(config: Config) -> None:
         click.echo(clean(f"Note: {one}."))
 
 
-def _ended(config: Config) -> tuple[Ended, ...]:
+def _ended(config: Config) -> tuple[EndedRelease, ...]:
     from py_portable.config.ends import ended_in
 
     return ended_in(config, datetime.now(UTC).date())

@@ -18,7 +18,7 @@ _NAME = re.compile(
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedRelease:
     """`image`: its name in the config; `last`: the day of the distribution's last free fix."""
 
     image: str
@@ -50,13 +50,13 @@ def last_day(image: str) -> date | None:
     return _ends()[match["system"]].get(release)
 
 
-def ended(images: Iterable[str], today: date) -> tuple[Ended, ...]:
+def ended(images: Iterable[str], today: date) -> tuple[EndedRelease, ...]:
     """Those of the images whose distribution has ended, each once, in order."""
     found = ((image, last_day(image)) for image in dict.fromkeys(images))
-    return tuple(Ended(image, last) for image, last in found if last is not None and last < today)
+    return tuple(EndedRelease(image, last) for image, last in found if last is not None and last < today)
 
 
-def ended_in(config: Config, today: date) -> tuple[Ended, ...]:
+def ended_in(config: Config, today: date) -> tuple[EndedRelease, ...]:
     """The same of all that a config builds in and starts on."""
     baselines = (baseline.image for baseline in config.baselines.values())
     return ended((*baselines, *(spec.image for spec in config.portability.images)), today)

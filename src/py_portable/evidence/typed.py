@@ -47,6 +47,7 @@ class BaselineRow(TypedDict, total=False):
     identity: str
     source: str
     glibc: str | None
+    archive: str
     checked: list[str]
     unknown: list[Any]
 

@@ -20,6 +20,10 @@ class ImageUnavailable(PortableError):
         return self.what.splitlines()[0]
 
 
+class NotServed(ImageUnavailable):
+    """The mirror answers, and does not have the release or its packages: another archive may have them."""
+
+
 class SourceUnusable(MachineError):
     """The source of images cannot work on this machine at all: another one that claims the name is asked."""
 
@@ -107,10 +111,16 @@ _PATTERNS = (
         " variables http_proxy and https_proxy name",
     ),
     _pattern(
+        r"^.*failed to fetch \S*/pool/\S* .*404 .*$",
+        NotServed,
+        "the mirror does not have the packages that its index lists",
+        "use a newer release, or a mirror that has them",
+    ),
+    _pattern(
         r"^.*(?:does not have a Release file|failed to fetch .* 404 |Failed to download metadata for repo"
         r"|Cannot (?:download|prepare|find a valid baseurl|retrieve) .*(?:repomd|mirrorlist|repo:|metadata)"
         r"|Valid metadata not found|APKINDEX.*(?:No such file|not found)).*$",
-        ImageUnavailable,
+        NotServed,
         "the mirror does not have this suite",
         "old suites move to the archive of old releases: use a newer image, or a mirror that has it",
     ),

@@ -31,6 +31,7 @@ def resolve(
     engine: Engine | None = None,
     locked_identity: str | None = None,
     locked_origin: str | None = None,
+    locked_archive: str | None = None,
     fresh: bool = False,
     tree: bool = True,
     prefix: tuple[str, ...] | None = None,
@@ -39,12 +40,24 @@ def resolve(
 
     With `locked_identity` that very image is wanted; where it can no longer be made, the image that could be made
     comes back and its `drifted_from` says which one it is not. With `locked_origin` the name came from a registry, and
-    that digest is asked for there. `fresh` asks the network again. `tree` False: only what is known about the image is
-    wanted, and its files are not checked. Raises ImageUnavailable (no source, registry or mirror unreachable, suite
-    gone), MachineError (something to install here), ConfigError (a malformed name or setting) or StepError (an unknown
-    package, a failing `before`).
+    that digest is asked for there. With `locked_archive` packages are fetched from there first. `fresh` asks the
+    network again. `tree` False: only what is known about the image is wanted, and its files are not checked. Raises
+    ImageUnavailable (no source, registry or mirror unreachable), MachineError (something to install here, or nothing
+    serves the release any more), ConfigError (a malformed name or setting) or StepError (an unknown package, a failing
+    `before`).
     """
-    request = Request(name, packages, before, locked_identity, fresh, needs, locked_origin, engine, tree=tree)
+    request = Request(
+        name,
+        packages,
+        before,
+        locked_identity,
+        fresh,
+        needs,
+        locked_origin,
+        locked_archive,
+        engine,
+        tree=tree,
+    )
     asked = claiming(request, SOURCES.values())
     if not asked:
         raise _unknown(name)

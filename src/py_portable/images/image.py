@@ -44,6 +44,8 @@ class Image:
     """What the image's own config sets (a manylinux image puts its compiler on PATH): seen by build steps only."""
     origin: str | None = None
     """The digest that its name stands for in the registry, for the lock; None where it came from no registry."""
+    archive: str | None = None
+    """Where its packages were fetched, if not from the machine's mirror; see `debian.package_archives`."""
     found: Found | None = None
     """The container that is used as it (source "container"): what is known of it and what is not."""
 
@@ -63,6 +65,8 @@ class Request:
     """What the kit itself needs in it, as names of resources/packages.toml: "compilers", "cpython"."""
     locked_origin: str | None = None
     """The digest that the lock gives the name, whatever is added to the image."""
+    locked_archive: str | None = None
+    """Where the packages came from when the name was locked; None: from the machine's mirror."""
     engine: Engine | None = None
     """Runs the package manager of an image that packages are added to."""
     locked_container: str | None = None

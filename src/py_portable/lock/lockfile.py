@@ -43,18 +43,32 @@ class LockedHouse:
 @dataclass(frozen=True)
 class Lock:
     """`images`: node -> identity. `pins`: what the kit itself pins (interpreters, build tools) -> version and
-    digest. `houses`: "baseline/python" -> its resolution. `origins`: name of a registry image -> digest."""
+    digest. `houses`: "baseline/python" -> its resolution. `origins`: name of a registry image -> digest. `archives`:
+    name of a bootstrapped image -> where its packages came from, if not from the machine's mirror."""
 
     images: Mapping[str, str] = field(default_factory=dict)
     pins: Mapping[str, str] = field(default_factory=dict)
     houses: Mapping[str, LockedHouse] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    archives: Mapping[str, str] = field(default_factory=dict)
 
     def with_house(self, name: str, house: LockedHouse) -> Lock:
         return replace(self, houses={**self.houses, name: house})
 
-    def with_images(self, images: Mapping[str, str], origins: Mapping[str, str] | None = None) -> Lock:
-        return replace(self, images={**self.images, **images}, origins={**self.origins, **(origins or {})})
+    def with_images(
+        self,
+        images: Mapping[str, str],
+        origins: Mapping[str, str] | None = None,
+        archives: Mapping[str, str | None] | None = None,
+    ) -> Lock:
+        """`archives`: None for an image whose packages come from the machine's mirror."""
+        kept = {**self.archives, **(archives or {})}
+        return replace(
+            self,
+            images={**self.images, **images},
+            origins={**self.origins, **(origins or {})},
+            archives={name: archive for name, archive in kept.items() if archive},
+        )
 
 
 def dumps(lock: Lock) -> str:
@@ -62,6 +76,7 @@ def dumps(lock: Lock) -> str:
         "version": VERSION,
         "images": dict(lock.images),
         "origins": dict(lock.origins),
+        **({"archives": dict(lock.archives)} if lock.archives else {}),
         "pins": dict(lock.pins),
         "houses": {k: _without_empty(asdict(v)) for k, v in lock.houses.items()},
     }
@@ -89,6 +104,7 @@ def loads(text: str | bytes, where: str) -> Lock:
             _texts(told.get("pins"), "pins"),
             {name: _house(one, f"houses.{name}") for name, one in _part(told, "houses", "", (dict,)).items()},
             _texts(told.get("origins", {}), "origins"),
+            _texts(told.get("archives", {}), "archives"),
         )
     except shape.Misfit as problem:
         raise ConfigError(_shown(problem), where=f"{where}{problem.place}", hint=_AGAIN)

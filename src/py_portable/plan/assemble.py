@@ -155,6 +155,7 @@ def _image_nodes(config: Config, lock: Lock) -> dict[str, ImageNode]:
             spec.packages,
             locked=lock.images.get(str(image_node(spec.name))),
             origin=lock.origins.get(spec.image),
+            archive=lock.archives.get(spec.image),
         )
         for spec in config.portability.images
     }

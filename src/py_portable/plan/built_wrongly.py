@@ -58,6 +58,7 @@ def _too_new(control: Control, house: House, lock: Lock) -> tuple[list[Node], Ho
         newest,
         locked=lock.images.get(str(name)),
         origin=lock.origins.get(newest),
+        archive=lock.archives.get(newest),
         needs=("compilers",),
     )
     return [image], replace(house, image=name)

@@ -97,6 +97,7 @@ def ground(
         baseline.before,
         locked=lock.images.get(str(name)),
         origin=lock.origins.get(baseline.image),
+        archive=lock.archives.get(baseline.image),
         needs=_needs(config, baseline.name),
         container=lock.images.get(node(baseline.image)),
     )

@@ -123,6 +123,7 @@ def _baselines(session: Session, report: Report) -> list[BaselineRow]:
             "identity": image.identity,
             "source": image.source,
             "glibc": image.glibc,
+            **({"archive": image.archive} if image.archive else {}),
             **_known(image),
         }
         for name in session.config.baselines

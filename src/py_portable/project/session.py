@@ -305,6 +305,7 @@ def _with_images(lock: Lock, plan: Plan, seen: Mapping[NodeId, Image]) -> Lock:
     return lock.with_images(
         {str(name): image.identity for name, image in seen.items()},
         {names[name]: image.origin for name, image in seen.items() if image.origin},
+        {names[name]: image.archive for name, image in seen.items() if image.source == "bootstrap"},
     )
 
 

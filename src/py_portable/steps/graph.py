@@ -65,6 +65,8 @@ class ImageNode:
     """The identity that the lock names."""
     origin: str | None = None
     """The digest that the lock gives the image's name, whatever is added to it."""
+    archive: str | None = None
+    """The lock's `archives` of the image's name."""
     needs: tuple[str, ...] = ()
     """The packages that the kit itself needs in it, see `images.packages`."""
     container: str | None = None

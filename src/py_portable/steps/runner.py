@@ -171,6 +171,7 @@ class Runner:
             engine=self.env.engine,
             locked_identity=node.locked,
             locked_origin=node.origin,
+            locked_archive=node.archive,
             tree=tree,
         )
 

@@ -57,6 +57,8 @@ class AptSetup:
     settings: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     netrc: tuple[tuple[str, str], ...] = ()
     """`Dir::Etc::netrc…` settings that point apt at the machine's own login files."""
+    updates: bool = True
+    """Whether the archive has the suite NAME-updates."""
 
     @property
     def ca_bundle(self) -> Path | None:
@@ -244,7 +246,9 @@ def source_lines(setup: AptSetup, suite: str, *, keyrings: Sequence[Path]) -> tu
     """The one-line entries for `suite` and its updates, or nothing where the machine names no mirror."""
     if setup.archive is None:
         return ()
-    wanted = [(setup.archive, suite), (setup.archive, f"{suite}-updates")]
+    wanted = [(setup.archive, suite)]
+    if setup.updates:
+        wanted.append((setup.archive, f"{suite}-updates"))
     if setup.security is not None:
         wanted.append((setup.security, f"{suite}-security"))
     return tuple(f"deb{_options(mirror, keyrings)} {mirror.uri} {name} main" for mirror, name in wanted)
