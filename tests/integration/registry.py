@@ -258,7 +258,7 @@ class Registry:
             self._process = subprocess.Popen(
                 [program, "serve", self.folder / "config.yml"], stdout=log, stderr=log, env=environ
             )
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while self._process.poll() is None and time.monotonic() < end:
             try:
                 self._ask()

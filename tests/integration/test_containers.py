@@ -197,7 +197,7 @@ def root() -> Path:
     return resolve("debian:12", store=Store(default_root(os.environ))).root
 
 
-def wait_for(true: Any, seconds: float = 20) -> None:
+def wait_for(true: Any, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end

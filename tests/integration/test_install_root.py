@@ -308,7 +308,7 @@ def sleeping(mark: str) -> bool:
 
 
 def wait_for(true: Any) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)

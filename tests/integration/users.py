@@ -50,7 +50,7 @@ def _remove(user: pwd.struct_passwd) -> None:
 
 
 def _end_processes(uid: int) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while found := [path for path in Path("/proc").glob("[0-9]*") if _owner(path) == uid]:
         for path in found:
             with contextlib.suppress(ProcessLookupError):
