@@ -27,6 +27,8 @@ from xdist.scheduler import LoadFileScheduling
 SKIPS = Path(__file__).parent / "skips.toml"
 SECONDS = Path(__file__).parent / "seconds.toml"
 SHOWN_SECONDS = 1.0
+LONG_SECONDS = 15.0
+"""Tests that take so long are shown by themselves, too."""
 SLOW_SECONDS = 50.0
 COMPUTED = "computed"
 NIGHTLY = "PY_PORTABLE_NIGHTLY" in os.environ
@@ -109,6 +111,7 @@ class Skips:
         self.seen: list[tuple[str, str]] = []
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.computed: defaultdict[str, float] = defaultdict(float)
+        self.long: defaultdict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
         self._before = _computed()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -118,6 +121,8 @@ class Skips:
         file = report.nodeid.partition("::")[0]
         self.seconds[file] += report.duration
         self.computed[file] += getattr(report, COMPUTED, 0.0)
+        seconds, computed = self.long[report.nodeid]
+        self.long[report.nodeid] = seconds + report.duration, computed + getattr(report, COMPUTED, 0.0)
         self._note(report)
 
     @pytest.hookimpl(wrapper=True)
@@ -149,6 +154,10 @@ class Skips:
             for name, seconds in slow:
                 terminalreporter.line(f"{seconds:8.1f} {self.computed[name]:8.1f}  {name}")
             terminalreporter.line(f"{sum(self.seconds.values()):8.1f} {sum(self.computed.values()):8.1f}  all files")
+        if long := [(node, *took) for node, took in self.long.items() if took[0] >= LONG_SECONDS]:
+            terminalreporter.section(f"tests of {LONG_SECONDS:.0f} seconds and more, with what they prepared")
+            for node, seconds, computed in sorted(long, key=lambda item: -item[2]):
+                terminalreporter.line(f"{seconds:8.1f} {computed:8.1f}  {node}")
         for node, reason in unlisted(self.seen, self.listed):
             terminalreporter.line(f"Error: skipped, and not in {SKIPS.name}: {node}: {reason}", red=True)
 

@@ -145,6 +145,7 @@ def test_one_lock_gives_the_same_on_every_engine(
     assert held.stdout == b""
 
 
+@pytest.mark.nightly
 def test_the_main_job_has_the_same_verdicts_in_docker(
     main_job: MainJob, docker: dict[str, str], tmp_path: Path
 ) -> None:

@@ -156,6 +156,7 @@ def test_with_docker_nothing_is_installed_and_nothing_asked(wheels: Path, public
     assert list(record.python) == [f"{FOLDER}/.venv"]
 
 
+@pytest.mark.nightly
 def test_with_nothing_but_sudo_the_doctor_asks_and_installs(wheels: Path) -> None:
     with stock("laptop-bare") as machine:
         prepare(machine, wheels)
