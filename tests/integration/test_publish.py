@@ -82,7 +82,7 @@ if os.environ.get("CIBUILDWHEEL"):
     print("the token is", os.environ.get("BUILD_TOKEN"), flush=True)
     if Path("wait").exists():
         print("waiting as told", flush=True)
-        time.sleep(20)
+        time.sleep(600)
     if Path("fail").exists():
         sys.exit("this build fails as told")
 setup(ext_modules=[Extension("six_times._six", ["src/six.c"], depends=["src/six.h"])])

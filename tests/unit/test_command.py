@@ -87,20 +87,20 @@ def test_a_window_keeps_head_and_tail(chunks: list[bytes], limit: int) -> None:
 
 def test_the_time_limit_ends_what_ignores_signals_and_its_children() -> None:
     started = time.monotonic()
-    outcome = sh("trap '' TERM INT HUP; sh -c \"trap '' TERM; sleep 60\" & echo $!; sleep 60", timeout=0.5)
+    outcome = sh("trap '' TERM INT HUP; sh -c \"trap '' TERM; sleep 600\" & echo $!; sleep 600", timeout=0.5)
     assert outcome.timed_out and not outcome.ok
     assert time.monotonic() - started < process.KILL_GRACE_SECONDS
     wait_for(lambda: not alive(int(outcome.stdout.text)))
 
 
 def test_an_orphan_of_the_group_is_ended_with_the_command() -> None:
-    outcome = sh("sleep 60 >/dev/null 2>&1 & echo $!")
+    outcome = sh("sleep 600 >/dev/null 2>&1 & echo $!")
     assert outcome.ok
     wait_for(lambda: not alive(int(outcome.stdout.text)))
 
 
 def test_an_orphan_that_holds_the_pipes_is_not_waited_for_long() -> None:
-    outcome = sh("setsid sleep 60 & echo $!")
+    outcome = sh("setsid sleep 600 & echo $!")
     try:
         assert outcome.ok and not outcome.timed_out
         assert outcome.seconds < process.KILL_GRACE_SECONDS + 60
@@ -123,7 +123,7 @@ def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.4)
         with pytest.raises(Interrupt):
-            sh(f"echo $$ > {tmp_path}/pid; sleep 60")
+            sh(f"echo $$ > {tmp_path}/pid; sleep 600")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
