@@ -249,3 +249,18 @@ def test_what_a_removal_leaves_is_said_in_a_few_words() -> None:
 def test_an_image_of_another_family_is_no_failure_and_no_success() -> None:
     line = cell_line(result(verdict="NOT-APPLICABLE", detail="the image has no dpkg"))
     assert line == "Not applicable: app on debian:11: the image has no dpkg"
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        ((), "folder (no arguments)"),
+        (("run", "a b"), "folder (run 'a b')"),
+        (("x" * 100,), f"folder ({'x' * 59}…)"),
+    ],
+)
+def test_of_several_smoke_commands_the_line_says_which_it_was(argv: tuple[str, ...], name: str) -> None:
+    line = cell_line(result(artifact="folder", argv=argv), one_of_several=True)
+    assert line.startswith(f"Success: {name} passed on "), line
+    control = cell_line(result(artifact="folder", argv=argv, condition="control:x"), one_of_several=True)
+    assert name not in control

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from py_portable.cli.options import GivenPath, common, given, open_session, probe_names, tier
 from py_portable.cli.show import clean, echo_cell, echo_failures, echo_json, failure_status, table
 from py_portable.errors import ConfigError
+
+if TYPE_CHECKING:
+    from py_portable.evidence.typed import CellResult
 
 
 @click.command()
@@ -85,10 +88,15 @@ def portability(
 
         sharding = plan_command.read(session, plan, as_made=as_made)
         selection, pinned = Selection.of_shard(sharding, shard), sharding.helpers
+    several = {name for name, artifact in session.config.artifacts.items() if len(artifact.smoke) > 1}
+
+    def tell(cell: CellResult) -> None:
+        echo_cell(cell, one_of_several=cell.artifact in several)
+
     proved = portability_command.prove(
         session,
         selection,
-        (lambda cell: None) if common["as_json"] else echo_cell,
+        (lambda cell: None) if common["as_json"] else tell,
         allow_unproven=allow_unproven,
         as_made=as_made,
         pinned=pinned,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from py_portable.steps.identity import NodeId
 
 SHOWN_PATHS = 3
+MOST_ARGUMENTS = 60
+"""Characters of a smoke command in the line of a cell."""
 
 
 def clean(text: str) -> str:
@@ -55,14 +58,17 @@ def message(problem: PortableError) -> str:
     return "\n".join([head, *(line if line.startswith("  ") else f"  {line}" for line in rest)])
 
 
-def cell_line(cell: CellResult) -> str:
-    """The line of one cell, as it ends: one line whatever is in its names; no login, nothing a terminal obeys."""
-    return hide(clean(_cell_line(cell)))
+def cell_line(cell: CellResult, *, one_of_several: bool = False) -> str:
+    """The line of one cell, as it ends: one line whatever is in its names; no login, nothing a terminal obeys.
+    `one_of_several`: the artifact has more than one smoke command, so the line says which one it was."""
+    return hide(clean(_cell_line(cell, one_of_several)))
 
 
-def _cell_line(cell: CellResult) -> str:
+def _cell_line(cell: CellResult, one_of_several: bool) -> str:
     control = cell.id.condition.control
     name = f"{cell.condition.replace(':', ' ')} of {cell.artifact}" if control else cell.artifact
+    if one_of_several and not control:
+        name += f" ({printable.short(shlex.join(cell.argv), MOST_ARGUMENTS) or 'no arguments'})"
     image = cell.image if control or cell.condition == "plain" else f"{cell.image}, {cell.condition}"
     partial = ["partial isolation"] if cell.isolation == "partial" else []
     where = f"{image}{_bracketed(partial)}"
@@ -106,11 +112,11 @@ def echo_json(told: Any, *, sort_keys: bool = False) -> None:
     click.echo(json.dumps(told, indent=1, sort_keys=sort_keys).replace("##", "#\\u0023"))
 
 
-def echo_cell(cell: CellResult) -> None:
+def echo_cell(cell: CellResult, *, one_of_several: bool = False) -> None:
     colour = {"PASS": "green", "XFAIL": "green", "UNPROVEN": "yellow", "NOT-APPLICABLE": "yellow"}.get(
         cell.verdict, "red"
     )
-    word, _, rest = cell_line(cell).partition(":")
+    word, _, rest = cell_line(cell, one_of_several=one_of_several).partition(":")
     click.echo(click.style(word, fg=colour) + ":" + rest)
 
 
