@@ -117,14 +117,14 @@ def test_an_installation_ends_with_all_that_does_not_fit_in_one_line(tmp_path: P
     )
     info(tmp_path, "three", "Requires-Dist: my-app>=2")
     with pytest.raises(SystemExit) as ended:
-        metadata.check(tmp_path, "My.App", ["x"])
+        metadata.check(tmp_path, {"My.App": ["x"]})
     assert str(ended.value) == (
         f"{metadata.MARK}: three 1.0 asks for my-app>=2, but my_app 1.0 is installed; "
         "my_app 1.0 asks for one, which is not installed; my_app[x] 1.0 asks for two>1, which is not installed"
     )
     hint = app_entry.hint(str(ended.value))
     assert hint.endswith("wheels: {unmet: [my-app, one, two]}")
-    metadata.check(tmp_path, "my-app", ["x"], ["one", "TWO", "my_app"])
+    metadata.check(tmp_path, {"my-app": ["x"]}, ["one", "TWO", "my_app"])
 
 
 def test_another_failure_has_no_such_hint() -> None:

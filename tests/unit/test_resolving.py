@@ -568,3 +568,22 @@ def test_an_answer_of_a_build_backend_is_foreign_and_never_a_traceback(
         path.write_bytes(answer)
     with pytest.raises(StepError, match=what):
         backends.answer_of(backends.read_answer(path, "x"), "x")
+
+
+def test_what_the_config_wants_beside_the_app_is_locked_with_what_it_requires(
+    store: Store, asks: dict[str, str], tmp_path: Path
+) -> None:
+    project(tmp_path / "app", "app", depends("late"))
+    project(tmp_path / "plug", "plug")
+    alone = resolver(tmp_path, store, asks, app={"source": "app"})
+    assert alone.holds(alone.resolve())
+    wanted = {"source": "app", "with": ["aaa==1.0", f"plug @ {(tmp_path / 'plug').as_uri()}"]}
+    locking = resolver(tmp_path, store, asks, app=wanted)
+    house = locking.resolve()
+    names = ["aaa-1.0-py3-none-any.whl", "bbb-2.1-py3-none-any.whl", "late-1.0-py3-none-any.whl", "plug-0.4.tar.gz"]
+    assert locked_names(house) == names
+    assert locking.holds(house) and not alone.holds(house)
+    (tmp_path / "plug" / "more.py").write_text("")
+    assert not resolver(tmp_path, store, asks, app=wanted).holds(house), "its own folder is watched"
+    with pytest.raises(ConfigError, match="is not a requirement"):
+        resolver(tmp_path, store, asks, app={"source": "app", "with": ["late", "not a requirement"]})

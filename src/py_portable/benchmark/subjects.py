@@ -15,11 +15,13 @@ from py_portable.engines.engine import Bind, Job
 from py_portable.errors import ConfigError, UnmetError
 from py_portable.formats import FORMATS, Install, Made, app_entry
 from py_portable.images import Image
+from py_portable.plan.assemble import beside_app
 from py_portable.project.building import Built
 from py_portable.project.session import Session
 from py_portable.prove.frozen import Freezer
 
 PREFIX = "/opt/python"
+PYTHON = f"{PREFIX}/bin/python3"
 SPARE = "/opt/installer"
 """A second copy of the same interpreter with its own site-packages, which has pip."""
 ON_PATH = "/usr/local"
@@ -29,6 +31,8 @@ WHEELS = "/opt/wheels"
 MAX_TOLD = 1 << 16
 INSTALL_SECONDS = 600.0
 _SCRIPTS = ("build/bare.py", *app_entry.SCRIPTS)
+_MODULE = re.compile(r"\w+(\.\w+)*")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
 
 @dataclass
@@ -127,10 +131,11 @@ def _bare(shop: Workshop, made: Made, args: Collection[str], module: str | None)
             f"{KIT}/bare.py",
             WHEELS,
             target,
-            f"{PREFIX}/bin/python3",
+            PYTHON,
             made.meta.get("distribution") or _distribution(shop.session, made),
             shop.session.config.app.script or "",
             shop.session.config.app.entry_point or "",
+            " ".join(app_entry.words(beside_app(shop.session.config))),
         ),
         binds=(
             python,
@@ -142,10 +147,9 @@ def _bare(shop: Workshop, made: Made, args: Collection[str], module: str | None)
     )
     name = f"python{site.parent.name.removeprefix('python')}"
     packages = shop.install(stage, name)
-    chosen = module or module_of(packages.source)
-    subject = Subject(
-        f"{name} -m {chosen}", (f"{PREFIX}/bin/python3", "-m", chosen, *args), (python, packages)
-    )
+    argv = (PYTHON, "-m", module) if module else program_of(packages.source, target)
+    title = [name if word == PYTHON else word.removeprefix(f"{target}/") for word in argv]
+    subject = Subject(" ".join(title), (*argv, *args), (python, packages))
     shop.bare[key] = subject
     return subject
 
@@ -159,15 +163,19 @@ def _distribution(session: Session, made: Made) -> str:
     return name
 
 
-def module_of(folder: Path) -> str:
-    """The module that the console script calls, according to the installation. This is foreign text, so only the name
-    of a module is accepted."""
+def program_of(folder: Path, target: str) -> tuple[str, ...]:
+    """What starts the app in the packages of `folder`, which are shown at `target`. The installation says it; this is
+    foreign text, so only the name of a module or of a file is accepted."""
     hint = "name it: --module"
     try:
         told = shape.parse(read_regular(folder / "bare.json", MAX_TOLD, follow=False))
-        module = told["module"]
+        name = told["file"] if "file" in told else told["module"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UnmetError("the installation does not record which module is started", hint=hint) from None
-    if not isinstance(module, str) or not re.fullmatch(r"\w+(\.\w+)*", module):
-        raise UnmetError(f"{module!r} is not a module", hint=hint)
-    return module
+    kind, pattern = ("program", _FILE) if "file" in told else ("module", _MODULE)
+    if not isinstance(name, str) or not pattern.fullmatch(name):
+        raise UnmetError(f"{name!r} is not a {kind}", hint=hint)
+    if kind == "module":
+        return PYTHON, "-m", name
+    program = f"{target}/bin/{name}"
+    return (PYTHON, program) if told.get("python") is True else (program,)

@@ -34,6 +34,8 @@ class App:
     extras: tuple[str, ...]
     smoke: tuple[Smoke, ...]
     """Never empty, and no two have the same `args`."""
+    with_: tuple[str, ...] = ()
+    """More requirements beside the app."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ def _app(data: Mapping[str, Any], base: Path) -> App:
         entry_point=data.get("entry-point"),
         extras=tuple(data.get("extras", ())),
         smoke=_smokes(data.get("smoke", ())) or (Smoke(),),
+        with_=tuple(data.get("with", ())),
     )
 
 

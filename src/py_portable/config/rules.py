@@ -76,6 +76,8 @@ class _Rules:
         written: list[tuple[DataPath, str]] = []
         if "requirement" in self.data["app"]:
             written.append((("app", "requirement"), self.data["app"]["requirement"]))
+        beside = enumerate(self.data["app"].get("with", ()))
+        written += [(("app", "with", number), line) for number, line in beside]
         for i, limit in enumerate(self.data.get("wheels", {}).get("constraints", ())):
             written.append((("wheels", "constraints", i), limit))
         for key in ("metadata", "build-requires"):

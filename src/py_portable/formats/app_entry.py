@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from py_portable.engines.engine import Bind
 from py_portable.formats.format import House
 from py_portable.steps.context import BuildFailed, Result
 
-SCRIPTS = ("build/app.py", "build/metadata.py")
+SCRIPTS = ("build/app.py", "build/metadata.py", "build/programs.py")
 """Scripts that are shared by those that make and install artifacts, and have to be in the same folder."""
 _UNMET = "what is installed is not what its metadata asks for"
 CERTIFICATES = "build/certificates.py"
@@ -35,8 +35,15 @@ def asked(house: House) -> dict[str, Any]:
         "script": house.script,
         "entry_point": house.entry_point,
         "extras": list(house.extras),
+        "with": {name: list(extras) for name, extras in house.with_.items()},
         "unmet": list(house.unmet),
     }
+
+
+def words(beside: Mapping[str, Iterable[str]]) -> list[str]:
+    """The distributions that are wanted beside the app, with their extras, as requirements without blanks."""
+    every = {name: ",".join(extras) for name, extras in beside.items()}
+    return [f"{name}[{extras}]" if extras else name for name, extras in every.items()]
 
 
 def hint(tail: str) -> str:

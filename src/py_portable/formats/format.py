@@ -70,6 +70,8 @@ class House:
     """The baseline's image without the app's packages, for what all apps share. No control changes it."""
     extras: tuple[str, ...] = ()
     """The extras of the app that were asked for."""
+    with_: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The distributions that the config wants beside the app, with their extras."""
     unmet: tuple[str, ...] = ()
     """Projects that may be missing or have another version, whatever the metadata requires."""
     target: Mapping[str, str] = field(default_factory=dict)

@@ -24,9 +24,16 @@ def installed(
     """
     assert made.interpreter is not None
     python = Bind(made.interpreter, "/opt/python")
-    # Without `extras`: recorded by a kit that did not write them down.
+    # Without them: recorded by a kit that did not write them down.
     extras = ",".join(made.meta.get("extras") or ())
-    told = (made.meta["distribution"], made.meta["script"] or "", made.meta["entry_point"] or "", extras)
+    more = " ".join(made.meta.get("with") or ())
+    told = (
+        made.meta["distribution"],
+        made.meta["script"] or "",
+        made.meta["entry_point"] or "",
+        extras,
+        more,
+    )
     beside = (Bind(resources.path(name), f"{_KIT}/{Path(name).name}") for name in _SCRIPTS)
     install = Install(
         argv=("/opt/python/bin/python3", f"{_KIT}/install.py", WHEELS, f"{APP}/venv", *told, *words),
@@ -34,4 +41,7 @@ def installed(
         target=APP,
     )
     decides = (*install.argv, *map(resources.sha256, _SCRIPTS), made.interpreter_digest or "", *needs)
-    return Start(f"{APP}/start", (python,), install, needs=decides)
+    # By its own name, which usage lines show, if it is known before the installation.
+    named = made.meta["script"] and not made.meta["entry_point"]
+    program = f"{APP}/venv/bin/{made.meta['script']}" if named else f"{APP}/start"
+    return Start(program, (python,), install, needs=decides)

@@ -8,6 +8,7 @@ from typing import Any
 
 from py_portable.config import Artifact
 from py_portable.config.glibc import version_key
+from py_portable.formats import app_entry
 from py_portable.formats.format import Format, House, Made, Parent, Start, artifact_node
 from py_portable.formats.installed import installed
 from py_portable.images import Image
@@ -35,6 +36,7 @@ class Wheelhouse(Format):
                     "script": house.script,
                     "entry_point": house.entry_point,
                     "extras": list(house.extras),
+                    "with": app_entry.words(house.with_),
                 },
                 needs=(house.wheelhouse,),
             ),
@@ -54,5 +56,6 @@ def collect(ctx: Context) -> Mapping[str, Any]:
         "script": ctx.params["script"],
         "entry_point": ctx.params["entry_point"],
         "extras": ctx.params["extras"],
+        "with": ctx.params["with"],
         "measured_floor": max(filter(None, wheels.meta["floors"].values()), key=version_key, default=None),
     }

@@ -61,6 +61,7 @@ class AppResolver:
             "target": [self.target.version, self.target.max_glibc, self.target.arch],
             "requirement": app.requirement,
             "extras": list(app.extras),
+            **({"with": list(app.with_)} if app.with_ else {}),
             "no-binary": sorted(map(canonicalize_name, wheels.no_binary)),
             "metadata": _listed(wheels.metadata),
             "build-requires": _listed(wheels.build_requires),
@@ -175,11 +176,25 @@ class AppResolver:
             owner = owner_of(self.said, app.source, self.config.base)
             for line in self.said.requires or ():
                 yield owner, parsed(line, owner.where)
+        yield from self._beside()
         yield from (
             (Owner("wheels.constraints"), parsed(line, "wheels.constraints")) for line in self.constraints
         )
 
+    def _beside(self) -> list[tuple[Owner, Requirement]]:
+        """What the config wants beside the app. Relative paths in it start at the folder of the config."""
+        config = self.config
+        found = []
+        for number, line in enumerate(config.app.with_):
+            where = config.where(("app", "with", number))
+            found.append((Owner(where, config.base), parsed(line, where)))
+        return found
+
     def roots(self) -> list[tuple[Owner, Requirement]]:
+        """What is asked for by itself: the app, or what its source requires, and what the config wants beside it."""
+        return [*self._of_app(), *self._beside()]
+
+    def _of_app(self) -> list[tuple[Owner, Requirement]]:
         app = self.config.app
         if app.requirement:
             where = self.config.where(("app", "requirement"))

@@ -19,7 +19,7 @@ def question(config: Config, artifact: str, smoke: Smoke) -> str:
     return _digest(
         {
             "smoke": asdict(smoke),
-            "app": [app.script, app.entry_point, list(app.extras)],
+            "app": [app.script, app.entry_point, list(app.extras), *([list(app.with_)] if app.with_ else [])],
             "format": made.format,
             "options": options.told(made.options),
         }

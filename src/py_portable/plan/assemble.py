@@ -245,6 +245,7 @@ def _house_of(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId
         environment=config.build.env,
         bare=base.bare.name,
         extras=_extras(config),
+        with_=beside_app(config),
         unmet=config.wheels.unmet,
         target=aim,
         locked=locked,
@@ -256,6 +257,15 @@ def _extras(config: Config) -> tuple[str, ...]:
     """The extras of the app: those that the config lists, and those in its requirement."""
     own = Requirement(config.app.requirement).extras if config.app.requirement else set()
     return tuple(sorted({*config.app.extras, *own}))
+
+
+def beside_app(config: Config) -> dict[str, tuple[str, ...]]:
+    """What the config wants beside the app: distribution -> its extras."""
+    found: dict[str, set[str]] = {}
+    for line in config.app.with_:
+        wanted = Requirement(line)
+        found.setdefault(canonicalize_name(wanted.name), set()).update(wanted.extras)
+    return {name: tuple(sorted(extras)) for name, extras in found.items()}
 
 
 def _given(config: Config, baseline: str, python: str) -> given.Given | None:

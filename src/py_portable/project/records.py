@@ -44,7 +44,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "carried": (dict, NoneType),
     "compared": (dict, NoneType),
 }
-_META = ("script", "distribution", "entry_point", "sha256", "payload", "extras", "package", "version")
+_META = ("script", "distribution", "entry_point", "sha256", "payload", "extras", "with", "package", "version")
 """The keys of an artifact's meta that formats need to start it. The others stay with the build."""
 _ROW: Mapping[str, tuple[type, ...]] = {
     "name": (str,),

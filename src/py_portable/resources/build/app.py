@@ -1,15 +1,19 @@
 """Installs the app from the wheels of a wheelhouse, and finds what is started. The scripts that use this lie beside it.
 
-metadata.py, which lies beside it too, checks that everything is installed that the metadata asks for.
+metadata.py, which lies beside it too, checks that everything is installed that the metadata asks for; programs.py finds
+the programs.
 """
 
 import importlib.metadata
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import programs
 from metadata import normal
 
 WHEELS = Path("/in/wheels")
@@ -18,11 +22,13 @@ OUT = Path("/out")
 
 @dataclass(frozen=True)
 class Entry:
-    """What is started, and its name. Without an attribute the module is run, as with `python -m`."""
+    """What is started, and its name. Without an attribute the module is run, as with `python -m`. `file`: the program
+    is this file of a wheel, and there is no module."""
 
     name: str
     module: str
     attribute: str
+    file: "programs.ScriptFile | None" = None
 
     @property
     def value(self) -> str:
@@ -49,6 +55,16 @@ class Entry:
         return f"runpy.run_module({self.module!r}, run_name='__main__'{more})"
 
 
+def asked(spec: "dict[str, Any]") -> "dict[str, list[str]]":
+    """The app and what the config wants beside it, each with its extras."""
+    return {**spec["with"], spec["distribution"]: spec["extras"]}
+
+
+def wanted(distributions: "dict[str, list[str]]") -> "list[str]":
+    """The same as requirements."""
+    return [f"{name}[{','.join(extras)}]" if extras else name for name, extras in distributions.items()]
+
+
 def distributions(site: Path) -> "dict[str, importlib.metadata.Distribution]":
     """All distributions that are installed in `site`, by their normalised names."""
     return {normal(d.name): d for d in importlib.metadata.distributions(path=[str(site)])}
@@ -61,21 +77,38 @@ def install(site: Path) -> None:
     subprocess.run([*pip, *sorted(map(str, WHEELS.glob("*.whl")))], check=True)
 
 
-def chosen(app: importlib.metadata.Distribution, script: "str | None", entry_point: "str | None") -> Entry:
-    """What the config names, else the app's only console script, else the one that has the app's name."""
+def chosen(
+    app: importlib.metadata.Distribution,
+    script: "str | None",
+    entry_point: "str | None",
+    wheels: "Iterable[Path]",
+    others: "Iterable[importlib.metadata.Distribution]" = (),
+) -> Entry:
+    """What the config names, else the app's only program, else the one that has the app's name.
+
+    `wheels`: those of the wheelhouse; `others`: all that is installed. Their programs are named where there is no such
+    one.
+    """
     if entry_point:
         return parsed(script or app.name, entry_point)
-    scripts = {e.name: e.value for e in app.entry_points if e.group == "console_scripts"}
+    scripts, wheels = programs.console_scripts(app), list(wheels)
+    files = programs.script_files(app.name, wheels)
     if not script:
-        same = [name for name in scripts if normal(name) == normal(app.name)]
-        script = next(iter(scripts)) if len(scripts) == 1 else same[0] if same else None
-    if script not in scripts:
-        sys.exit(
-            f"{app.name} has the console scripts {', '.join(sorted(scripts)) or '(none)'}: "
-            "name one in app.script, or give app.entry-point"
-        )
-    # "app.cli:main [colour]" names extras, too.
-    return parsed(script, scripts[script].partition("[")[0].strip())
+        names = scripts or files
+        same = [name for name in (*scripts, *files) if normal(name) == normal(app.name)]
+        script = next(iter(names)) if len(names) == 1 else same[0] if same else None
+    if script in scripts:
+        # "app.cli:main [colour]" names extras, too.
+        return parsed(script, scripts[script].partition("[")[0].strip())
+    if script in files:
+        return Entry(script, "", "", files[script])
+    lacking = f"{app.name} has no program {script!r}" if script else f"{app.name} has no program of its name"
+    there = {normal(one.name): one for one in (*others, app)}
+    told = programs.listed(there.values(), wheels)
+    sys.exit(
+        f"{lacking}. {f'There are: {told}' if told else 'There are no programs at all'}. "
+        f"Name a program of {app.name} in app.script, or give app.entry-point"
+    )
 
 
 def parsed(name: str, value: str) -> Entry:

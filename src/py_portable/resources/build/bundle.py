@@ -7,6 +7,7 @@ bundle.py SPEC: a JSON object with the keys of formats/app_entry.py, and trim. T
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,9 +30,18 @@ import sys
 @CERTIFICATES@
 if __name__ == "__main__":
     del sys.argv[0]
-    @HEAD@
+@MAIN@
+"""
+# A script is the main module itself, as after `pip install`: it is read as the wheel has it, since the file in bin/ has
+# another beginning.
+RUN_FILE = """\
+    import os
 
-    @CALL@
+    __file__ = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bin", @NAME@)
+    sys.path.insert(0, os.path.dirname(__file__))
+    with open(os.path.join(os.path.dirname(sys.path[0]), "lib", "start.script"), "rb") as _script:
+        _script = compile(_script.read(), __file__, "exec")
+    exec(_script)
 """
 
 
@@ -118,21 +128,27 @@ def move_script(file: Path) -> None:
 
 
 def launcher(entry: app.Entry) -> None:
-    words = {
-        "@HEAD@": entry.imported,
-        "@CALL@": entry.called(alter_sys=True),
-        "@CERTIFICATES@": certificates.source(),
-    }
-    text = START
-    for word, stands_for in words.items():
-        text = text.replace(word, stands_for)
-    (TREE / "lib" / "start.py").write_text(text)
+    if entry.file is None or entry.file.is_python:
+        (TREE / "lib" / "start.py").write_text(start(entry))
+        command = f'"$here/bin/{PYTHON}" -I -B "$here/lib/start.py" "$0"'
+    else:
+        command = f'"$here"/bin/{shlex.quote(entry.name)}'
+    if entry.file and entry.file.is_python:
+        (TREE / "lib" / "start.script").write_bytes(entry.file.data)
     # A package's data, or bin or lib, may already be there under the program's name.
     name = entry.name
     program = TREE / name
     if program.exists() or program.is_symlink():
         sys.exit(f"the program can't be called {name}: the bundle has a folder or file of that name")
-    program.write_text((KIT / "launcher.sh").read_text().replace("@PYTHON@", PYTHON))
+    program.write_text((KIT / "launcher.sh").read_text().replace("@COMMAND@", command))
+
+
+def start(entry: app.Entry) -> str:
+    """The module that the launcher starts."""
+    main = f"    {entry.imported}\n\n    {entry.called(alter_sys=True)}\n"
+    if entry.file:
+        main = RUN_FILE.replace("@NAME@", repr(entry.name))
+    return START.replace("@MAIN@\n", main).replace("@CERTIFICATES@", certificates.source())
 
 
 def compile_all(site: Path) -> None:
@@ -183,10 +199,11 @@ def main() -> None:
             "--root-user-action=ignore",
             *extra,
         )
-    metadata.check(site, spec["distribution"], spec["extras"], spec["unmet"])
+    metadata.check(site, app.asked(spec), spec["unmet"])
     clear_programs(before)
-    own = app.distributions(site)[metadata.normal(spec["distribution"])]
-    entry = app.chosen(own, spec["script"], spec["entry_point"])
+    there = app.distributions(site)
+    own = there[metadata.normal(spec["distribution"])]
+    entry = app.chosen(own, spec["script"], spec["entry_point"], app.WHEELS.glob("*.whl"), there.values())
     launcher(entry)
     compile_all(site)
     settle_modes()

@@ -1,8 +1,10 @@
 """Install the app from a wheelhouse into a virtual environment on the image, offline, and make `start` beside it.
 
-install.py WHEELS VENV DISTRIBUTION SCRIPT ENTRY_POINT EXTRAS [OWN SHA256] (all but the first three may be empty)
+install.py WHEELS VENV DISTRIBUTION SCRIPT ENTRY_POINT EXTRAS BESIDE [OWN SHA256] (those after the first three may be
+empty)
 
-OWN is a wheel of the app that is installed instead of the one in WHEELS, and SHA256 is the digest of this file.
+BESIDE are requirements that are installed beside the app, with blanks between them. OWN is a wheel of the app that is
+installed instead of the one in WHEELS, and SHA256 is the digest of this file.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ def origin(own: importlib.metadata.Distribution) -> "dict[str, Any]":
 
 
 def main() -> None:
-    wheels, folder, distribution, script, entry_point, extras, *rest = sys.argv[1:]
+    wheels, folder, distribution, script, entry_point, extras, beside, *rest = sys.argv[1:]
     own, sha256 = rest or ("", "")
     if own and hashlib.sha256(Path(own).read_bytes()).hexdigest() != sha256:
         sys.exit(f"{own} is not the wheel that must be proven")
@@ -42,7 +44,7 @@ def main() -> None:
         "install",
         "--quiet",
     ]
-    pip += ["--root-user-action=ignore", "--no-index", "--find-links", wheels, wanted]
+    pip += ["--root-user-action=ignore", "--no-index", "--find-links", wheels, wanted, *beside.split()]
     done = subprocess.run(pip)
     if done.returncode:
         sys.exit(done.returncode)
@@ -55,9 +57,16 @@ def main() -> None:
         hashed = told.get("archive_info", {}).get("hash", f"sha256={sha256}")
         if hashed != f"sha256={sha256}":
             sys.exit(f"pip installed a {distribution} with {hashed}, not {sha256}")
-    metadata.check(site, distribution, filter(None, extras.split(",")))
+    more = {
+        name: more.rstrip("]").split(",") for name, _, more in (one.partition("[") for one in beside.split())
+    }
+    asked = {
+        name: list(filter(None, found)) for name, found in {**more, distribution: extras.split(",")}.items()
+    }
+    metadata.check(site, asked)
     start = Path(folder).parent / "start"
-    entry = app.chosen(found, script, entry_point)
+    files = [Path(own)] if own else sorted(Path(wheels).glob("*.whl"))
+    entry = app.chosen(found, script, entry_point, files, app.distributions(site).values())
     if not entry_point:
         start.symlink_to(Path(folder) / "bin" / entry.name)
         return

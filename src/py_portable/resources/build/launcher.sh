@@ -11,4 +11,4 @@ here=${self%/*}
 case $here in
     */./* | */../* | */. | */.. | [!/]*) here=$(CDPATH='' cd -P -- "$here" && pwd) || exit 127 ;;
 esac
-exec "$here/bin/@PYTHON@" -I -B "$here/lib/start.py" "$0" "$@"
+exec @COMMAND@ "$@"

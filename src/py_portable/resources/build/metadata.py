@@ -148,12 +148,12 @@ def read(site: Path) -> "list[Installed]":
     ]
 
 
-def check(site: Path, distribution: str, extras: "Iterable[str]", accepted: "Iterable[str]" = ()) -> None:
+def check(site: Path, asked: "Mapping[str, Iterable[str]]", accepted: "Iterable[str]" = ()) -> None:
     """End the program if something is missing or does not fit, and is not in `accepted`. The last line names all of
-    it.
+    it. `asked`: distributions with the extras that were asked for.
     """
     known = {normal(name) for name in accepted}
-    problems = unmet(read(site), {distribution: extras})
+    problems = unmet(read(site), asked)
     clauses = [one for target, all_of in sorted(problems.items()) if target not in known for one in all_of]
     if clauses:
         sys.exit(f"{MARK}: {'; '.join(clauses)}")

@@ -39,20 +39,21 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     SITE.mkdir()
     app.install(SITE)
-    metadata.check(SITE, spec["distribution"], spec["extras"], spec["unmet"])
+    metadata.check(SITE, app.asked(spec), spec["unmet"])
     distributions = app.distributions(SITE)
     own = distributions[metadata.normal(spec["distribution"])]
-    entry = app.chosen(own, spec["script"], spec["entry_point"])
+    wheels = app.WHEELS.glob("*.whl")
+    entry = app.chosen(own, spec["script"], spec["entry_point"], wheels, distributions.values())
     name = entry.name
 
     # Not named like the app: its folder comes first on the module search path.
     main_file = Path("/build/main/portable_entry.py")
     main_file.parent.mkdir()
-    # Always imported by name: Nuitka includes what runpy starts only if something imports it.
-    imported = entry.imported if entry.attribute else f"{entry.imported}\nimport {entry.module}"
-    main_file.write_text(f"import sys\n\n{imported}\n\nif __name__ == '__main__':\n    {entry.called()}\n")
+    main_file.write_bytes(main_module(entry))
 
-    done = compile_app(words(spec, name, list(distributions.values()), modules(SITE, own), main_file))
+    whole = [own, *(distributions[beside] for beside in map(metadata.normal, spec["with"]))]
+    packages = sorted({top for one in whole for top in modules(SITE, one)})
+    done = compile_app(words(spec, name, list(distributions.values()), packages, main_file))
     if done:
         sys.exit(done)
 
@@ -63,6 +64,19 @@ def main() -> None:
         shutil.move(Path("/build/nuitka") / f"{main_file.stem}.dist", OUT / name)
         program = settle_program(OUT / name, name)
     app.tell(entry, payload=name, program=program)
+
+
+def main_module(entry: app.Entry) -> bytes:
+    if entry.file is None:
+        # Always imported by name: Nuitka includes what runpy starts only if something imports it.
+        imported = entry.imported if entry.attribute else f"{entry.imported}\nimport {entry.module}"
+        return f"import sys\n\n{imported}\n\nif __name__ == '__main__':\n    {entry.called()}\n".encode()
+    if not entry.file.is_python:
+        sys.exit(
+            f"the program {entry.name} is no Python ({entry.file.kind}), so there is nothing to compile: "
+            "use the format bundle"
+        )
+    return entry.file.data
 
 
 def settle_program(folder: Path, name: str) -> str:
@@ -107,7 +121,7 @@ def words(
     own: list[str],
     main_file: Path,
 ) -> list[str]:
-    """Nuitka's command line: the app's own packages whole (dynamic imports), plug-ins, the data and metadata of all."""
+    """Nuitka's command line: `own` packages whole (dynamic imports), plug-ins, the data and metadata of all."""
     every = {top for d in distributions for top in modules(SITE, d)}
     packages = sorted({*own, *spec["include_packages"]})
     data = sorted({*every, *spec["include_data"]})

@@ -5,7 +5,6 @@ pex.py SPEC: a JSON object with the keys of formats/app_entry.py, and pythons: t
 """
 
 import filecmp
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -28,8 +27,11 @@ def main() -> None:
     pythons = spec["pythons"]
     own = sorted((app.WHEELS / pythons[0]).glob("*.whl"))
     unpack_metadata(own)
-    metadata.check(SITE, spec["distribution"], spec["extras"], spec["unmet"])
-    entry = app.chosen(the_app(spec["distribution"]), spec["script"], spec["entry_point"])
+    metadata.check(SITE, app.asked(spec), spec["unmet"])
+    there = app.distributions(SITE)
+    entry = app.chosen(
+        there[metadata.normal(spec["distribution"])], spec["script"], spec["entry_point"], own, there.values()
+    )
     name = f"{entry.name}.pex"
     gather(pythons)
     make(spec, entry, name)
@@ -42,10 +44,6 @@ def unpack_metadata(wheels: list[Path]) -> None:
     for wheel in wheels:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(SITE, [n for n in archive.namelist() if ".dist-info" in n.partition("/")[0]])
-
-
-def the_app(distribution: str) -> importlib.metadata.Distribution:
-    return app.distributions(SITE)[metadata.normal(distribution)]
 
 
 def gather(pythons: list[str]) -> None:
@@ -74,17 +72,25 @@ def make(spec: "dict[str, Any]", entry: app.Entry, name: str) -> None:
     for wheel in Path("/in/pex").glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(TOOL)
-    pythons, extras = spec["pythons"], spec["extras"]
+    pythons = spec["pythons"]
     programs = ["/opt/python/bin", *(f"/opt/pythons/{python}/bin" for python in pythons[1:])]
     constraints = [f"--interpreter-constraint=CPython=={python}.*" for python in pythons]
-    wanted = f"{spec['distribution']}[{','.join(extras)}]" if extras else str(spec["distribution"])
     words = [
-        *(sys.executable, "-m", "pex", wanted, f"--pre-resolved-dists={HOUSE}", "--no-pypi", "--no-compile"),
+        *(
+            sys.executable,
+            "-m",
+            "pex",
+            *app.wanted(app.asked(spec)),
+            f"--pre-resolved-dists={HOUSE}",
+            "--no-pypi",
+            "--no-compile",
+        ),
         *(f"--python-path={os.pathsep.join(programs)}", *constraints),
         # Warnings of pex itself would appear in the app's stderr.
         *("--venv=prepend", "--sh-boot", "--no-emit-warnings", f"--jobs={os.environ['JOBS']}"),
         *accepted(spec["unmet"]),
-        *(f"--entry-point={entry.value}", f"--output-file={app.OUT / name}"),
+        f"--script={entry.name}" if entry.file else f"--entry-point={entry.value}",
+        f"--output-file={app.OUT / name}",
     ]
     environ = {**os.environ, "PYTHONPATH": str(TOOL), "PEX_ROOT": str(BUILD / "root")}
     done = subprocess.run(words, env=environ)

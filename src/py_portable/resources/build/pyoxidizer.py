@@ -61,6 +61,10 @@ if "-c" in sys.argv[1:-1]:
 def command(entry: app.Entry) -> str:
     """What the executable runs: the lines of the console script, or a child process of the app's multiprocessing."""
     head = CHILDREN + certificates.source()
+    if entry.file:
+        # A script is the main module itself, in a file beside the executable that need not be there.
+        place = f"os.path.join(os.path.dirname(sys.executable), {entry.name!r})"
+        return f"{head}import os\n__file__ = {place}\nexec(compile({entry.file.data!r}, __file__, 'exec'))\n"
     if not entry.attribute:
         return f"{head}{entry.imported}\n{entry.called()}\n"
     return (
@@ -195,9 +199,14 @@ def main() -> None:
         return
     wheels = sorted(map(str, app.WHEELS.glob("*.whl")))
     app.install(SITE)
-    metadata.check(SITE, spec["distribution"], spec["extras"], spec["unmet"])
-    installed = app.distributions(SITE)[metadata.normal(spec["distribution"])]
-    entry = app.chosen(installed, spec["script"], spec["entry_point"])
+    metadata.check(SITE, app.asked(spec), spec["unmet"])
+    there = app.distributions(SITE)
+    installed = there[metadata.normal(spec["distribution"])]
+    entry = app.chosen(
+        installed, spec["script"], spec["entry_point"], app.WHEELS.glob("*.whl"), there.values()
+    )
+    if entry.file and not entry.file.is_python:
+        sys.exit(f"the program {entry.name} is no Python ({entry.file.kind}): use the format bundle")
     name = entry.name
     if name in ("lib", "COPYING.txt"):
         sys.exit(
