@@ -212,8 +212,8 @@ def test_too_few_pairs_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
         (b"{}", "does not record which module"),
         (b'{"module": 1}', "1 is not a module"),
         (b'{"module": "a b"}', "'a b' is not a module"),
-        (b'{"file": "../../bin/sh", "python": false}', "'../../bin/sh' is not a program"),
-        (b'{"file": "", "python": true}', "'' is not a program"),
+        (b'{"program": "../../bin/sh", "python": false}', "'../../bin/sh' is not a program"),
+        (b'{"program": "", "python": true}', "'' is not a program"),
     ],
 )
 def test_what_an_installation_says_of_its_module_is_foreign(tmp_path: Path, told: bytes | None, what: str) -> None:
@@ -227,8 +227,8 @@ def test_what_an_installation_says_of_its_module_is_foreign(tmp_path: Path, told
     ("told", "argv"),
     [
         (b'{"module": "a.b"}', (subjects.PYTHON, "-m", "a.b")),
-        (b'{"file": "a-b", "python": true}', (subjects.PYTHON, "/site/bin/a-b")),
-        (b'{"file": "a-b", "python": false}', ("/site/bin/a-b",)),
+        (b'{"program": "a-b", "python": true}', (subjects.PYTHON, "/site/bin/a-b")),
+        (b'{"program": "a-b", "python": false}', ("/site/bin/a-b",)),
     ],
 )
 def test_the_program_that_an_artifact_is_compared_with(tmp_path: Path, told: bytes, argv: tuple[str, ...]) -> None:

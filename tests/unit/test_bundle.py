@@ -51,7 +51,8 @@ def program(tmp_path: Path) -> Path:
     """A launcher in a folder with an odd name, before an interpreter that says how it was called."""
     folder = tmp_path / "ü x" / "app"
     (folder / "bin").mkdir(parents=True)
-    (folder / "app").write_text(resources.path("build/launcher.sh").read_text().replace("@PYTHON@", "said"))
+    command = '"$here/bin/said" -I -B "$here/lib/start.py" "$0"'
+    (folder / "app").write_text(resources.path("build/launcher.sh").read_text().replace("@COMMAND@", command))
     (folder / "bin" / "said").write_text('#!/bin/sh\nprintf "%s\\n" "$0" "$@"\n')
     for file in (folder / "app", folder / "bin" / "said"):
         file.chmod(0o755)

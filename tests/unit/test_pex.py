@@ -71,7 +71,7 @@ def test_it_is_made_from_the_wheels_and_interpreters_of_all_its_pythons(tmp_path
         *("interpreter 3.11 (default)", "interpreter 3.13 (default)"),
         *("wheelhouse 3.11 (default)", "wheelhouse 3.13 (default)"),
     ]
-    assert set(made.scripts) == {"build/pex.py", "build/app.py", "build/metadata.py"}
+    assert set(made.scripts) == {"build/pex.py", "build/app.py", "build/metadata.py", "build/programs.py"}
 
 
 @pytest.mark.parametrize(

@@ -169,10 +169,10 @@ def program_of(folder: Path, target: str) -> tuple[str, ...]:
     hint = "name it: --module"
     try:
         told = shape.parse(read_regular(folder / "bare.json", MAX_TOLD, follow=False))
-        name = told["file"] if "file" in told else told["module"]
+        name = told["program"] if "program" in told else told["module"]
     except (OSError, ValueError, KeyError, TypeError):
         raise UnmetError("the installation does not record which module is started", hint=hint) from None
-    kind, pattern = ("program", _FILE) if "file" in told else ("module", _MODULE)
+    kind, pattern = ("program", _FILE) if "program" in told else ("module", _MODULE)
     if not isinstance(name, str) or not pattern.fullmatch(name):
         raise UnmetError(f"{name!r} is not a {kind}", hint=hint)
     if kind == "module":

@@ -2,7 +2,7 @@
 
 bare.py WHEELS SITE PYTHON DISTRIBUTION SCRIPT ENTRY_POINT BESIDE (the last three may be empty). BESIDE are requirements
 that are installed beside the app, with blanks between them. It is run by another copy of the interpreter, which has
-pip. It writes {"module": NAME} to SITE/bare.json; for a program that is a script file {"file": NAME, "python": whether
+pip. It writes {"module": NAME} to SITE/bare.json; for a program that is a script file {"program": NAME, "python": whether
 it is Python}.
 """
 
@@ -27,7 +27,7 @@ def main() -> None:
     entry = app.chosen(own, script, entry_point, Path(wheels).glob("*.whl"))
     told: dict[str, object] = {"module": entry.module}
     if entry.file:
-        told = {"file": entry.name, "python": entry.file.is_python}
+        told = {"program": entry.name, "python": entry.file.is_python}
     Path(site, "bare.json").write_text(json.dumps(told), encoding="utf-8")
 
 
