@@ -76,7 +76,9 @@ def main_module(entry: app.Entry) -> bytes:
             f"the program {entry.name} is no Python ({entry.file.kind}), so there is nothing to compile: "
             "use the format bundle"
         )
-    return entry.file.data
+    # Nuitka wants to be started by the Python that the first line names.
+    _, line_feed, rest = entry.file.data.partition(b"\n")
+    return b"#" + line_feed + rest
 
 
 def settle_program(folder: Path, name: str) -> str:
