@@ -30,6 +30,10 @@ VERSION = Rule(
     "a digit, and then letters, digits, '.', '+' and '~', with a number and ':' before it where there is an epoch "
     "(Debian policy 5.6.12; the part behind '-' is the key release)",
 )
+PAGE = re.compile(
+    r"(?P<plain>(?P<name>[A-Za-z0-9_][A-Za-z0-9._+:-]*)\.(?P<section>[1-8][A-Za-z0-9]{0,10}))(?:\.gz)?\Z"
+)
+"""The file of a manual page, such as `myapp.1`."""
 RELEASE = Rule(re.compile(r"[A-Za-z0-9.+~]+"), "letters, digits, '.', '+' and '~'")
 
 

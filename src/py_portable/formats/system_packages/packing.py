@@ -14,7 +14,7 @@ from py_portable.config import Artifact
 from py_portable.errors import ConfigError
 from py_portable.formats.format import FOLDER, Format, House, Made, Parent, Problem, Written
 from py_portable.formats.onefile import program_of
-from py_portable.formats.system_packages import nfpm
+from py_portable.formats.system_packages import asking, nfpm, pages
 from py_portable.formats.system_packages.about import PackageAbout, about
 from py_portable.formats.system_packages.package_options import PackageOptions, problems, told
 from py_portable.formats.system_packages.package_rules import NAME, RELEASE, mended_name
@@ -79,9 +79,18 @@ def params(artifact: Artifact, house: House | None) -> Mapping[str, Any]:
     return {"about": told(options), "distribution": distribution}
 
 
-def needs(house: House | None, parent: Parent, tool: Step) -> tuple[NodeId, ...]:
-    """The nodes that the step of a package needs."""
-    return (parent.node, tool.name, *((house.wheelhouse,) if house else ()))
+def before(artifact: Artifact, house: House | None, parent: Parent) -> tuple[Step, ...]:
+    """The steps before that of a package, all of which it needs: nfpm, and what the program says of itself, where a
+    page or a script may be made of that."""
+    options: PackageOptions = artifact.options
+    asks = house is not None and (options.man is None or options.completions is None)
+    return (nfpm.tool_step(), *((asking.step(house, parent),) if house and asks else ()))
+
+
+def needs(house: House | None, parent: Parent, steps: Iterable[Step]) -> tuple[NodeId, ...]:
+    """The nodes that the step of a package needs, with those of `before`."""
+    own = (house.wheelhouse,) if house else ()
+    return (parent.node, *(step.name for step in steps), *own)
 
 
 def pack(ctx: Context, out: Path, *, packager: str, libc: str, more: Mapping[str, Any]) -> Packed:
@@ -93,5 +102,6 @@ def pack(ctx: Context, out: Path, *, packager: str, libc: str, more: Mapping[str
     of = about(said, metadata_of(ctx, ctx.params["distribution"]), program)
     floor = parent.meta["measured_floor"]
     depends = said["depends"] if said["depends"] is not None else [libc % floor] if floor else []
-    link = nfpm.run(ctx, folder, program, of, said, packager=packager, depends=depends, out=out, more=more)
-    return Packed(of, link.rpartition("/")[2], floor)
+    files = pages.gathered(ctx, folder, program, of, packager)
+    nfpm.run(ctx, folder, program, of, files, packager=packager, depends=depends, out=out, more=more)
+    return Packed(of, asking.called(program), floor)
