@@ -54,6 +54,7 @@ ACTIONS = {
         *("formats.public_runtime", "wheels.tools"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
+    "formats.apk": PACKAGES | ELF | {f"formats.system_packages.{name}" for name in ("apk_archive", "apk_rules")},
     "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header"},
     "formats.deb": PACKAGES | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
     "formats.system_packages.asking": ASKS,

@@ -17,11 +17,9 @@ from py_portable.formats.system_packages.completions import SHELLS
 from py_portable.formats.system_packages.package_rules import (
     NAME,
     PAGE,
-    RELEASE,
-    VERSION,
+    Grammar,
     Rule,
     mended_name,
-    mended_version,
 )
 
 MAX_FILE_BYTES = 1 << 20
@@ -121,11 +119,15 @@ class PackageOptions:
     after_remove: Path | None = option(None, f"{_AS_ROOT} after its files went. {_RELATIVE}.")
 
 
-def problems(written: Written, kind: str) -> Iterable[Problem]:
+def problems(written: Written, kind: str, grammar: Grammar) -> Iterable[Problem]:
     """The problems across the keys of a package; `kind` is what it is called in texts."""
     yield from _rule(written, "name", NAME, f"cannot be the name of a {kind}", mended_name)
-    yield from _rule(written, "version", VERSION, f"cannot be the version of a {kind}", mended_version)
-    yield from _rule(written, "release", RELEASE, f"cannot be the release of a {kind}", lambda _text: "1")
+    yield from _rule(
+        written, "version", grammar.version, f"cannot be the version of a {kind}", grammar.mended
+    )
+    yield from _rule(
+        written, "release", grammar.release, f"cannot be the release of a {kind}", lambda _text: "1"
+    )
     for key in SCRIPTS:
         yield from written.not_a_file(key.replace("_", "-"))
     yield from _of_pages(written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
@@ -19,6 +20,27 @@ class Rule:
 
     def allows(self, text: str) -> bool:
         return len(text) <= _MOST_CHARACTERS and self.pattern.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What one package manager reads. `mended` gives a version that it allows; its releases begin with
+    `release_begins`."""
+
+    version: Rule
+    release: Rule
+    mended: Callable[[str], str]
+    release_begins: str = ""
+
+    def allows(self, full: str) -> bool:
+        """Whether it is a version with its release."""
+        version, _, release = full.rpartition("-")
+        begins = release.startswith(self.release_begins)
+        return (
+            begins
+            and self.version.allows(version)
+            and self.release.allows(release[len(self.release_begins) :])
+        )
 
 
 NAME = Rule(
@@ -70,3 +92,7 @@ def of_python(version: str) -> str:
     if found.local:
         text += f"+{found.local}"
     return f"{found.epoch}:{text}" if found.epoch else text
+
+
+DEBIAN = Grammar(VERSION, RELEASE, mended_version)
+"""What dpkg and rpm have in common."""
