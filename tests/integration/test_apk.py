@@ -18,19 +18,13 @@ pytestmark = pytest.mark.integration
 IMAGES = ["debian:12", {"image": "registry.invalid/alpine:3.22", "optional": True}]
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Ran]:
-    """A package with all that one may have, and its cells."""
-    place = tmp_path_factory.mktemp("apk")
+def build(place: Path) -> Project:
+    """A package with all that one may have."""
     folder(place / "tool", "tool")
     (place / "tool" / "lib" / ("long" * 30)).mkdir()
     (place / "tool" / "lib" / ("long" * 30) / ("name" * 30)).write_text("x")
-    for name, text in {
-        "tool.conf": "configured\n",
-        "after": AFTER,
-        "tool.1": PAGE,
-        "words": "complete -W x tool\n",
-    }.items():
+    texts = {"tool.conf": "configured\n", "after": AFTER, "tool.1": PAGE, "words": "complete -W x tool\n"}
+    for name, text in texts.items():
         (place / name).write_text(text)
     package = {
         "format": "apk",
@@ -46,6 +40,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Ran]:
     told = json.loads(config(IMAGES, folder={"format": "file", "path": "tool"}, package=package))
     (place / "portable.yaml").write_text(json.dumps(told, indent=1))
     project = Project(place)
+    ran = project.run("build", "package")
+    assert ran.status == 0, ran.stderr
+    return project
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Ran]:
+    """The package and its cells."""
+    project = build(tmp_path_factory.mktemp("apk"))
     return project, project.run("portability", "--artifact", "package")
 
 
