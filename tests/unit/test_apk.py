@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import itertools
+import platform
+import random
 import re
 import subprocess
 import tarfile
@@ -19,13 +21,15 @@ from py_portable import resources
 from py_portable.config import Artifact, ImageSpec
 from py_portable.errors import ConfigError, StepError
 from py_portable.formats import FORMATS, Made
-from py_portable.formats.apk import ApkOptions
+from py_portable.formats.apk import ApkOptions, musl_of
 from py_portable.formats.deb import DebOptions
 from py_portable.formats.system_packages import apk_archive
 from py_portable.formats.system_packages.about import about
 from py_portable.formats.system_packages.apk_rules import GRAMMAR, mended_version, of_python
 from py_portable.formats.system_packages.package_options import told
+from py_portable.inspect.elf import ElfError
 from tests import apks
+from tests.unit.elf_builder import build_elf
 from tests.unit.test_packages import METADATA, VERSIONS
 
 RANKS = {"alpha": -4, "beta": -3, "pre": -2, "rc": -1, "cvs": 1, "svn": 2, "git": 3, "hg": 4, "p": 5}
@@ -124,10 +128,10 @@ def test_what_needs_a_glibc_cannot_be_installed_on_alpine(
 # ------------------------------------------------------------------------------------------------------------- archives
 
 
-def as_nfpm_writes(path: Path, release: str = "1") -> Path:
+def as_nfpm_writes(path: Path, script: bytes = PROGRAM) -> Path:
     """Two gzip members; a link has the digest of nothing, and the description goes on in other lines."""
     text = (
-        f"pkgname = tool\npkgver = 1.2-r{release}\narch = x86_64\nsize = {len(PROGRAM)}\npkgdesc = one\n  two = three\n"
+        f"pkgname = tool\npkgver = 1.2-r1\narch = x86_64\nsize = {len(PROGRAM)}\npkgdesc = one\n  two = three\n"
         "license = MIT\ndatahash = 0\n"
     )
     room = path.with_name(f"{path.name}-room")
@@ -135,7 +139,7 @@ def as_nfpm_writes(path: Path, release: str = "1") -> Path:
     (room / "opt" / "tool" / "tool").write_bytes(PROGRAM)
     (room / "opt" / "tool" / "link").symlink_to("tool")
     (room / ".PKGINFO").write_text(text)
-    (room / ".post-install").write_bytes(PROGRAM)
+    (room / ".post-install").write_bytes(script)
 
     def checked(info: tarfile.TarInfo) -> tarfile.TarInfo:
         digest = "6ad8ab3b6ffcf0d1e3d4fc0e8e0f5ce1ac2ff5a4" if not info.isreg() else apks.sha1(PROGRAM)
@@ -202,6 +206,33 @@ def test_the_older_package_is_the_same_with_a_lower_release(package: Path, tmp_p
     assert older.info.pop("pkgver") == ["1.2-r0"] and own.info.pop("pkgver") == ["1.2-r1"]
     assert older == own
     assert apk_archive.older(tmp_path / "older") is None, "there is no lower release"
+
+
+@pytest.mark.parametrize(
+    ("data", "needed"),
+    [
+        (build_elf(interpreter="/lib/ld-musl-x86_64.so.1", needed=()), [f"so:libc.musl-{platform.machine()}.so.1"]),
+        (build_elf(), []),
+        (b"#!/bin/sh\n", []),
+    ],
+)
+def test_what_was_linked_against_musl_needs_musl(tmp_path: Path, data: bytes, needed: list[str]) -> None:
+    (tmp_path / "tool").write_bytes(data)
+    assert musl_of(tmp_path / "tool") == needed
+
+
+def test_a_program_that_is_cut_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tool").write_bytes(build_elf()[:70])
+    with pytest.raises(ElfError):
+        musl_of(tmp_path / "tool")
+
+
+def test_a_package_whose_scripts_fit_in_no_argument_has_no_older_one(tmp_path: Path) -> None:
+    room = as_nfpm_writes(tmp_path / "plain", script=PROGRAM + random.Random(1).randbytes(90_000).hex().encode())
+    apk_archive.finish(room, tmp_path / "tool.apk", 0)
+    meta = {"package": "tool", "version": "1.2-r1", "script": "tool"}
+    install = FORMATS["apk"].start(Made("p", "apk", tmp_path / "tool.apk", meta)).install
+    assert install is not None and install.older is None
 
 
 def test_apk_installs_it_offline_upgrades_it_and_removes_it(package: Path) -> None:

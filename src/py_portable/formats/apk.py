@@ -36,6 +36,8 @@ _SHOWN = "/run/py-portable-packages"
 _OLDER = "images/older_apk.sh"
 _LIBC = "so:libc.so.6"
 """What packages of glibc provide where apk is the package manager of a system with glibc. Alpine has none."""
+_MOST_CHARACTERS = 100_000
+"""Linux takes 131,072 bytes in one argument: execve(2)."""
 _AT_UPGRADE = {"before_install": "preupgrade", "after_install": "postupgrade"}
 """apk has other scripts for upgrades; other package managers run the same ones."""
 
@@ -92,18 +94,20 @@ class ApkPackage(packing.SystemPackage):
 
 
 def _older(path: Path, shown: str, add: tuple[str, ...]) -> Stage | None:
-    """Installs it with a lower release; None where there is none."""
+    """Installs it with a lower release; None where there is none, or where what it says of itself is too long for a
+    word of a command."""
     found = apk_archive.older(path)
-    if found is None:
+    control = base64.b64encode(found.control).decode() if found else ""
+    if found is None or len(control) > _MOST_CHARACTERS:
         return None
     script = f"{_SHOWN}/older_apk.sh"
-    words = (shown, base64.b64encode(found.control).decode(), str(found.at + 1))
+    words = (shown, control, str(found.at + 1))
     binds = (Bind(path, shown), Bind(resources.path(_OLDER), script))
     return Stage(("/bin/sh", script, *words, *add), binds, _SPEAKS)
 
 
-def _musl(program: Path) -> list[str]:
-    """What a program asks for that was linked against musl."""
+def musl_of(program: Path) -> list[str]:
+    """What a program asks for that was linked against musl. Raises ElfError."""
     found = is_elf(program) and read(program).musl
     return [f"so:libc.musl-{platform.machine()}.so.1"] if found else []
 
@@ -122,7 +126,7 @@ def make(ctx: Context) -> Mapping[str, Any]:
         libc=_LIBC,
         more={"apk": {"scripts": scripts}},
         grammar=apk_rules.GRAMMAR,
-        without_glibc=_musl,
+        without_glibc=musl_of,
     )
     name = f"{packed.about.name}-{packed.about.full_version}.{platform.machine()}.apk"
     apk_archive.finish(plain, ctx.out / name, ctx.env.epoch)
