@@ -3,6 +3,7 @@ where apt installed the package; and nothing of them is left when it is removed.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 
 from py_portable import images
 from py_portable.engines.engine import Bind, Job
+from py_portable.formats.system_packages import asking
+from py_portable.steps.context import Context, Environment, Result
+from py_portable.steps.identity import NodeId
 from py_portable.store import Store, default_root
 from tests.integration.conftest import Project, bubblewrap, sample
 
@@ -157,3 +161,41 @@ def test_of_an_argparse_app_they_are_made_and_of_one_that_says_nothing_not(tmp_p
     ran = project.run("build", "package")
     assert ran.status == 0, ran.stderr
     assert "`mute --help` says nothing" in ran.stderr
+
+
+HOSTILE = {
+    # What it writes instead of an answer, and what it leaves beside it.
+    "leaves": "ln -sf /etc/passwd /out/0; ln -s /etc /out/more; cp /bin/true /out/raised; chmod 4755 /out/raised; echo x",
+    "waits": "sleep 1000 & echo usage: tool; sleep 1000",
+    "floods": "exec yes 'usage: tool'",
+    "changes": "echo more >>/in/folder/tool; echo >/etc/made; echo usage: tool",
+    "no-file": "rm /out/0; mkfifo /out/0",
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_a_hostile_program_is_asked_in_vain(tmp_path: Path, how: str) -> None:
+    engine, store = bubblewrap(), Store(default_root(os.environ))
+    folder, work = tmp_path / "folder", tmp_path / "work"
+    for place in (folder, work / "out"):
+        place.mkdir(parents=True)
+    text = f"#!/bin/sh\n{HOSTILE[how]}\n"
+    (folder / "tool").write_text(text)
+    (folder / "tool").chmod(0o755)
+    image = images.resolve("debian:12", store=store, engine=engine)
+    ctx = Context(
+        env=Environment(store, engine, epoch=0, jobs=1),
+        name="help of tool",
+        params={"seconds": 2},
+        inputs={NodeId("artifact", "tool"): Result(folder, "", {"payload": ".", "script": "tool"})},
+        image=image,
+        work=work,
+        log=work / "log",
+    )
+    asking.ask(ctx)
+    assert [path.name for path in (work / "out").iterdir()] == ["answers.json"]
+    answers = json.loads((work / "out" / "answers.json").read_text())
+    assert "root:" not in answers["help"] and not answers["scripts"] and not answers["commands"]
+    assert (folder / "tool").read_text() == text and not (image.root / "etc" / "made").exists()
+    assert ("did not end within 2 seconds" in answers["why"]) is (how == "waits"), answers
+    assert answers["help"] == ("usage: tool\n" if how == "changes" else "")

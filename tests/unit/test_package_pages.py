@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from py_portable import resources
+from py_portable.errors import StepError
 from py_portable.formats.deb import DebOptions
 from py_portable.formats.system_packages import completions, help_text, man_page
 from py_portable.formats.system_packages.about import about
@@ -205,6 +206,18 @@ def test_the_apps_own_files_come_first(tmp_path: Path) -> None:
     assert gzip.decompress(made[MADE]) == b"own page" and made["/usr/share/zsh/site-functions/_tool"] == b"own zsh"
 
 
+def test_a_page_that_is_there_twice_is_installed_once_and_a_damaged_one_is_an_error(tmp_path: Path) -> None:
+    packed = gzip.compress(b"page" * 100)
+    both = {"share/man/man1/tool.1": b"plain", "share/man/man1/tool.1.gz": packed}
+    made = found(context(tmp_path, None, both), tmp_path / "folder")
+    assert list(made) == [MADE]
+    for number, data in enumerate((packed[:-9], b"\x1f\x8bx", gzip.compress(bytes(5 << 20)))):
+        room = tmp_path / str(number)
+        room.mkdir()
+        with pytest.raises(StepError, match=r"the manual page 'tool\.1\.gz'"):
+            found(context(room, None, {"share/man/man1/tool.1.gz": data}), tmp_path / "folder")
+
+
 def test_of_a_folder_only_what_is_named_after_the_program(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     for name in ("man1/tool.1", "man1/tool-run.1", "man1/python3.1", "man7/tool.7"):
@@ -212,6 +225,8 @@ def test_of_a_folder_only_what_is_named_after_the_program(tmp_path: Path) -> Non
         (folder / "share/man" / name).write_text(name)
     (folder / "share/man/man8").mkdir()
     (folder / "share/man/man8/tool.8").symlink_to("/etc/hostname")
+    (folder / "share/man/man1/tool-large.1").write_bytes(bytes(2 << 20))
+    (folder / "share/man/man1/tool-folder.1").mkdir()
     made = found(context(tmp_path, None, {}), folder)
     assert list(made) == ["/usr/share/man/man1/tool-run.1.gz", MADE]
 

@@ -9,10 +9,12 @@ import logging
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from py_portable.base.printable import line
 from py_portable.base.regular import read_regular
+from py_portable.errors import StepError
 from py_portable.formats.system_packages import asking, completions, help_text, man_page
 from py_portable.formats.system_packages.about import PackageAbout
 from py_portable.formats.system_packages.package_rules import PAGE
@@ -20,6 +22,7 @@ from py_portable.formats.system_packages.wheel_metadata import app_wheel, member
 from py_portable.steps.context import Context
 
 MOST_BYTES = 1 << 20
+_GZIP = b"\x1f\x8b"
 _log = logging.getLogger(__name__)
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 """The names of programs that may be written into scripts of shells."""
@@ -38,7 +41,7 @@ def gathered(
 ) -> list[tuple[str, bytes]]:
     """Absolute paths and contents of the files. `program`: its path in the folder.
 
-    Raises ConfigError for a wheel that cannot be read.
+    Raises ConfigError for a wheel that cannot be read, and StepError for a page that is damaged.
     """
     told, name = ctx.params["about"], asking.called(program)
     own = dict(_of_folder(folder, name))
@@ -58,7 +61,8 @@ def gathered(
         and ((told["man"] is None and not pages) or (told["completions"] is None and not scripts))
     ):
         _warn(about.name, name, said)
-    return [*map(_installed, pages.items()), *_places(scripts, name, packager)]
+    # Of a page that is there packed and as it is, one is installed.
+    return [*dict(map(_installed, pages.items())).items(), *_places(scripts, name, packager)]
 
 
 def _warn(package: str, name: str, said: asking.Answers) -> None:
@@ -84,7 +88,8 @@ def _of_folder(folder: Path, name: str) -> Iterator[tuple[str, bytes]]:
 def _regular(folder: Path, path: Path) -> Iterator[tuple[str, bytes]]:
     # The folder may be foreign: no link leads out of it.
     if path.resolve().is_relative_to(folder.resolve()):
-        yield path.relative_to(folder).as_posix(), read_regular(path, MOST_BYTES)
+        with suppress(OSError):
+            yield path.relative_to(folder).as_posix(), read_regular(path, MOST_BYTES)
 
 
 def _names(page: str, name: str) -> bool:
@@ -130,14 +135,19 @@ def _installed(page: tuple[str, bytes]) -> tuple[str, bytes]:
     name, data = page
     found = PAGE.match(name)
     assert found is not None
-    return f"/usr/share/man/man{found['section'][0]}/{found['plain']}.gz", _packed(data)
+    return f"/usr/share/man/man{found['section'][0]}/{found['plain']}.gz", _packed(name, data)
 
 
-def _packed(data: bytes) -> bytes:
+def _packed(name: str, data: bytes) -> bytes:
     """As `gzip -9n` does, also where it was packed in another way."""
-    if data.startswith(b"\x1f\x8b"):
-        with gzip.open(io.BytesIO(data)) as stream:
-            data = stream.read(4 * MOST_BYTES)
+    if data.startswith(_GZIP):
+        try:
+            with gzip.open(io.BytesIO(data)) as stream:
+                data = stream.read(4 * MOST_BYTES + 1)
+        except (OSError, EOFError, zlib.error) as problem:
+            raise StepError(f"the manual page {name!r} cannot be unpacked: {problem}") from problem
+        if len(data) > 4 * MOST_BYTES:
+            raise StepError(f"the manual page {name!r} unpacks to more than {4 * MOST_BYTES} bytes")
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     return packer.compress(data) + packer.flush()
 
