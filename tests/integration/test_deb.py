@@ -29,6 +29,7 @@ static void tell(const char *path) {
 }
 int main(void) { tell("/etc/tool/tool.conf"); tell("/var/lib/tool/state"); return access("/opt/tool/lib", W_OK) == 0; }
 """
+PAGE = ".TH TOOL 1\n.SH NAME\ntool \\- a tool\n"
 AFTER = '#!/bin/sh\nset -e\nmkdir -p /var/lib/tool\necho "state of ${2:-nothing}" >/var/lib/tool/state\n'
 GONE = "#!/bin/sh\nset -e\nrm -rf /var/lib/tool\n"
 
@@ -66,6 +67,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Ran]:
     (place / "tool.conf").write_text("configured\n")
     (place / "after").write_text(AFTER)
     (place / "gone").write_text(GONE)
+    (place / "tool.1").write_text(PAGE)
+    (place / "completions").write_text("complete -W own tool\n")
     smoke = [{"args": [], "stdout": ["configured"]}]
     package = {
         "format": "deb",
@@ -75,6 +78,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Ran]:
         "config-files": [{"path": "tool.conf", "to": "/etc/tool/tool.conf"}],
         "after-install": "after",
         "after-remove": "gone",
+        "man": ["tool.1"],
+        "completions": dict.fromkeys(("bash", "zsh", "fish"), "completions"),
         "smoke": smoke,
     }
     told = json.loads(config(IMAGES, folder={"format": "file", "path": "tool"}, package=package))
@@ -108,6 +113,9 @@ def test_its_bytes_are_the_same_every_time_and_say_what_it_is(made: tuple[Projec
     assert modes["opt/tool/lib/raised"] == "-rwxr-xr-x"
     assert modes["usr/bin/tool -> /opt/tool/tool"][0] == "l" and modes["opt/tool/lib/link -> ../lib/noise"][0] == "l"
     assert any(name.startswith("opt/tool/lib/w[ei]rd $HOME ") for name in modes)
+    assert (
+        modes["usr/share/man/man1/tool.1.gz"] == modes["usr/share/fish/vendor_completions.d/tool.fish"] == "-rw-r--r--"
+    )
     assert {line.split()[1] for line in listed.splitlines()} == {"root/root"}
     with package.open("rb") as stream:
         assert b"data.tar.xz" in stream.read(2000), "the dpkg of Debian 11 does not read zstd"

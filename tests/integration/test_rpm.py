@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Project
-from tests.integration.test_deb import config, folder
+from tests.integration.test_deb import PAGE, config, folder
 
 pytestmark = pytest.mark.integration
 IMAGE = {"image": "debian:12", "packages": ["dnf", "rpm"]}
@@ -24,12 +24,16 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, d
     (place / "after").write_text('mkdir -p /var/lib/tool; echo "state of $1" >/var/lib/tool/state\n')
     (place / "gone").write_text('[ "$1" != 0 ] || rm -rf /var/lib/tool\n')
     (place / "fails").write_text("exit 3\n")
+    (place / "tool.1").write_text(PAGE)
+    (place / "completions").write_text("complete -W own tool\n")
     plain = {"format": "rpm", "from": "folder", "version": "2.0~rc1"}
     good = {
         **plain,
         "config-files": [{"path": "tool.conf", "to": "/etc/tool/tool.conf"}],
         "after-install": "after",
         "after-remove": "gone",
+        "man": ["tool.1"],
+        "completions": dict.fromkeys(("bash", "zsh", "fish"), "completions"),
         "smoke": [{"args": [], "stdout": ["configured"]}],
     }
     artifacts = {

@@ -91,5 +91,5 @@ def test_no_format_installs_in_another_way() -> None:
         *("bundle", "nuitka-standalone", "nuitka-onefile", "pex", "pyoxidizer"),  # the scripts above
         *("wheelhouse", "wheel"),  # build/install.py, in the cell
         # Install nothing: made elsewhere, or the folder of another artifact.
-        *("file", "onefile", "appimage", "deb", "rpm"),
+        *("file", "onefile", "appimage", "deb", "rpm", "apk"),
     }

@@ -53,6 +53,8 @@ ORDINARY: dict[str, set[str]] = {
     "deb": {"images/debian/apt.py"},
     # The program of that name, and its folders.
     "rpm": set(),
+    # The program of that name.
+    "apk": {"images/adding/additions.py"},
     # The kit's own, which GitLab's jobs bring along.
     "bundle": {"ci/gitlab/template.py"},
     # The project of that name.

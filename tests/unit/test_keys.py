@@ -26,7 +26,13 @@ FORMAT = {"formats.app_entry"}
 PACKAGES = {
     *(f"formats.system_packages.{name}" for name in ("about", "nfpm", "packing")),
     *(f"formats.system_packages.{name}" for name in ("package_options", "package_rules", "wheel_metadata")),
+    *(f"formats.system_packages.{name}" for name in ("asking", "completions", "help_text", "man_page", "pages")),
+    *("base.zips", "base.tarball"),
     *("formats.onefile", "formats.runtime", "formats.runtime.packer", "wheels.tools"),
+}
+ASKS = {
+    *("formats.system_packages.completions", "formats.system_packages.help_text"),
+    *("formats.onefile", "formats.runtime", "formats.runtime.packer"),
 }
 PROVIDER = {"interpreters.provider"}
 UNPACKS = {"base.tarball", "base.untar"}
@@ -48,8 +54,10 @@ ACTIONS = {
         *("formats.public_runtime", "wheels.tools"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
+    "formats.apk": PACKAGES | ELF | {f"formats.system_packages.{name}" for name in ("apk_archive", "apk_rules")},
     "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header"},
     "formats.deb": PACKAGES | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
+    "formats.system_packages.asking": ASKS,
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},

@@ -29,14 +29,21 @@ def test_what_is_new_what_was_rewritten_and_what_the_package_manager_keeps_are_t
         "etc/ld.so.cache": replace(FILE, changed=200),
         "etc/passwd": replace(FILE, size=50),
         "var/log/dpkg.log": FILE,
+        "var/cache/man/index.db": FILE,
         "var/log/tool.log": FILE,
+        "usr/share/man/man1": FOLDER,
+        "usr/share/man/man1/tool.1.gz": FILE,
+        "lib/apk/db/installed": FILE,
     }
     del after["etc/hosts"]
     found = leftovers(IMAGE, after, ())
-    assert found.left == ("/var/lib/tool", "/var/lib/tool/data", "/var/log/tool.log")
+    assert found.left == ("/usr/share/man/man1/tool.1.gz", "/var/lib/tool", "/var/lib/tool/data", "/var/log/tool.log")
     assert found.changed == ("/etc/hosts", "/etc/passwd")
     assert found.manager == (
         "/etc/ld.so.cache",
+        "/lib/apk/db/installed",
+        "/usr/share/man/man1",
+        "/var/cache/man/index.db",
         "/var/lib/dpkg/info/tool.list",
         "/var/lib/dpkg/status",
         "/var/log/dpkg.log",

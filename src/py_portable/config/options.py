@@ -17,7 +17,8 @@ def option(default: Any, description: str, **schema: Any) -> Any:
     """A field of such a dataclass; its key is its name with `-` for `_`.
 
     `schema`: what its value may be, as in the JSON Schema. A bool and a Path need none. A Path names a place on this
-    machine and is absolute once it is read; so is `path` in a mapping. With `...` as `default` the key is required.
+    machine and is absolute once it is read; so is `path` in a mapping, and each value of several or a mapping of Paths.
+    With `...` as `default` the key is required.
     """
     told = {"schema": {"description": description, **schema}}
     return field(metadata=told) if default is ... else field(default=default, metadata=told)
@@ -63,12 +64,7 @@ def read(options: type, mapping: Mapping[str, Any], base: Path) -> Any:
     written = {
         each.name: mapping[key_of(each.name)] for each in fields(options) if key_of(each.name) in mapping
     }
-    return options(
-        **{
-            name: (base / value).absolute() if _is_path(kinds[name]) else _plain(value, base)
-            for name, value in written.items()
-        }
-    )
+    return options(**{name: _value(kinds[name], value, base) for name, value in written.items()})
 
 
 def told(options: Any) -> dict[str, Any]:
@@ -77,7 +73,19 @@ def told(options: Any) -> dict[str, Any]:
     return {key: _placeless(value) for key, value in found.items() if not isinstance(value, Path)}
 
 
+def _value(kind: Any, value: Any, base: Path) -> Any:
+    if _is_path(kind):
+        return (base / value).absolute()
+    if kind == tuple[Path, ...] | None:
+        return tuple((base / each).absolute() for each in value)
+    if kind == Mapping[str, Path] | None:
+        return {str(key): (base / each).absolute() for key, each in value.items()}
+    return _plain(value, base)
+
+
 def _placeless(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_placeless(each) for each in value if not isinstance(each, Path)]
     if not isinstance(value, Mapping):
         return value
     return {key: each for key, each in value.items() if not isinstance(each, Path)}

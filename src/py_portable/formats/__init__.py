@@ -7,6 +7,7 @@ from pathlib import Path
 
 from py_portable import config
 from py_portable.config import Config
+from py_portable.formats.apk import ApkPackage
 from py_portable.formats.appimage import AppImage
 from py_portable.formats.bundle import Bundle
 from py_portable.formats.deb import DebPackage
@@ -34,6 +35,7 @@ FORMATS: dict[str, Format] = {
         AppImage(),
         DebPackage(),
         RpmPackage(),
+        ApkPackage(),
         File(),
         Wheel(),
     )

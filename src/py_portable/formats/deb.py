@@ -21,7 +21,7 @@ from py_portable.formats.format import (
     artifact_node,
     option,
 )
-from py_portable.formats.system_packages import deb_archive, nfpm, packing
+from py_portable.formats.system_packages import deb_archive, packing
 from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
@@ -59,14 +59,14 @@ class DebPackage(packing.SystemPackage):
         assert parent is not None
         options: DebOptions = artifact.options
         how = options.compression or compression_for(parent.images)
-        tool = nfpm.tool_step()
+        first = packing.before(artifact, house, parent)
         made = Step(
             name=artifact_node(artifact),
             action=make,
             params={**packing.params(artifact, house), "compression": how, "zstd": deb_archive.ZSTD},
-            needs=packing.needs(house, parent, tool),
+            needs=packing.needs(house, parent, first),
         )
-        return tool, made
+        return *first, made
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's apt installs it, or its dpkg if it has no apt. It is upgraded from the same package with a lower

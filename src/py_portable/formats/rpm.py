@@ -21,7 +21,7 @@ from py_portable.formats.format import (
     artifact_node,
     option,
 )
-from py_portable.formats.system_packages import nfpm, packing, rpm_header
+from py_portable.formats.system_packages import packing, rpm_header
 from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
@@ -56,14 +56,14 @@ class RpmPackage(packing.SystemPackage):
     ) -> tuple[Step, ...]:
         assert parent is not None
         options: RpmOptions = artifact.options
-        tool = nfpm.tool_step()
+        first = packing.before(artifact, house, parent)
         made = Step(
             name=artifact_node(artifact),
             action=make,
             params={**packing.params(artifact, house), "compression": options.compression},
-            needs=packing.needs(house, parent, tool),
+            needs=packing.needs(house, parent, first),
         )
-        return tool, made
+        return *first, made
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's dnf installs it, or its rpm if it has no dnf. It is upgraded from the same package with a lower

@@ -16,12 +16,13 @@ _MANAGER = re.compile(
     r"|var/log/(?:dpkg\.log|alternatives\.log|apt(?:/.*)?)"
     r"|(?:root/\.rpmdb|var/lib/(?:rpm|dnf|zypp|yum)|usr/(?:lib|share)/sysimage/rpm|var/cache/(?:dnf|zypp|yum))(?:/.*)?"
     r"|var/log/(?:hawkey\.log|dnf[\w.]*\.log|yum\.log|zypper\.log|zypp(?:/.*)?)"
-    r"|etc/ld\.so\.cache"
+    r"|etc/ld\.so\.cache|var/cache/man(?:/.*)?|usr/share/man(?:/man[1-8])?"
+    r"|(?:usr/)?lib/apk(?:/.*)?|etc/apk/world|var/cache/apk(?:/.*)?|var/log/apk\.log"
     r"|etc/\.pwd\.lock|etc/(?:passwd|group|shadow|gshadow|subuid|subgid)-",
     re.DOTALL,
 )
-"""The files that dpkg, apt, debconf, update-alternatives, rpm, dnf, yum, zypper, ldconfig and useradd keep for
-themselves."""
+"""The files that dpkg, apt, debconf, update-alternatives, rpm, dnf, yum, zypper, apk, ldconfig, mandb and useradd keep
+for themselves; and the folders of manual pages, which belong to the system, also where an image has none yet."""
 
 
 @dataclass(frozen=True)

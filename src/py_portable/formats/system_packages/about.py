@@ -11,7 +11,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from py_portable.errors import StepError
-from py_portable.formats.system_packages.package_rules import NAME, VERSION, mended_name, mended_version
+from py_portable.formats.system_packages.package_rules import DEBIAN, NAME, Grammar, mended_name
 
 _MOST_SUMMARY = 78
 _UNKNOWN = "UNKNOWN"
@@ -35,21 +35,23 @@ class PackageAbout:
         return f"{self.version}-{self.release}"
 
 
-def about(told: Mapping[str, Any], metadata: str | None, program: str) -> PackageAbout:
+def about(
+    told: Mapping[str, Any], metadata: str | None, program: str, grammar: Grammar = DEBIAN
+) -> PackageAbout:
     """`told`: what the config says, see `package_options.told`; `metadata`: the text of the wheel's METADATA, or None.
 
     Raises StepError where nothing says the version, or where it cannot be one.
     """
     own = email.message_from_string(metadata or "")
     name = told["name"] or _named(_field(own, "Name") or program)
-    version = told["version"] or _version(_field(own, "Version"))
+    version = told["version"] or _version(_field(own, "Version"), grammar)
     summary = (
         told["summary"] or _sentence(_field(own, "Summary")) or f"{program}, a program for the command line"
     )
     return PackageAbout(
         name=name,
         version=version,
-        release=told["release"],
+        release=f"{grammar.release_begins}{told['release']}",
         summary=summary,
         description=told["description"] or f"{program} and all that it needs, in a folder of its own.",
         license=told["license"] or _license(own) or "unknown",
@@ -68,13 +70,13 @@ def _named(name: str) -> str:
     return named
 
 
-def _version(version: str) -> str:
+def _version(version: str, grammar: Grammar) -> str:
     if not version:
         raise StepError("nothing says its version", hint='write into the artifact: version: "1.0"')
-    mended = mended_version(version)
-    if not VERSION.allows(mended):
+    mended = grammar.mended(version)
+    if not grammar.version.allows(mended):
         raise StepError(
-            f"{version!r} cannot be the version of a package: {VERSION.says}",
+            f"{version!r} cannot be the version of a package: {grammar.version.says}",
             hint='write into the artifact: version: "1.0"',
         )
     return mended

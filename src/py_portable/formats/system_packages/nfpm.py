@@ -9,7 +9,7 @@ import platform
 import re
 import stat
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,7 @@ from py_portable import resources
 from py_portable.base import process
 from py_portable.errors import StepError
 from py_portable.formats.runtime.packer import Item, listed
+from py_portable.formats.system_packages import asking, pages
 from py_portable.formats.system_packages.about import PackageAbout
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -55,17 +56,18 @@ def run(
     folder: Path,
     program: str,
     about: PackageAbout,
-    told: Mapping[str, Any],
+    files: Sequence[tuple[str, bytes]],
     *,
     packager: str,
     depends: list[str],
     out: Path,
     more: Mapping[str, Any],
-) -> str:
-    """Write the package `out` of `folder`, for one package manager; returns the link that starts `program`, a path in
-    the folder. `more`: what only this package manager has. Raises StepError."""
-    name = Path(program).name.removesuffix(".bin")
-    link = f"/usr/bin/{name}"
+) -> None:
+    """Write the package `out` of `folder`, for one package manager, with a link that starts `program`, a path in the
+    folder. `files`: absolute paths and contents of more files; `more`: what only this package manager has. Raises
+    StepError."""
+    told = ctx.params["about"]
+    link = f"/usr/bin/{asking.called(program)}"
     epoch, _, version = about.version.rpartition(":")
     spec = {
         "name": about.name,
@@ -88,6 +90,7 @@ def run(
         "contents": [
             *_entries(folder, f"/opt/{about.name}"),
             {"src": f"/opt/{about.name}/{program}", "dst": link, "type": "symlink"},
+            *_files(ctx.work / "files", files, _time(ctx.env.epoch)),
             *_config(ctx.work / "config", told["config"]),
         ],
         "scripts": dict(_scripts(ctx.work / "scripts", told["scripts"])),
@@ -108,7 +111,6 @@ def run(
     # Where it takes a `$` for a variable, this one is a `$`.
     done = process.run(words, cwd=ctx.work, env={"D": "$"}, timeout=_SECONDS, log=ctx.log)
     process.require(done, what="nfpm")
-    return link
 
 
 def _tool(ctx: Context) -> Path:
@@ -171,6 +173,16 @@ def _config(room: Path, files: list[list[str]]) -> Iterator[dict[str, Any]]:
         source = room / str(number)
         source.write_bytes(base64.b64decode(data))
         yield {"src": os.fspath(source), "dst": place, "type": "config", "file_info": {"mode": 0o644}}
+
+
+def _files(room: Path, files: Sequence[tuple[str, bytes]], when: str) -> Iterator[dict[str, Any]]:
+    room.mkdir()
+    for folder in pages.folders(place for place, _ in files):
+        yield {"dst": folder, "type": "dir", "file_info": {"mode": 0o755}}
+    for number, (place, data) in enumerate(files):
+        source = room / str(number)
+        source.write_bytes(data)
+        yield {"src": os.fspath(source), "dst": place, "file_info": {"mode": 0o644, "mtime": when}}
 
 
 def _scripts(room: Path, scripts: Mapping[str, str]) -> Iterator[tuple[str, str]]:

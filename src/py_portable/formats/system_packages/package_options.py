@@ -13,13 +13,13 @@ from py_portable.config.kinds import Written, is_file
 from py_portable.config.problems import Problem, show
 from py_portable.errors import ConfigError
 from py_portable.formats.format import option, ref
+from py_portable.formats.system_packages.completions import SHELLS
 from py_portable.formats.system_packages.package_rules import (
     NAME,
-    RELEASE,
-    VERSION,
+    PAGE,
+    Grammar,
     Rule,
     mended_name,
-    mended_version,
 )
 
 MAX_FILE_BYTES = 1 << 20
@@ -97,19 +97,40 @@ class PackageOptions:
             },
         },
     )
+    man: tuple[Path, ...] | None = option(
+        None,
+        f"Manual pages of yours, such as `myapp.1`. {_RELATIVE}. By default those of the app, else one that is made "
+        "of what its program says with `--help`; `[]` for none.",
+        type="array",
+        uniqueItems=True,
+        items=ref("path"),
+    )
+    completions: Mapping[str, Path] | None = option(
+        None,
+        f"Files of yours by which shells complete its arguments, such as `{{bash: myapp.bash}}`. {_RELATIVE}. By "
+        "default those of the app, else what its program says or what its `--help` names; `{}` for none.",
+        type="object",
+        additionalProperties=False,
+        properties={shell: {"description": f"The one for {shell}.", **ref("path")} for shell in SHELLS},
+    )
     before_install: Path | None = option(None, f"{_AS_ROOT} before its files come. {_RELATIVE}.")
     after_install: Path | None = option(None, f"{_AS_ROOT} after its files came. {_RELATIVE}.")
     before_remove: Path | None = option(None, f"{_AS_ROOT} before its files go. {_RELATIVE}.")
     after_remove: Path | None = option(None, f"{_AS_ROOT} after its files went. {_RELATIVE}.")
 
 
-def problems(written: Written, kind: str) -> Iterable[Problem]:
+def problems(written: Written, kind: str, grammar: Grammar) -> Iterable[Problem]:
     """The problems across the keys of a package; `kind` is what it is called in texts."""
     yield from _rule(written, "name", NAME, f"cannot be the name of a {kind}", mended_name)
-    yield from _rule(written, "version", VERSION, f"cannot be the version of a {kind}", mended_version)
-    yield from _rule(written, "release", RELEASE, f"cannot be the release of a {kind}", lambda _text: "1")
+    yield from _rule(
+        written, "version", grammar.version, f"cannot be the version of a {kind}", grammar.mended
+    )
+    yield from _rule(
+        written, "release", grammar.release, f"cannot be the release of a {kind}", lambda _text: "1"
+    )
     for key in SCRIPTS:
         yield from written.not_a_file(key.replace("_", "-"))
+    yield from _of_pages(written)
     files = written.mapping.get("config-files", ())
     for each in files:
         if not is_file(written.base / each["path"]):
@@ -117,6 +138,25 @@ def problems(written: Written, kind: str) -> Iterable[Problem]:
     places = [each["to"] for each in files]
     for place in sorted({one for one in places if places.count(one) > 1}):
         yield written.wrong("config-files", f"two files go to {show(str(place))}")
+
+
+def _of_pages(written: Written) -> Iterable[Problem]:
+    pages = [str(path) for path in written.mapping.get("man", ())]
+    scripts = written.mapping.get("completions", {})
+    for key, paths in (("man", pages), ("completions", map(str, scripts.values()))):
+        for path in paths:
+            if not is_file(written.base / path):
+                yield written.wrong(key, f"there is no file {show(path)}; {_RELATIVE.lower()}")
+    plain = []
+    for path in pages:
+        if found := PAGE.match(Path(path).name):
+            plain.append(found["plain"])
+        else:
+            yield written.wrong(
+                "man", f"{show(path)} has no name of a manual page: a name and its section, such as myapp.1"
+            )
+    for name in sorted({one for one in plain if plain.count(one) > 1}):
+        yield written.wrong("man", f"two pages are called {show(name)}")
 
 
 def _rule(written: Written, key: str, rule: Rule, what: str, mend: Any) -> Iterable[Problem]:
@@ -132,6 +172,10 @@ def told(options: PackageOptions) -> dict[str, Any]:
         **{name: getattr(options, name) for name in texts},
         "depends": None if options.depends is None else list(options.depends),
         "config": [[each["to"], _contents(Path(each["path"]))] for each in options.config_files],
+        "man": None if options.man is None else [[path.name, _contents(path)] for path in options.man],
+        "completions": None
+        if options.completions is None
+        else {shell: _contents(path) for shell, path in options.completions.items()},
         "scripts": {name: _contents(path) for name in SCRIPTS if (path := getattr(options, name))},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
@@ -21,6 +22,27 @@ class Rule:
         return len(text) <= _MOST_CHARACTERS and self.pattern.fullmatch(text) is not None
 
 
+@dataclass(frozen=True)
+class Grammar:
+    """What one package manager reads. `mended` gives a version that it allows; its releases begin with
+    `release_begins`."""
+
+    version: Rule
+    release: Rule
+    mended: Callable[[str], str]
+    release_begins: str = ""
+
+    def allows(self, full: str) -> bool:
+        """Whether it is a version with its release."""
+        version, _, release = full.rpartition("-")
+        begins = release.startswith(self.release_begins)
+        return (
+            begins
+            and self.version.allows(version)
+            and self.release.allows(release[len(self.release_begins) :])
+        )
+
+
 NAME = Rule(
     re.compile(r"[a-z0-9][a-z0-9+.-]+"),
     "two or more of a-z, 0-9, '+', '-' and '.', beginning with a letter or a digit (Debian policy 5.6.1)",
@@ -30,6 +52,10 @@ VERSION = Rule(
     "a digit, and then letters, digits, '.', '+' and '~', with a number and ':' before it where there is an epoch "
     "(Debian policy 5.6.12; the part behind '-' is the key release)",
 )
+PAGE = re.compile(
+    r"(?P<plain>(?P<name>[A-Za-z0-9_][A-Za-z0-9._+:-]*)\.(?P<section>[1-8][A-Za-z0-9]{0,10}))(?:\.gz)?\Z"
+)
+"""The file of a manual page, such as `myapp.1`."""
 RELEASE = Rule(re.compile(r"[A-Za-z0-9.+~]+"), "letters, digits, '.', '+' and '~'")
 
 
@@ -66,3 +92,7 @@ def of_python(version: str) -> str:
     if found.local:
         text += f"+{found.local}"
     return f"{found.epoch}:{text}" if found.epoch else text
+
+
+DEBIAN = Grammar(VERSION, RELEASE, mended_version)
+"""What dpkg and rpm have in common."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from py_portable.config import Artifact
 from py_portable.errors import ConfigError
 from py_portable.formats.format import FOLDER, Format, House, Made, Parent, Problem, Written
 from py_portable.formats.onefile import program_of
-from py_portable.formats.system_packages import nfpm
+from py_portable.formats.system_packages import asking, nfpm, pages
 from py_portable.formats.system_packages.about import PackageAbout, about
 from py_portable.formats.system_packages.package_options import PackageOptions, problems, told
-from py_portable.formats.system_packages.package_rules import NAME, RELEASE, mended_name
+from py_portable.formats.system_packages.package_rules import DEBIAN, NAME, Grammar, mended_name
 from py_portable.formats.system_packages.wheel_metadata import metadata_of
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -50,18 +49,19 @@ class SystemPackage(Format):
     interpreter = "none"
     kind: str
     """What messages call it."""
+    grammar: Grammar = DEBIAN
 
     def pins(self) -> Mapping[str, str]:
         return nfpm.pins()
 
     def problems(self, written: Written) -> Iterable[Problem]:
-        return problems(written, self.kind)
+        return problems(written, self.kind, self.grammar)
 
     def name_and_version(self, made: Made) -> tuple[str, str]:
         """By which its package manager knows it: they may come from another machine, and are words of command lines.
         Raises ConfigError."""
         package, version = made.meta["package"], made.meta["version"]
-        if not (NAME.allows(package) and all(map(RELEASE.allows, re.split("[-:]", version)))):
+        if not (NAME.allows(package) and self.grammar.allows(version)):
             raise ConfigError(f"{package} {version} cannot be a {self.kind}", where=made.name)
         return package, version
 
@@ -79,19 +79,39 @@ def params(artifact: Artifact, house: House | None) -> Mapping[str, Any]:
     return {"about": told(options), "distribution": distribution}
 
 
-def needs(house: House | None, parent: Parent, tool: Step) -> tuple[NodeId, ...]:
-    """The nodes that the step of a package needs."""
-    return (parent.node, tool.name, *((house.wheelhouse,) if house else ()))
+def before(artifact: Artifact, house: House | None, parent: Parent) -> tuple[Step, ...]:
+    """The steps before that of a package, all of which it needs: nfpm, and what the program says of itself, where a
+    page or a script may be made of that."""
+    options: PackageOptions = artifact.options
+    asks = house is not None and (options.man is None or options.completions is None)
+    return (nfpm.tool_step(), *((asking.step(house, parent),) if house and asks else ()))
 
 
-def pack(ctx: Context, out: Path, *, packager: str, libc: str, more: Mapping[str, Any]) -> Packed:
+def needs(house: House | None, parent: Parent, steps: Iterable[Step]) -> tuple[NodeId, ...]:
+    """The nodes that the step of a package needs, with those of `before`."""
+    own = (house.wheelhouse,) if house else ()
+    return (parent.node, *(step.name for step in steps), *own)
+
+
+def pack(
+    ctx: Context,
+    out: Path,
+    *,
+    packager: str,
+    libc: str,
+    more: Mapping[str, Any],
+    grammar: Grammar = DEBIAN,
+    without_glibc: Callable[[Path], list[str]] = lambda _program: [],
+) -> Packed:
     """Write the package `out` of the folder among the inputs. `libc`: how this package manager asks for glibc, with a
-    `%s` for the version. Raises StepError."""
+    `%s` for the version; `without_glibc`: what a program needs that takes none. Raises StepError."""
     parent = next(result for node, result in ctx.inputs.items() if node.kind in ("artifact", "folder"))
     folder, program = program_of(parent.path / parent.meta["payload"], parent.meta["script"])
     said = ctx.params["about"]
-    of = about(said, metadata_of(ctx, ctx.params["distribution"]), program)
+    of = about(said, metadata_of(ctx, ctx.params["distribution"]), program, grammar)
     floor = parent.meta["measured_floor"]
-    depends = said["depends"] if said["depends"] is not None else [libc % floor] if floor else []
-    link = nfpm.run(ctx, folder, program, of, said, packager=packager, depends=depends, out=out, more=more)
-    return Packed(of, link.rpartition("/")[2], floor)
+    needed = [libc.replace("%s", floor)] if floor else without_glibc(folder / program)
+    depends = needed if said["depends"] is None else said["depends"]
+    files = pages.gathered(ctx, folder, program, of, packager)
+    nfpm.run(ctx, folder, program, of, files, packager=packager, depends=depends, out=out, more=more)
+    return Packed(of, asking.called(program), floor)
