@@ -28,11 +28,12 @@ import oldtool
 if __name__ == "__main__":
     plugins = [entry.load()() for entry in importlib.metadata.entry_points(group="oldtool")]
     print(__doc__, oldtool.answer(), *sys.argv[1:], *plugins)
-    print(os.path.basename(sys.argv[0]), os.path.basename(__file__), os.path.isdir(sys.path[0]))
+    print(os.path.basename(sys.argv[0]), os.path.isdir(sys.path[0]), os.path.isabs(__file__))
+    print("file:", os.path.basename(__file__))
     sys.exit(0 if sys.modules["__main__"].oldtool is oldtool else 1)
 '''
 SHELL = '#!/bin/sh\necho "shell tool works: $# arguments"\n'
-SAID = ["Usage: old-tool 42 one two words plugged in", "old-tool old-tool True"]
+SAID = ["Usage: old-tool 42 one two words plugged in", "old-tool True True"]
 PROJECT = {
     "version": 1,
     "python": "3.13",
@@ -85,10 +86,10 @@ def wheel(folder: Path, name: str, tag: str = "py3-none-any", **files: bytes) ->
         archive.writestr(f"{info}/RECORD", "".join(f"{path},,\n" for path in files) + f"{info}/RECORD,,\n")
 
 
-def build(folder: Path, app: str, script: str, smoke: dict[str, object], *artifacts: str) -> Project:
+def build(folder: Path, app: str, script: str, smoke: dict[str, object], artifacts: object) -> Project:
     wheels(folder)
     told = {"requirement": f"{app}==1.0", "with": ["plug[more]==1.0"], "smoke": [smoke], "script": script}
-    (folder / "portable.yaml").write_text(json.dumps({**PROJECT, "app": told, "artifacts": list(artifacts)}))
+    (folder / "portable.yaml").write_text(json.dumps({**PROJECT, "app": told, "artifacts": artifacts}))
     project = Project(folder)
     done = project.run("portability", "-v", env={"PIP_FIND_LINKS": str(folder)})
     assert done.status == 0, done.stdout + done.stderr
@@ -99,8 +100,11 @@ def build(folder: Path, app: str, script: str, smoke: dict[str, object], *artifa
 def test_a_script_in_python_is_the_main_module_and_finds_a_plugin_that_is_beside_the_app(
     tmp_path: Path, main_job: MainJob
 ) -> None:
-    smoke = {"args": ["one", "two words"], "stdout": SAID}
-    build(tmp_path, "oldtool", "old-tool", smoke, "wheelhouse", "bundle", "nuitka-standalone")
+    args = ["one", "two words"]
+    # Nuitka has its own name for the file of a program.
+    compiled = {"format": "nuitka-standalone", "smoke": [{"args": args, "stdout": SAID}]}
+    artifacts = {"house": {"format": "wheelhouse"}, "tree": {"format": "bundle"}, "folder": compiled}
+    build(tmp_path, "oldtool", "old-tool", {"args": args, "stdout": [*SAID, "file: old-tool"]}, artifacts)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +114,7 @@ def test_a_script_in_python_is_the_main_module_and_finds_a_plugin_that_is_beside
 def test_another_program_is_started_as_it_is(
     app: str, script: str, said: list[str], tmp_path: Path, main_job: MainJob
 ) -> None:
-    build(tmp_path, app, script, {"args": ["a", "b c"], "stdout": said}, "wheelhouse", "bundle")
+    build(tmp_path, app, script, {"args": ["a", "b c"], "stdout": said}, ["wheelhouse", "bundle"])
 
 
 def test_a_program_that_is_not_there_is_told_with_all_that_are(tmp_path: Path, main_job: MainJob) -> None:
