@@ -58,6 +58,9 @@ if [ "$1" = purge ]; then
     rm -f /etc/motd-of-it
 fi
 """
+HEADLESS = """#!/usr/bin/perl
+open(my $file, "<", $_) and print <$file> for @ARGV;
+"""
 SAID = [
     "configured",
     "version 2.0",
@@ -202,6 +205,16 @@ def test_a_package_that_fails_has_a_reason_and_dpkgs_words(
     assert detail in cell["detail"]
 
 
+def test_a_file_of_the_image_in_whose_place_a_package_comes_is_missed(tmp_path: Path) -> None:
+    """Another package's file is refused by dpkg itself; but it does not see that /bin and /usr/bin are one folder."""
+    cell = one(hand_made(tmp_path, "1.0", files={"usr/bin/dpkg": "#!/bin/sh\n"}), "--program", "hand-made")
+    assert (cell["verdict"], cell["reason"]) == ("FAIL", "install"), cell
+    assert "trying to overwrite '/usr/bin/dpkg', which is also in package dpkg" in cell["detail"]
+    cell = one(hand_made(tmp_path, "2.0", files={"usr/bin/cat": HEADLESS}), "--program", "hand-made")
+    assert (cell["verdict"], cell["reason"]) == ("FAIL", "residue"), cell
+    assert cell["detail"] == "its removal changes files of the image: /usr/bin/cat"
+
+
 def test_an_upgrade_that_fails_is_a_failure_of_the_package(tmp_path: Path) -> None:
     older = hand_made(tmp_path, "1.0")
     refuses = hand_made(tmp_path, "2.0", scripts={"preinst": '[ "$1" != upgrade ]'})
@@ -228,7 +241,7 @@ def test_what_cannot_be_proven_is_an_error_of_the_command_line(tmp_path: Path) -
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
     ran = portable("prove", script, "--image", "debian:12", "--upgrade-from", two)
-    assert ran.status == 2 and "is not a Debian package, and only packages can be upgraded" in ran.stderr
+    assert ran.status == 2 and "is not a package, and only packages can be upgraded" in ran.stderr
 
 
 def test_nothing_is_installed_with_the_engine_native(tmp_path: Path) -> None:

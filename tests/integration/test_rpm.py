@@ -37,6 +37,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, d
         "package": good,
         "leaves": {**plain, "after-install": "after"},
         "fails": {**plain, "before-install": "fails"},
+        # dnf goes on after it, and says that all is well.
+        "half": {**plain, "after-install": "fails"},
         "needs": {**plain, "depends": ["libnothere >= 2"]},
     }
     told = json.loads(config([IMAGE], **artifacts))
@@ -67,8 +69,14 @@ def test_a_package_that_fails_has_a_reason_and_the_words_of_the_package_manager(
 ) -> None:
     _, cells, said = seen
     found = {name: (cell["verdict"], cell["reason"]) for name, cell in cells.items() if name != "package"}
-    assert found == {"leaves": ("FAIL", "residue"), "fails": ("FAIL", "install"), "needs": ("FAIL", "install")}, said
+    assert found == {
+        "leaves": ("FAIL", "residue"),
+        "fails": ("FAIL", "install"),
+        "half": ("FAIL", "install"),
+        "needs": ("FAIL", "install"),
+    }, said
     assert cells["leaves"]["detail"] == "its removal leaves: /var/lib/tool, /var/lib/tool/state"
+    assert "Error in POSTIN scriptlet in rpm package tool" in cells["half"]["detail"]
     assert "nothing provides libnothere >= 2 needed by tool-2.0~rc1-1" in cells["needs"]["detail"]
 
 

@@ -48,9 +48,11 @@ ACTIONS = {
         *("formats.public_runtime", "wheels.tools"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
-    "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header"},
+    "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header", "formats.system_packages.rpm_manager"},
     "formats.deb": PACKAGES | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
-    "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
+    "formats.file": ELF
+    | {"base.tarball", "formats.deb_file", "formats.rpm_file", "formats.foreign_package"}
+    | {"formats.package_install", "formats.system_packages.rpm_header", "formats.system_packages.rpm_manager"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},
     "formats.pex": FORMAT | {"wheels.tools"},

@@ -112,6 +112,8 @@ class Stage:
     binds: tuple[Bind, ...] = ()
     speaks: tuple[str, ...] = ()
     """How the lines begin with which it says why it failed, the best first; if (), as its program is called."""
+    fails: tuple[str, ...] = ()
+    """How the lines begin with which it says that it failed, even if its exit status is 0."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,12 @@ class Install(Stage):
     clean: bool = False
     """Whether it is a FAIL if something is left after the last stage, or if a file of the image is changed, except the
     package manager's own files."""
+    own: frozenset[str] = frozenset()
+    """The files of a package that is not `clean`: it is a FAIL if one of them is changed after the last stage, because
+    then it took the place of a file of the image."""
+    unknown: tuple[str, str] | None = None
+    """How a line of the installation begins that says nothing about the package on this image, and why: with it, the
+    installation is unproven and has not failed."""
 
 
 @dataclass(frozen=True)

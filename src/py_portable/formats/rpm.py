@@ -21,16 +21,14 @@ from py_portable.formats.format import (
     artifact_node,
     option,
 )
-from py_portable.formats.system_packages import nfpm, packing, rpm_header
+from py_portable.formats.system_packages import nfpm, packing, rpm_header, rpm_manager
 from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-RPM = "/usr/bin/rpm"
 DNF = "/usr/bin/dnf"
 _OFFLINE = ("--quiet", "--assumeyes", "--noautoremove", "--disablerepo=*")
-_SPEAKS = ("error: ", "Error in ", "Error: ")
 _SHOWN = "/run/py-portable-packages"
 _OLDER = "images/older_rpm.sh"
 _ZSTD = {"zstd": "zstd:15", "xz": "xz", "gzip": "gzip:9"}
@@ -70,7 +68,7 @@ class RpmPackage(packing.SystemPackage):
         release."""
         package, _ = self.name_and_version(made)
         shown = f"{_SHOWN}/{made.path.name}"
-        rpm = (RPM, *_of_debian(image))
+        rpm = (rpm_manager.RPM, *rpm_manager.of_debian(image))
         with_dnf = _has(image, DNF)
         add = (DNF, *_OFFLINE, "install") if with_dnf else (*rpm, "--upgrade")
         drop = (DNF, *_OFFLINE, "remove") if with_dnf else (*rpm, "--erase")
@@ -78,10 +76,11 @@ class RpmPackage(packing.SystemPackage):
         install = Install(
             argv=(*add, shown),
             binds=binds,
-            speaks=_SPEAKS,
-            manager=RPM,
+            speaks=rpm_manager.SPEAKS,
+            fails=rpm_manager.FAILS,
+            manager=rpm_manager.RPM,
             older=_older(made.path, shown, rpm),
-            remove=Stage((*drop, package), speaks=_SPEAKS),
+            remove=Stage((*drop, package), speaks=rpm_manager.SPEAKS, fails=rpm_manager.FAILS),
             clean=True,
         )
         needs = (*install.argv, resources.sha256(_OLDER))
@@ -90,11 +89,6 @@ class RpmPackage(packing.SystemPackage):
 
 def _has(image: Image | None, program: str) -> bool:
     return image is not None and (image.root / program.lstrip("/")).exists()
-
-
-def _of_debian(image: Image | None) -> tuple[str, ...]:
-    """Debian's rpm installs nothing unless it is told that this is meant."""
-    return ("--force-debian",) if _has(image, "/usr/bin/dpkg") else ()
 
 
 def _older(path: Path, shown: str, rpm: tuple[str, ...]) -> Stage | None:
@@ -107,7 +101,7 @@ def _older(path: Path, shown: str, rpm: tuple[str, ...]) -> Stage | None:
     # The digest of all its bytes is still that of the real one.
     add = (*rpm, "--upgrade", "--nodigest", "--nosignature")
     binds = (Bind(path, shown), Bind(resources.path(_OLDER), script))
-    return Stage(("/bin/sh", script, shown, *texts, "--", *add), binds, _SPEAKS)
+    return Stage(("/bin/sh", script, shown, *texts, "--", *add), binds, rpm_manager.SPEAKS, rpm_manager.FAILS)
 
 
 def make(ctx: Context) -> Mapping[str, Any]:

@@ -71,7 +71,8 @@ class _Site:
             outcome = self.engine_run(stage, job)
         except MachineError as problem:
             return _Ran(command, None, layers, problem.what)
-        return _Ran(command, outcome, (*layers, layer) if outcome.ok else layers, _why_not_run(outcome))
+        ran = _Ran(command, outcome, layers, _why_not_run(outcome))
+        return replace(ran, layers=(*layers, layer)) if ran.ok else ran
 
     def job(self, command: Stage) -> Job:
         return Job(
@@ -93,6 +94,10 @@ class _Ran:
     trouble: str | None
 
     @property
+    def ok(self) -> bool:
+        return self.outcome is not None and self.outcome.ok and not self._lines(self.command.fails)
+
+    @property
     def said(self) -> str:
         return self.outcome.stderr.text + self.outcome.stdout.text if self.outcome else ""
 
@@ -100,9 +105,17 @@ class _Ran:
         seconds = round(self.outcome.seconds, 4) if self.outcome else 0.0
         if self.outcome is None or self.trouble:
             return StageResult(stage, "unproven", seconds, self.trouble)
-        if self.outcome.ok:
+        if self.ok:
             return StageResult(stage, "done", seconds)
-        return StageResult(stage, "failed", seconds, failure_of(self.outcome, self.command))
+        failure = failure_of(self.outcome, self.command)
+        unknown = self.command.unknown if isinstance(self.command, Install) else None
+        if unknown and self._lines(unknown[:1]):
+            return StageResult(stage, "unproven", seconds, f"{failure}: {unknown[1]}")
+        return StageResult(stage, "failed", seconds, failure)
+
+    def _lines(self, begins: tuple[str, ...]) -> bool:
+        """Whether it said a line that begins so."""
+        return any(line.startswith(begins) for line in self.said.splitlines())
 
 
 def install(
@@ -156,7 +169,7 @@ def failure_of(outcome: Ended, command: Stage) -> str:
     for start in command.speaks or (f"{Path(command.argv[0]).name}: ",):
         for number, line in enumerate(lines):
             if line.startswith(start) and not line.startswith(f"{start}warning"):
-                block = [line, *itertools.takewhile(lambda one: one.startswith(" "), lines[number + 1 :])]
+                block = [line, *itertools.takewhile(lambda one: one[0] in " \t", lines[number + 1 :])]
                 return f"exit status {outcome.status}: {' '.join(' '.join(block).split())}"[:MOST_WORDS]
     return f"exit status {outcome.status}: {lines[-1] if lines else ''}"
 

@@ -22,7 +22,8 @@ _MEANING = {
     "condition": "The engine could not make the condition, so the start would prove nothing.",
     "engine": "The engine did not get as far as starting the app, so nothing is known about the app.",
     "artifact": "The artifact, or something else that it needs, is missing.",
-    "image": "The image is not available here: check its name, and that its registry can be reached.",
+    "image": "The image is not available here (check its name, and that its registry can be reached), or its package "
+    "manager does not know what is installed on it.",
     "passed": "It was expected to fail, but it passed: either the expectation or the artifact is wrong.",
     "stale": "The config has changed since this start, and now asks for another one.",
     "shard": "The job that had to start it left no record: run a lost job again, or repair the build first.",
