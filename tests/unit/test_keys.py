@@ -24,7 +24,7 @@ ELF = {
 READS_ELF = ELF - {"inspect.elf"}
 FORMAT = {"formats.app_entry"}
 PACKAGES = {
-    *(f"formats.system_packages.{name}" for name in ("about", "nfpm", "packing")),
+    *(f"formats.system_packages.{name}" for name in ("about", "documents", "lint_tools", "nfpm", "packing")),
     *(f"formats.system_packages.{name}" for name in ("package_options", "package_rules", "wheel_metadata")),
     *("formats.onefile", "formats.runtime", "formats.runtime.packer", "wheels.tools"),
 }

@@ -106,7 +106,7 @@ def test_what_the_config_says_comes_first_and_a_version_is_needed() -> None:
 def test_no_text_of_the_metadata_begins_a_field_of_its_own() -> None:
     hostile = "Name: x-y\nVersion: 1\nSummary: one\n two\x1b[31m\n\tDepends: evil\nAuthor-email: a<b@c>\nAuthor: <\n"
     found = about(TOLD, hostile, "x")
-    assert found.summary == "one two[31m Depends: evil"
+    assert found.summary == "One two[31m Depends: evil"
     assert all("\n" not in text for text in (found.maintainer, found.summary, found.license, found.homepage))
     assert about(TOLD, "Name: x-y\nVersion: 1\nHome-page: javascript:alert(1)\n", "x").homepage == ""
 

@@ -131,6 +131,9 @@ class Install(Stage):
     the start."""
     remove: Stage | None = None
     """For a whole root: the stage `remove`. The files that are left after the last stage are listed."""
+    lint: Stage | None = None
+    """The stage `lint`, for a whole root, where the image has a tool that looks at such packages: it prints the tool's
+    name and version in a line, and then what it finds."""
     purge: Stage | None = None
     """For a whole root: the stage `purge`, after `remove`: what removes the configuration files, too."""
     clean: bool = False
@@ -166,7 +169,7 @@ class Start:
     def sources(self) -> tuple[Path, ...]:
         """The paths of this machine that it mounts, in all its stages."""
         own = self.install
-        stages = (own, own.older, own.remove, own.purge) if own else ()
+        stages = (own, own.lint, own.older, own.remove, own.purge) if own else ()
         return tuple(bind.source for one in (self, *stages) if one for bind in one.binds)
 
 

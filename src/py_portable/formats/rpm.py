@@ -21,7 +21,7 @@ from py_portable.formats.format import (
     artifact_node,
     option,
 )
-from py_portable.formats.system_packages import nfpm, packing, rpm_header, rpm_manager
+from py_portable.formats.system_packages import lint_tools, nfpm, packing, rpm_header, rpm_manager
 from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
@@ -81,9 +81,10 @@ class RpmPackage(packing.SystemPackage):
             manager=rpm_manager.RPM,
             older=_older(made.path, shown, rpm),
             remove=Stage((*drop, package), speaks=rpm_manager.SPEAKS, fails=rpm_manager.FAILS),
+            lint=lint_tools.stage(lint_tools.RPMLINT, made.path, shown, image),
             clean=True,
         )
-        needs = (*install.argv, resources.sha256(_OLDER))
+        needs = (*install.argv, *lint_tools.needs(install.lint), resources.sha256(_OLDER))
         return Start(f"/usr/bin/{made.meta['script']}", (), install, needs=needs)
 
 
@@ -106,7 +107,11 @@ def _older(path: Path, shown: str, rpm: tuple[str, ...]) -> Stage | None:
 
 def make(ctx: Context) -> Mapping[str, Any]:
     plain = ctx.work / "package.rpm"
-    own = {"compression": _ZSTD[ctx.params["compression"]], "buildhost": "localhost", "group": "Unspecified"}
+    own = {
+        "compression": _ZSTD[ctx.params["compression"]],
+        "buildhost": "localhost",
+        "group": "Applications/System",
+    }
     packed = packing.pack(ctx, plain, packager="rpm", libc="glibc >= %s", more={"rpm": own})
     version = packed.about.full_version.rpartition(":")[2]
     name = f"{packed.about.name}-{version}.{platform.machine()}.rpm"

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from py_portable.engines import ids
 from py_portable.engines.engine import Bind, Ended, Job
@@ -18,6 +19,7 @@ from py_portable.evidence.stage_results import Name, StageResult
 from py_portable.formats import Install, Stage
 from py_portable.images import Image
 from py_portable.plan.cell import PLAIN
+from py_portable.prove import lint_lines
 from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.judge import Finding
 from py_portable.prove.leftovers import leftovers
@@ -200,6 +202,8 @@ def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
     if not whole or done.first.status != "done":
         return done
     last = first.layers
+    if stage.lint:
+        done = replace(done, stages=(*done.stages, _linted(site.run("lint", stage.lint, ()))))
     if stage.older:
         older = site.run("older", stage.older, ())
         ran = site.run("upgrade", stage, older.layers) if older.result("upgrade").status == "done" else older
@@ -221,6 +225,18 @@ def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
         if told.status != "done":
             break
     return done
+
+
+def _linted(ran: _Ran) -> StageResult:
+    told = ran.result("lint")
+    if told.status == "failed":
+        return replace(told, status="unproven", detail=f"the tool could not be run: {told.detail}")
+    if told.status == "unproven":
+        return told
+    assert ran.outcome is not None
+    found = lint_lines.read(ran.outcome.stdout.text)
+    status: Literal["done", "failed"] = "failed" if found.errors else "done"
+    return replace(told, status=status, detail=found.summary, errors=found.errors, warnings=found.warnings)
 
 
 def _with_leftovers(told: StageResult, site: _Site, layers: tuple[Path, ...], stage: Install) -> StageResult:

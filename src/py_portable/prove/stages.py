@@ -62,7 +62,8 @@ def with_later(
     `own`: see `formats.format.Install`."""
     if start:
         return _worse(result, start)
-    for one in installed.stages[1:]:
+    # What a lint tool finds is the least of all.
+    for one in sorted(installed.stages[1:], key=lambda stage: stage.stage == "lint"):
         if one.status != "done":
             result = _worse(result, Later(one.stage, one.status, one.detail or ""))
             return replace(result, stderr_tail=installed.said[-tail_chars:])

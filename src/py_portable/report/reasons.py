@@ -17,6 +17,7 @@ _MEANING = {
     "install": "The install stage failed; the app itself was not started.",
     "upgrade": "The upgrade from the older package failed, or the app did not start after it.",
     "remove": "The package could not be removed.",
+    "lint": "A tool by which distributions look at packages found errors in it.",
     "purge": "The package was removed, but its configuration files could not be.",
     "residue": "After its removal the image was not what it had been before the package came.",
     "condition": "The engine could not make the condition, so the start would prove nothing.",

@@ -14,11 +14,11 @@ from py_portable.config import Artifact
 from py_portable.errors import ConfigError
 from py_portable.formats.format import FOLDER, Format, House, Made, Parent, Problem, Written
 from py_portable.formats.onefile import program_of
-from py_portable.formats.system_packages import nfpm
+from py_portable.formats.system_packages import documents, nfpm
 from py_portable.formats.system_packages.about import PackageAbout, about
 from py_portable.formats.system_packages.package_options import PackageOptions, problems, told
 from py_portable.formats.system_packages.package_rules import NAME, RELEASE, mended_name
-from py_portable.formats.system_packages.wheel_metadata import metadata_of
+from py_portable.formats.system_packages.wheel_metadata import licences_of, metadata_of
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.steps.identity import NodeId
@@ -93,5 +93,18 @@ def pack(ctx: Context, out: Path, *, packager: str, libc: str, more: Mapping[str
     of = about(said, metadata_of(ctx, ctx.params["distribution"]), program)
     floor = parent.meta["measured_floor"]
     depends = said["depends"] if said["depends"] is not None else [libc % floor] if floor else []
-    link = nfpm.run(ctx, folder, program, of, said, packager=packager, depends=depends, out=out, more=more)
+    licences = documents.Licences(*licences_of(ctx, ctx.params["distribution"]))
+    if packager == "deb":
+        papers = documents.of_deb(of, licences, ctx.env.epoch)
+    else:
+        papers = documents.of_rpm(of, licences)
+        more = {**more, "changelog": documents.rpm_changelog(of, ctx.env.epoch, ctx.work)}
+    link = nfpm.run(
+        *(ctx, folder, program, of, said),
+        packager=packager,
+        depends=depends,
+        documents=papers,
+        out=out,
+        more=more,
+    )
     return Packed(of, link.rpartition("/")[2], floor)
