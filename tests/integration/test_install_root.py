@@ -23,7 +23,7 @@ from py_portable.images import resolve
 from py_portable.prove import cell_runs
 from py_portable.prove.bench import Bench, Cell
 from py_portable.store import Store, default_root
-from tests.debs import deb
+from tests.debs import deb, raw_deb
 from tests.integration.conftest import Ran, bubblewrap, portable
 
 pytestmark = pytest.mark.integration
@@ -282,6 +282,24 @@ def test_a_hostile_maintainer_script_changes_nothing_but_its_own_layer(
     assert machine(tmp_path) == before
     assert {cell["verdict"] for cell in cells} <= {"PASS", "FAIL", "UNPROVEN"} and ran.status in (0, 1), ran.stderr
     assert one(hand_made(tmp_path, "3.0"))["verdict"] == "PASS", "the image is what it was"
+
+
+def test_hostile_names_and_modes_in_a_package_lead_nowhere(tmp_path: Path) -> None:
+    before = machine(tmp_path)
+    links = {"./var": "/", "./srv/out": "/proc/1/root", "./srv/out/spoilt": b"spoilt", "./opt": "../../../../../.."}
+    tool = b"#!/bin/sh\nid -u; id -ru\n"
+    for number, files in enumerate(
+        (
+            {"/usr/bin/hand-made": tool, "/spoilt": b"spoilt", "//etc/spoilt": b"spoilt"},
+            {"./usr/bin/hand-made": tool, **links},
+        )
+    ):
+        cell = one(raw_deb(tmp_path / f"{number}.deb", files))
+        assert cell["verdict"] in ("PASS", "FAIL", "UNPROVEN"), cell
+        assert "0" not in (cell["stdout_tail"] or "").split(), "a setuid bit makes nobody root"
+    assert machine(tmp_path) == before
+    ran, _ = prove(raw_deb(tmp_path / "above.deb", {"./usr/../../spoilt": b"spoilt"}), "--image", "debian:12")
+    assert ran.status == 2 and "a path with '..' leads out of where it is installed" in ran.stderr
 
 
 def machine(folder: Path) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, Made
 from py_portable.formats.deb_file import elves, is_deb, look
-from tests.debs import deb
+from tests.debs import deb, raw_deb
 
 SCRIPT = "#!/bin/sh\necho hello\n"
 
@@ -118,30 +116,6 @@ def test_what_is_no_package_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["./usr/../../etc/passwd", "../x", "./usr/bin/.."])
 def test_a_path_that_leads_out_is_refused_before_anything_runs(tmp_path: Path, name: str) -> None:
-    package = archive(tmp_path / "out.deb", name)
+    package = raw_deb(tmp_path / "out.deb", {name: b"spoilt"})
     with pytest.raises(ConfigError, match="leads out of where it is installed"):
         look(package, f"sha256:{name}")
-
-
-def archive(path: Path, name: str) -> Path:
-    """A package that dpkg-deb would not make."""
-
-    def tar(member: str, data: bytes) -> bytes:
-        stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w") as made:
-            info = tarfile.TarInfo(member)
-            info.size = len(data)
-            made.addfile(info, io.BytesIO(data))
-        return stream.getvalue()
-
-    members = {
-        "debian-binary": b"2.0\n",
-        "control.tar": tar("./control", b"Package: out\nVersion: 1\n"),
-        "data.tar": tar(name, b"spoilt"),
-    }
-    body = b"".join(
-        f"{member:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode() + data + b"\n" * (len(data) % 2)
-        for member, data in members.items()
-    )
-    path.write_bytes(b"!<arch>\n" + body)
-    return path
