@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Project, sample
+from py_portable import resources
+from py_portable.config import Smoke
+from py_portable.engines.engine import Bind
+from py_portable.engines.static_helpers.stored import helpers
+from py_portable.formats import Install, Stage, Start
+from py_portable.images import resolve
+from py_portable.prove import cell_runs
+from py_portable.prove.bench import Bench, Cell
+from py_portable.store import Store, default_root
+from tests.integration.conftest import Project, bubblewrap, sample
 
 pytestmark = pytest.mark.integration
 IMAGE = {"image": "debian:12", "packages": ["lintian", "rpm", "rpmlint"]}
@@ -71,11 +82,36 @@ def test_errors_are_a_failure_and_warnings_are_reported(tmp_path: Path) -> None:
     assert [stage["stage"] for stage in cells["nobody"]["stages"]] == ["install", "lint", "upgrade", "remove", "purge"]
 
 
+def test_a_tool_that_cannot_run_proves_nothing(tmp_path: Path) -> None:
+    store, engine = Store(default_root(os.environ)), bubblewrap()
+    image = resolve("debian:12", store=store)
+    script = Bind(resources.path("images/lint.sh"), "/run/lint.sh")
+    results = {}
+    for name, tool in {"breaks": "exit 9", "finds": 'echo "E: tool: bad"; exit 2', "clean": "exit 0"}.items():
+        fake = f'[ "$1" = --version ] && {{ echo "v1.$0"; exit; }}; {tool}'
+        (tmp_path / name).write_text(f"#!/bin/sh\n{fake}\n")
+        (tmp_path / name).chmod(0o755)
+        binds = (script, Bind(tmp_path / name, "/run/tool"))
+        lint = Stage(("/bin/sh", "/run/lint.sh", "faked", "2", "/run/tool", "package"), binds)
+        install = Install(("/bin/true",), lint=lint, remove=Stage(("/bin/true",)))
+        start = Start("/bin/true", (), install)
+        sha256 = f"sha256:{time.time()}"
+        cell = Cell(name, "file", sha256, start, Smoke(args=()), "debian:12", image, "plain", "pass")
+        bench = Bench(engine, engine.probe(), helpers(store), store, "flags", tmp_path)
+        (results[name],) = cell_runs.run([cell], bench, lambda _result: None)
+    found = {name: (one.verdict, one.reason) for name, one in results.items()}
+    assert found == {"breaks": ("UNPROVEN", "engine"), "finds": ("FAIL", "lint"), "clean": ("PASS", None)}, results
+    assert results["finds"].detail == "the stage lint failed: faked 1./run/tool: 1 error, 0 warnings: tool: bad"
+    assert "the tool could not be run: exit status" in (results["breaks"].detail or "")
+
+
 def test_the_packages_of_the_sample_have_no_errors(tmp_path: Path) -> None:
     project = sample(tmp_path)
     text = (tmp_path / "portable.yaml").read_text()
     artifacts = f"""artifacts:
   tree: {{format: bundle}}
+  folder: {{format: nuitka-standalone}}
+  small: {{format: deb, from: folder, maintainer: "{WHO["maintainer"]}"}}
   deb: {{format: deb, from: tree, maintainer: "{WHO["maintainer"]}"}}
   rpm: {{format: rpm, from: tree, maintainer: "{WHO["maintainer"]}", depends: []}}
 
@@ -83,12 +119,13 @@ portability:
   images: [{json.dumps(IMAGE)}]
 """
     (tmp_path / "portable.yaml").write_text(text[: text.index("artifacts:")] + artifacts)
-    ran = project.run("portability", "--artifact", "deb", "--artifact", "rpm")
+    ran = project.run("portability", "--artifact", "deb", "--artifact", "rpm", "--artifact", "small")
     stages = linted(project)
     assert ran.status == 0, ran.stdout + ran.stderr
     assert {name: re.sub(r".*: (\d+ errors?),.*", r"\1", one["detail"]) for name, one in stages.items()} == {
         "deb": "0 errors",
         "rpm": "0 errors",
+        "small": "0 errors",
     }, stages
     (package,) = (tmp_path / "dist" / "deb").glob("*.deb")
     listed = subprocess.run(["dpkg-deb", "--contents", package], check=True, capture_output=True, text=True).stdout

@@ -32,6 +32,10 @@ _OVERRIDES = """\
 {name}: python3-script-but-no-python3-dep *[opt/{name}/*]
 {name}: script-not-executable *[opt/{name}/*]
 {name}: unusual-interpreter *[opt/{name}/*]
+{name}: wrong-path-for-interpreter *[opt/{name}/*]
+{name}: statically-linked-binary *[opt/{name}/*]
+# Programs of the system that it names are called only where they are.
+{name}: missing-depends-on-sensible-utils *[opt/{name}/*]
 # The first line is one of the shell and of Python.
 {name}: shell-script-fails-syntax-check *[opt/{name}/*]
 # No bug of the distribution asked for it.

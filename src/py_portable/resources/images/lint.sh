@@ -5,7 +5,8 @@ set -u
 name=$1 status=$2
 shift 2
 version=$("$1" --version 2>/dev/null | head -n 1) || exit 70
-echo "$name ${version##*[ v]}"
+version=${version##* }
+echo "$name ${version#v}"
 "$@" 2>&1
 ended=$?
 [ "$ended" = 0 ] || [ "$ended" = "$status" ]
