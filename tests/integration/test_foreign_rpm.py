@@ -111,7 +111,8 @@ def test_a_package_that_fails_has_a_reason_and_rpms_words(built: dict[str, Path]
     }, found
     details = {name: one.detail or "" for name, one in found.items()}
     assert "error: %prein(hand-made-1.0-1.noarch) scriptlet failed, exit status 3" in details["pre"]
-    assert "warning: %post(hand-made-1.0-1.noarch) scriptlet failed, exit status 3" in details["post"]
+    said = "warning: %post(hand-made-1.0-1.noarch) scriptlet failed, exit status 3"
+    assert details["post"] == f"the install stage failed: {said}"
     assert "error: %preun(hand-made-1.0-1.noarch) scriptlet failed, exit status 4" in details["preun"]
     assert "package hand-made-1.0-1.riscv64 is intended for a different architecture" in details["other"]
     # This rpm does not know that the distribution has the file.

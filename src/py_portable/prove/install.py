@@ -167,13 +167,15 @@ def failure_of(outcome: Ended, command: Stage) -> str:
     that belong to it; or else the last line."""
     if outcome.timed_out:
         return f"it did not end within {INSTALL_SECONDS:.0f} s"
+    # Some go on after what failed, and end well.
+    status = f"exit status {outcome.status}: " if outcome.status else ""
     lines = [line for line in (outcome.stderr.text + outcome.stdout.text).splitlines() if line.strip()]
     for start in command.speaks or (f"{Path(command.argv[0]).name}: ",):
         for number, line in enumerate(lines):
             if line.startswith(start) and not line.startswith(f"{start}warning"):
                 block = [line, *itertools.takewhile(lambda one: one[0] in " \t", lines[number + 1 :])]
-                return f"exit status {outcome.status}: {' '.join(' '.join(block).split())}"[:MOST_WORDS]
-    return f"exit status {outcome.status}: {lines[-1] if lines else ''}"
+                return f"{status}{' '.join(' '.join(block).split())}"[:MOST_WORDS]
+    return f"{status}{lines[-1] if lines else ''}"
 
 
 def _why_not_run(outcome: Ended) -> str | None:
