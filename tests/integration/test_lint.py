@@ -49,12 +49,16 @@ def test_errors_are_a_failure_and_warnings_are_reported(tmp_path: Path) -> None:
             "rpm": {"format": "rpm", **plain, **WHO, "depends": []},
             "nobody": {"format": "deb", **plain, "maintainer": "Nobody <root@localhost>"},
             "spaced": {"format": "rpm", **plain, **WHO, "depends": [], "summary": "ends with a dot."},
+            "known": {"format": "rpm", **plain, **WHO, "depends": [], "lint-overrides": ["no-manual-page-for-binary"]},
+            "also": {"format": "deb", **plain, **WHO, "lint-overrides": ["no-manual-page"]},
         },
         "portability": {"images": [IMAGE]},
     }
     (tmp_path / "portable.yaml").write_text(json.dumps(config))
     project = Project(tmp_path)
-    ran = project.run("portability", *(f"--artifact={name}" for name in ("deb", "rpm", "nobody", "spaced")))
+    ran = project.run(
+        "portability", *(f"--artifact={name}" for name in ("deb", "rpm", "nobody", "spaced", "known", "also"))
+    )
     cells = {cell["artifact"]: cell for cell in project.cells()}
     found = {name: (cell["verdict"], cell["reason"]) for name, cell in cells.items()}
     stages = linted(project)
@@ -63,6 +67,8 @@ def test_errors_are_a_failure_and_warnings_are_reported(tmp_path: Path) -> None:
         "rpm": ("PASS", None),
         "nobody": ("FAIL", "lint"),
         "spaced": ("PASS", None),
+        "known": ("PASS", None),
+        "also": ("PASS", None),
     }, stages
     assert re.match(
         r"the stage lint failed: lintian 2\.[\d.]+\S*: \d+ errors?, \d+ warnings?: ", cells["nobody"]["detail"]
@@ -75,6 +81,10 @@ def test_errors_are_a_failure_and_warnings_are_reported(tmp_path: Path) -> None:
     ]
     assert re.match(r"rpmlint 2\.[\d.]+: 0 errors, ", stages["rpm"]["detail"])
     assert any("summary-ended-with-dot" in one for one in stages["spaced"]["warnings"]), stages["spaced"]
+    gone = set(stages["rpm"]["warnings"]) - set(stages["known"]["warnings"])
+    assert [one.split()[0] for one in gone] == ["no-manual-page-for-binary"]
+    gone = set(stages["deb"]["warnings"]) - set(stages["also"]["warnings"])
+    assert [one.split()[1] for one in gone] == ["no-manual-page"]
     assert f"; {stages['deb']['detail']}" in ran.stdout
     report = project.run("report").stdout
     assert "What lint says" in report and "no-manual-page" in report
@@ -92,7 +102,7 @@ def test_a_tool_that_cannot_run_proves_nothing(tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"#!/bin/sh\n{fake}\n")
         (tmp_path / name).chmod(0o755)
         binds = (script, Bind(tmp_path / name, "/run/tool"))
-        lint = Stage(("/bin/sh", "/run/lint.sh", "faked", "2", "/run/tool", "package"), binds)
+        lint = Stage(("/bin/sh", "/run/lint.sh", "faked", "2", "", "/run/tool", "package"), binds)
         install = Install(("/bin/true",), lint=lint, remove=Stage(("/bin/true",)))
         start = Start("/bin/true", (), install)
         sha256 = f"sha256:{time.time()}"

@@ -50,7 +50,7 @@ def test_an_image_without_the_tool_has_no_such_stage(tmp_path: Path) -> None:
     found = stage(RPMLINT, tmp_path / "p.rpm", "/run/x.rpm", image)
     assert (
         found is not None
-        and found.argv[2:5] == ("rpmlint", "64", "/usr/bin/rpmlint")
+        and found.argv[2:6] == ("rpmlint", "64", "", "/usr/bin/rpmlint")
         and found.argv[-1] == "/run/x.rpm"
     )
     assert {bind.target for bind in found.binds} >= {"/run/x.rpm", found.argv[-2]}

@@ -81,7 +81,9 @@ class RpmPackage(packing.SystemPackage):
             manager=rpm_manager.RPM,
             older=_older(made.path, shown, rpm),
             remove=Stage((*drop, package), speaks=rpm_manager.SPEAKS, fails=rpm_manager.FAILS),
-            lint=lint_tools.stage(lint_tools.RPMLINT, made.path, shown, image),
+            lint=lint_tools.stage(
+                lint_tools.RPMLINT, made.path, shown, image, made.meta.get("lint_overrides", ())
+            ),
             clean=True,
         )
         needs = (*install.argv, *lint_tools.needs(install.lint), resources.sha256(_OLDER))

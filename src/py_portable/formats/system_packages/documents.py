@@ -6,7 +6,7 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -81,16 +81,16 @@ class Licences:
         return 0 < len(self.own) <= _MOST_SHORT
 
 
-def of_deb(about: PackageAbout, licences: Licences, epoch: int) -> tuple[PackageDocument, ...]:
-    """See Debian policy 12.5 and 12.7."""
+def of_deb(
+    about: PackageAbout, licences: Licences, epoch: int, overrides: Sequence[str] = ()
+) -> tuple[PackageDocument, ...]:
+    """`overrides`: more tags of lintian. See Debian policy 12.5 and 12.7."""
     top = f"/usr/share/doc/{about.name}"
     return (
         PackageDocument(f"{top}/copyright", _copyright(about, licences, f"{top}/licenses")),
         PackageDocument(f"{top}/changelog.Debian.gz", gzip.compress(_changelog(about, epoch), 9, mtime=0)),
         *(PackageDocument(f"{top}/licenses/{name}.txt", text) for name, text in _texts(about, licences)),
-        PackageDocument(
-            f"/usr/share/lintian/overrides/{about.name}", _OVERRIDES.format(name=about.name).encode()
-        ),
+        PackageDocument(f"/usr/share/lintian/overrides/{about.name}", _overrides(about.name, overrides)),
     )
 
 
@@ -130,6 +130,13 @@ def contents(documents: tuple[PackageDocument, ...], room: Path, mtime: str) -> 
         source = room / str(number)
         source.write_bytes(one.data)
         yield {"src": os.fspath(source), "dst": one.place, "type": one.kind, "file_info": info}
+
+
+def _overrides(name: str, more: Sequence[str]) -> bytes:
+    own = (
+        "".join(["# Its publisher knows of these.\n", *(f"{name}: {tag}\n" for tag in more)]) if more else ""
+    )
+    return (_OVERRIDES.format(name=name) + own).encode()
 
 
 def _copyright(about: PackageAbout, licences: Licences, folder: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,14 +31,29 @@ LINTIAN = LintTool("lintian", "/usr/bin/lintian", ("--allow-root", "--color", "n
 RPMLINT = LintTool("rpmlint", "/usr/bin/rpmlint", ("--config", f"{_SHOWN}/rpmlint.toml"), 64, _RPM_FILTERS)
 
 
-def stage(tool: LintTool, package: Path, shown: str, image: Image | None) -> Stage | None:
-    """Looks at the package, which is at `shown` in the image; None where the image has no such tool."""
+def stage(
+    tool: LintTool, package: Path, shown: str, image: Image | None, overrides: Sequence[str] = ()
+) -> Stage | None:
+    """Looks at the package, which is at `shown` in the image; None where the image has no such tool. `overrides`: tags
+    that the package itself cannot name."""
     if image is None or not (image.root / tool.program.lstrip("/")).exists():
         return None
     script = f"{_SHOWN}/lint.sh"
     told = [(_SCRIPT, script)] + ([(tool.settings, tool.words[-1])] if tool.settings else [])
     binds = (Bind(package, shown), *(Bind(resources.path(name), place) for name, place in told))
-    return Stage(("/bin/sh", script, tool.name, str(tool.status), tool.program, *tool.words, shown), binds)
+    return Stage(
+        (
+            "/bin/sh",
+            script,
+            tool.name,
+            str(tool.status),
+            " ".join(overrides),
+            tool.program,
+            *tool.words,
+            shown,
+        ),
+        binds,
+    )
 
 
 def needs(lint: Stage | None) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ class Packed:
     about: PackageAbout
     program: str
     floor: str | None
+    lint_overrides: tuple[str, ...] = ()
 
     def meta(self, payload: str) -> Mapping[str, Any]:
         """What the step of the artifact records."""
@@ -40,6 +41,7 @@ class Packed:
             "package": self.about.name,
             "version": self.about.full_version,
             "measured_floor": self.floor,
+            "lint_overrides": list(self.lint_overrides),
         }
 
 
@@ -95,7 +97,7 @@ def pack(ctx: Context, out: Path, *, packager: str, libc: str, more: Mapping[str
     depends = said["depends"] if said["depends"] is not None else [libc % floor] if floor else []
     licences = documents.Licences(*licences_of(ctx, ctx.params["distribution"]))
     if packager == "deb":
-        papers = documents.of_deb(of, licences, ctx.env.epoch)
+        papers = documents.of_deb(of, licences, ctx.env.epoch, said["lint_overrides"])
     else:
         papers = documents.of_rpm(of, licences)
         more = {**more, "changelog": documents.rpm_changelog(of, ctx.env.epoch, ctx.work)}
@@ -107,4 +109,4 @@ def pack(ctx: Context, out: Path, *, packager: str, libc: str, more: Mapping[str
         out=out,
         more=more,
     )
-    return Packed(of, link.rpartition("/")[2], floor)
+    return Packed(of, link.rpartition("/")[2], floor, tuple(said["lint_overrides"]))
