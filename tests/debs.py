@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,3 +55,35 @@ def deb(
     subprocess.run(words, check=True, capture_output=True)
     shutil.rmtree(root)
     return package
+
+
+def raw_deb(path: Path, files: Mapping[str, bytes | str], name: str = "hand-made") -> Path:
+    """A package that dpkg-deb would not make: `files` by the names that its archive has, each its bytes, or what it links
+    to."""
+    about = f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.org>\nDescription: x\n"
+    members = {
+        "debian-binary": b"2.0\n",
+        "control.tar": _tar({"./control": about.encode()}),
+        "data.tar": _tar(files),
+    }
+    body = b"".join(
+        f"{member:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(data):<10}`\n".encode() + data + b"\n" * (len(data) % 2)
+        for member, data in members.items()
+    )
+    path.write_bytes(b"!<arch>\n" + body)
+    return path
+
+
+def _tar(files: Mapping[str, bytes | str]) -> bytes:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as made:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.mode = 0o4755 if isinstance(data, bytes) else 0o777
+            if isinstance(data, bytes):
+                info.size = len(data)
+                made.addfile(info, io.BytesIO(data))
+            else:
+                info.type, info.linkname = tarfile.SYMTYPE, data
+                made.addfile(info)
+    return stream.getvalue()

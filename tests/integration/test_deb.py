@@ -206,7 +206,12 @@ def test_on_an_image_of_another_family_it_is_not_applicable(tmp_path: Path) -> N
     assert cell["detail"] == "the image has no dpkg: its packages are of another kind"
 
 
-def test_on_a_full_disk_nothing_is_called_proven(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("package", "image"),
+    [("deb", "debian:12"), ("rpm", {"image": "debian:12", "packages": ["dnf", "rpm"]})],
+    ids=["deb", "rpm"],
+)
+def test_on_a_full_disk_nothing_is_called_proven(tmp_path: Path, package: str, image: Any) -> None:
     """The work folder of the store has room for the package and not for its files."""
     if os.geteuid():
         pytest.skip("needs root, to mount a small file system")
@@ -214,9 +219,9 @@ def test_on_a_full_disk_nothing_is_called_proven(tmp_path: Path) -> None:
     (tmp_path / "tool" / "lib" / "large").write_bytes(os.urandom(20 << 20))
     artifacts = {
         "folder": {"format": "file", "path": "tool"},
-        "package": {"format": "deb", "from": "folder", "version": "1"},
+        "package": {"format": package, "from": "folder", "version": "1"},
     }
-    (tmp_path / "portable.yaml").write_text(config(["debian:12"], **artifacts))
+    (tmp_path / "portable.yaml").write_text(config([image], **artifacts))
     project = Project(tmp_path)
     words = ["portability", "--artifact", "package", "--engine", "bubblewrap"]
     assert project.run("build", "package").status == 0

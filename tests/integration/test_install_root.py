@@ -23,7 +23,7 @@ from py_portable.images import resolve
 from py_portable.prove import cell_runs
 from py_portable.prove.bench import Bench, Cell
 from py_portable.store import Store, default_root
-from tests.debs import deb
+from tests.debs import deb, raw_deb
 from tests.integration.conftest import Ran, bubblewrap, portable
 
 pytestmark = pytest.mark.integration
@@ -57,6 +57,9 @@ if [ "$1" = purge ]; then
     dpkg-divert --quiet --local --rename --remove /usr/bin/tac
     rm -f /etc/motd-of-it
 fi
+"""
+HEADLESS = """#!/usr/bin/perl
+open(my $file, "<", $_) and print <$file> for @ARGV;
 """
 SAID = [
     "configured",
@@ -202,6 +205,16 @@ def test_a_package_that_fails_has_a_reason_and_dpkgs_words(
     assert detail in cell["detail"]
 
 
+def test_a_file_of_the_image_in_whose_place_a_package_comes_is_missed(tmp_path: Path) -> None:
+    """Another package's file is refused by dpkg itself; but it does not see that /bin and /usr/bin are one folder."""
+    cell = one(hand_made(tmp_path, "1.0", files={"usr/bin/dpkg": "#!/bin/sh\n"}), "--program", "hand-made")
+    assert (cell["verdict"], cell["reason"]) == ("FAIL", "install"), cell
+    assert "trying to overwrite '/usr/bin/dpkg', which is also in package dpkg" in cell["detail"]
+    cell = one(hand_made(tmp_path, "2.0", files={"usr/bin/cat": HEADLESS}), "--program", "hand-made")
+    assert (cell["verdict"], cell["reason"]) == ("FAIL", "residue"), cell
+    assert cell["detail"] == "its removal changes files of the image: /usr/bin/cat"
+
+
 def test_an_upgrade_that_fails_is_a_failure_of_the_package(tmp_path: Path) -> None:
     older = hand_made(tmp_path, "1.0")
     refuses = hand_made(tmp_path, "2.0", scripts={"preinst": '[ "$1" != upgrade ]'})
@@ -228,7 +241,7 @@ def test_what_cannot_be_proven_is_an_error_of_the_command_line(tmp_path: Path) -
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
     ran = portable("prove", script, "--image", "debian:12", "--upgrade-from", two)
-    assert ran.status == 2 and "is not a Debian package, and only packages can be upgraded" in ran.stderr
+    assert ran.status == 2 and "is not a package, and only packages can be upgraded" in ran.stderr
 
 
 def test_nothing_is_installed_with_the_engine_native(tmp_path: Path) -> None:
@@ -269,6 +282,24 @@ def test_a_hostile_maintainer_script_changes_nothing_but_its_own_layer(
     assert machine(tmp_path) == before
     assert {cell["verdict"] for cell in cells} <= {"PASS", "FAIL", "UNPROVEN"} and ran.status in (0, 1), ran.stderr
     assert one(hand_made(tmp_path, "3.0"))["verdict"] == "PASS", "the image is what it was"
+
+
+def test_hostile_names_and_modes_in_a_package_lead_nowhere(tmp_path: Path) -> None:
+    before = machine(tmp_path)
+    links = {"./var": "/", "./srv/out": "/proc/1/root", "./srv/out/spoilt": b"spoilt", "./opt": "../../../../../.."}
+    tool = b"#!/bin/sh\nid -u; id -ru\n"
+    for number, files in enumerate(
+        (
+            {"/usr/bin/hand-made": tool, "/spoilt": b"spoilt", "//etc/spoilt": b"spoilt"},
+            {"./usr/bin/hand-made": tool, **links},
+        )
+    ):
+        cell = one(raw_deb(tmp_path / f"{number}.deb", files))
+        assert cell["verdict"] in ("PASS", "FAIL", "UNPROVEN"), cell
+        assert "0" not in (cell["stdout_tail"] or "").split(), "a setuid bit makes nobody root"
+    assert machine(tmp_path) == before
+    ran, _ = prove(raw_deb(tmp_path / "above.deb", {"./usr/../../spoilt": b"spoilt"}), "--image", "debian:12")
+    assert ran.status == 2 and "a path with '..' leads out of where it is installed" in ran.stderr
 
 
 def machine(folder: Path) -> dict[str, Any]:

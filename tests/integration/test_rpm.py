@@ -20,6 +20,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, d
     """One run of a good package, and of some that are not."""
     place = tmp_path_factory.mktemp("rpm")
     folder(place / "tool", "tool")
+    folder(place / "cat", "cat")
     (place / "tool.conf").write_text("configured\n")
     (place / "after").write_text('mkdir -p /var/lib/tool; echo "state of $1" >/var/lib/tool/state\n')
     (place / "gone").write_text('[ "$1" != 0 ] || rm -rf /var/lib/tool\n')
@@ -38,16 +39,22 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, d
     }
     artifacts = {
         "folder": {"format": "file", "path": "tool"},
+        "other": {"format": "file", "path": "cat", "smoke": [{"args": []}]},
         "package": good,
         "leaves": {**plain, "after-install": "after"},
         "fails": {**plain, "before-install": "fails"},
+        # dnf goes on after it, and says that all is well.
+        "half": {**plain, "after-install": "fails"},
         "needs": {**plain, "depends": ["libnothere >= 2"]},
+        # Debian's rpm does not know that the distribution has such a program.
+        "cat": {**plain, "from": "other", "name": "own-cat"},
     }
     told = json.loads(config([IMAGE], **artifacts))
+    del told["app"]["script"]
     told["portability"]["probes"] = ["read-only"]
     (place / "portable.yaml").write_text(json.dumps(told, indent=1))
     project = Project(place)
-    wanted = [word for name in artifacts if name != "folder" for word in ("--artifact", name)]
+    wanted = [word for name in artifacts if name not in ("folder", "other") for word in ("--artifact", name)]
     ran = project.run("portability", *wanted)
     plain_cells = {cell["artifact"]: cell for cell in project.cells(condition="plain")}
     return project, plain_cells, ran.stdout + ran.stderr
@@ -71,8 +78,16 @@ def test_a_package_that_fails_has_a_reason_and_the_words_of_the_package_manager(
 ) -> None:
     _, cells, said = seen
     found = {name: (cell["verdict"], cell["reason"]) for name, cell in cells.items() if name != "package"}
-    assert found == {"leaves": ("FAIL", "residue"), "fails": ("FAIL", "install"), "needs": ("FAIL", "install")}, said
+    assert found == {
+        "leaves": ("FAIL", "residue"),
+        "fails": ("FAIL", "install"),
+        "half": ("FAIL", "install"),
+        "cat": ("FAIL", "residue"),
+        "needs": ("FAIL", "install"),
+    }, said
     assert cells["leaves"]["detail"] == "its removal leaves: /var/lib/tool, /var/lib/tool/state"
+    assert cells["cat"]["detail"] == "its removal changes files of the image: /usr/bin/cat"
+    assert "Error in POSTIN scriptlet in rpm package tool" in cells["half"]["detail"]
     assert "nothing provides libnothere >= 2 needed by tool-2.0~rc1-1" in cells["needs"]["detail"]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, Made
 from py_portable.formats.deb_file import elves, is_deb, look
-from tests.debs import deb
+from tests.debs import deb, raw_deb
 
 SCRIPT = "#!/bin/sh\necho hello\n"
 
@@ -112,3 +112,10 @@ def test_what_is_no_package_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.deb").write_bytes(b"!<arch>\ndebian-binary")
     with pytest.raises(ConfigError, match="it is damaged or not a Debian package"):
         look(tmp_path / "x.deb", "sha256:x")
+
+
+@pytest.mark.parametrize("name", ["./usr/../../etc/passwd", "../x", "./usr/bin/.."])
+def test_a_path_that_leads_out_is_refused_before_anything_runs(tmp_path: Path, name: str) -> None:
+    package = raw_deb(tmp_path / "out.deb", {name: b"spoilt"})
+    with pytest.raises(ConfigError, match="leads out of where it is installed"):
+        look(package, f"sha256:{name}")

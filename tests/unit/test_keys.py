@@ -24,7 +24,7 @@ ELF = {
 READS_ELF = ELF - {"inspect.elf"}
 FORMAT = {"formats.app_entry"}
 PACKAGES = {
-    *(f"formats.system_packages.{name}" for name in ("about", "nfpm", "packing")),
+    *(f"formats.system_packages.{name}" for name in ("about", "documents", "lint_tools", "nfpm", "packing")),
     *(f"formats.system_packages.{name}" for name in ("package_options", "package_rules", "wheel_metadata")),
     *(f"formats.system_packages.{name}" for name in ("asking", "completions", "help_text", "man_page", "pages")),
     *("base.zips", "base.tarball"),
@@ -55,10 +55,12 @@ ACTIONS = {
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.apk": PACKAGES | ELF | {f"formats.system_packages.{name}" for name in ("apk_archive", "apk_rules")},
-    "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header"},
+    "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header", "formats.system_packages.rpm_manager"},
     "formats.deb": PACKAGES | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
     "formats.system_packages.asking": ASKS,
-    "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
+    "formats.file": ELF
+    | {"base.tarball", "formats.deb_file", "formats.rpm_file", "formats.foreign_package"}
+    | {"formats.package_install", "formats.system_packages.rpm_header", "formats.system_packages.rpm_manager"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},
     "formats.pex": FORMAT | {"wheels.tools"},

@@ -84,6 +84,12 @@ def test_a_package_says_what_the_metadata_of_the_wheel_says() -> None:
     assert found.homepage == "https://example.org/myapp"
 
 
+def test_a_summary_of_the_metadata_has_no_article_and_no_full_stop() -> None:
+    for text, summary in {"The sample app: small.": "Sample app: small", "A": "A", "an old tool": "Old tool"}.items():
+        assert about(TOLD, METADATA.replace("Does one thing", text), "myapp").summary == summary
+    assert about(TOLD, METADATA.replace("Summary:", "X-Summary:"), "myapp").summary == "Program for the command line"
+
+
 def test_what_the_config_says_comes_first_and_a_version_is_needed() -> None:
     own = TOLD | {"name": "other", "version": "7", "release": "2", "summary": "Else", "homepage": "https://x.example"}
     found = about(own, METADATA, "myapp")
@@ -106,7 +112,7 @@ def test_what_the_config_says_comes_first_and_a_version_is_needed() -> None:
 def test_no_text_of_the_metadata_begins_a_field_of_its_own() -> None:
     hostile = "Name: x-y\nVersion: 1\nSummary: one\n two\x1b[31m\n\tDepends: evil\nAuthor-email: a<b@c>\nAuthor: <\n"
     found = about(TOLD, hostile, "x")
-    assert found.summary == "one two[31m Depends: evil"
+    assert found.summary == "One two[31m Depends: evil"
     assert all("\n" not in text for text in (found.maintainer, found.summary, found.license, found.homepage))
     assert about(TOLD, "Name: x-y\nVersion: 1\nHome-page: javascript:alert(1)\n", "x").homepage == ""
 

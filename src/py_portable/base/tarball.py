@@ -109,6 +109,25 @@ def opened(archive: Path, bounds: Bounds) -> Iterator[tarfile.TarFile]:
             )
 
 
+@contextlib.contextmanager
+def unpacked(raw: IO[bytes], name: str, bounds: Bounds) -> Iterator[IO[bytes]]:
+    """What is compressed from where `raw` stands to its end; no more of it comes out than the bounds allow.
+
+    Raises RefusedError for what is damaged, past the bounds, or compressed in another way than the tars are.
+    """
+    start = raw.tell()
+    size = os.fstat(raw.fileno()).st_size - start
+    head = raw.read(6)
+    raw.seek(start)
+    with _readable(name), contextlib.ExitStack() as stack:
+        packed = _decompressed(raw, head)
+        if packed is None:
+            raise RefusedError(f"{name} is compressed in a way that is not read here")
+        plain = stack.enter_context(packed)
+        counted: Any = _Counted(plain, min(bounds.total_bytes, max(bounds.ratio_floor, bounds.ratio * size)))
+        yield counted
+
+
 def checked(member: tarfile.TarInfo, bounds: Bounds) -> tarfile.TarInfo:
     """The member, where what its header says is sane. Raises RefusedError."""
     shown = repr(member.name[:200])

@@ -82,8 +82,8 @@ def prove(
 ) -> None:
     """Start a program that was built elsewhere.
 
-    PATH is an executable, a folder with one, or a Debian package, which is installed first and removed at the end. No
-    config is needed. ARGS are passed to the program.
+    PATH is an executable, a folder with one, or a package (.deb or .rpm), which is installed first and removed at the
+    end. No config is needed. ARGS are passed to the program.
 
     \b
     Example:

@@ -78,7 +78,9 @@ def _cell_line(cell: CellResult, one_of_several: bool) -> str:
         case "PASS":
             took = [f"{cell.seconds:.2f} s"] if cell.seconds is not None else []
             cached = ["cached"] if cell.cached and took else []
-            return f"Success: {name} passed on {image}{_bracketed([*took, *cached, *partial])}{_left(cell)}"
+            return (
+                f"Success: {name} passed on {image}{_bracketed([*took, *cached, *partial])}{_of_stages(cell)}"
+            )
         case "XFAIL":
             return f"Success: {name} failed on {where} as it must: {why}"
         case "XPASS":
@@ -100,6 +102,15 @@ def _left(cell: CellResult) -> str:
     return f"; its removal leaves {', '.join(paths[:SHOWN_PATHS])}" + (
         f" and {more} more" if more > 0 else ""
     )
+
+
+def _of_stages(cell: CellResult) -> str:
+    return _left(cell) + _linted(cell)
+
+
+def _linted(cell: CellResult) -> str:
+    """What a lint tool counted; the report has all that it said."""
+    return "".join(f"; {stage.detail}" for stage in cell.stages if stage.stage == "lint" and stage.detail)
 
 
 def _bracketed(words: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from py_portable.engines.static_helpers.stored import helpers
 from py_portable.errors import ConfigError, PortableError
 from py_portable.evidence.typed import CellResult
 from py_portable.formats import FORMATS, Made
-from py_portable.formats.deb_file import is_deb, look
+from py_portable.formats.package_install import kind_of
 from py_portable.inspect.elf import measure
 from py_portable.plan import asked
 from py_portable.plan.assemble import image_node
@@ -33,7 +33,7 @@ from py_portable.store import Store, default_root, digest
 
 @dataclass(frozen=True)
 class ForeignApp:
-    """`path`: an executable, a folder with one that is called like it, or a Debian package; `conditions` begin with
+    """`path`: an executable, a folder with one that is called like it, or a package; `conditions` begin with
     plain. `program`: what is started of a folder or a package. `older`: the package that an upgrade begins with."""
 
     path: Path
@@ -53,10 +53,12 @@ def prove_foreign(foreign: ForeignApp, engine: str, tell: Tell, talk: Talk) -> S
         raise ConfigError("there is no such file or folder", where=str(foreign.path))
     if not (path.is_file() or path.is_dir()) or not path.name:
         raise ConfigError("is neither a file nor the folder of an app", where=str(foreign.path))
-    package = is_deb(path)
-    if foreign.older and not (package and is_deb(foreign.older)):
-        which = foreign.older if package else foreign.path
-        raise ConfigError("is not a Debian package, and only packages can be upgraded", where=str(which))
+    package = kind_of(path)
+    if foreign.older and not package:
+        raise ConfigError("is not a package, and only packages can be upgraded", where=str(foreign.path))
+    if foreign.older and package and not package.recognises(foreign.older):
+        what = f"is not a package of the same kind: {foreign.path.name} is a {package.title}"
+        raise ConfigError(what, where=str(foreign.older))
     if path.is_file() and not package and not os.access(path, os.X_OK):
         raise ConfigError("is not executable", where=str(foreign.path), hint=f"chmod +x {foreign.path}")
     store = Store(default_root(os.environ))
@@ -72,7 +74,7 @@ def _made(path: Path, foreign: ForeignApp, room: Path) -> Made:
     """The artifact that is proven. An older package is copied into `room`, so that nobody can change it meanwhile."""
     meta: dict[str, str] = {"script": foreign.program} if foreign.program else {}
     if foreign.older:
-        older = room / "older.deb"
+        older = room / "older"
         shutil.copyfile(foreign.older, older)
         meta |= {"older": str(older), "older_sha256": digest(older)}
     return formats.foreign(path, meta)
@@ -84,7 +86,8 @@ def _prove(
     path, store = made.path, env.store
     # Before any image is made.
     start = FORMATS[made.format].start(made)
-    floor = look(path, made.sha256).floor if is_deb(path) else measure(path).floor
+    package = kind_of(path)
+    floor = package.look(path, made.sha256).floor if package else measure(path).floor
     nodes = {image_node(name): ImageNode(image_node(name), name) for name in dict.fromkeys(foreign.images)}
 
     def cells() -> list[Cell]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Name = Literal["install", "upgrade", "remove", "purge"]
+Name = Literal["install", "lint", "upgrade", "remove", "purge"]
 MOST_PATHS = 1000
 """The largest number of paths in one list, because a package may leave any number of files."""
 
@@ -19,6 +19,8 @@ class StageResult:
     there, `changed` those of files that were rewritten or are gone, `manager` both of them where they are the package
     manager's own, or of the tools that it calls (databases, logs, caches, backups). `more`: how many paths these lists
     had no room for.
+
+    Of `lint`: `detail` says which tool of which version found how much, `errors` and `warnings` what.
     """
 
     stage: Name
@@ -29,6 +31,8 @@ class StageResult:
     changed: tuple[str, ...] = ()
     manager: tuple[str, ...] = ()
     more: int = 0
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def remembered(told: Any) -> tuple[StageResult, ...]:
@@ -37,5 +41,5 @@ def remembered(told: Any) -> tuple[StageResult, ...]:
 
 
 def _one(row: Mapping[str, Any]) -> StageResult:
-    lists = {name: tuple(row[name]) for name in ("left", "changed", "manager")}
+    lists = {name: tuple(row[name]) for name in ("left", "changed", "manager", "errors", "warnings")}
     return StageResult(**{**row, **lists})

@@ -21,7 +21,7 @@ from py_portable.formats.format import (
     artifact_node,
     option,
 )
-from py_portable.formats.system_packages import deb_archive, packing
+from py_portable.formats.system_packages import deb_archive, lint_tools, packing
 from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
@@ -90,9 +90,10 @@ class DebPackage(packing.SystemPackage):
             ),
             remove=Stage((*drop, package), speaks=_SPEAKS),
             purge=Stage((DPKG, "--purge", package)),
+            lint=lint_tools.stage(lint_tools.LINTIAN, made.path, shown, image),
             clean=True,
         )
-        needs = (*install.argv, resources.sha256(_OLDER))
+        needs = (*install.argv, *lint_tools.needs(install.lint), resources.sha256(_OLDER))
         return Start(f"/usr/bin/{made.meta['script']}", (), install, needs=needs)
 
 

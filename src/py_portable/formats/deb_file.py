@@ -8,41 +8,32 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from py_portable.base.regular import open_regular
 from py_portable.base.tarball import Bounds, RefusedError, members, opened
 from py_portable.errors import ConfigError
-from py_portable.inspect.elf import ElfError, read
+from py_portable.formats.foreign_package import (
+    MOST_ELF_BYTES,
+    ForeignPackage,
+    absolute,
+    elf_of,
+    is_program,
+    target,
+)
+from py_portable.inspect.elf import ElfError
 from py_portable.inspect.elf.floor import summarise
 from py_portable.inspect.elf.reader import Elf
 from py_portable.inspect.elf.view import MAGIC
 
-PROGRAMS = PurePosixPath("/usr/bin")
 _AR = b"!<arch>\n"
 _FIRST = b"debian-binary"
 _HEADER = 60
 _MEMBERS = 16
 _CONTROL_BYTES = 1 << 20
-_ELF_BYTES = 512 << 20
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _PIECE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Deb:
-    """`programs`: absolute paths of the files in /usr/bin that can be started, links too; `elves`: of all ELF files
-    and of links
-    to them. `floor`: the newest glibc that one of them asks for."""
-
-    name: str
-    version: str
-    programs: tuple[str, ...]
-    files: frozenset[str]
-    elves: frozenset[str]
-    floor: str | None
 
 
 def is_deb(path: Path) -> bool:
@@ -55,7 +46,7 @@ def is_deb(path: Path) -> bool:
 
 
 @functools.lru_cache(maxsize=16)
-def look(path: Path, sha256: str) -> Deb:
+def look(path: Path, sha256: str) -> ForeignPackage:
     """The contents of the package at `path`, read once for each digest. Raises ConfigError if it is not a package."""
     control = _fields(path)
     name = control.get("Package", "")
@@ -65,16 +56,16 @@ def look(path: Path, sha256: str) -> Deb:
     readings: list[tuple[str, Elf | ElfError]] = []
     with _archive(path, "data") as (tar, bounds):
         for member in members(tar, bounds):
-            place = _absolute(member.name)
+            place = absolute(member.name, path)
             entries[place] = member
-            if elf := _elf(tar, member):
+            if elf := elf_of(_elf_bytes(tar, member), member.name):
                 readings.append((place, elf))
     elves = {place for place, _ in readings}
-    links = {place: _target(place, member) for place, member in entries.items() if member.issym()}
-    return Deb(
+    links = {place: target(place, member.linkname) for place, member in entries.items() if member.issym()}
+    return ForeignPackage(
         name,
         control.get("Version", ""),
-        tuple(sorted(place for place, member in entries.items() if _is_program(place, member))),
+        tuple(sorted(place for place, one in entries.items() if is_program(place, started=_is_started(one)))),
         frozenset(place for place, member in entries.items() if not member.isdir()),
         frozenset(elves | {place for place, target in links.items() if target in elves}),
         summarise(readings).floor,
@@ -96,7 +87,7 @@ def _fields(path: Path) -> dict[str, str]:
     """The fields of the control file that have one line."""
     with _archive(path, "control") as (tar, bounds):
         for member in members(tar, bounds):
-            if _absolute(member.name) == "/control" and member.isreg() and member.size <= _CONTROL_BYTES:
+            if absolute(member.name, path) == "/control" and member.isreg() and member.size <= _CONTROL_BYTES:
                 stream = tar.extractfile(member)
                 text = stream.read().decode("utf-8", "replace") if stream else ""
                 lines = (line.partition(":") for line in text.splitlines() if line[:1].strip())
@@ -143,33 +134,14 @@ def _take(stream: IO[bytes], which: str, into: Path, path: Path) -> None:
     raise ConfigError(f"it is damaged or not a Debian package: {which}.tar is missing", where=str(path))
 
 
-def _absolute(name: str) -> str:
-    return "/" + "/".join(part for part in name.split("/") if part not in ("", "."))
-
-
-def _target(place: str, member: tarfile.TarInfo) -> str:
-    """The target of a link, computed from names only."""
-    steps: list[str] = []
-    for step in (PurePosixPath(place).parent / member.linkname).parts[1:]:
-        steps = steps[:-1] if step == ".." else [*steps, step]
-    return "/" + "/".join(steps)
-
-
-def _is_program(place: str, member: tarfile.TarInfo) -> bool:
-    started = member.issym() or (not member.isdir() and bool(member.mode & 0o001))
-    return PurePosixPath(place).parent == PROGRAMS and started
-
-
-def _elf(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Elf | ElfError | None:
-    try:
-        data = _elf_bytes(tar, member)
-        return read(data, name=member.name) if data else None
-    except ElfError as problem:
-        return problem
+def _is_started(member: tarfile.TarInfo) -> bool:
+    return member.issym() or (not member.isdir() and bool(member.mode & 0o001))
 
 
 def _elf_bytes(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
-    stream = tar.extractfile(member) if member.isreg() and len(MAGIC) <= member.size <= _ELF_BYTES else None
+    stream = (
+        tar.extractfile(member) if member.isreg() and len(MAGIC) <= member.size <= MOST_ELF_BYTES else None
+    )
     if stream is None:
         return None
     head = stream.read(len(MAGIC))

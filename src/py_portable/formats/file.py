@@ -1,4 +1,4 @@
-"""`file`: an executable, a folder or a Debian package that was made elsewhere and is only proven."""
+"""`file`: an executable, a folder or a package that was made elsewhere and is only proven."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 from py_portable.config import Artifact
 from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError
-from py_portable.formats.deb_file import is_deb
-from py_portable.formats.deb_install import installed
 from py_portable.formats.format import APP, Format, Made, Start, option
+from py_portable.formats.package_install import installed, kind_of
 from py_portable.images import Image
 from py_portable.inspect.elf import is_elf, measure
 from py_portable.steps.context import BuildFailed, Context, Environment
@@ -54,12 +53,12 @@ class File(Format):
     def start(self, made: Made, image: Image | None = None) -> Start:
         """A file is started itself; in a folder, the executable that the config names, or the one with the folder's
         name. A
-        Debian package is installed first.
+        package is installed first.
 
         Raises ConfigError if a folder or a package has no such executable.
         """
-        if is_deb(made.path):
-            return installed(made)
+        if kind := kind_of(made.path):
+            return installed(kind, made, image)
         shown = f"{APP}/{made.path.name}"
         binds = (Bind(made.path, shown),)
         if not made.path.is_dir():

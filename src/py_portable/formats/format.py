@@ -114,6 +114,8 @@ class Stage:
     binds: tuple[Bind, ...] = ()
     speaks: tuple[str, ...] = ()
     """How the lines begin with which it says why it failed, the best first; if (), as its program is called."""
+    fails: tuple[str, ...] = ()
+    """How the lines begin with which it says that it failed, even if its exit status is 0."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +133,20 @@ class Install(Stage):
     the start."""
     remove: Stage | None = None
     """For a whole root: the stage `remove`. The files that are left after the last stage are listed."""
+    lint: Stage | None = None
+    """The stage `lint`, for a whole root, where the image has a tool that looks at such packages: it prints the tool's
+    name and version in a line, and then what it finds."""
     purge: Stage | None = None
     """For a whole root: the stage `purge`, after `remove`: what removes the configuration files, too."""
     clean: bool = False
     """Whether it is a FAIL if something is left after the last stage, or if a file of the image is changed, except the
     package manager's own files."""
+    own: frozenset[str] = frozenset()
+    """The files of a package that is not `clean`: it is a FAIL if one of them is changed after the last stage, because
+    then it took the place of a file of the image."""
+    unknown: tuple[str, str] | None = None
+    """How a line of the installation begins that says nothing about the package on this image, and why: with it, the
+    installation is unproven and has not failed."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +171,7 @@ class Start:
     def sources(self) -> tuple[Path, ...]:
         """The paths of this machine that it mounts, in all its stages."""
         own = self.install
-        stages = (own, own.older, own.remove, own.purge) if own else ()
+        stages = (own, own.lint, own.older, own.remove, own.purge) if own else ()
         return tuple(bind.source for one in (self, *stages) if one for bind in one.binds)
 
 

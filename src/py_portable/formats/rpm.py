@@ -21,16 +21,14 @@ from py_portable.formats.format import (
     artifact_node,
     option,
 )
-from py_portable.formats.system_packages import packing, rpm_header
+from py_portable.formats.system_packages import lint_tools, packing, rpm_header, rpm_manager
 from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-RPM = "/usr/bin/rpm"
 DNF = "/usr/bin/dnf"
 _OFFLINE = ("--quiet", "--assumeyes", "--noautoremove", "--disablerepo=*")
-_SPEAKS = ("error: ", "Error in ", "Error: ")
 _SHOWN = "/run/py-portable-packages"
 _OLDER = "images/older_rpm.sh"
 _ZSTD = {"zstd": "zstd:15", "xz": "xz", "gzip": "gzip:9"}
@@ -70,7 +68,7 @@ class RpmPackage(packing.SystemPackage):
         release."""
         package, _ = self.name_and_version(made)
         shown = f"{_SHOWN}/{made.path.name}"
-        rpm = (RPM, *_of_debian(image))
+        rpm = (rpm_manager.RPM, *rpm_manager.of_debian(image))
         with_dnf = _has(image, DNF)
         add = (DNF, *_OFFLINE, "install") if with_dnf else (*rpm, "--upgrade")
         drop = (DNF, *_OFFLINE, "remove") if with_dnf else (*rpm, "--erase")
@@ -78,23 +76,22 @@ class RpmPackage(packing.SystemPackage):
         install = Install(
             argv=(*add, shown),
             binds=binds,
-            speaks=_SPEAKS,
-            manager=RPM,
+            speaks=rpm_manager.SPEAKS,
+            fails=rpm_manager.FAILS,
+            manager=rpm_manager.RPM,
             older=_older(made.path, shown, rpm),
-            remove=Stage((*drop, package), speaks=_SPEAKS),
+            remove=Stage((*drop, package), speaks=rpm_manager.SPEAKS, fails=rpm_manager.FAILS),
+            lint=lint_tools.stage(
+                lint_tools.RPMLINT, made.path, shown, image, made.meta.get("lint_overrides", ())
+            ),
             clean=True,
         )
-        needs = (*install.argv, resources.sha256(_OLDER))
+        needs = (*install.argv, *lint_tools.needs(install.lint), resources.sha256(_OLDER))
         return Start(f"/usr/bin/{made.meta['script']}", (), install, needs=needs)
 
 
 def _has(image: Image | None, program: str) -> bool:
     return image is not None and (image.root / program.lstrip("/")).exists()
-
-
-def _of_debian(image: Image | None) -> tuple[str, ...]:
-    """Debian's rpm installs nothing unless it is told that this is meant."""
-    return ("--force-debian",) if _has(image, "/usr/bin/dpkg") else ()
 
 
 def _older(path: Path, shown: str, rpm: tuple[str, ...]) -> Stage | None:
@@ -107,12 +104,16 @@ def _older(path: Path, shown: str, rpm: tuple[str, ...]) -> Stage | None:
     # The digest of all its bytes is still that of the real one.
     add = (*rpm, "--upgrade", "--nodigest", "--nosignature")
     binds = (Bind(path, shown), Bind(resources.path(_OLDER), script))
-    return Stage(("/bin/sh", script, shown, *texts, "--", *add), binds, _SPEAKS)
+    return Stage(("/bin/sh", script, shown, *texts, "--", *add), binds, rpm_manager.SPEAKS, rpm_manager.FAILS)
 
 
 def make(ctx: Context) -> Mapping[str, Any]:
     plain = ctx.work / "package.rpm"
-    own = {"compression": _ZSTD[ctx.params["compression"]], "buildhost": "localhost", "group": "Unspecified"}
+    own = {
+        "compression": _ZSTD[ctx.params["compression"]],
+        "buildhost": "localhost",
+        "group": "Applications/System",
+    }
     packed = packing.pack(ctx, plain, packager="rpm", libc="glibc >= %s", more={"rpm": own})
     version = packed.about.full_version.rpartition(":")[2]
     name = f"{packed.about.name}-{version}.{platform.machine()}.rpm"

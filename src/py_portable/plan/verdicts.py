@@ -18,7 +18,7 @@ OF_A_START = (
     "install",
 )
 """The reasons of FAIL: why an app did not do what was asked of it."""
-OF_A_PACKAGE = ("upgrade", "remove", "purge", "residue")
+OF_A_PACKAGE = ("lint", "upgrade", "remove", "purge", "residue")
 """More reasons of FAIL, for packages: the app started, and then another stage failed. No config can expect them."""
 EXPECTED = (*OF_A_START, "musl")
 """The reasons that may follow `fail:`. They are also the reasons of XFAIL."""

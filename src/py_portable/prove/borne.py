@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from py_portable.engines.engine import Bind
-from py_portable.formats import Start, deb_file
+from py_portable.formats import Start
+from py_portable.formats.package_install import kind_of
 from py_portable.inspect.elf import Elf, ElfError, is_elf, read
 from py_portable.inspect.elf.floor import walk
 from py_portable.inspect.elf.members import elf_members
@@ -78,8 +79,8 @@ def _elves(shown: tuple[Path, ...]) -> Iterator[Path | Buffer]:
     for top in shown:
         with suppress(ElfError):
             for path in (Path(os.fsdecode(name)) for name, _ in walk(top)) if top.is_dir() else (top,):
-                if path.suffix == ".deb":
-                    yield from deb_file.elves(path)
+                if kind := kind_of(path):
+                    yield from kind.elves(path)
                 elif is_elf(path):
                     yield path
                 elif zipfile.is_zipfile(path):

@@ -16,7 +16,7 @@ from py_portable.engines.engine import LIMITS
 from py_portable.engines.select import reproduce
 from py_portable.errors import PortableError
 from py_portable.evidence.typed import CellResult, now
-from py_portable.formats import FORMATS
+from py_portable.formats import FORMATS, Install
 from py_portable.prove import stages
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.prove.borne import asked_for
@@ -219,9 +219,9 @@ def _start(
         overhead_seconds=round(max(0.0, started.seconds - seconds), 4),
     )
     if result.verdict == "PASS" and tells_of_all(cell):
-        clean = cell.start.install is not None and cell.start.install.clean
+        own = cell.start.install or Install(())
         later = _upgraded(cell, bench, installed)
-        result = stages.with_later(result, installed, later, TAIL_CHARS, clean=clean)
+        result = stages.with_later(result, installed, later, TAIL_CHARS, clean=own.clean, own=own.own)
     memory.keep(result)
     bench.kept.append((cell, memory))
     return result

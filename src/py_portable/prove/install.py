@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from py_portable.engines import ids
 from py_portable.engines.engine import Bind, Ended, Job
@@ -18,6 +19,7 @@ from py_portable.evidence.stage_results import Name, StageResult
 from py_portable.formats import Install, Stage
 from py_portable.images import Image
 from py_portable.plan.cell import PLAIN
+from py_portable.prove import lint_lines
 from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.judge import Finding
 from py_portable.prove.leftovers import leftovers
@@ -71,7 +73,8 @@ class _Site:
             outcome = self.engine_run(stage, job)
         except MachineError as problem:
             return _Ran(command, None, layers, problem.what)
-        return _Ran(command, outcome, (*layers, layer) if outcome.ok else layers, _why_not_run(outcome))
+        ran = _Ran(command, outcome, layers, _why_not_run(outcome))
+        return replace(ran, layers=(*layers, layer)) if ran.ok else ran
 
     def job(self, command: Stage) -> Job:
         return Job(
@@ -93,6 +96,10 @@ class _Ran:
     trouble: str | None
 
     @property
+    def ok(self) -> bool:
+        return self.outcome is not None and self.outcome.ok and not self._lines(self.command.fails)
+
+    @property
     def said(self) -> str:
         return self.outcome.stderr.text + self.outcome.stdout.text if self.outcome else ""
 
@@ -100,9 +107,17 @@ class _Ran:
         seconds = round(self.outcome.seconds, 4) if self.outcome else 0.0
         if self.outcome is None or self.trouble:
             return StageResult(stage, "unproven", seconds, self.trouble)
-        if self.outcome.ok:
+        if self.ok:
             return StageResult(stage, "done", seconds)
-        return StageResult(stage, "failed", seconds, failure_of(self.outcome, self.command))
+        failure = failure_of(self.outcome, self.command)
+        unknown = self.command.unknown if isinstance(self.command, Install) else None
+        if unknown and self._lines(unknown[:1]):
+            return StageResult(stage, "unproven", seconds, f"{failure}: {unknown[1]}")
+        return StageResult(stage, "failed", seconds, failure)
+
+    def _lines(self, begins: tuple[str, ...]) -> bool:
+        """Whether it said a line that begins so."""
+        return any(line.startswith(begins) for line in self.said.splitlines())
 
 
 def install(
@@ -152,13 +167,15 @@ def failure_of(outcome: Ended, command: Stage) -> str:
     that belong to it; or else the last line."""
     if outcome.timed_out:
         return f"it did not end within {INSTALL_SECONDS:.0f} s"
+    # Some go on after what failed, and end well.
+    status = f"exit status {outcome.status}: " if outcome.status else ""
     lines = [line for line in (outcome.stderr.text + outcome.stdout.text).splitlines() if line.strip()]
     for start in command.speaks or (f"{Path(command.argv[0]).name}: ",):
         for number, line in enumerate(lines):
             if line.startswith(start) and not line.startswith(f"{start}warning"):
-                block = [line, *itertools.takewhile(lambda one: one.startswith(" "), lines[number + 1 :])]
-                return f"exit status {outcome.status}: {' '.join(' '.join(block).split())}"[:MOST_WORDS]
-    return f"exit status {outcome.status}: {lines[-1] if lines else ''}"
+                block = [line, *itertools.takewhile(lambda one: one[0] in " \t", lines[number + 1 :])]
+                return f"{status}{' '.join(' '.join(block).split())}"[:MOST_WORDS]
+    return f"{status}{lines[-1] if lines else ''}"
 
 
 def _why_not_run(outcome: Ended) -> str | None:
@@ -187,6 +204,8 @@ def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
     if not whole or done.first.status != "done":
         return done
     last = first.layers
+    if stage.lint:
+        done = replace(done, stages=(*done.stages, _linted(site.run("lint", stage.lint, ()))))
     if stage.older:
         older = site.run("older", stage.older, ())
         ran = site.run("upgrade", stage, older.layers) if older.result("upgrade").status == "done" else older
@@ -208,6 +227,18 @@ def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
         if told.status != "done":
             break
     return done
+
+
+def _linted(ran: _Ran) -> StageResult:
+    told = ran.result("lint")
+    if told.status == "failed":
+        return replace(told, status="unproven", detail=f"the tool could not be run: {told.detail}")
+    if told.status == "unproven":
+        return told
+    assert ran.outcome is not None
+    found = lint_lines.read(ran.outcome.stdout.text)
+    status: Literal["done", "failed"] = "failed" if found.errors else "done"
+    return replace(told, status=status, detail=found.summary, errors=found.errors, warnings=found.warnings)
 
 
 def _with_leftovers(told: StageResult, site: _Site, layers: tuple[Path, ...], stage: Install) -> StageResult:

@@ -32,7 +32,7 @@ def with_installation(result: CellResult, cell: Cell, installed: Installed, tail
         case "done":
             return replace(result, install="done")
         case "unproven":
-            return replace(result, reason="engine", detail=installed.first.detail)
+            return replace(result, reason=_why_unproven(cell, installed), detail=installed.first.detail)
     judged = judge(finding_of_install(installed.first.detail or ""), cell.expect)
     return replace(
         result,
@@ -44,20 +44,42 @@ def with_installation(result: CellResult, cell: Cell, installed: Installed, tail
     )
 
 
+def _why_unproven(cell: Cell, installed: Installed) -> str:
+    unknown = cell.start.install.unknown if cell.start.install else None
+    return "image" if unknown and (installed.first.detail or "").endswith(unknown[1]) else "engine"
+
+
 def with_later(
-    result: CellResult, installed: Installed, start: Later | None, tail_chars: int, *, clean: bool = False
+    result: CellResult,
+    installed: Installed,
+    start: Later | None,
+    tail_chars: int,
+    *,
+    clean: bool = False,
+    own: frozenset[str] = frozenset(),
 ) -> CellResult:
-    """The result of a PASS after the later stages. `start`: the problem of the start after the upgrade; `clean`: see
-    `formats.format.Install`."""
+    """The result of a PASS after the later stages. `start`: the problem of the start after the upgrade; `clean` and
+    `own`: see `formats.format.Install`."""
     if start:
         return _worse(result, start)
-    for one in installed.stages[1:]:
+    # What a lint tool finds is the least of all.
+    for one in sorted(installed.stages[1:], key=lambda stage: stage.stage == "lint"):
         if one.status != "done":
             result = _worse(result, Later(one.stage, one.status, one.detail or ""))
             return replace(result, stderr_tail=installed.said[-tail_chars:])
-    if clean and (residue := _residue(installed.stages[-1])):
+    if not installed.stages:
+        return result
+    last = installed.stages[-1]
+    if not clean:
+        last = replace(last, left=(), changed=tuple(one for one in last.changed if _is_of(one, own)), more=0)
+    if residue := _residue(last):
         return replace(result, verdict="FAIL", reason="residue", detail=residue)
     return result
+
+
+def _is_of(path: str, own: frozenset[str]) -> bool:
+    """Whether a changed file is one of the package's; /bin and its like may be links to those in /usr."""
+    return path in own or path.removeprefix("/usr") in own
 
 
 def _residue(last: StageResult) -> str | None:

@@ -27,6 +27,7 @@ from py_portable.report.summary import (
     text,
     why,
 )
+from py_portable.report.what_lint_says import lint
 
 MOST_DETAILS = 20
 """The number of failures that are shown with their last lines; more get one line each, up to MOST_LINES."""
@@ -43,12 +44,16 @@ TAIL_WIDTH = 240
 
 
 def scorecard(found: Findings) -> list[Block]:
-    parts = [_head, _failures, _matrix, _floors, _controls, _unproven, _benchmark, _ended, _about]
+    parts = [_head, _failures, _matrix, _floors, _lint, _controls, _unproven, _benchmark, _ended, _about]
     if found.conclusions.problems and not found.failures:
         # Then it may be what makes the run red: the first screen is for that.
         parts.remove(_unproven)
         parts.insert(parts.index(_matrix), _unproven)
     return [block for part in parts for block in part(found)]
+
+
+def _lint(found: Findings) -> list[Block]:
+    return lint(found.cells)
 
 
 def _head(found: Findings) -> list[Block]:

@@ -45,9 +45,7 @@ def about(
     own = email.message_from_string(metadata or "")
     name = told["name"] or _named(_field(own, "Name") or program)
     version = told["version"] or _version(_field(own, "Version"), grammar)
-    summary = (
-        told["summary"] or _sentence(_field(own, "Summary")) or f"{program}, a program for the command line"
-    )
+    summary = told["summary"] or _sentence(_field(own, "Summary")) or "Program for the command line"
     return PackageAbout(
         name=name,
         version=version,
@@ -89,8 +87,9 @@ def _field(metadata: Message, name: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """As a synopsis has it: without a full stop, and no longer than a line."""
-    text = text.rstrip(".")
+    """As a synopsis has it: without an article and a full stop, and no longer than a line."""
+    text = re.sub(r"^(?:a|an|the) +(?=\S)", "", text.rstrip("."), flags=re.IGNORECASE)
+    text = text[:1].upper() + text[1:]
     return text if len(text) <= _MOST_SUMMARY else f"{text[: _MOST_SUMMARY - 1].rsplit(' ', 1)[0]}…"
 
 

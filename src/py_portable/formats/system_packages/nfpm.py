@@ -20,6 +20,8 @@ from py_portable.errors import StepError
 from py_portable.formats.runtime.packer import Item, listed
 from py_portable.formats.system_packages import asking, pages
 from py_portable.formats.system_packages.about import PackageAbout
+from py_portable.formats.system_packages.documents import PackageDocument
+from py_portable.formats.system_packages.documents import contents as documents_contents
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.steps.identity import NodeId
@@ -60,6 +62,7 @@ def run(
     *,
     packager: str,
     depends: list[str],
+    documents: tuple[PackageDocument, ...],
     out: Path,
     more: Mapping[str, Any],
 ) -> None:
@@ -92,6 +95,7 @@ def run(
             {"src": f"/opt/{about.name}/{program}", "dst": link, "type": "symlink"},
             *_files(ctx.work / "files", files, _time(ctx.env.epoch)),
             *_config(ctx.work / "config", told["config"]),
+            *documents_contents(documents, ctx.work / "documents", _time(ctx.env.epoch)),
         ],
         "scripts": dict(_scripts(ctx.work / "scripts", told["scripts"])),
         **more,
@@ -130,7 +134,8 @@ def _escaped(value: Any) -> Any:
         return value.replace("$", "${D}")
     if isinstance(value, dict):
         return {
-            key: each if key in ("contents", "scripts") else _escaped(each) for key, each in value.items()
+            key: each if key in ("contents", "scripts", "changelog") else _escaped(each)
+            for key, each in value.items()
         }
     return [_escaped(each) for each in value] if isinstance(value, list) else value
 

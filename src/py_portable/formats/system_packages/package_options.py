@@ -113,6 +113,18 @@ class PackageOptions:
         additionalProperties=False,
         properties={shell: {"description": f"The one for {shell}.", **ref("path")} for shell in SHELLS},
     )
+    lint_overrides: tuple[str, ...] = option(
+        (),
+        "What lintian or rpmlint finds and you know better: the names of their tags.",
+        type="array",
+        uniqueItems=True,
+        items={
+            "type": "string",
+            "maxLength": 100,
+            "pattern": "^[a-z0-9][a-z0-9-]*$",
+            "errorMessage": "expected the name of a tag, such as statically-linked-binary",
+        },
+    )
     before_install: Path | None = option(None, f"{_AS_ROOT} before its files come. {_RELATIVE}.")
     after_install: Path | None = option(None, f"{_AS_ROOT} after its files came. {_RELATIVE}.")
     before_remove: Path | None = option(None, f"{_AS_ROOT} before its files go. {_RELATIVE}.")
@@ -171,6 +183,7 @@ def told(options: PackageOptions) -> dict[str, Any]:
     return {
         **{name: getattr(options, name) for name in texts},
         "depends": None if options.depends is None else list(options.depends),
+        "lint_overrides": list(options.lint_overrides),
         "config": [[each["to"], _contents(Path(each["path"]))] for each in options.config_files],
         "man": None if options.man is None else [[path.name, _contents(path)] for path in options.man],
         "completions": None

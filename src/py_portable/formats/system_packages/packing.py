@@ -13,11 +13,11 @@ from py_portable.config import Artifact
 from py_portable.errors import ConfigError
 from py_portable.formats.format import FOLDER, Format, House, Made, Parent, Problem, Written
 from py_portable.formats.onefile import program_of
-from py_portable.formats.system_packages import asking, nfpm, pages
+from py_portable.formats.system_packages import asking, documents, nfpm, pages
 from py_portable.formats.system_packages.about import PackageAbout, about
 from py_portable.formats.system_packages.package_options import PackageOptions, problems, told
 from py_portable.formats.system_packages.package_rules import DEBIAN, NAME, Grammar, mended_name
-from py_portable.formats.system_packages.wheel_metadata import metadata_of
+from py_portable.formats.system_packages.wheel_metadata import licences_of, metadata_of
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 from py_portable.steps.identity import NodeId
@@ -30,6 +30,7 @@ class Packed:
     about: PackageAbout
     program: str
     floor: str | None
+    lint_overrides: tuple[str, ...] = ()
 
     def meta(self, payload: str) -> Mapping[str, Any]:
         """What the step of the artifact records."""
@@ -39,6 +40,7 @@ class Packed:
             "package": self.about.name,
             "version": self.about.full_version,
             "measured_floor": self.floor,
+            "lint_overrides": list(self.lint_overrides),
         }
 
 
@@ -111,7 +113,21 @@ def pack(
     of = about(said, metadata_of(ctx, ctx.params["distribution"]), program, grammar)
     floor = parent.meta["measured_floor"]
     needed = [libc.replace("%s", floor)] if floor else without_glibc(folder / program)
-    depends = needed if said["depends"] is None else said["depends"]
-    files = pages.gathered(ctx, folder, program, of, packager)
-    nfpm.run(ctx, folder, program, of, files, packager=packager, depends=depends, out=out, more=more)
-    return Packed(of, asking.called(program), floor)
+    licences = documents.Licences(*licences_of(ctx, ctx.params["distribution"]))
+    if packager == "deb":
+        papers = documents.of_deb(of, licences, ctx.env.epoch, said["lint_overrides"])
+    elif packager == "rpm":
+        papers = documents.of_rpm(of, licences)
+        more = {**more, "changelog": documents.rpm_changelog(of, ctx.env.epoch, ctx.work)}
+    else:
+        papers = documents.of_apk(of, licences)
+    nfpm.run(
+        *(ctx, folder, program, of),
+        pages.gathered(ctx, folder, program, of, packager),
+        packager=packager,
+        depends=needed if said["depends"] is None else said["depends"],
+        documents=papers,
+        out=out,
+        more=more,
+    )
+    return Packed(of, asking.called(program), floor, tuple(said["lint_overrides"]))

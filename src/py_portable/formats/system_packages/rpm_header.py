@@ -1,4 +1,5 @@
-"""What has to be written where in a .rpm so that it is the same package with a lower release.
+"""Reads the headers of a .rpm, and says what has to be written where so that it is the same package with a lower
+release.
 
 The format is described in rpm's own documentation, "RPM V4 Package format".
 """
@@ -15,10 +16,18 @@ from typing import BinaryIO
 from py_portable.base.regular import open_regular
 from py_portable.errors import ConfigError
 
+NAME, VERSION, RELEASE, EPOCH = 1000, 1001, 1002, 1003
+MAGIC = b"\xed\xab\xee\xdb"
+"""Of the whole file."""
+UNREADABLE = (OSError, ValueError, KeyError, IndexError, struct.error)
+"""What damaged headers make this module raise."""
 _LEAD = 96
-_MAGIC = b"\x8e\xad\xe8\x01"
+_HEADER_MAGIC = b"\x8e\xad\xe8\x01"
 _INTRO, _ENTRY = struct.Struct(">4s4xII"), struct.Struct(">IIII")
-_RELEASE, _STRING = 1002, 6
+_STRING = 6
+_TEXTS = (6, 8, 9)
+"""Of one text, of a list of texts, and of a text in several languages, whose first is the one without."""
+_NUMBERS = {2: "B", 3: "H", 4: "I", 5: "Q"}
 _DIGESTS: Mapping[int, str] = {269: "sha1", 273: "sha256"}
 """Tags of the signature header: digests of the other header, as texts."""
 _MOST_BYTES = 64 << 20
@@ -33,16 +42,52 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class _Header:
-    """`at`: its position in the file; `strings`: the position in it of each tag that is one text."""
+class RpmHeader:
+    """`at`: its position in the file; `entries`: of each tag its type, the position of its value in `data`, and how
+    many values there are."""
 
     at: int
     data: bytes
-    strings: Mapping[int, int]
+    entries: Mapping[int, tuple[int, int, int]]
+
+    @property
+    def end(self) -> int:
+        return self.at + len(self.data)
 
     def text(self, tag: int) -> str:
-        start = self.strings[tag]
-        return self.data[start : self.data.index(b"\0", start)].decode("ascii")
+        """The one text, or the first one. Raises KeyError, ValueError."""
+        return self.texts(tag)[0]
+
+    def texts(self, tag: int) -> list[str]:
+        """Raises KeyError where there is no such tag, ValueError."""
+        kind, start, count = self.entries[tag]
+        if kind not in _TEXTS:
+            raise ValueError(f"tag {tag} is no text")
+        found = []
+        for _ in range(count):
+            end = self.data.index(b"\0", start)
+            found.append(self.data[start:end].decode("utf-8", "surrogateescape"))
+            start = end + 1
+        return found
+
+    def numbers(self, tag: int) -> tuple[int, ...]:
+        """Raises KeyError where there is no such tag, ValueError."""
+        kind, start, count = self.entries[tag]
+        if kind not in _NUMBERS:
+            raise ValueError(f"tag {tag} is no number")
+        size = struct.calcsize(_NUMBERS[kind])
+        if start + size * count > len(self.data):
+            raise ValueError("it is cut")
+        return struct.unpack_from(f">{count}{_NUMBERS[kind]}", self.data, start)
+
+
+def headers(stream: BinaryIO) -> tuple[RpmHeader, RpmHeader]:
+    """The header with signatures and digests, and the one that describes the package; the files come behind it.
+
+    Raises UNREADABLE.
+    """
+    signature = _header(stream, _LEAD)
+    return signature, _header(stream, signature.end + -signature.end % 8)
 
 
 def older(path: Path) -> tuple[Patch, ...]:
@@ -52,35 +97,33 @@ def older(path: Path) -> tuple[Patch, ...]:
     """
     try:
         with open_regular(path) as stream:
-            signature = _header(stream, _LEAD)
-            end = signature.at + len(signature.data)
-            main = _header(stream, end + -end % 8)
-        release = main.text(_RELEASE)
+            signature, main = headers(stream)
+        release = main.text(RELEASE)
         lower = f"0{release[1:]}"
         if not release or lower == release:
             return ()
-        at = main.strings[_RELEASE]
+        at = main.entries[RELEASE][1]
         data = main.data[:at] + lower.encode() + main.data[at + len(lower) :]
         digests = [
-            Patch(signature.at + signature.strings[tag], hashlib.new(name, data).hexdigest())
+            Patch(signature.at + signature.entries[tag][1], hashlib.new(name, data).hexdigest())
             for tag, name in _DIGESTS.items()
-            if tag in signature.strings
+            if tag in signature.entries and signature.entries[tag][0] == _STRING
         ]
         return (Patch(main.at + at, lower), *digests)
-    except (OSError, ValueError, KeyError, struct.error) as problem:
+    except UNREADABLE as problem:
         raise ConfigError(f"it cannot be read as an RPM package: {problem}", where=str(path)) from problem
 
 
-def _header(stream: BinaryIO, at: int) -> _Header:
+def _header(stream: BinaryIO, at: int) -> RpmHeader:
     stream.seek(at)
     intro = stream.read(_INTRO.size)
     magic, entries, size = _INTRO.unpack(intro)
     rest = entries * _ENTRY.size + size
-    if magic != _MAGIC or rest > _MOST_BYTES:
+    if magic != _HEADER_MAGIC or rest > _MOST_BYTES:
         raise ValueError("a header is missing")
     data = intro + stream.read(rest)
     if len(data) != _INTRO.size + rest:
         raise ValueError("it is cut")
     start = _INTRO.size + entries * _ENTRY.size
     index = _ENTRY.iter_unpack(data[_INTRO.size : start])
-    return _Header(at, data, {tag: start + offset for tag, kind, offset, _ in index if kind == _STRING})
+    return RpmHeader(at, data, {tag: (kind, start + offset, count) for tag, kind, offset, count in index})

@@ -2,8 +2,8 @@
 
 bare.py WHEELS SITE PYTHON DISTRIBUTION SCRIPT ENTRY_POINT BESIDE (the last three may be empty). BESIDE are requirements
 that are installed beside the app, with blanks between them. It is run by another copy of the interpreter, which has
-pip. It writes {"module": NAME} to SITE/bare.json; for a program that is a script file {"program": NAME, "python": whether
-it is Python}.
+pip. It writes {"module": NAME} to SITE/bare.json; for a program that is a script file {"program": NAME, "python":
+whether it is Python}.
 """
 
 import json
