@@ -72,6 +72,8 @@ def house() -> Iterator[House]:
         shutil.copytree(Path(py_portable.__file__).parent, work / "src" / "py_portable")
         shutil.copy(HERE / "engines_driver.py", work / "driver.py")
         subprocess.run(["chmod", "-R", "a+rX", str(work)], check=True)
+        (work / "stores").mkdir()
+        (work / "stores").chmod(0o1777)
         found = House(work, work / "helpers", work / "app", sys.executable)
         furnish(found.root)
         yield found
@@ -245,12 +247,13 @@ def test_every_condition_is_in_force(caller: Caller, engine: str) -> None:
         "plain": [],
         "read-only": [],
         "no-home": [],
+        "no-passwd": [],
     }
     # A machine may give no limits (cgroups); nothing else had to be excused.
     limits = {promise.text for promise in PLAIN.promises if promise.aspect in LIMITS}
     assert all(set(found["excused"]) <= limits for found in seen.values())
     assert all(found["stable"] for found in seen.values())
-    assert len({found["digest"] for found in seen.values()}) == 3
+    assert len({found["digest"] for found in seen.values()}) == 4
 
 
 def test_bubblewrap_isolates_fully(caller: Caller) -> None:

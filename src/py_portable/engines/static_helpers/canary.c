@@ -13,7 +13,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -191,6 +193,31 @@ static void keys(void)
     printf("%d", others);
 }
 
+/*
+ * What the root's own files say of its ids: the entries that programs without NSS find, and with it as long as the
+ * root asks files first. Not getpwuid, which would ask a daemon too.
+ */
+static void account(void)
+{
+    begin("account");
+    FILE *users = fopen("/etc/passwd", "re");
+    struct passwd *user = NULL;
+    while (users && (user = fgetpwent(users)) && user->pw_uid != getuid())
+        continue;
+    text("name", user ? user->pw_name : NULL);
+    text("home", user ? user->pw_dir : NULL);
+    FILE *groups = fopen("/etc/group", "re");
+    struct group *group = NULL;
+    while (groups && (group = fgetgrent(groups)) && group->gr_gid != getgid())
+        continue;
+    text("group", group ? group->gr_name : NULL);
+    end();
+    if (users)
+        fclose(users);
+    if (groups)
+        fclose(groups);
+}
+
 /* ---- what it was given ---- */
 
 static void inherited(void)
@@ -229,6 +256,7 @@ static void inherited(void)
     text("cwd", getcwd(folder, sizeof folder));
     struct rlimit limit;
     number("core_limit", getrlimit(RLIMIT_CORE, &limit) == 0 ? (long long)limit.rlim_cur : -1);
+    number("open_files", getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (long long)limit.rlim_cur : -1);
 }
 
 /* ---- where it is ---- */
@@ -516,6 +544,7 @@ int main(void)
     /* Before anything is opened here. */
     inherited();
     identity();
+    account();
     surroundings();
     tries();
     puts("}");
