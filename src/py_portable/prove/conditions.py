@@ -267,7 +267,7 @@ NO_HOME = Condition(
 )
 NO_PASSWD = Condition(
     name="no-passwd",
-    about="plain, but the user has no entry in /etc/passwd and /etc/group, as on OpenShift",
+    about="plain, but the user has no entry in /etc/passwd and /etc/group, as with docker run --user",
     account=False,
     essential=frozenset({"no-passwd"}),
     promises=(*_ALWAYS, _NO_ACCOUNT, _ROOT_WRITABLE, _HOME_OWNED, _HOME_WRITABLE),
