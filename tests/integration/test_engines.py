@@ -266,7 +266,7 @@ def test_chroot_and_native_say_that_they_are_partial(caller: Caller) -> None:
     assert caller.ask("chroot", "probe")["isolation"] == "partial"
     info = caller.ask("native", "probe")
     assert info["isolation"] == "partial"
-    assert {"hostname", "network", "pids", "root", "tmp"} <= set(info["lacks"])
+    assert {"account", "hostname", "network", "pids", "root", "tmp"} <= set(info["lacks"])
     assert ("ids" in info["lacks"]) == (caller.prefix != () or os.geteuid() != 0)
 
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from py_portable.engines import trial
+from py_portable.engines.engine import isolation
 from py_portable.prove.conditions import CONDITIONS, FILTERED, NO_HOME, NO_PASSWD, PATH, PLAIN, READ_ONLY
 
 NONE = "0" * 16
@@ -183,3 +185,11 @@ def test_nothing_observed_can_do_more_than_break_a_promise(name: str, key: str, 
     seen[key] = value
     texts = {promise.text for promise in CONDITIONS[name].promises}
     assert set(CONDITIONS[name].violations(seen)) <= texts
+
+
+def test_a_trial_that_saw_no_account_says_what_the_engine_lacks() -> None:
+    seen = observed("plain")
+    whole = set(trial.lacks(seen))
+    for account in (observed("no-passwd")["account"], {**seen["account"], "home": "/root"}):
+        assert set(trial.lacks({**seen, "account": account})) - whole == {"account"}
+    assert "account" not in whole and isolation(["account"]) == "partial"

@@ -25,9 +25,11 @@ ACCOUNT = "account"
 """The aspect of an engine that cannot show them."""
 MOST_BYTES = 1 << 20
 """The most that each file may have; a longer one is left as it is."""
-_SECONDS = 60.0
+_SECONDS = 20.0
 _SHOW = ("/bin/sh", "-c", f"cat {PASSWD} && printf '\\0' && cat {GROUP}")
 
+_Place = tuple[Path, tuple[Path, ...]]
+"""A root, and what was installed over it."""
 _Texts = tuple[bytes | None, bytes | None]
 """Of passwd and group. Empty: there is no such file. None: there is something else, or what cannot be read."""
 
@@ -40,7 +42,8 @@ class Accounts:
     engine: Engine
     helpers: Path
     able: bool = True
-    _known: dict[tuple[Path, tuple[Path, ...], bool, str], tuple[Bind, ...]] = field(
+    _found: dict[_Place, _Texts] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[tuple[_Place, bool, str], tuple[Bind, ...]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -49,14 +52,16 @@ class Accounts:
         nothing can be shown: then the canary sees what is missing. Raises StoreError."""
         if not self.able:
             return ()
-        key = (root, layers, condition.account, condition.env["HOME"])
+        place = (root, layers)
+        key = (place, condition.account, condition.env["HOME"])
         if key not in self._known:
-            self._known[key] = self._made(condition, root, layers)
+            if place not in self._found:
+                there = self._of_layers(condition.uid, root, layers) if layers else None
+                self._found[place] = there or (text_of(root, PASSWD), text_of(root, GROUP))
+            self._known[key] = self._made(condition, self._found[place])
         return self._known[key]
 
-    def _made(self, condition: Condition, root: Path, layers: tuple[Path, ...]) -> tuple[Bind, ...]:
-        there = self._of_layers(condition.uid, root, layers) if layers else None
-        found = there or (text_of(root, PASSWD), text_of(root, GROUP))
+    def _made(self, condition: Condition, found: _Texts) -> tuple[Bind, ...]:
         wanted = texts(condition, found)
         shown = {
             target: text
