@@ -520,7 +520,6 @@ INSTALLED = """\
 /bin 40750 0 0 0
 /bin/keep none
 /etc/made 104755 5 6 5
-/etc/passwd 100644 0 0 46
 /usr/hard 104755 5 6 5
 /usr/capable 100644 0 0 8 capable
 /usr/link 120777 0 0 0
@@ -539,9 +538,13 @@ def test_what_an_installation_writes_anywhere_lies_under_every_start(caller: Cal
     told = caller.ask(engine, "install", modes=["spread"], timeout=60)
     assert told["ended"] == [[0, "", True]], told["ended"]
     # Nobody but root may look into /bin now.
-    plain = without(told["seen"]["plain"], "/bin/new")
+    plain = without(told["seen"]["plain"], "/bin/new", "/etc/passwd")
     assert plain == [*INSTALLED, "/etc closed"]
-    assert without(told["seen"]["read-only"], "/bin/new") == [*INSTALLED, "/etc read-only"]
+    assert without(told["seen"]["read-only"], "/bin/new", "/etc/passwd") == [*INSTALLED, "/etc read-only"]
+    # What the installation made of it, with the user of the cell; it belongs to whoever keeps the store.
+    (passwd,) = (line for line in told["seen"]["plain"] if line.startswith("/etc/passwd "))
+    assert passwd.split()[:2] == ["/etc/passwd", "100644"]
+    assert int(passwd.split()[-1]) == 46 + len("cell:x:10001:10001::/home/cell:/bin/sh\n")
     assert told["seen"]["plain again"] == told["seen"]["plain"], "a start leaves nothing to the next one"
     assert told["seen"]["read-only again"] == told["seen"]["read-only"]
     before, after = told["before"], told["after"]

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from py_portable.base.regular import read_regular
 from py_portable.engines.engine import Bind, Engine, Job
+from py_portable.engines.guard import HELPERS
 from py_portable.engines.stage import LinkLoop, inside
 from py_portable.errors import MachineError
 from py_portable.prove import user_entries
-from py_portable.prove.conditions import PATH, Condition
+from py_portable.prove.conditions import Condition
 from py_portable.store import Store
 
 PASSWD = "/etc/passwd"
@@ -26,7 +27,7 @@ ACCOUNT = "account"
 MOST_BYTES = 1 << 20
 """The most that each file may have; a longer one is left as it is."""
 _SECONDS = 20.0
-_SHOW = ("/bin/sh", "-c", f"cat {PASSWD} && printf '\\0' && cat {GROUP}")
+_SHOW = (f"{HELPERS}/canary", PASSWD, GROUP)
 
 _Place = tuple[Path, tuple[Path, ...]]
 """A root, and what was installed over it."""
@@ -56,8 +57,11 @@ class Accounts:
         key = (place, condition.account, condition.env["HOME"])
         if key not in self._known:
             if place not in self._found:
-                there = self._of_layers(condition.uid, root, layers) if layers else None
-                self._found[place] = there or (text_of(root, PASSWD), text_of(root, GROUP))
+                self._found[place] = (
+                    self._of_layers(condition.uid, root, layers)
+                    if layers
+                    else (text_of(root, PASSWD), text_of(root, GROUP))
+                )
             self._known[key] = self._made(condition, self._found[place])
         return self._known[key]
 
@@ -73,17 +77,20 @@ class Accounts:
         folder = self._kept(shown)
         return tuple(Bind(folder / Path(target).name, target) for target in shown)
 
-    def _of_layers(self, uid: int, root: Path, layers: tuple[Path, ...]) -> _Texts | None:
-        """What a program in there reads: only the engine can look at its own layers."""
-        job = Job("proof", root, _SHOW, {"PATH": PATH}, uid=uid, helpers=self.helpers, layers=layers)
+    def _of_layers(self, uid: int, root: Path, layers: tuple[Path, ...]) -> _Texts:
+        """What a helper in there reads: only the engine can look at its own layers."""
+        job = Job("proof", root, _SHOW, uid=uid, helpers=self.helpers, layers=layers)
         try:
             ended = self.engine.run(job, timeout=_SECONDS, capture_bytes=2 * MOST_BYTES)
         except MachineError:
-            return None
-        passwd, mark, group = ended.stdout.data.partition(b"\0")
-        if not ended.ok or ended.stdout.cut or not mark or b"\0" in group:
-            return None
-        return (passwd, group)
+            return (None, None)
+        if not ended.ok or ended.stdout.cut:
+            return (None, None)
+        # A file with a zero byte in it would be taken for two.
+        match ended.stdout.data.split(b"\0"):
+            case [passwd, group, b""]:
+                return (passwd, group)
+        return (None, None)
 
     def _kept(self, shown: Mapping[str, bytes]) -> Path:
         """A folder in the store that holds these files."""
