@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -13,9 +14,11 @@ from typing import Any
 from py_portable.engines import builds, ids, own_ids
 from py_portable.engines.engine import Bind, Job
 from py_portable.engines.select import ENGINES, select
+from py_portable.prove.accounts import Accounts
 from py_portable.prove.canary import observe
 from py_portable.prove.conditions import CONDITIONS
-from py_portable.prove.start import start
+from py_portable.prove.start import Started, start
+from py_portable.store import Store
 from py_portable.store.ranged import remove_tree
 
 
@@ -24,14 +27,20 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
     engine = ENGINES[order["engine"]](helpers)
     root = Path(order["root"])
     binds = tuple(Bind(Path(source), target, writable) for source, target, writable in order["binds"])
+    # Kept for as long as the tests run: a line that repeats a start names what is in it.
+    accounts = Accounts(
+        Store(Path(__file__).parent / "stores" / str(os.geteuid())), engine, helpers, able=order["engine"] != "native"
+    )
     if order["do"] == "probe":
         return dataclasses.asdict(select(order["engine"], helpers)[1])
     if order["do"] == "observe":
         lacks = engine.probe().lacks
+        accounts = dataclasses.replace(accounts, able="account" not in lacks)
         found = {}
         for name, condition in CONDITIONS.items():
-            seen = observe(engine, root, condition, helpers, lacks=lacks)
-            again = observe(engine, root, condition, helpers, lacks=lacks)
+            account = accounts.of(condition, root)
+            seen = observe(engine, root, condition, helpers, account=account, lacks=lacks)
+            again = observe(engine, root, condition, helpers, account=account, lacks=lacks)
             found[name] = {
                 "violations": seen.violations,
                 "excused": condition.violations(seen.raw),
@@ -61,8 +70,10 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
             "builds": builds.told(),
         }
     if order["do"] == "install":
-        return installed(engine, root, binds, helpers, order)
-    started = start(engine, root, CONDITIONS[order["condition"]], order["argv"], binds, helpers, order["timeout"])
+        return installed(engine, root, binds, helpers, accounts, order)
+    condition, seconds = CONDITIONS[order["condition"]], order["timeout"]
+    account = accounts.of(condition, root)
+    started = start(engine, root, condition, order["argv"], binds, helpers, seconds, account=account)
     return {
         "record": dataclasses.asdict(started.record) if started.record else None,
         "trouble": started.trouble,
@@ -78,7 +89,9 @@ def main(order: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def installed(engine: Any, root: Path, binds: tuple[Bind, ...], helpers: Path, order: dict[str, Any]) -> dict[str, Any]:
+def installed(
+    engine: Any, root: Path, binds: tuple[Bind, ...], helpers: Path, accounts: Accounts, order: dict[str, Any]
+) -> dict[str, Any]:
     """One job after the other, each over the layers of those before it, and what cells see over all of them."""
     with ExitStack() as stack:
         place = Path(tempfile.mkdtemp(prefix="py-portable-layers-"))
@@ -104,11 +117,16 @@ def installed(engine: Any, root: Path, binds: tuple[Bind, ...], helpers: Path, o
                 layers = (*layers, layer)
         seen = {}
         for name in ("plain", "read-only"):
-            argv = ["/app/mischief", "look"]
-            started = start(engine, root, CONDITIONS[name], argv, binds, helpers, order["timeout"], layers=layers)
+            account = accounts.of(CONDITIONS[name], root, layers)
+
+            def once(name: str = name, account: tuple[Bind, ...] = account) -> Started:
+                condition, seconds = CONDITIONS[name], order["timeout"]
+                words = (engine, root, condition, ["/app/mischief", "look"], binds, helpers, seconds)
+                return start(*words, account=account, layers=layers)
+
+            started = once()
             seen[name] = started.stdout.text.splitlines() or [started.trouble, started.stderr.text]
-            again = start(engine, root, CONDITIONS[name], argv, binds, helpers, order["timeout"], layers=layers)
-            seen[f"{name} again"] = again.stdout.text.splitlines()
+            seen[f"{name} again"] = once().stdout.text.splitlines()
         return {
             "ended": ended,
             "seen": seen,

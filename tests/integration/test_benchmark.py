@@ -52,7 +52,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (root / "tmp").chmod(0o1777)
     (work / "noter.c").write_text(NOTER)
     subprocess.run([*static_helpers.compiler(), "-static", "-o", work / "noter", work / "noter.c"], check=True)
-    yield Place(select("auto", work / "helpers")[0], root, work / "helpers")
+    yield Place(select("auto", work / "helpers")[0], root, work / "helpers", ())
 
 
 def noter(place: Place, *words: str, kept: Path | None = None) -> Subject:

@@ -22,6 +22,7 @@ from py_portable.engines.containers import Containers
 from py_portable.engines.engine import Bind, Job
 from py_portable.images import Request, resolve
 from py_portable.images.adding.derive import derive
+from py_portable.prove.accounts import Accounts
 from py_portable.prove.canary import observe
 from py_portable.prove.conditions import CONDITIONS
 from py_portable.prove.start import start
@@ -238,7 +239,7 @@ def test_a_layer_goes_with_its_run_and_that_of_a_killed_one_with_the_next(
     job = Job("build", root, ("/bin/sh", "-c", "echo x >/opt/made"), root_access="throw-away", layer=layer)
     assert engine.run(job, timeout=60).ok
     argv = ["/bin/cat", "/opt/made"]
-    seen = start(engine, root, CONDITIONS["plain"], argv, (), tools, 20, layers=(layer,))
+    seen = start(engine, root, CONDITIONS["plain"], argv, (), tools, 20, account=(), layers=(layer,))
     assert seen.stdout.text == "x\n" and len(layers_of(here)) == 2, "one more, with a home"
     engine.forget(layer)
     assert layers_of(here) == []
@@ -296,7 +297,9 @@ def running() -> list[str]:
 
 
 def test_the_time_limit_ends_the_container(here: dict[str, str], root: Path, tools: Path) -> None:
-    seen = start(Containers("docker", tools), root, CONDITIONS["plain"], ["/bin/sleep", "1000"], (), tools, 0.5)
+    seen = start(
+        Containers("docker", tools), root, CONDITIONS["plain"], ["/bin/sleep", "1000"], (), tools, 0.5, account=()
+    )
     assert seen.timed_out and seen.record and seen.record.limit
     assert running() == []
 
@@ -340,11 +343,14 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
     (place / "in").mkdir()
     (place / "in" / "told").write_text("from the caller")
     (place / "out").mkdir()
-    root = resolve("debian:12", store=Store(default_root(os.environ))).root
+    store = Store(default_root(os.environ))
+    root = resolve("debian:12", store=store).root
     engine = Containers("docker", tools)
     assert engine.probe().isolation == "full"
+    accounts = Accounts(store, engine, tools)
     for name, condition in CONDITIONS.items():
-        assert observe(engine, root, condition, tools).violations == (), name
+        account = accounts.of(condition, root)
+        assert observe(engine, root, condition, tools, account=account).violations == (), name
     binds = (Bind(place / "in", "/opt/some where/in"), Bind(place / "out", "/out", writable=True))
     script = "cat '/opt/some where/in/told' >/out/got; id -u >>/out/got; mkdir /out/more; ln -s got /out/more/link"
     ended = engine.run(Job("build", root, ("/bin/sh", "-c", script), binds=binds), timeout=60)
@@ -353,7 +359,7 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
     assert (place / "out" / "more" / "link").is_symlink()
     for condition in ("plain", "read-only"):
         argv = ["/bin/cat", "/opt/some where/in/told"]
-        seen = start(engine, root, CONDITIONS[condition], argv, binds[:1], tools, 20)
+        seen = start(engine, root, CONDITIONS[condition], argv, binds[:1], tools, 20, account=())
         assert (seen.stdout.text, seen.trouble) == ("from the caller", None), seen
     layer = place / "layer"
     layer.mkdir()
@@ -361,7 +367,7 @@ def test_a_daemon_that_sees_no_file_of_the_caller(
     assert engine.run(replace(job, root_access="throw-away", layer=layer), timeout=60).ok
     for condition in ("plain", "read-only"):
         argv = ["/bin/cat", "/opt/kept"]
-        seen = start(engine, root, CONDITIONS[condition], argv, (), tools, 20, layers=(layer,))
+        seen = start(engine, root, CONDITIONS[condition], argv, (), tools, 20, account=(), layers=(layer,))
         assert (seen.stdout.text, seen.trouble) == ("from the caller", None), seen
     engine.forget(layer)
     assert layers_of(apart) == []

@@ -73,6 +73,8 @@ def house() -> Iterator[House]:
         shutil.copytree(Path(py_portable.__file__).parent, work / "src" / "py_portable")
         shutil.copy(HERE / "engines_driver.py", work / "driver.py")
         subprocess.run(["chmod", "-R", "a+rX", str(work)], check=True)
+        (work / "stores").mkdir()
+        (work / "stores").chmod(0o1777)
         found = House(work, work / "helpers", work / "app", sys.executable)
         furnish(found.root)
         yield found
@@ -250,12 +252,13 @@ def test_every_condition_is_in_force(caller: Caller, engine: str) -> None:
         "plain": [],
         "read-only": [],
         "no-home": [],
+        "no-passwd": [],
     }
     # A machine may give no limits (cgroups); nothing else had to be excused.
     limits = {promise.text for promise in PLAIN.promises if promise.aspect in LIMITS}
     assert all(set(found["excused"]) <= limits for found in seen.values())
     assert all(found["stable"] for found in seen.values())
-    assert len({found["digest"] for found in seen.values()}) == 3
+    assert len({found["digest"] for found in seen.values()}) == 4
 
 
 def test_bubblewrap_isolates_fully(caller: Caller) -> None:
@@ -268,7 +271,7 @@ def test_chroot_and_native_say_that_they_are_partial(caller: Caller) -> None:
     assert caller.ask("chroot", "probe")["isolation"] == "partial"
     info = caller.ask("native", "probe")
     assert info["isolation"] == "partial"
-    assert {"hostname", "network", "pids", "root", "tmp"} <= set(info["lacks"])
+    assert {"account", "hostname", "network", "pids", "root", "tmp"} <= set(info["lacks"])
     assert ("ids" in info["lacks"]) == (caller.prefix != () or os.geteuid() != 0)
 
 
@@ -522,7 +525,6 @@ INSTALLED = """\
 /bin 40750 0 0 0
 /bin/keep none
 /etc/made 104755 5 6 5
-/etc/passwd 100644 0 0 46
 /usr/hard 104755 5 6 5
 /usr/capable 100644 0 0 8 capable
 /usr/link 120777 0 0 0
@@ -541,9 +543,13 @@ def test_what_an_installation_writes_anywhere_lies_under_every_start(caller: Cal
     told = caller.ask(engine, "install", modes=["spread"], timeout=60)
     assert told["ended"] == [[0, "", True]], told["ended"]
     # Nobody but root may look into /bin now.
-    plain = without(told["seen"]["plain"], "/bin/new")
+    plain = without(told["seen"]["plain"], "/bin/new", "/etc/passwd")
     assert plain == [*INSTALLED, "/etc closed"]
-    assert without(told["seen"]["read-only"], "/bin/new") == [*INSTALLED, "/etc read-only"]
+    assert without(told["seen"]["read-only"], "/bin/new", "/etc/passwd") == [*INSTALLED, "/etc read-only"]
+    # What the installation made of it, with the user of the cell; it belongs to whoever keeps the store.
+    (passwd,) = (line for line in told["seen"]["plain"] if line.startswith("/etc/passwd "))
+    assert passwd.split()[:2] == ["/etc/passwd", "100644"]
+    assert int(passwd.split()[-1]) == 46 + len("cell:x:10001:10001::/home/cell:/bin/sh\n")
     assert told["seen"]["plain again"] == told["seen"]["plain"], "a start leaves nothing to the next one"
     assert told["seen"]["read-only again"] == told["seen"]["read-only"]
     before, after = told["before"], told["after"]

@@ -39,6 +39,7 @@ test ! -e /usr/bin/tac && echo "tac is gone"
 ls -ld /etc/motd-of-it | cut -c1
 (echo x >/usr/written) 2>/dev/null && echo "the root is open"
 echo "given $1"
+echo "as $(id -un) in $(id -gn) beside $(getent passwd hand-made | cut -d: -f1)"
 """
 POSTINST = """
 if [ "$1" = configure ]; then
@@ -69,6 +70,7 @@ SAID = [
     "tac is gone",
     "l",
     "given word",
+    "as cell in cell beside hand-made",
 ]
 
 

@@ -50,17 +50,20 @@ def test_an_image_of_its_own_and_cells_on_it(home: Path) -> None:
     shutil.copytree(site, kit, symlinks=True, ignore=shutil.ignore_patterns("mypy*", "__pycache__", "ruff*"))
     shutil.copytree(REPOSITORY / "src" / "py_portable", kit / "py_portable", dirs_exist_ok=True)
     tool = home / "tool"
-    tool.write_text("#!/bin/sh\nid -u\n! mount -o remount,rw / 2>/dev/null && ! echo x >/etc/shadow\n")
+    tool.write_text(
+        "#!/bin/sh\nid -u\nid -un 2>/dev/null\n! mount -o remount,rw / 2>/dev/null && ! echo x >/etc/shadow\n"
+    )
     tool.chmod(0o755)
     package, older = hand_made(home, "2.0"), hand_made(home, "1.0")
     subprocess.run(["chown", "-R", USER, str(home)], check=True)
     home.chmod(0o755)
-    words = ("prove", str(tool), "--image", "debian:12", "--probes", "read-only,no-home", "--json")
+    words = ("prove", str(tool), "--image", "debian:12", "--probes", "read-only,no-home,no-passwd", "--json")
 
     done = as_user(home, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     cells = json.loads(done.stdout)
-    assert [(c["verdict"], c["isolation"], c["stdout_tail"]) for c in cells] == [("PASS", "full", "10001\n")] * 3
+    assert [(c["verdict"], c["isolation"]) for c in cells] == [("PASS", "full")] * 4
+    assert [c["stdout_tail"] for c in cells] == ["10001\ncell\n"] * 3 + ["10001\n10001\n"]
 
     # The second run takes the image from the store, and what was made can be collected again.
     again = as_user(home, *words)
@@ -70,8 +73,10 @@ def test_an_image_of_its_own_and_cells_on_it(home: Path) -> None:
     proved = as_user(home, *words[:1], str(package), *words[2:], "--upgrade-from", str(older))
     assert proved.returncode == 0, proved.stdout + proved.stderr
     packaged = json.loads(proved.stdout)
-    assert [cell["verdict"] for cell in packaged] == ["PASS"] * 3
+    assert [cell["verdict"] for cell in packaged] == ["PASS"] * 4
     assert "/usr/share/hand-made/owned 644 daemon" in packaged[0]["stdout_tail"].splitlines()
+    beside = [f"as {name} in {name} beside hand-made" for name in ("cell", "cell", "cell", "10001")]
+    assert [line for cell in packaged for line in cell["stdout_tail"].splitlines() if "beside" in line] == beside
     assert [stage["status"] for stage in packaged[0]["stages"]] == ["done"] * 3
     assert packaged[0]["stages"][-1]["left"] == ["/var/lib/hand-made", "/var/lib/hand-made/state"]
     assert not list((home / ".cache" / "py-portable" / "tmp").iterdir())

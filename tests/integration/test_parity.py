@@ -77,7 +77,9 @@ class House:
 
     def started(self, subject: Subject, words: tuple[str, ...], before: tuple[str, ...] = ()) -> Said:
         argv = (*before, *subject.argv, *words)
-        started = start(self.place.engine, self.place.root, PLAIN, argv, subject.binds, self.place.helpers, 120)
+        started = start(
+            self.place.engine, self.place.root, PLAIN, argv, subject.binds, self.place.helpers, 120, account=()
+        )
         assert started.record is not None and started.record.reached, started.trouble
         return Said(started.record.status, started.stdout.text, started.stderr.text)
 
@@ -91,7 +93,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     built = building.build(session, Selection(tuple(MADE), (IMAGE,), controls=False), starts=True)
     assert not built.failures, built.failures
     image = built.report.images[image_node(IMAGE)]
-    place = Place(session.engine.chosen[0], image.root, helpers(session.store))
+    place = Place(session.engine.chosen[0], image.root, helpers(session.store), ())
     with ExitStack() as stack:
         room = stack.enter_context(session.store.scratch("parity"))
         room.chmod(0o755)

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.integration.conftest import Project
 from tests.promises.test_what_is_installed_is_what_its_metadata_asks_for import wheel
@@ -76,3 +77,41 @@ def test_extras_a_hidden_module_a_package_dist_fixtures_and_data_that_only_git_k
     ran = project.run("portability", env={"PIP_FIND_LINKS": str(tmp_path / "links")})
     assert ran.status == 0, ran.stdout + ran.stderr
     assert {c["artifact"]: c["verdict"] for c in project.cells()} == {"tree": "PASS", "house": "PASS"}
+
+
+WHO = {
+    "pyproject.toml": """[build-system]
+requires = ["setuptools>=70"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "who"
+version = "1.0"
+[project.scripts]
+who = "who:main"
+[tool.setuptools]
+py-modules = ["who"]
+""",
+    "who.py": """import getpass, grp, os
+
+def main():
+    print(getpass.getuser(), grp.getgrgid(os.getgid()).gr_name, os.path.expanduser("~cell"))
+""",
+}
+
+
+def test_an_app_that_asks_for_its_users_name(tmp_path: Path) -> None:
+    """It has one, as on a machine; where it has none, as with `docker run --user`, the red is the app's own."""
+    for name, text in WHO.items():
+        (tmp_path / "app").mkdir(exist_ok=True)
+        (tmp_path / "app" / name).write_text(text)
+    told = yaml.safe_load(CONFIG)
+    told["app"] = {"source": "app", "smoke": [{"stdout": ["cell cell /home/cell"]}]}
+    del told["build"], told["artifacts"]["house"]
+    told["portability"] = {"images": ["debian:12"], "probes": ["no-passwd"]}
+    (tmp_path / "portable.yaml").write_text(yaml.safe_dump(told))
+    project = Project(tmp_path)
+    ran = project.run("portability")
+    (plain,), (nameless,) = project.cells(condition="plain"), project.cells(condition="no-passwd")
+    assert plain["verdict"] == "PASS", ran.stdout + ran.stderr
+    assert (ran.status, nameless["verdict"], nameless["reason"]) == (1, "FAIL", "exit")
+    assert nameless["detail"].endswith("OSError: No username set in the environment")

@@ -152,7 +152,7 @@ def test_drift_of_the_machine_cancels_out(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(turns, "once", drifting)
     bare, slow = Subject("bare", ("/bare",), ()), Subject("slow", ("/slow",), ())
-    place = Place(Native(), Path("/"), Path("/"))
+    place = Place(Native(), Path("/"), Path("/"), ())
     same, other = compare(place, [Pairing(bare, bare), Pairing(slow, bare)], 30)
     assert same.pairing.same and same.ratio.holds(1.0)
     assert not other.pairing.same and other.ratio.holds(2.0) and other.ratio.spread < 0.2

@@ -170,7 +170,7 @@ def test_an_unknown_image_is_named_with_those_there_are(house: House) -> None:
         (["build", "--frobnicate"], "--frobnicate"),
         (
             ["portability", "--probes", "no-hom"],
-            "there is no probe named 'no-hom'; there are: read-only, no-home",
+            "there is no probe named 'no-hom'; there are: read-only, no-home, no-passwd",
         ),
         (["portability", "--probes", "plain"], "there is no probe named 'plain'"),
         (["prove", "x"], "--image"),

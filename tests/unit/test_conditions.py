@@ -10,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from py_portable.prove.conditions import CONDITIONS, FILTERED, NO_HOME, PATH, PLAIN, READ_ONLY
+from py_portable.engines import trial
+from py_portable.engines.engine import isolation
+from py_portable.prove.conditions import CONDITIONS, FILTERED, NO_HOME, NO_PASSWD, PATH, PLAIN, READ_ONLY
 
 NONE = "0" * 16
 UID = PLAIN.uid
+HOME = str(PLAIN.home)
 
 
 def place(**changes: Any) -> dict[str, Any]:
@@ -27,7 +30,8 @@ def observed(name: str) -> dict[str, Any]:
     seen: dict[str, Any] = {
         "canary": 1, "fds": [0, 1, 2], "stdin_null": True, "terminal": False, "umask": 0o22,
         "env": ["HOME", "PATH", "PWD"], "env_HOME": "/home/cell", "env_PATH": PATH, "env_LANG": None,
-        "cwd": "/", "core_limit": 0, "uid": UID, "euid": UID, "gid": UID, "egid": UID, "groups": [],
+        "cwd": "/", "core_limit": 0, "open_files": 1024,
+        "account": {"name": "cell", "home": "/home/cell", "group": "cell"}, "uid": UID, "euid": UID, "gid": UID, "egid": UID, "groups": [],
         "CapInh": NONE, "CapPrm": NONE, "CapEff": NONE, "CapBnd": NONE, "CapAmb": NONE, "NoNewPrivs": "1",
         "Seccomp": "2", "keys": 0, "limits": ["memory", "processes"],
         "uid_map": "0 0 4294967295\n", "shadow_readable": 13, "hostname": "cell", "interfaces": ["lo"],
@@ -46,8 +50,10 @@ def observed(name: str) -> dict[str, Any]:
             seen[folder] |= {"create": EROFS, "read_only": True}
         seen["tmp"] |= {"type": "tmpfs", "bytes": 64 << 20}
     if name == "no-home":
-        seen["env_HOME"] = "/nonexistent"
+        seen["env_HOME"] = seen["account"]["home"] = "/nonexistent"
         seen["home"] = place(exists=False, mode=-1, owner=-1, create=2, type=None)
+    if name == "no-passwd":
+        seen["account"] = dict.fromkeys(("name", "home", "group"))
     return seen
 
 
@@ -94,6 +100,12 @@ def test_each_promise_depends_on_what_was_observed(name: str) -> None:
         ("terminal", True, "there is no terminal"),
         ("umask", 0o77, "the umask is 022"),
         ("core_limit", -1, "no core is written"),
+        ("open_files", 524288, "no more than 1024 files can be open"),
+        ("open_files", -1, "no more than 1024 files can be open"),
+        ("account", {"name": None, "home": HOME, "group": "cell"}, "the app's uid has a name in /etc/passwd"),
+        ("account", {"name": "root", "home": HOME, "group": "cell"}, "the app's uid has a name in /etc/passwd"),
+        ("account", {"name": "cell", "home": "/", "group": "cell"}, "its entry there names HOME"),
+        ("account", {"name": "cell", "home": HOME, "group": None}, "the app's gid has a name in /etc/group"),
         ("cwd", "/tmp", "the working folder is /"),
         ("hostname", "laptop", "the host name is cell"),
         ("interfaces", ["lo", "eth0"], "there is no network but loopback"),
@@ -149,6 +161,8 @@ def test_what_an_engine_lacks_is_excused_unless_it_makes_the_condition() -> None
     assert PLAIN.violations(seen, ["network", "hostname"]) == ()
     assert "the root is mounted read-only" in READ_ONLY.violations(observed("plain"), ["root", "tmp", "home"])
     assert NO_HOME.violations(observed("plain"), ["home", "no-home"]) != ()
+    assert PLAIN.violations(observed("no-passwd"), ["account"]) == ()
+    assert NO_PASSWD.violations(observed("plain"), ["account", "no-passwd"]) != ()
 
 
 def test_a_probe_changes_one_thing() -> None:
@@ -157,6 +171,9 @@ def test_a_probe_changes_one_thing() -> None:
     assert (READ_ONLY.env, READ_ONLY.home, READ_ONLY.uid) == (PLAIN.env, PLAIN.home, PLAIN.uid)
     assert (NO_HOME.root_access, NO_HOME.tmp_bytes, NO_HOME.home) == ("throw-away", None, None)
     assert {**NO_HOME.env, "HOME": PLAIN.env["HOME"]} == dict(PLAIN.env)
+    assert (NO_PASSWD.root_access, NO_PASSWD.tmp_bytes, NO_PASSWD.home) == ("throw-away", None, PLAIN.home)
+    assert (NO_PASSWD.env, NO_PASSWD.uid) == (PLAIN.env, PLAIN.uid)
+    assert [c.account for c in (PLAIN, READ_ONLY, NO_HOME, NO_PASSWD)] == [True, True, True, False]
 
 
 values = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.integers(), max_size=3)
@@ -168,3 +185,11 @@ def test_nothing_observed_can_do_more_than_break_a_promise(name: str, key: str, 
     seen[key] = value
     texts = {promise.text for promise in CONDITIONS[name].promises}
     assert set(CONDITIONS[name].violations(seen)) <= texts
+
+
+def test_a_trial_that_saw_no_account_says_what_the_engine_lacks() -> None:
+    seen = observed("plain")
+    whole = set(trial.lacks(seen))
+    for account in (observed("no-passwd")["account"], {**seen["account"], "home": "/root"}):
+        assert set(trial.lacks({**seen, "account": account})) - whole == {"account"}
+    assert "account" not in whole and isolation(["account"]) == "partial"

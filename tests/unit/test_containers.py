@@ -42,7 +42,9 @@ def words(job: Job) -> tuple[dict[str, list[str]], str, list[str]]:
 
 
 def test_a_proof(tmp_path: Path) -> None:
-    job = proof_job(tmp_path, PLAIN, ["/app/x", "a b", "--rm"], [Bind(Path("/made here"), "/app")], Path("/helpers"))
+    job = proof_job(
+        tmp_path, PLAIN, ["/app/x", "a b", "--rm"], [Bind(Path("/made here"), "/app")], Path("/helpers"), account=()
+    )
     options, image, rest = words(job)
     assert options.pop("--env") == [f"{name}={value}" for name, value in PLAIN.env.items()]
     assert options == {
@@ -62,10 +64,10 @@ def test_a_proof(tmp_path: Path) -> None:
 
 
 def test_a_read_only_root_and_no_home(tmp_path: Path) -> None:
-    options, image, _ = words(proof_job(tmp_path, READ_ONLY, ["/x"], [], Path("/helpers")))
+    options, image, _ = words(proof_job(tmp_path, READ_ONLY, ["/x"], [], Path("/helpers"), account=()))
     assert "--read-only" in options
     assert options["--tmpfs"] == [f"/tmp:rw,exec,nosuid,nodev,size={READ_ONLY.tmp_bytes},mode=1777"]
-    options, without, _ = words(proof_job(tmp_path, NO_HOME, ["/x"], [], Path("/helpers")))
+    options, without, _ = words(proof_job(tmp_path, NO_HOME, ["/x"], [], Path("/helpers"), account=()))
     assert without != image and "--read-only" not in options
 
 

@@ -29,7 +29,7 @@ SINGLE = ids.Ids("single", "no range", "make one")
 
 @pytest.fixture
 def proof(tmp_path: Path) -> Job:
-    return job(tmp_path, PLAIN, ["/app/x", "a b"], [Bind(Path("/made here"), "/app")], Path("/helpers"))
+    return job(tmp_path, PLAIN, ["/app/x", "a b"], [Bind(Path("/made here"), "/app")], Path("/helpers"), account=())
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_bubblewrap_with_a_range_and_with_one_id(proof: Job, who: list[ids.Ids])
 
 
 def test_a_read_only_root_is_closed_after_the_mount_points_are_made(who: list[ids.Ids], tmp_path: Path) -> None:
-    words = Bubblewrap().argv(job(tmp_path, READ_ONLY, ["/x"], [], Path("/helpers")))
+    words = Bubblewrap().argv(job(tmp_path, READ_ONLY, ["/x"], [], Path("/helpers"), account=()))
     assert words.index("--remount-ro") > words.index("--ro-bind") > words.index("--proc")
     assert has(words, "--perms", "1777", "--size", str(64 << 20), "--tmpfs", "/tmp")
 
@@ -124,7 +124,7 @@ def test_the_line_to_reproduce_is_one_line(name: str, proof: Job, who: list[ids.
 def test_the_app_is_named_by_an_absolute_path(tmp_path: Path) -> None:
     for argv in ([], ["x"], [""]):
         with pytest.raises(ValueError, match="not an absolute path inside the image"):
-            job(tmp_path, PLAIN, argv, [], tmp_path)
+            job(tmp_path, PLAIN, argv, [], tmp_path, account=())
 
 
 def test_the_registry() -> None:
@@ -197,7 +197,7 @@ def test_no_path_leaves_the_image(tmp_path: Path, target: str, real: str) -> Non
 def test_an_image_that_leads_in_a_circle_costs_its_own_cells_only(tmp_path: Path, engine: type[Any]) -> None:
     (tmp_path / "opt").symlink_to("opt")
     bind = Bind(tmp_path, "/opt/app")
-    started = start(engine(tmp_path), tmp_path, PLAIN, ("/opt/app/x",), (bind,), tmp_path, 5)
+    started = start(engine(tmp_path), tmp_path, PLAIN, ("/opt/app/x",), (bind,), tmp_path, 5, account=())
     assert started.record is None
     said = "too many levels of symbolic links at /opt/app in the image"
     assert started.trouble == f"cell-run wrote no record; {engine(tmp_path).name} said: {said}"

@@ -24,6 +24,8 @@ from py_portable.plan.expected import expects
 from py_portable.plan.selection import Selection
 from py_portable.project import as_made, building, refreshing
 from py_portable.project.session import Session
+from py_portable.prove.accounts import ACCOUNT, Accounts
+from py_portable.prove.conditions import PLAIN
 from py_portable.prove.frozen import Freezer
 
 EVERY = 10
@@ -89,7 +91,9 @@ def measure(session: Session, wanted: BenchmarkRequest) -> Measured:
     if built.lacking and not any(made.interpreter for made in built.made.values()):
         name, why = next(iter(built.lacking.items()))
         raise UnmetError(f"{name} cannot be compared: {why}")
-    place = Place(session.engine.chosen[0], image.root, session.helpers())
+    engine, info, _ = session.engine.chosen
+    accounts = Accounts(session.store, engine, session.helpers(), able=ACCOUNT not in info.lacks)
+    place = Place(engine, image.root, accounts.helpers, accounts.of(PLAIN, image.root))
     with ExitStack() as stack:
         room = stack.enter_context(session.store.scratch("benchmark"))
         room.chmod(0o755)

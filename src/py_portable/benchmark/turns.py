@@ -56,6 +56,8 @@ class Place:
     engine: Engine
     root: Path
     helpers: Path
+    account: tuple[Bind, ...]
+    """What PLAIN shows in this root, see `Accounts.of`."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,16 @@ Tell = Callable[[int], None]
 
 def once(place: Place, subject: Subject) -> Took:
     """One start. Raises UnmetError where it does not end with exit status 0: its time would mean nothing."""
-    started = start(place.engine, place.root, PLAIN, subject.argv, _binds(subject), place.helpers, TIMEOUT)
+    started = start(
+        place.engine,
+        place.root,
+        PLAIN,
+        subject.argv,
+        _binds(subject),
+        place.helpers,
+        TIMEOUT,
+        account=place.account,
+    )
     record = started.record
     if record is None or record.status != 0:
         said = started.stderr.text or started.stdout.text
@@ -111,7 +122,10 @@ def once(place: Place, subject: Subject) -> Took:
 
 def starter(place: Place, subject: Subject) -> tuple[str, ...]:
     """The command line that makes the same start by hand."""
-    return place.engine.argv(job(place.root, PLAIN, subject.argv, _binds(subject), place.helpers))
+    binds = _binds(subject)
+    return place.engine.argv(
+        job(place.root, PLAIN, subject.argv, binds, place.helpers, account=place.account)
+    )
 
 
 def _binds(subject: Subject) -> tuple[Bind, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from py_portable.evidence.typed import CellResult
 from py_portable.formats import Made, Start
 from py_portable.images import Image
 from py_portable.plan.cell import CellId, ConditionId
+from py_portable.prove.accounts import ACCOUNT, Accounts
 from py_portable.prove.memory import Memory
 from py_portable.store import Store
 
@@ -63,6 +65,10 @@ class Bench:
     """Whether the engine keeps the files of a cell that failed, so that the user can look at them."""
     kept: list[tuple[Cell, Memory]] = field(default_factory=list)
     """The results that this run remembers. They are forgotten if they turn out to come from something damaged."""
+
+    @functools.cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self.store, self.engine, self.helpers, able=ACCOUNT not in self.info.lacks)
 
 
 Tell = Callable[[CellResult], None]

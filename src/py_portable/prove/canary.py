@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from py_portable.engines.engine import Engine
+from py_portable.engines.engine import Bind, Engine
 from py_portable.engines.guard import HELPERS
 from py_portable.prove.conditions import Condition
 from py_portable.prove.start import start
@@ -35,6 +35,7 @@ def observe(
     condition: Condition,
     helpers: Path,
     *,
+    account: Sequence[Bind],
     lacks: Iterable[str] = (),
     timeout: float = SECONDS,
 ) -> Observation:
@@ -42,7 +43,7 @@ def observe(
 
     `lacks` is what the engine's probe said it cannot isolate here; see `Condition.violations`.
     """
-    started = start(engine, root, condition, [f"{HELPERS}/canary"], (), helpers, timeout)
+    started = start(engine, root, condition, [f"{HELPERS}/canary"], (), helpers, timeout, account=account)
     raw: Mapping[str, Any] = {}
     if started.trouble:
         broken: tuple[str, ...] = (started.trouble,)

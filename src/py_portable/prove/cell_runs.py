@@ -17,6 +17,7 @@ from py_portable.engines.select import reproduce
 from py_portable.errors import PortableError
 from py_portable.evidence.typed import CellResult, now
 from py_portable.formats import FORMATS, Install
+from py_portable.images import Image
 from py_portable.prove import stages
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.prove.borne import asked_for
@@ -90,13 +91,15 @@ def _frozen(cell: Cell, freezer: Freezer) -> Cell:
 def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> Mapping[Place, Observation]:
     """The canary runs once for each image x condition."""
     places = {(cell.image_name, cell.condition): cell.image for cell in cells if cell.image}
-    found = pool.map(
-        lambda item: observe(
-            bench.engine, item[1].root, CONDITIONS[item[0][1]], bench.helpers, lacks=_excused(bench)
-        ),
-        places.items(),
-    )
-    return dict(zip(places, found, strict=True))
+
+    def observed(item: tuple[Place, Image]) -> Observation:
+        (_, name), image = item
+        condition = CONDITIONS[name]
+        account = bench.accounts.of(condition, image.root)
+        lacks = _excused(bench)
+        return observe(bench.engine, image.root, condition, bench.helpers, account=account, lacks=lacks)
+
+    return dict(zip(places, pool.map(observed, places.items()), strict=True))
 
 
 def _excused(bench: Bench) -> tuple[str, ...]:
@@ -229,14 +232,16 @@ def _start(
 
 def _started(cell: Cell, bench: Bench, installed: Installed, layers: tuple[Path, ...]) -> Started:
     assert cell.image is not None
+    condition = CONDITIONS[cell.condition]
     return start(
         bench.engine,
         cell.image.root,
-        CONDITIONS[cell.condition],
+        condition,
         (cell.start.program, *cell.smoke.args),
         (*cell.start.binds, *installed.binds),
         bench.helpers,
         cell.smoke.timeout,
+        account=bench.accounts.of(condition, cell.image.root, layers),
         capture_bytes=CAPTURE_BYTES,
         keep=bench.keep,
         lines=(cell.smoke.stdout, cell.smoke.stderr),
@@ -271,9 +276,8 @@ def _by_hand(cell: Cell, bench: Bench, started: Started) -> str:
     if cell.named and cell.image:
         # The copy that was started is thrown away with the run.
         argv = (cell.named.program, *cell.smoke.args)
-        condition = CONDITIONS[cell.condition]
-        told = reproduce(
-            bench.engine,
-            job(cell.image.root, condition, argv, cell.named.binds, bench.helpers, keep=bench.keep),
-        )
+        condition, root = CONDITIONS[cell.condition], cell.image.root
+        account = bench.accounts.of(condition, root)
+        asked = job(root, condition, argv, cell.named.binds, bench.helpers, account=account, keep=bench.keep)
+        told = reproduce(bench.engine, asked)
     return f"{told} # kept: {started.kept}" if started.kept else told

@@ -16,11 +16,12 @@ from typing import Any
 from py_portable.engines import ids
 from py_portable.engines.engine import RootAccess
 from py_portable.engines.promise import Observed, Promise, broken
-from py_portable.engines.trial import HOME, UID
+from py_portable.engines.trial import HOME, HOSTNAME, UID
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-HOSTNAME = "cell"
 READ_ONLY_TMP_BYTES = 64 << 20
+OPEN_FILES = 1024
+"""As cell-run has it."""
 _NO_CAPS = "0" * 16
 _STICKY = 0o1777
 
@@ -42,6 +43,8 @@ class Condition:
     env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({"PATH": PATH, "HOME": HOME}))
     uid: int = UID
     essential: frozenset[str] = frozenset()
+    account: bool = True
+    """Whether /etc/passwd and /etc/group have entries for `uid`, as those of real users; see prove/accounts.py."""
 
     def violations(self, observed: Observed, lacks: Iterable[str] = ()) -> tuple[str, ...]:
         """The promises that the observation breaks, as text; empty where the condition is in force.
@@ -53,6 +56,10 @@ class Condition:
         return tuple(
             promise.text for promise in broken(self.promises, observed) if promise.aspect not in excused
         )
+
+
+def _named(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", "root")
 
 
 def _writable(place: Mapping[str, Any]) -> bool:
@@ -152,6 +159,9 @@ _ALWAYS = (
     Promise("fds", "there is no terminal", lambda o: o["terminal"] is False),
     Promise("umask", "the umask is 022", lambda o: o["umask"] == 0o022),
     Promise("limits", "no core is written", lambda o: o["core_limit"] == 0),
+    Promise(
+        "limits", f"no more than {OPEN_FILES} files can be open", lambda o: 0 < o["open_files"] <= OPEN_FILES
+    ),
     Promise("cwd", "the working folder is /", lambda o: o["cwd"] == "/"),
     Promise("hostname", f"the host name is {HOSTNAME}", lambda o: o["hostname"] == HOSTNAME),
     Promise(
@@ -182,6 +192,16 @@ _ALWAYS = (
         lambda o: {"HOME", "PATH"} <= set(o["env"]) <= {"HOME", "PATH", "PWD"},
     ),
 )
+_ACCOUNT = (
+    Promise("account", "the app's uid has a name in /etc/passwd", lambda o: _named(o["account"]["name"])),
+    Promise("account", "its entry there names HOME", lambda o: o["account"]["home"] == o["env_HOME"]),
+    Promise("account", "the app's gid has a name in /etc/group", lambda o: _named(o["account"]["group"])),
+)
+_NO_ACCOUNT = Promise(
+    "no-passwd",
+    "/etc/passwd and /etc/group have no entry for the app's uid and gid",
+    lambda o: all(o["account"][name] is None for name in ("name", "home", "group")),
+)
 _ROOT_WRITABLE = Promise("root", "the root is mounted writable", lambda o: o["root"]["read_only"] is False)
 _ROOT_FROZEN = (
     Promise("root", "the root is mounted read-only", lambda o: o["root"]["read_only"] is True),
@@ -207,7 +227,7 @@ _NOWHERE = "/nonexistent"
 PLAIN = Condition(
     name="plain",
     about="an ordinary user in a writable throw-away root, as a container gives it, without network",
-    promises=(*_ALWAYS, _ROOT_WRITABLE, _HOME_OWNED, _HOME_WRITABLE),
+    promises=(*_ALWAYS, *_ACCOUNT, _ROOT_WRITABLE, _HOME_OWNED, _HOME_WRITABLE),
 )
 READ_ONLY = Condition(
     name="read-only",
@@ -217,6 +237,7 @@ READ_ONLY = Condition(
     essential=frozenset({"root", "tmp"}),
     promises=(
         *_ALWAYS,
+        *_ACCOUNT,
         *_ROOT_FROZEN,
         _HOME_OWNED,
         Promise("root", "HOME is read-only like the rest", lambda o: o["home"]["create"] == EROFS),
@@ -235,6 +256,7 @@ NO_HOME = Condition(
     essential=frozenset({"no-home"}),
     promises=(
         *_ALWAYS,
+        *_ACCOUNT,
         _ROOT_WRITABLE,
         Promise(
             "no-home",
@@ -243,6 +265,13 @@ NO_HOME = Condition(
         ),
     ),
 )
+NO_PASSWD = Condition(
+    name="no-passwd",
+    about="plain, but the user has no entry in /etc/passwd and /etc/group, as with docker run --user",
+    account=False,
+    essential=frozenset({"no-passwd"}),
+    promises=(*_ALWAYS, _NO_ACCOUNT, _ROOT_WRITABLE, _HOME_OWNED, _HOME_WRITABLE),
+)
 CONDITIONS: Mapping[str, Condition] = MappingProxyType(
-    {condition.name: condition for condition in (PLAIN, READ_ONLY, NO_HOME)}
+    {condition.name: condition for condition in (PLAIN, READ_ONLY, NO_HOME, NO_PASSWD)}
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 from py_portable.base.capture import Captured
 from py_portable.engines.engine import Bind, Engine, Job
 from py_portable.engines.select import reproduce
-from py_portable.prove.conditions import HOSTNAME, Condition
+from py_portable.engines.trial import HOSTNAME
+from py_portable.prove.conditions import Condition
 from py_portable.prove.record import Record, RecordError, parse
 
 
@@ -44,11 +45,13 @@ def job(
     binds: Sequence[Bind],
     helpers: Path,
     *,
+    account: Sequence[Bind],
     keep: bool = False,
     lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
     layers: tuple[Path, ...] = (),
 ) -> Job:
-    """What the engine has to run: `argv`, whose first word is an absolute path inside the image."""
+    """What the engine has to run: `argv`, whose first word is an absolute path inside the image. `account`: what
+    `Accounts.of` shows to every start of this condition there."""
     if not argv or not argv[0].startswith("/"):
         raise ValueError(f"not an absolute path inside the image: {list(argv)[:1]}")
     return Job(
@@ -56,7 +59,7 @@ def job(
         root=root,
         argv=tuple(argv),
         env=condition.env,
-        binds=tuple(binds),
+        binds=(*account, *binds),
         root_access=condition.root_access,
         hostname=HOSTNAME,
         home=condition.home,
@@ -79,6 +82,7 @@ def start(
     timeout: float,
     log: Path | None = None,
     *,
+    account: Sequence[Bind],
     capture_bytes: int = 65536,
     keep: bool = False,
     lines: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
@@ -90,7 +94,7 @@ def start(
     in what `capture_bytes` leaves no room for. `layers`: what was installed over the root. A failing, hanging or
     missing app is no error; raises MachineError only where the engine itself cannot be started.
     """
-    asked = job(root, condition, argv, binds, helpers, keep=keep, lines=lines, layers=layers)
+    asked = job(root, condition, argv, binds, helpers, account=account, keep=keep, lines=lines, layers=layers)
     outcome = engine.run(asked, timeout=timeout, log=log, capture_bytes=capture_bytes)
     record, trouble = None, None
     try:
