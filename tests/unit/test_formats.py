@@ -70,10 +70,10 @@ def test_a_wheelhouse_is_installed_first_with_the_interpreter_it_was_made_for(tm
     meta = {"distribution": "my-app", "script": None, "entry_point": "my.mod:main"}
     start = FORMATS["wheelhouse"].start(made("wheelhouse", tmp_path, meta, interpreter=tmp_path / "python"))
     assert start.install is not None
-    assert start.install.argv[-4:] == ("my-app", "", "my.mod:main", "")
+    assert start.install.argv[-5:] == ("my-app", "", "my.mod:main", "", "")
     with_extras = made("wheelhouse", tmp_path, {**meta, "extras": ["a", "b"]}, interpreter=tmp_path / "python")
     other = FORMATS["wheelhouse"].start(with_extras)
-    assert other.install and other.install.argv[-1] == "a,b" and other.needs != start.needs
+    assert other.install and other.install.argv[-2] == "a,b" and other.needs != start.needs
     assert [bind.target for bind in start.binds] == ["/opt/python"]
     assert start.install.target == APP
     assert not [bind for bind in (*start.binds, *start.install.binds) if bind.writable]
@@ -149,3 +149,10 @@ def test_the_steps_of_the_tools_need_each_other() -> None:
     installed = tools.install_step("3.13 (default)", fetched=fetched.name, interpreter="i", image="base")
     assert fetched.lane == "io"
     assert installed.all_needs == ("base", fetched.name, "i")
+
+
+def test_what_is_wanted_beside_the_app_is_installed_and_a_known_program_has_its_own_name(tmp_path: Path) -> None:
+    meta = {"distribution": "my-app", "script": "tool", "entry_point": None, "extras": ["x"], "with": ["plug[a,b]", "c"]}
+    start = FORMATS["wheelhouse"].start(made("wheelhouse", tmp_path, meta, interpreter=tmp_path / "python"))
+    assert start.install and start.install.argv[-5:] == ("my-app", "tool", "", "x", "plug[a,b] c")
+    assert start.program == "/opt/app/venv/bin/tool"

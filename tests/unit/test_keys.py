@@ -24,12 +24,13 @@ ELF = {
 READS_ELF = ELF - {"inspect.elf"}
 FORMAT = {"formats.app_entry"}
 PACKAGES = {
-    *(f"formats.system_packages.{name}" for name in ("about", "documents", "lint_tools", "nfpm", "packing")),
+    *(f"formats.system_packages.{name}" for name in ("about", "documents", "nfpm", "packing")),
     *(f"formats.system_packages.{name}" for name in ("package_options", "package_rules", "wheel_metadata")),
     *(f"formats.system_packages.{name}" for name in ("asking", "completions", "help_text", "man_page", "pages")),
     *("base.zips", "base.tarball"),
     *("formats.onefile", "formats.runtime", "formats.runtime.packer", "wheels.tools"),
 }
+LINTS = {"formats.system_packages.lint_tools"}
 ASKS = {
     *("formats.system_packages.completions", "formats.system_packages.help_text"),
     *("formats.onefile", "formats.runtime", "formats.runtime.packer"),
@@ -55,8 +56,8 @@ ACTIONS = {
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.apk": PACKAGES | ELF | {f"formats.system_packages.{name}" for name in ("apk_archive", "apk_rules")},
-    "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header", "formats.system_packages.rpm_manager"},
-    "formats.deb": PACKAGES | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
+    "formats.rpm": PACKAGES | LINTS | {"formats.system_packages.rpm_header", "formats.system_packages.rpm_manager"},
+    "formats.deb": PACKAGES | LINTS | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
     "formats.system_packages.asking": ASKS,
     "formats.file": ELF
     | {"base.tarball", "formats.deb_file", "formats.rpm_file", "formats.foreign_package"}

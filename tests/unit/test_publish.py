@@ -308,7 +308,7 @@ def test_the_published_wheel_is_what_a_cell_installs(tmp_path: Path) -> None:
     )
     start = FORMATS["wheel"].start(made)
     assert start.install is not None
-    assert start.install.argv[-3:] == ("fast", f"/opt/published/{GOOD}", "ab")
+    assert start.install.argv[-4:] == ("fast", "", f"/opt/published/{GOOD}", "ab")
     assert (tmp_path / GOOD, f"/opt/published/{GOOD}") in [(b.source, b.target) for b in start.install.binds]
     assert start.install.target == APP
     # What a PASS is remembered by knows of the dependencies too.
