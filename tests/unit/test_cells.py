@@ -168,7 +168,7 @@ DONE = StageResult("install", "done", 0.1)
 
 def test_an_image_of_another_family_is_not_applicable(bench: Bench, tmp_path: Path) -> None:
     image = replace(IMAGE, root=tmp_path)
-    seen = {("debian:11", "plain"): SEEN}
+    seen = {(image.identity, "plain"): SEEN}
     found = cell_runs._known(cell(start=PACKAGE, image=image), bench, seen)
     assert found is not None
     assert (found.verdict, found.reason) == ("NOT-APPLICABLE", None)

@@ -49,7 +49,10 @@ ACTIONS = {
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header"},
-    "formats.deb": PACKAGES | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
+    "formats.deb": PACKAGES
+    | READS_ELF
+    | {"formats.system_packages.deb_archive", "formats.system_packages.xz"}
+    | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.nuitka": FORMAT | ELF | {"formats.compilers"},
     "formats.onefile": {"formats.runtime", "formats.runtime.packer"},

@@ -1,16 +1,52 @@
-"""Installs a foreign .deb: the image's dpkg installs it offline, and the files that it writes are kept as a layer."""
+"""Installs a .deb: the image's apt or dpkg installs it offline, and the files that it writes are kept as a layer."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from py_portable import resources
 from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError
-from py_portable.formats.deb_file import Deb, look
+from py_portable.formats.deb_file import Deb, depends, look
 from py_portable.formats.format import Install, Made, Stage, Start
+from py_portable.images import Image
 
 DPKG = "/usr/bin/dpkg"
+APT = "/usr/bin/apt-get"
+_OFFLINE = ("--quiet", "--yes", "--no-install-recommends", "-oAPT::Sandbox::User=root", "-oDpkg::Use-Pty=0")
+_UNMET = ("The following packages have unmet dependencies:", "dpkg: dependency problems")
+_SPEAKS = ("dpkg: ", *_UNMET[:1], "E: ")
 _SHOWN = "/run/py-portable-packages"
+_OLDER = "images/older_deb.sh"
+
+
+def of_ours(made: Made, image: Image | None, package: str, version: str) -> Start:
+    """A package that was built here: the image's apt installs it, or its dpkg if it has no apt. It is upgraded from the
+    same package with a lower version, removed and purged, and nothing may be left."""
+    shown = f"{_SHOWN}/{made.path.name}"
+    has_apt = image is None or (image.root / APT.lstrip("/")).exists()
+    add = (APT, *_OFFLINE, "install") if has_apt else (DPKG, "--install")
+    drop = (APT, *_OFFLINE, "remove") if has_apt else (DPKG, "--remove")
+    binds = (Bind(made.path, shown),)
+    script = f"{_SHOWN}/older_deb.sh"
+    install = Install(
+        argv=(*add, shown),
+        binds=binds,
+        speaks=_SPEAKS,
+        manager=DPKG,
+        depends=depends(made.path, made.sha256) if image else (),
+        unmet=_UNMET,
+        older=Stage(
+            ("/bin/sh", script, shown, f"{version}~older", *add),
+            (*binds, Bind(resources.path(_OLDER), script)),
+            _SPEAKS,
+        ),
+        remove=Stage((*drop, package), speaks=_SPEAKS),
+        purge=Stage((DPKG, "--purge", package)),
+        clean=True,
+    )
+    needs = (*install.argv, resources.sha256(_OLDER))
+    return Start(f"/usr/bin/{made.meta['script']}", (), install, needs=needs)
 
 
 def installed(made: Made) -> Start:

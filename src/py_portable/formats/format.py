@@ -124,6 +124,12 @@ class Install(Stage):
     manager: str | None = None
     """The absolute path of the program in the image that it needs. An image without it belongs to another family of
     systems, and its cells are NOT-APPLICABLE."""
+    depends: tuple[str, ...] = ()
+    """For a whole root: the packages that it depends on, by name. They are added to the image before, as far as its own
+    repositories have them, because it is installed offline."""
+    unmet: tuple[str, ...] = ()
+    """How the message begins with which the package manager refuses it, because the image has not what it depends on:
+    then the reason is `release`."""
     older: Stage | None = None
     """For a whole root: the command that installs an older version. The stage `upgrade` runs it, then `argv`, then
     the start."""
