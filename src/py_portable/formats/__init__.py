@@ -10,6 +10,7 @@ from py_portable.config import Config
 from py_portable.formats.appimage import AppImage
 from py_portable.formats.bundle import Bundle
 from py_portable.formats.deb import DebPackage
+from py_portable.formats.dh_virtualenv import DhVirtualenv
 from py_portable.formats.file import File
 from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start, artifact_node
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
@@ -34,6 +35,7 @@ FORMATS: dict[str, Format] = {
         AppImage(),
         DebPackage(),
         RpmPackage(),
+        DhVirtualenv(),
         File(),
         Wheel(),
     )

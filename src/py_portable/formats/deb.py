@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,6 @@ from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-_ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386"}
 _ZSTD_SINCE = {"debian": "12", "ubuntu": "18.04"}
 """The releases whose dpkg reads zstd."""
 
@@ -82,7 +80,6 @@ def make(ctx: Context) -> Mapping[str, Any]:
     packed = packing.pack(
         ctx, plain, packager="deb", libc="libc6 (>= %s)", more={"deb": {"compression": "none"}}
     )
-    version = packed.about.full_version.rpartition(":")[2]
-    name = f"{packed.about.name}_{version}_{_ARCHES.get(platform.machine(), platform.machine())}.deb"
+    name = deb_install.file_name(packed.about.name, packed.about.full_version)
     deb_archive.compress(plain, ctx.out / name, ctx.params["compression"])
     return packed.meta(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 from py_portable import resources
@@ -18,6 +19,13 @@ _UNMET = ("The following packages have unmet dependencies:", "dpkg: dependency p
 _SPEAKS = ("dpkg: ", *_UNMET[:1], "E: ")
 _SHOWN = "/run/py-portable-packages"
 _OLDER = "images/older_deb.sh"
+_ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386"}
+
+
+def file_name(package: str, version: str) -> str:
+    """What the file of a package for this kind of machine is called."""
+    machine = platform.machine()
+    return f"{package}_{version.rpartition(':')[2]}_{_ARCHES.get(machine, machine)}.deb"
 
 
 def of_ours(made: Made, image: Image | None, package: str, version: str) -> Start:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.config import Artifact, Config, ImageSpec
-from py_portable.config.kinds import FOLDER, Interpreter, Stands, Written
+from py_portable.config.kinds import FOLDER, Interpreter, OwnBaseline, Stands, Written
 from py_portable.config.options import NoOptions, option, ref, several
 from py_portable.config.problems import Problem
 from py_portable.engines.engine import Bind
@@ -26,6 +26,7 @@ __all__ = [
     "House",
     "Install",
     "Made",
+    "OwnBaseline",
     "Parent",
     "Problem",
     "Program",
@@ -213,6 +214,10 @@ class Format(ABC):
     folder: bool = False
     """Whether its artifacts are folders with a program, named in `meta["script"]`, that starts where they are put."""
     interpreter: Interpreter = "any"
+    needs: tuple[str, ...] = ()
+    """What it needs in the image of its baseline, see `images.packages`."""
+    repaired: bool = True
+    """Whether its wheels bring the libraries that they are linked with. If not, they take those of the system."""
     programs: tuple[Program, ...] = ()
     """The programs that it needs on this machine. The doctor asks for them if a config has the format."""
     controls: Mapping[str, int] = {}
@@ -233,6 +238,13 @@ class Format(ABC):
     def implied(self, data: Mapping[str, Any]) -> Iterable[Stands]:
         """Artifacts that other keys of the config ask for."""
         return ()
+
+    def own_baseline(self, mapping: Mapping[str, Any], usual: Mapping[str, Any]) -> OwnBaseline | None:
+        """The baseline that an artifact of `fan_out` has for itself; its key `baseline` is the artifact's own name.
+
+        `usual`: the baseline of artifacts that name none, as the config has it.
+        """
+        return None
 
     def pythons(self, artifact: Artifact) -> tuple[str, ...]:
         """The Pythons that it is built for besides the artifact's own."""

@@ -1,4 +1,4 @@
-"""Puts the packages that an artifact depends on into the images that it is installed on, so that it installs offline."""
+"""Puts the packages that an artifact depends on into the images on which it is installed offline."""
 
 from __future__ import annotations
 
