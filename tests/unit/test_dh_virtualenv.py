@@ -93,7 +93,20 @@ def test_its_own_release_accepts_it_and_others_of_the_family_refuse_it(tmp_path:
     ("artifacts", "changes", "place", "message"),
     [
         ({"distro": {"format": "dh-virtualenv"}}, {}, '"distro"', 'the key "releases" is missing'),
-        ({"distro": distro(releases=["debian:9"])}, {}, '"debian:9"', 'unknown: "debian:9"; known: debian:11'),
+        (
+            {"distro": distro(releases=["debian:12", "debian:bullseye"])},
+            {},
+            '"releases": [',
+            "artifacts.distro.releases: debian:11 has Python 3.9, but the tools that build wheels need 3.10; choose "
+            "debian:12 or debian:13, or the format deb, which brings a Python with it",
+        ),
+        (
+            {"distro": distro(releases=["ubuntu:24.04"])},
+            {},
+            '"releases": [',
+            'it is not known how to build for "ubuntu:24.04"; choose debian:12',
+        ),
+        ({"distro": distro(releases=["Debian 12"])}, {}, '"Debian 12"', "expected a release, such as debian:12"),
         ({"distro": distro(python="3.11")}, {}, '"python": "3.11"', "artifacts.distro.python: unknown key"),
         ({"distro": distro(name="My App")}, {}, '"My App"', 'cannot be the name of a Debian package'),
         (

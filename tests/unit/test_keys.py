@@ -48,9 +48,13 @@ ACTIONS = {
         *("formats.public_runtime", "wheels.tools"),
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
+    "formats.dh_virtualenv": FORMAT
+    | PACKAGES
+    | ELF
+    | {"formats.system_packages.debian_source", "formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.rpm": PACKAGES | {"formats.system_packages.rpm_header"},
     "formats.deb": PACKAGES
-    | READS_ELF
+    | ELF
     | {"formats.system_packages.deb_archive", "formats.system_packages.xz"}
     | {"formats.deb_file", "formats.deb_install", "base.tarball"},
     "formats.file": ELF | {"formats.deb_file", "formats.deb_install", "base.tarball"},

@@ -10,6 +10,7 @@ from typing import Any
 from py_portable import resources
 from py_portable.config import Artifact, ImageSpec
 from py_portable.config.glibc import canonical_image, debian_releases, version_key
+from py_portable.config.problems import show
 from py_portable.config.pythons import python_of
 from py_portable.engines.engine import Bind
 from py_portable.formats import app_entry, deb_install
@@ -33,8 +34,10 @@ from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-RELEASES = ("debian:11", "debian:12", "debian:13")
-"""Those that have the tool, and a Python and a glibc that are known here."""
+RELEASES = ("debian:12", "debian:13")
+"""Those that have the tool, and a Python that the tools for wheels support."""
+_OLDEST_PYTHON = (3, 10)
+"""That of auditwheel; the tools for wheels are the same in every baseline."""
 _SETTLE = "build/settle_venv.py"
 _FAMILY = ("debian", "ubuntu")
 
@@ -48,7 +51,12 @@ class DhVirtualenvOptions(AboutOptions):
         type="array",
         minItems=1,
         uniqueItems=True,
-        items={"enum": list(RELEASES)},
+        items={
+            "type": "string",
+            "maxLength": 100,
+            "pattern": "^[a-z]+:[a-z0-9.]+$",
+            "errorMessage": "expected a release, such as debian:12",
+        },
     )
     packages: tuple[str, ...] | None = option(
         None,
@@ -56,7 +64,12 @@ class DhVirtualenvOptions(AboutOptions):
         "baseline that an artifact has by default, if its image is a Debian, too.",
         type="array",
         uniqueItems=True,
-        items={"type": "string", "pattern": "^[a-z0-9][a-z0-9+.-]+$"},
+        items={
+            "type": "string",
+            "maxLength": 100,
+            "pattern": "^[a-z0-9][a-z0-9+.-]*[a-z0-9+.]$",
+            "errorMessage": "expected the name of a Debian package, such as libpq-dev",
+        },
     )
     depends: tuple[str, ...] = option(
         (),
@@ -89,7 +102,14 @@ class DhVirtualenv(Format):
         return OwnBaseline(release, tuple(packages))
 
     def problems(self, written: Written) -> Iterable[Problem]:
-        return problems(written, "Debian package")
+        yield from problems(written, "Debian package")
+        for release in written.mapping["releases"]:
+            if release not in RELEASES:
+                *others, last = RELEASES
+                choose = (
+                    f"choose {', '.join(others)} or {last}, or the format deb, which brings a Python with it"
+                )
+                yield written.wrong("releases", f"{_why_not(release)}; {choose}")
 
     def steps(
         self, artifact: Artifact, house: House | None, parent: Parent | None = None
@@ -129,6 +149,15 @@ class DhVirtualenv(Format):
     def start(self, made: Made, image: Image | None = None) -> Start:
         package, version = packing.name_and_version(made, "Debian package")
         return deb_install.of_ours(made, image, package, version)
+
+
+def _why_not(release: str) -> str:
+    """Why no package can be built for it."""
+    python = python_of(release)
+    if release.startswith("debian:") and python and version_key(python) < _OLDEST_PYTHON:
+        oldest = ".".join(map(str, _OLDEST_PYTHON))
+        return f"{release} has Python {python}, but the tools that build wheels need {oldest}"
+    return f"it is not known how to build for {show(release)}"
 
 
 def make(ctx: Context) -> Mapping[str, Any]:

@@ -67,18 +67,10 @@ def config(venv: Path) -> None:
 def compile_all(venv: Path, tree: Path) -> None:
     for cache in venv.rglob("__pycache__"):
         shutil.rmtree(cache)
-    words = [
-        venv / "bin" / "python",
-        "-I",
-        "-m",
-        "compileall",
-        "-qq",
-        "-f",
-        "--invalidation-mode",
-        "unchecked-hash",
-    ]
+    words = [str(venv / "bin" / "python"), "-I", "-m", "compileall", "-qq", "-f"]
+    words += ["--invalidation-mode", "unchecked-hash", "-s", str(tree), "-p", "/", str(venv / "lib")]
     # Files that are no Python of this version are nobody's to import.
-    subprocess.run([*words, "-s", tree, "-p", "/", venv / "lib"], stderr=subprocess.DEVNULL)
+    subprocess.run(words, stderr=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
