@@ -175,7 +175,7 @@ def test_what_a_package_does_to_an_image_is_found(tmp_path: Path) -> None:
         "fails": ("FAIL", "install"),
         "refuses": ("FAIL", "upgrade"),
         "never": ("FAIL", "remove"),
-        "needs": ("FAIL", "install"),
+        "needs": ("FAIL", "release"),
         # dpkg does not see that /usr/bin/cat is the /bin/cat of the distribution.
         "cat": ("FAIL", "residue"),
         "dpkg": ("FAIL", "install"),
@@ -189,6 +189,28 @@ def test_what_a_package_does_to_an_image_is_found(tmp_path: Path) -> None:
     assert "tool : Depends: libnothere1 (>= 2) but it is not installable" in details["needs"]
     assert details["cat"] == "its removal changes files of the image: /usr/bin/cat"
     assert "trying to overwrite '/usr/bin/dpkg', which is also in package dpkg" in details["dpkg"]
+
+
+def test_what_it_depends_on_is_added_to_the_image_before(tmp_path: Path) -> None:
+    """From the image's own repositories, as far as they have it: each release of Debian has another libffi."""
+    folder(tmp_path / "tool", "tool")
+    images = ["debian:11", {"image": "debian:12", "expect": "fail:release"}]
+    package = {"format": "deb", "from": "folder", "version": "1", "depends": ["libffi7 (>= 3.3) | nothing", "libc6"]}
+    told = json.loads(config(images, folder={"format": "file", "path": "tool"}, package=package))
+    (tmp_path / "portable.yaml").write_text(json.dumps(told, indent=1))
+    project = Project(tmp_path)
+    ran = project.run("portability", "--artifact", "package")
+    assert ran.status == 0, ran.stdout + ran.stderr
+    old, new = project.cells()
+    assert (old["verdict"], old["image"]) == ("PASS", "debian:11") and old["stages"][-1]["stage"] == "purge"
+    assert [one.partition(" ")[0] for one in old["provided"]] == ["libc6", "libffi7"]
+    assert (new["verdict"], new["reason"]) == ("XFAIL", "release")
+    assert "tool : Depends: libffi7 (>= 3.3) but it is not installable" in new["detail"]
+    # The image is still the one that the config names.
+    plain = project.run("portability", "--artifact", "folder", "--image", "debian:11")
+    assert plain.status == 0, plain.stdout + plain.stderr
+    (bare,) = (cell for cell in project.cells(artifact="folder") if cell["image"] == "debian:11")
+    assert bare["image_identity"] == old["image_identity"] and "provided" not in bare
 
 
 def test_on_an_image_of_another_family_it_is_not_applicable(tmp_path: Path) -> None:

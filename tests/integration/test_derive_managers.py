@@ -46,6 +46,7 @@ case " $* " in
 esac
 """
 DNF = """
+case " $* " in *" --whatprovides "*) if has known "$4"; then echo "$4"; fi; exit ;; esac
 if [ "$1" = --quiet ]; then printf 'xz-devel\\nlibpq-devel\\n'; exit; fi
 cat /etc/dnf/dnf.conf >/var/fake/conf
 command=$1; shift
@@ -53,6 +54,7 @@ command=$1; shift
 """
 ZYPPER = """
 case " $* " in
+*" --match-exact "*) has known "$6" || exit 104 ;;
 *" search "*) printf 'S | Name | Summary | Type\\n--+--\\n  | libpq-devel | x | package\\n' ;;
 *" refresh "*) : ;;
 *) shift 2; add "$@"; exit 102 ;;
@@ -61,7 +63,7 @@ esac
 APK = """
 case $1 in
 info) has installed "$3" ;;
-search) printf 'libpq-dev\\n' ;;
+search) if [ "$4" = --exact ]; then ! has known "$5" || echo "$5"; exit; fi; printf 'libpq-dev\\n' ;;
 add)
     if [ "$2" = --help ]; then echo "  --force-no-chroot"; exit 1; fi
     shift; add "$@"
@@ -191,6 +193,17 @@ def test_apk(image: Image, tmp_path: Path) -> None:
     assert (made.root / "var/fake/known/before").read_text() == "/usr/bin/apk\n"
 
 
+@pytest.mark.parametrize("tool", ["dnf", "zypper", "apk"])
+def test_of_what_an_artifact_depends_on_only_what_the_repositories_have(
+    image: Image, tmp_path: Path, tool: str
+) -> None:
+    give(image, tool, *(() if tool == "apk" else ("rpm",)), known=("libpq", "git"), installed=("git",))
+    made = add(image, tmp_path, if_there=("libpq", "git", "libold"))
+    (added,) = (line for line in calls(made) if " libpq" in line and (" install " in line or " add " in line))
+    assert added.endswith(" libpq")
+    assert add(made, tmp_path, if_there=("libpq", "git")) == made
+
+
 @pytest.mark.parametrize("tool", ["dnf", "microdnf", "yum", "zypper", "apk"])
 def test_an_unknown_package(image: Image, tmp_path: Path, tool: str) -> None:
     give(image, tool, *(() if tool == "apk" else ("rpm",)))
@@ -234,6 +247,7 @@ def test_other_failures(
 def test_an_image_without_a_manager_takes_a_script_only(image: Image, tmp_path: Path) -> None:
     with pytest.raises(StepError, match="no known package manager"):
         add(image, tmp_path, packages=("jq",))
+    assert add(image, tmp_path, if_there=("jq",)) == image
     made = add(image, tmp_path, before="echo yes >/opt.txt")
     assert (made.root / "opt.txt").read_text() == "yes\n"
     assert made.packages == () and made.glibc == "2.27"

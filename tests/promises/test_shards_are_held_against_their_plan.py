@@ -138,7 +138,7 @@ SEEN = {
     None: {"exit_status": 0},
     "signal": {"exit_status": -11},
     "timeout": {"exit_status": -9},
-    "install": {"exit_status": None, "install": "failed"},
+    **{reason: {"exit_status": None, "install": "failed"} for reason in ("install", "release")},
     **{reason: {"exit_status": None} for reason in ("loader", "interpreter", "exec")},
     **{reason: {"exit_status": 1} for reason in ("glibc", "library", "exit", "fuse", "room")},
     "output": {"exit_status": 0},

@@ -79,16 +79,17 @@ def test_a_wheel_that_asks_for_more_than_the_lock_holds(tmp_path: Path) -> None:
         ("pyoxidizer", "metadata.check(SITE"),
         ("bundle", "metadata.check(site"),
         ("pex", "metadata.check(SITE"),
+        ("dh_virtualenv", "metadata.check(SITE"),
     ],
 )
 def test_every_script_that_installs_holds_it_against_the_metadata(script: str, call: str) -> None:
     text = Path(str(load("app").__file__)).with_name(f"{script}.py").read_text()
-    assert text.index("unpack_metadata(" if script == "pex" else "install(") < text.index(call)
+    assert text.index("unpack_metadata(" if script in ("pex", "dh_virtualenv") else "install(") < text.index(call)
 
 
 def test_no_format_installs_in_another_way() -> None:
     assert set(FORMATS) == {
-        *("bundle", "nuitka-standalone", "nuitka-onefile", "pex", "pyoxidizer"),  # the scripts above
+        *("bundle", "nuitka-standalone", "nuitka-onefile", "pex", "pyoxidizer", "dh-virtualenv"),  # the scripts above
         *("wheelhouse", "wheel"),  # build/install.py, in the cell
         # Install nothing: made elsewhere, or the folder of another artifact.
         *("file", "onefile", "appimage", "deb", "rpm", "apk"),

@@ -18,7 +18,7 @@ from py_portable.evidence.stage_results import StageResult
 from py_portable.evidence.typed import CellResult
 from py_portable.formats import Install, Made, Stage, Start
 from py_portable.images import Image
-from py_portable.prove import cell_runs, stages
+from py_portable.prove import cell_runs, dependencies, stages
 from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.canary import Observation
 from py_portable.prove.install import Installed, failure_of, finding_of_install
@@ -26,6 +26,8 @@ from py_portable.prove.judge import judge
 from py_portable.store import Store
 
 IMAGE = Image("debian:11", Path("/"), "sha256:image", "bootstrap", "2.31", "bullseye")
+DPKG = Install(("/usr/bin/dpkg", "--install", "/x.deb"), manager="/usr/bin/dpkg")
+PACKAGE = Start("/usr/bin/app", (), DPKG)
 SEEN = Observation(True, (), "sha256:seen", {})
 
 
@@ -151,6 +153,65 @@ def test_a_failed_installation_fails_for_that_reason() -> None:
     assert judge(finding, "fail:install").verdict == "XFAIL"
 
 
+REFUSED = "The following packages have unmet dependencies: tool : Depends: python3 (< 3.12) but 3.13 is to be installed"
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (f"exit status 100: {REFUSED}", "release"),
+        ("exit status 1: dpkg: dependency problems prevent configuration of tool: no", "release"),
+        ("exit status 100: E: Unable to locate package", "install"),
+        ("exit status 1: dpkg: error processing archive", "install"),
+        (f"exit status 1: it says: {REFUSED}", "install"),
+        ("it did not end within 600 s", "install"),
+    ],
+)
+def test_a_refusal_for_want_of_what_it_depends_on_is_recognised_by_the_managers_own_words(
+    failure: str, reason: str
+) -> None:
+    stage = Install(("/usr/bin/apt-get",), unmet=("The following packages have unmet", "dpkg: dependency problems"))
+    assert finding_of_install(failure, stage).reason == reason
+    assert finding_of_install(failure, replace(stage, unmet=())).reason == "install"
+    of = cell(start=Start("/usr/bin/tool", (), stage), expect=f"fail:{reason}")
+    failed = Installed((StageResult("install", "failed", 0.1, failure),))
+    result = stages.with_installation(passed(of), of, failed, 100)
+    assert (result.verdict, result.reason, result.install) == ("XFAIL", reason, "failed")
+
+
+def test_only_images_that_an_artifact_is_installed_on_get_what_it_depends_on(bench: Bench, tmp_path: Path) -> None:
+    wanting = replace(PACKAGE, install=replace(DPKG, depends=("libpq5",)))
+    other = replace(IMAGE, root=tmp_path)
+    unchanged = [
+        cell(),
+        cell(start=PACKAGE),
+        cell(start=wanting, image=None),
+        cell(start=wanting, image=other),
+        cell(start=wanting, image=replace(IMAGE, source="host")),
+        cell(start=wanting, image=replace(IMAGE, named="sha256:before")),
+    ]
+    assert dependencies.provided(unchanged, bench) == unchanged
+
+
+def test_an_image_to_which_nothing_can_be_added_makes_its_cell_unproven(bench: Bench, tmp_path: Path) -> None:
+    for name in ("dpkg", "apt-get"):
+        (tmp_path / "usr" / "bin").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "usr" / "bin" / name).touch()
+    wanting = replace(PACKAGE, install=replace(DPKG, depends=("libpq5",)))
+    (found,) = dependencies.provided([cell(start=wanting, image=replace(IMAGE, root=tmp_path))], bench)
+    assert found.image is None and found.lacks == "image"
+    assert (found.unavailable or "").startswith("the packages that app depends on cannot be added to it: ")
+
+
+def test_a_cell_says_what_was_added_to_its_image_and_keeps_the_images_identity() -> None:
+    wanting = replace(PACKAGE, install=replace(DPKG, depends=("libpq5", "nothing")))
+    packages = (("libc6", "2.36-9", None), ("libpq5", "15.1-1", None))
+    more = replace(IMAGE, identity="sha256:more", named=IMAGE.identity, packages=packages)
+    result = cell_runs._unknown(cell(start=wanting, image=more))
+    assert (result.image_identity, result.told()["provided"]) == ("sha256:image", ["libpq5 15.1-1"])
+    assert "provided" not in cell_runs._unknown(cell(start=wanting)).told()
+
+
 def test_only_engines_that_are_known_to_isolate_partly_are_excused(bench: Bench) -> None:
     lacking = replace(bench.info, lacks=("network",))
     assert cell_runs._excused(replace(bench, info=lacking)) == ("network",)  # the engine native
@@ -162,13 +223,12 @@ def test_any_engine_is_excused_for_limits_that_its_machine_does_not_give(bench: 
     assert cell_runs._excused(replace(bench, info=lacking)) == ("memory", "processes")
 
 
-PACKAGE = Start("/usr/bin/app", (), Install(("/usr/bin/dpkg", "--install", "/x.deb"), manager="/usr/bin/dpkg"))
 DONE = StageResult("install", "done", 0.1)
 
 
 def test_an_image_of_another_family_is_not_applicable(bench: Bench, tmp_path: Path) -> None:
     image = replace(IMAGE, root=tmp_path)
-    seen = {("debian:11", "plain"): SEEN}
+    seen = {(image.identity, "plain"): SEEN}
     found = cell_runs._known(cell(start=PACKAGE, image=image), bench, seen)
     assert found is not None
     assert (found.verdict, found.reason) == ("NOT-APPLICABLE", None)

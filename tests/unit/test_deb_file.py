@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from py_portable.errors import ConfigError
 from py_portable.formats import FORMATS, Made
-from py_portable.formats.deb_file import elves, is_deb, look
+from py_portable.formats.deb_file import depends, elves, is_deb, look
 from tests.debs import deb, raw_deb
 
 SCRIPT = "#!/bin/sh\necho hello\n"
@@ -38,6 +38,22 @@ def test_its_name_programs_and_elf_files_are_seen(tmp_path: Path, compression: s
     assert found.elves == {"/usr/lib/hand-made/bin/real", "/usr/bin/real"}
     assert found.floor and found.floor.startswith("2.")
     assert [len(data) for data in elves(package)] == [len(program)]
+
+
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        ("libc6 (>= 2.36), python3 (>= 3.11), python3 (<< 3.12)", ("libc6", "python3")),
+        (
+            "exim4 | mail-transport-agent, libc6:any (>= 2), debconf (>= 0.5) | debconf-2.0",
+            ("debconf", "exim4", "libc6"),
+        ),
+        ("", ()),
+    ],
+)
+def test_what_it_depends_on_is_read_by_name(tmp_path: Path, field: str, names: tuple[str, ...]) -> None:
+    more = {"Depends": field} if field else {}
+    assert depends(deb(tmp_path, {"usr/bin/hello": SCRIPT}, fields=more), f"sha256:{field}") == names
 
 
 def test_it_is_installed_started_and_removed_by_the_images_dpkg(tmp_path: Path) -> None:

@@ -152,7 +152,13 @@ def test_the_steps_of_the_tools_need_each_other() -> None:
 
 
 def test_what_is_wanted_beside_the_app_is_installed_and_a_known_program_has_its_own_name(tmp_path: Path) -> None:
-    meta = {"distribution": "my-app", "script": "tool", "entry_point": None, "extras": ["x"], "with": ["plug[a,b]", "c"]}
+    meta = {
+        "distribution": "my-app",
+        "script": "tool",
+        "entry_point": None,
+        "extras": ["x"],
+        "with": ["plug[a,b]", "c"],
+    }
     start = FORMATS["wheelhouse"].start(made("wheelhouse", tmp_path, meta, interpreter=tmp_path / "python"))
     assert start.install and start.install.argv[-5:] == ("my-app", "tool", "", "x", "plug[a,b] c")
     assert start.program == "/opt/app/venv/bin/tool"

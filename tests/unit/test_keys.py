@@ -31,6 +31,7 @@ PACKAGES = {
     *("formats.onefile", "formats.runtime", "formats.runtime.packer", "wheels.tools"),
 }
 LINTS = {"formats.system_packages.lint_tools"}
+DEBS = LINTS | ELF | {"formats.deb_file", "formats.deb_install", "formats.foreign_package", "base.tarball"}
 ASKS = {
     *("formats.system_packages.completions", "formats.system_packages.help_text"),
     *("formats.onefile", "formats.runtime", "formats.runtime.packer"),
@@ -56,8 +57,9 @@ ACTIONS = {
     },
     "formats.bundle": FORMAT | ELF | UNPACKS | {"formats.folder_archive"},
     "formats.apk": PACKAGES | ELF | {f"formats.system_packages.{name}" for name in ("apk_archive", "apk_rules")},
+    "formats.dh_virtualenv": FORMAT | PACKAGES | DEBS | {"formats.system_packages.debian_source"},
     "formats.rpm": PACKAGES | LINTS | {"formats.system_packages.rpm_header", "formats.system_packages.rpm_manager"},
-    "formats.deb": PACKAGES | LINTS | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
+    "formats.deb": PACKAGES | DEBS | {"formats.system_packages.deb_archive", "formats.system_packages.xz"},
     "formats.system_packages.asking": ASKS,
     "formats.file": ELF
     | {"base.tarball", "formats.deb_file", "formats.rpm_file", "formats.foreign_package"}

@@ -85,7 +85,7 @@ def pairings(shop: Workshop, built: Built, args: Collection[str], module: str | 
     """
     found: list[Pairing] = []
     for named in built.made.values():
-        if named.interpreter is None or named.wheelhouse is None:
+        if named.interpreter is None or named.wheelhouse is None or _in_the_root(named):
             continue
         made = shop.freezer.freeze(named, whole=True)
         reference = _bare(shop, made, args, module)
@@ -102,6 +102,13 @@ def pairings(shop: Workshop, built: Built, args: Collection[str], module: str | 
         )
     same = list(dict.fromkeys(pairing.reference for pairing in found))
     return [*(Pairing(one, one) for one in same), *found]
+
+
+def _in_the_root(made: Made) -> bool:
+    """Whether it is installed into the root of a system. It takes the system's Python, so there is no other start of
+    the same Python to compare with."""
+    install = FORMATS[made.format].start(made).install
+    return install is not None and install.target is None
 
 
 def _artifact(shop: Workshop, made: Made, args: Collection[str]) -> Subject:

@@ -20,7 +20,7 @@ from py_portable.project import as_made as made_here
 from py_portable.project import building, built_rows, refreshing
 from py_portable.project.circumstances import cpu_flags
 from py_portable.project.session import Session
-from py_portable.prove import cell_runs, spoiled
+from py_portable.prove import cell_runs, dependencies, spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.steps.identity import NodeId
 
@@ -58,7 +58,7 @@ def prove(
     def anew() -> list[Cell]:
         nonlocal built
         built = make()
-        return to_start.cells(session, built)
+        return dependencies.provided(to_start.cells(session, built), bench_of(session))
 
     plan = built.plan
     images = set(plan.images.values())
@@ -66,6 +66,7 @@ def prove(
     cells = to_start.cells(session, built)
     why_not = made_here.no_judge(session) if as_made else None
     if why_not is None:
+        cells = dependencies.provided(cells, bench_of(session))
         results = spoiled.run(
             cells,
             bench_of(session),

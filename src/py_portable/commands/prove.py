@@ -23,7 +23,7 @@ from py_portable.inspect.elf import measure
 from py_portable.plan import asked
 from py_portable.plan.assemble import image_node
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags
-from py_portable.prove import spoiled
+from py_portable.prove import dependencies, spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
@@ -117,7 +117,8 @@ def _prove(
     wanted = cells()
     chosen, info, _ = lazy.chosen
     bench = Bench(chosen, info, helpers(store), store, cpu_flags(), logs)
-    return spoiled.run(wanted, bench, tell, cells)
+    ready = dependencies.provided(wanted, bench)
+    return spoiled.run(ready, bench, tell, lambda: dependencies.provided(cells(), bench))
 
 
 def _why(problem: PortableError | None) -> str | None:

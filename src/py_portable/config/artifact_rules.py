@@ -8,7 +8,7 @@ from typing import Any
 
 from py_portable.config.document import Document
 from py_portable.config.glibc import canonical_image, with_packages
-from py_portable.config.kinds import Kind, Stands, Written, artifacts, parents
+from py_portable.config.kinds import OF_DISTRIBUTION, Kind, Stands, Written, artifacts, own_baselines, parents
 from py_portable.config.problems import Problem, listed, nearest, show, show_path
 from py_portable.config.schema import Schema
 
@@ -84,7 +84,7 @@ class Artifacts:
         return str(self.own_or_given(one, "python", self.data["python"]))
 
     def provider(self, one: Stands) -> str:
-        if self.kind(one).interpreter == "system":
+        if self.kind(one).interpreter in OF_DISTRIBUTION:
             return "system"
         choice = self.own_or_given(one, "interpreter", self.data.get("interpreter", {}))
         return str(choice.get("provider", "source"))
@@ -114,9 +114,13 @@ class Artifacts:
 
     def baselines(self) -> Iterator[Problem]:
         known = baselines_of(self.data)
+        own = own_baselines(self.all, known.get(self.default or "", {}), self.kinds)
+        for name in sorted(own.keys() & known.keys()):
+            text = f"this name is reserved: {show_path(self.made[name].path)} has a baseline with this name"
+            yield self.wrong(("baselines", name), text, key=True)
         for one in self.all:
             if "baseline" in one.mapping:
-                if one.mapping["baseline"] not in known:
+                if one.mapping["baseline"] not in {*known, *own}:
                     text = no_such("baseline", one.mapping["baseline"], known)
                     yield self.wrong((*one.path, "baseline"), text)
             elif "from" not in one.mapping and self.default is None and self.built(one):

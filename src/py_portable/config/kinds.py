@@ -11,9 +11,12 @@ from py_portable.config import options
 from py_portable.config.document import DataPath, Document
 from py_portable.config.problems import Problem, show
 
-Interpreter = Literal["any", "linkable", "system", "none"]
+Interpreter = Literal["any", "linkable", "system", "release", "none"]
 """The interpreter that an artifact needs: from any provider; with a libpython that can be linked; only the one of the
-distribution it is built on; or none, since it is not built here."""
+distribution it is built on; that of a release, in a baseline of its own; or none, since it is not built here."""
+
+OF_DISTRIBUTION = ("system", "release")
+"""Those that are the distribution's own."""
 
 FOLDER = "any folder"
 """In `made_from`: every format whose artifact is a folder with a program that runs wherever the folder is put."""
@@ -48,6 +51,14 @@ class Written:
 
 
 @dataclass(frozen=True)
+class OwnBaseline:
+    """The baseline of one artifact alone, which has the artifact's name."""
+
+    image: str
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Stands:
     """The place of an artifact in the file, and its keys."""
 
@@ -71,6 +82,8 @@ class Kind(Protocol):
 
     def implied(self, data: Mapping[str, Any]) -> Iterable[Stands]: ...
 
+    def own_baseline(self, mapping: Mapping[str, Any], usual: Mapping[str, Any]) -> OwnBaseline | None: ...
+
     def problems(self, written: Written) -> Iterable[Problem]: ...
 
 
@@ -92,7 +105,7 @@ def branch(kind: Kind, kinds: Kinds) -> dict[str, Any]:
         what = f"The {' or '.join(filter(None, (', '.join(others), last)))} artifact it is made from"
         text = f"{what}. It uses the baseline, the Python and the interpreter of that artifact."
         keys["from"] = {"description": text, **options.ref("artifact-name")}
-    if kind.interpreter != "none":
+    if kind.interpreter not in ("none", "release"):
         keys |= {"baseline": options.ref("artifact-baseline"), "python": options.ref("artifact-python")}
     if kind.interpreter in ("any", "linkable"):
         keys["interpreter"] = options.ref("artifact-interpreter")
@@ -121,6 +134,12 @@ def artifacts(data: Mapping[str, Any], kinds: Kinds) -> list[Stands]:
     for kind in kinds.values():
         found += kind.implied(data)
     return found
+
+
+def own_baselines(stand: Iterable[Stands], usual: Mapping[str, Any], kinds: Kinds) -> dict[str, OwnBaseline]:
+    """The baselines that artifacts have for themselves, by name. `usual`: the one of artifacts that name none."""
+    found = ((one.name, kinds[one.mapping["format"]].own_baseline(one.mapping, usual)) for one in stand)
+    return {name: own for name, own in found if own}
 
 
 def _of_artifacts(data: Mapping[str, Any]) -> Iterable[tuple[str, DataPath, Mapping[str, Any]]]:

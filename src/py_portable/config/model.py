@@ -67,6 +67,8 @@ class Baseline:
     before: str | None = None
     libraries: tuple[str, ...] = ()
     """What is compiled for it from its release, see `py_portable.interpreters.libraries`; sorted."""
+    own: bool = False
+    """Whether it belongs to one artifact, which has the same name, and is made for its own release alone."""
 
     @property
     def glibc(self) -> str | None:
@@ -194,4 +196,5 @@ class Config:
 
     def max_glibc(self, baseline: str) -> str | None:
         """The newest glibc that a wheel built in this baseline may need; None where nothing says."""
-        return self.wheels.max_glibc or self.baselines[baseline].glibc
+        own = self.baselines[baseline]
+        return own.glibc if own.own else self.wheels.max_glibc or own.glibc

@@ -13,7 +13,7 @@ from py_portable.config import options
 from py_portable.config.artifact_rules import baselines_of, default_baseline, image_names
 from py_portable.config.document import Document, Marks
 from py_portable.config.glibc import canonical_image
-from py_portable.config.kinds import Kind, Kinds, Stands, artifacts
+from py_portable.config.kinds import OF_DISTRIBUTION, Kind, Kinds, Stands, artifacts, own_baselines
 from py_portable.config.model import (
     App,
     Archive,
@@ -44,16 +44,7 @@ def build(document: Document, raw: bytes, path: Path, base: Path, schema: Schema
         app=app,
         python=str(data["python"]),
         interpreter=interpreter,
-        baselines={
-            name: Baseline(
-                name,
-                each["image"],
-                tuple(each.get("packages", ())),
-                each.get("before"),
-                tuple(sorted(each.get("libraries", ()))),
-            )
-            for name, each in baselines_of(data).items()
-        },
+        baselines=_baselines(data, stand, schema.kinds),
         build=_build(data.get("build", {})),
         wheels=_wheels(data, base),
         artifacts=_artifacts(
@@ -63,6 +54,23 @@ def build(document: Document, raw: bytes, path: Path, base: Path, schema: Schema
         sha256=hashlib.sha256(raw).hexdigest(),
         marks=_with_names(document.marks, stand),
     )
+
+
+def _baselines(data: Mapping[str, Any], stand: Iterable[Stands], kinds: Kinds) -> dict[str, Baseline]:
+    written = baselines_of(data)
+    found = {
+        name: Baseline(
+            name,
+            each["image"],
+            tuple(each.get("packages", ())),
+            each.get("before"),
+            tuple(sorted(each.get("libraries", ()))),
+        )
+        for name, each in written.items()
+    }
+    usual = written.get(default_baseline(data) or "", {})
+    own = own_baselines(stand, usual, kinds)
+    return found | {name: Baseline(name, each.image, each.packages, own=True) for name, each in own.items()}
 
 
 def _with_names(marks: Marks, stand: Iterable[Stands]) -> Marks:
@@ -206,7 +214,7 @@ def _artifact(
 
 
 def _own_interpreter(kind: Kind, mapping: Mapping[str, Any], given: InterpreterChoice) -> InterpreterChoice:
-    if kind.interpreter == "system":
+    if kind.interpreter in OF_DISTRIBUTION:
         return InterpreterChoice("system")
     if "interpreter" not in mapping:
         return given

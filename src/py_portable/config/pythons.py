@@ -33,6 +33,12 @@ def has_python(spec: ImageSpec, wanted: Collection[str]) -> bool | None:
     return None if unknown else False
 
 
+def python_of(image: str) -> str | None:
+    """What the package python3 of an image such as `debian:12` is; None where that is not known."""
+    kind, _, tag = canonical_image(image).partition(":")
+    return _python3().get(kind, {}).get(tag)
+
+
 @functools.cache
 def _python3() -> Mapping[str, Mapping[str, str]]:
     """Distribution -> release -> what its package python3 is."""

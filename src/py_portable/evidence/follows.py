@@ -10,7 +10,7 @@ from __future__ import annotations
 from py_portable.evidence.typed import CellRow
 from py_portable.plan import verdicts
 
-_NOT_REACHED = ("loader", "interpreter", "exec", "install", "musl")
+_NOT_REACHED = ("loader", "interpreter", "exec", *verdicts.OF_INSTALLING, "musl")
 """The app's own code did not run: there is no exit status."""
 
 
@@ -58,7 +58,7 @@ def _passed(row: CellRow, exit_status: int | None) -> str | None:
 def _failed(row: CellRow, reason: str) -> str | None:
     status = row.get("exit_status")
     said = f"reason is {reason}, though exit_status is {status}"
-    if (reason == "install") != (row.get("install") == "failed"):
+    if (reason in verdicts.OF_INSTALLING) != (row.get("install") == "failed"):
         return f"reason is {reason}, though install is {row.get('install')}"
     if reason in _NOT_REACHED:
         return said if status is not None else None

@@ -120,6 +120,7 @@ class CellRow(TypedDict):
     when: NotRequired[str]
     smoke: NotRequired[str | None]
     stages: NotRequired[list[Any]]
+    provided: NotRequired[list[str]]
     turn: NotRequired[int]
 
 
@@ -249,6 +250,8 @@ class CellResult:
     """The digest of its question (`plan.asked`)."""
     stages: tuple[StageResult, ...] = ()
     """The stages of a package that was installed in the root, in the order in which they ran."""
+    provided: tuple[str, ...] = ()
+    """The packages that the image has because the artifact depends on them: name and version."""
     when: str = field(default_factory=lambda: now())
 
     @property
@@ -257,8 +260,9 @@ class CellResult:
 
     def told(self) -> CellRow:
         told = json.loads(json.dumps(asdict(self)))
-        if not self.stages:
-            del told["stages"]
+        for name in ("stages", "provided"):
+            if not told[name]:
+                del told[name]
         return told  # type: ignore[no-any-return]
 
 

@@ -11,6 +11,7 @@ from py_portable.formats.apk import ApkPackage
 from py_portable.formats.appimage import AppImage
 from py_portable.formats.bundle import Bundle
 from py_portable.formats.deb import DebPackage
+from py_portable.formats.dh_virtualenv import DhVirtualenv
 from py_portable.formats.file import File
 from py_portable.formats.format import APP, Format, House, Install, Made, Parent, Stage, Start, artifact_node
 from py_portable.formats.nuitka import NuitkaOnefile, NuitkaStandalone
@@ -36,6 +37,7 @@ FORMATS: dict[str, Format] = {
         DebPackage(),
         RpmPackage(),
         ApkPackage(),
+        DhVirtualenv(),
         File(),
         Wheel(),
     )

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from py_portable import resources
 from py_portable.config import Artifact, ImageSpec
 from py_portable.config.glibc import canonical_image, version_key
-from py_portable.engines.engine import Bind
+from py_portable.formats import deb_install
 from py_portable.formats.format import (
     House,
-    Install,
     Made,
     Parent,
-    Stage,
     Start,
     artifact_node,
     option,
 )
-from py_portable.formats.system_packages import deb_archive, lint_tools, packing
+from py_portable.formats.system_packages import deb_archive, packing
 from py_portable.formats.system_packages.package_options import PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
 
-DPKG = "/usr/bin/dpkg"
-APT = "/usr/bin/apt-get"
-_OFFLINE = ("--quiet", "--yes", "--no-install-recommends", "-oAPT::Sandbox::User=root", "-oDpkg::Use-Pty=0")
-_SPEAKS = ("dpkg: ", "The following packages have unmet dependencies:", "E: ")
-_SHOWN = "/run/py-portable-packages"
-_OLDER = "images/older_deb.sh"
-_ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386"}
 _ZSTD_SINCE = {"debian": "12", "ubuntu": "18.04"}
 """The releases whose dpkg reads zstd."""
 
@@ -69,32 +58,8 @@ class DebPackage(packing.SystemPackage):
         return *first, made
 
     def start(self, made: Made, image: Image | None = None) -> Start:
-        """The image's apt installs it, or its dpkg if it has no apt. It is upgraded from the same package with a lower
-        version."""
         package, version = self.name_and_version(made)
-        shown = f"{_SHOWN}/{made.path.name}"
-        has_apt = image is None or (image.root / APT.lstrip("/")).exists()
-        add = (APT, *_OFFLINE, "install") if has_apt else (DPKG, "--install")
-        drop = (APT, *_OFFLINE, "remove") if has_apt else (DPKG, "--remove")
-        binds = (Bind(made.path, shown),)
-        script = f"{_SHOWN}/older_deb.sh"
-        install = Install(
-            argv=(*add, shown),
-            binds=binds,
-            speaks=_SPEAKS,
-            manager=DPKG,
-            older=Stage(
-                ("/bin/sh", script, shown, f"{version}~older", *add),
-                (*binds, Bind(resources.path(_OLDER), script)),
-                _SPEAKS,
-            ),
-            remove=Stage((*drop, package), speaks=_SPEAKS),
-            purge=Stage((DPKG, "--purge", package)),
-            lint=lint_tools.stage(lint_tools.LINTIAN, made.path, shown, image),
-            clean=True,
-        )
-        needs = (*install.argv, *lint_tools.needs(install.lint), resources.sha256(_OLDER))
-        return Start(f"/usr/bin/{made.meta['script']}", (), install, needs=needs)
+        return deb_install.of_ours(made, image, package, version)
 
 
 def compression_for(images: Iterable[ImageSpec]) -> deb_archive.Compression:
@@ -115,7 +80,6 @@ def make(ctx: Context) -> Mapping[str, Any]:
     packed = packing.pack(
         ctx, plain, packager="deb", libc="libc6 (>= %s)", more={"deb": {"compression": "none"}}
     )
-    version = packed.about.full_version.rpartition(":")[2]
-    name = f"{packed.about.name}_{version}_{_ARCHES.get(platform.machine(), platform.machine())}.deb"
+    name = deb_install.file_name(packed.about.name, packed.about.full_version)
     deb_archive.compress(plain, ctx.out / name, ctx.params["compression"])
     return packed.meta(name)

@@ -72,6 +72,16 @@ def look(path: Path, sha256: str) -> ForeignPackage:
     )
 
 
+@functools.lru_cache(maxsize=64)
+def depends(path: Path, sha256: str) -> tuple[str, ...]:
+    """The packages that have to be installed before it, by name, sorted; of alternatives the first. Read once for each
+    digest. Raises ConfigError if it is not a package."""
+    control = _fields(path)
+    groups = ",".join(control.get(field, "") for field in ("Pre-Depends", "Depends")).split(",")
+    found = (_NAME.match(group.strip()) for group in groups)
+    return tuple(sorted({match[0] for match in found if match}))
+
+
 def elves(path: Path) -> Iterator[bytes]:
     """The bytes of its ELF files, one after the other; nothing if the file is not a package."""
     try:

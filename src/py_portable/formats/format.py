@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from py_portable.config import Artifact, Config, ImageSpec
-from py_portable.config.kinds import FOLDER, Interpreter, Stands, Written
+from py_portable.config.kinds import FOLDER, Interpreter, OwnBaseline, Stands, Written
 from py_portable.config.options import NoOptions, option, ref, several
 from py_portable.config.problems import Problem
 from py_portable.engines.engine import Bind
@@ -26,6 +26,7 @@ __all__ = [
     "House",
     "Install",
     "Made",
+    "OwnBaseline",
     "Parent",
     "Problem",
     "Program",
@@ -128,6 +129,12 @@ class Install(Stage):
     manager: str | None = None
     """The absolute path of the program in the image that it needs. An image without it belongs to another family of
     systems, and its cells are NOT-APPLICABLE."""
+    depends: tuple[str, ...] = ()
+    """For a whole root: the packages that it depends on, by name. They are added to the image before, as far as its own
+    repositories have them, because it is installed offline."""
+    unmet: tuple[str, ...] = ()
+    """How the message begins with which the package manager refuses it, because the image has not what it depends on:
+    then the reason is `release`."""
     older: Stage | None = None
     """For a whole root: the command that installs an older version. The stage `upgrade` runs it, then `argv`, then
     the start."""
@@ -220,6 +227,10 @@ class Format(ABC):
     folder: bool = False
     """Whether its artifacts are folders with a program, named in `meta["script"]`, that starts where they are put."""
     interpreter: Interpreter = "any"
+    needs: tuple[str, ...] = ()
+    """What it needs in the image of its baseline, see `images.packages`."""
+    repaired: bool = True
+    """Whether its wheels bring the libraries that they are linked with. If not, they take those of the system."""
     programs: tuple[Program, ...] = ()
     """The programs that it needs on this machine. The doctor asks for them if a config has the format."""
     controls: Mapping[str, int] = {}
@@ -240,6 +251,13 @@ class Format(ABC):
     def implied(self, data: Mapping[str, Any]) -> Iterable[Stands]:
         """Artifacts that other keys of the config ask for."""
         return ()
+
+    def own_baseline(self, mapping: Mapping[str, Any], usual: Mapping[str, Any]) -> OwnBaseline | None:
+        """The baseline that an artifact of `fan_out` has for itself; its key `baseline` is the artifact's own name.
+
+        `usual`: the baseline of artifacts that name none, as the config has it.
+        """
+        return None
 
     def pythons(self, artifact: Artifact) -> tuple[str, ...]:
         """The Pythons that it is built for besides the artifact's own."""

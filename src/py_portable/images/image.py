@@ -46,6 +46,8 @@ class Image:
     """The digest that its name stands for in the registry, for the lock; None where it came from no registry."""
     archive: str | None = None
     """Where its packages were fetched, if not from the machine's mirror; see `debian.package_archives`."""
+    named: str | None = None
+    """The identity of the image that the config names, where packages were added to it for one artifact."""
     found: Found | None = None
     """The container that is used as it (source "container"): what is known of it and what is not."""
 
@@ -73,11 +75,13 @@ class Request:
     """The identity that the lock gives to the container of a job in this image."""
     tree: bool = True
     """Whether its files will be read. If not, an image that the store has is not checked for damage."""
+    if_there: tuple[str, ...] = ()
+    """System packages that are installed as far as the image's repositories have them."""
 
     @property
     def plain(self) -> bool:
         """Whether nothing is added to the image."""
-        return not (self.packages or self.needs or self.before)
+        return not (self.packages or self.needs or self.if_there or self.before)
 
 
 class ImageSource(Protocol):

@@ -229,6 +229,7 @@ def _house_of(config: Config, lock: Lock, artifact: Artifact, nodes: dict[NodeId
         environment=config.build.env,
         use=use,
         libraries=own,
+        repaired=FORMATS[artifact.format].repaired,
     )
     made: list[Node] = [*compiled, toolbox, *wheels]
     nodes |= {**base.nodes, **{node.name: node for node in made}}

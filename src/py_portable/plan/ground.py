@@ -174,6 +174,7 @@ def _needs(config: Config, baseline: str) -> tuple[str, ...]:
     needs = ["compilers"]
     for choice in [a.interpreter for a in made] or [config.interpreter]:
         needs += PROVIDERS[choice.provider].needs
+    needs += [need for artifact in made for need in FORMATS[artifact.format].needs]
     if any(map(to_link, made)):
         needs += SOURCE.needs
     needs += libraries.needs(config.baselines[baseline].libraries)

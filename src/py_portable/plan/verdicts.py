@@ -16,8 +16,11 @@ OF_A_START = (
     "fuse",
     "room",
     "install",
+    "release",
 )
 """The reasons of FAIL: why an app did not do what was asked of it."""
+OF_INSTALLING = ("install", "release")
+"""Those of them that say that the install stage failed."""
 OF_A_PACKAGE = ("lint", "upgrade", "remove", "purge", "residue")
 """More reasons of FAIL, for packages: the app started, and then another stage failed. No config can expect them."""
 EXPECTED = (*OF_A_START, "musl")

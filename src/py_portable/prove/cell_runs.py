@@ -90,7 +90,7 @@ def _frozen(cell: Cell, freezer: Freezer) -> Cell:
 
 def _observe(cells: Iterable[Cell], bench: Bench, pool: ThreadPoolExecutor) -> Mapping[Place, Observation]:
     """The canary runs once for each image x condition."""
-    places = {(cell.image_name, cell.condition): cell.image for cell in cells if cell.image}
+    places = {(cell.image.identity, cell.condition): cell.image for cell in cells if cell.image}
 
     def observed(item: tuple[Place, Image]) -> Observation:
         (_, name), image = item
@@ -144,7 +144,7 @@ def _unknown(cell: Cell) -> CellResult:
         format=cell.format,
         sha256=cell.sha256,
         image=cell.image_name,
-        image_identity=cell.image.identity if cell.image else None,
+        image_identity=(cell.image.named or cell.image.identity) if cell.image else None,
         image_source=cell.image.source if cell.image else None,
         image_glibc=cell.image.glibc if cell.image else None,
         condition=str(cell.id.condition),
@@ -155,19 +155,28 @@ def _unknown(cell: Cell) -> CellResult:
         argv=cell.smoke.args,
         optional=cell.optional,
         smoke=cell.asked,
+        provided=_provided(cell),
     )
+
+
+def _provided(cell: Cell) -> tuple[str, ...]:
+    """The packages that the image has because the artifact depends on them."""
+    if cell.image is None or cell.image.named is None or cell.start.install is None:
+        return ()
+    wanted = set(cell.start.install.depends)
+    return tuple(f"{name} {version}" for name, version, _ in cell.image.packages if name in wanted)
 
 
 def _known(cell: Cell, bench: Bench, observations: Mapping[Place, Observation]) -> CellResult | None:
     """A result that needs no start: nothing can be shown here, or a PASS is remembered."""
     result = _blank(cell, bench)
-    if cell.image and (manager := _other_manager(cell)):
+    if cell.image and (manager := other_manager(cell)):
         why = f"the image has no {manager}: its packages are of another kind"
         return replace(result, verdict="NOT-APPLICABLE", detail=why)
     if cell.image is None:
         why = (cell.unavailable or "it was not made").removeprefix(f"{cell.image_name}: ")
         return replace(result, reason=cell.lacks, detail=why)
-    observation = observations[cell.image_name, cell.condition]
+    observation = observations[cell.image.identity, cell.condition]
     if not observation.ok:
         return replace(
             result, reason="condition", detail=f"condition not achieved: {'; '.join(observation.violations)}"
@@ -175,7 +184,7 @@ def _known(cell: Cell, bench: Bench, observations: Mapping[Place, Observation]) 
     return _remembered(cell, bench, observation).recall(result)
 
 
-def _other_manager(cell: Cell) -> str | None:
+def other_manager(cell: Cell) -> str | None:
     """The package manager that the artifact needs and the image does not have."""
     if cell.image is None or cell.start.install is None or cell.start.install.manager is None:
         return None
@@ -191,7 +200,7 @@ def _start(
 ) -> CellResult:
     assert cell.image is not None
     result = _blank(cell, bench)
-    memory = _remembered(cell, bench, observations[cell.image_name, cell.condition])
+    memory = _remembered(cell, bench, observations[cell.image.identity, cell.condition])
     installed = installs[cell.artifact, cell.image_name] if cell.start.install else Installed(())
     if installed.stages:
         result = stages.with_installation(result, cell, installed, TAIL_CHARS)

@@ -4,6 +4,7 @@ installation."""
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -158,8 +159,11 @@ def tells_of_all(cell: Cell) -> bool:
     return cell.id.condition == PLAIN
 
 
-def finding_of_install(failure: str) -> Finding:
-    return Finding("install", f"the install stage failed: {failure}")
+def finding_of_install(failure: str, stage: Install | None = None) -> Finding:
+    """`failure` as `failure_of` tells it; `stage` says how its program refuses what the release cannot have."""
+    said = re.sub(r"^exit status -?\d+: ", "", failure)
+    refused = stage is not None and bool(stage.unmet) and said.startswith(stage.unmet)
+    return Finding("release" if refused else "install", f"the install stage failed: {failure}")
 
 
 def failure_of(outcome: Ended, command: Stage) -> str:

@@ -33,7 +33,7 @@ def with_installation(result: CellResult, cell: Cell, installed: Installed, tail
             return replace(result, install="done")
         case "unproven":
             return replace(result, reason=_why_unproven(cell, installed), detail=installed.first.detail)
-    judged = judge(finding_of_install(installed.first.detail or ""), cell.expect)
+    judged = judge(finding_of_install(installed.first.detail or "", cell.start.install), cell.expect)
     return replace(
         result,
         verdict=judged.verdict,

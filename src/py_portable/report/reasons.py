@@ -15,6 +15,7 @@ _MEANING = {
     "fuse": "It mounts itself by FUSE, which was not to be had: give it a runtime that needs none.",
     "room": "It unpacks itself, and no folder had room for it: name a larger one, as the page of its format says.",
     "install": "The install stage failed; the app itself was not started.",
+    "release": "Its package manager refuses it: this release lacks what it depends on, so it needs its own package.",
     "upgrade": "The upgrade from the older package failed, or the app did not start after it.",
     "remove": "The package could not be removed.",
     "lint": "A tool by which distributions look at packages found errors in it.",

@@ -45,10 +45,12 @@ def house_steps(
     environment: Mapping[str, str],
     use: Given | None = None,
     libraries: tuple[NodeId, ...] = (),
+    repaired: bool = True,
 ) -> list[Step]:
     """The steps of one wheelhouse, the last of which gives the folder of wheels.
 
-    `target` has python, max_glibc and arch; `libraries` are nodes too.
+    `target` has python, max_glibc and arch; `libraries` are nodes too. If not `repaired`, its wheels are as they were
+    compiled: they take the libraries of the system that they were compiled on.
     """
     common = {"target": dict(target), "env": dict(environment)}
     wheels = [p.file for p in house.packages if p.file.is_wheel]
@@ -63,15 +65,18 @@ def house_steps(
     app = [_app(source, house, common, place, image, inside)] if source is not None else []
     if use is not None:
         app = [_given(use, place)]
-    repaired = Step(
+    parts = (fetched.name, *(step.name for step in (*compiled, *app)))
+    whole = Step(
         name=NodeId("wheelhouse", house=place),
         action=repair,
         params={"target": dict(target)},
-        needs=(*inside, tools, fetched.name, *(step.name for step in (*compiled, *app))),
+        needs=(*inside, tools, *parts),
         scripts=("build/repair.py",),
         image=image,
     )
-    return [fetched, *compiled, *app, repaired]
+    if not repaired:
+        whole = Step(name=whole.name, action=as_compiled, needs=parts)
+    return [fetched, *compiled, *app, whole]
 
 
 def _compile(
@@ -214,7 +219,7 @@ def _repaired(ctx: Context, *options: str) -> str:
 
 
 def as_compiled(ctx: Context) -> Mapping[str, Any]:
-    """The same wheels without a repair or a check, for a control: they lack what a repair puts into them."""
+    """The same wheels without a repair or a check: they lack what a repair puts into them."""
     _collect(ctx, ctx.out)
     return _told(ctx)
 

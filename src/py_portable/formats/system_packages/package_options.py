@@ -35,8 +35,22 @@ _ONE_LINE = {
 _AS_ROOT = "A script that the package manager runs as root"
 
 
+DEPENDS: Mapping[str, Any] = {
+    "type": "array",
+    "uniqueItems": True,
+    "items": {
+        **_ONE_LINE,
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9 ._+~:()|<>=/-]*$",
+        "errorMessage": "expected the name of a package, and its version where it matters",
+    },
+}
+_TEXTS = ("name", "version", "release", "summary", "description", "license", "maintainer", "homepage")
+
+
 @dataclass(frozen=True)
-class PackageOptions:
+class AboutOptions:
+    """What a package says of itself."""
+
     name: str | None = option(
         None, "What the package is called. By default the name of the app's project.", **_ONE_LINE
     )
@@ -65,17 +79,15 @@ class PackageOptions:
     homepage: str | None = option(
         None, "Its address on the web. By default what the app's project says.", **_ONE_LINE
     )
+
+
+@dataclass(frozen=True)
+class PackageOptions(AboutOptions):
     depends: tuple[str, ...] | None = option(
         None,
         "The packages that have to be installed with it, as its package manager writes them. By default the glibc that "
         "its newest ELF file needs; `[]` for none.",
-        type="array",
-        uniqueItems=True,
-        items={
-            **_ONE_LINE,
-            "pattern": "^[A-Za-z0-9][A-Za-z0-9 ._+~:()|<>=/-]*$",
-            "errorMessage": "expected the name of a package, and its version where it matters",
-        },
+        **DEPENDS,
     )
     config_files: tuple[Mapping[str, Any], ...] = option(
         (),
@@ -179,9 +191,8 @@ def _rule(written: Written, key: str, rule: Rule, what: str, mend: Any) -> Itera
 
 def told(options: PackageOptions) -> dict[str, Any]:
     """The options with the contents of files in place of their paths, as JSON. Raises ConfigError."""
-    texts = ("name", "version", "release", "summary", "description", "license", "maintainer", "homepage")
     return {
-        **{name: getattr(options, name) for name in texts},
+        **said(options),
         "depends": None if options.depends is None else list(options.depends),
         "lint_overrides": list(options.lint_overrides),
         "config": [[each["to"], _contents(Path(each["path"]))] for each in options.config_files],
@@ -191,6 +202,11 @@ def told(options: PackageOptions) -> dict[str, Any]:
         else {shell: _contents(path) for shell, path in options.completions.items()},
         "scripts": {name: _contents(path) for name in SCRIPTS if (path := getattr(options, name))},
     }
+
+
+def said(options: AboutOptions) -> dict[str, Any]:
+    """What the config says of the package itself, as JSON."""
+    return {name: getattr(options, name) for name in _TEXTS}
 
 
 def _contents(path: Path) -> str:

@@ -60,25 +60,34 @@ class SystemPackage(Format):
         return problems(written, self.kind, self.grammar)
 
     def name_and_version(self, made: Made) -> tuple[str, str]:
-        """By which its package manager knows it: they may come from another machine, and are words of command lines.
-        Raises ConfigError."""
-        package, version = made.meta["package"], made.meta["version"]
-        if not (NAME.allows(package) and self.grammar.allows(version)):
-            raise ConfigError(f"{package} {version} cannot be a {self.kind}", where=made.name)
-        return package, version
+        return name_and_version(made, self.kind, self.grammar)
+
+
+def name_and_version(made: Made, kind: str, grammar: Grammar = DEBIAN) -> tuple[str, str]:
+    """By which its package manager knows it: they may come from another machine, and are words of command lines.
+    Raises ConfigError."""
+    package, version = made.meta["package"], made.meta["version"]
+    if not (NAME.allows(package) and grammar.allows(version)):
+        raise ConfigError(f"{package} {version} cannot be a {kind}", where=made.name)
+    return package, version
 
 
 def params(artifact: Artifact, house: House | None) -> Mapping[str, Any]:
     """What the step of a package is told. Raises ConfigError if the name of the app's project cannot be a package's."""
     options: PackageOptions = artifact.options
     distribution = house.distribution if house else None
-    if options.name is None and distribution and not NAME.allows(canonicalize_name(distribution)):
+    allowed(artifact, options.name, distribution)
+    return {"about": told(options), "distribution": distribution}
+
+
+def allowed(artifact: Artifact, name: str | None, distribution: str | None) -> None:
+    """Raises ConfigError if the config says no `name`, and the name of the app's project cannot be a package's."""
+    if name is None and distribution and not NAME.allows(canonicalize_name(distribution)):
         raise ConfigError(
             f"{distribution!r}, the name of its project, cannot be the name of a package: {NAME.says}",
             where=f"artifacts.{artifact.name}",
             hint=f"write there: name: {mended_name(distribution)}",
         )
-    return {"about": told(options), "distribution": distribution}
 
 
 def before(artifact: Artifact, house: House | None, parent: Parent) -> tuple[Step, ...]:

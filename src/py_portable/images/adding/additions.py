@@ -44,9 +44,11 @@ class Additions:
     packages: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     before: str | None = None
+    if_there: tuple[str, ...] = ()
+    """Packages that are installed as far as the image's repositories have them."""
 
     def __post_init__(self) -> None:
-        for name in self.packages:
+        for name in (*self.packages, *self.if_there):
             if not _NAME.fullmatch(name):
                 raise ConfigError(
                     f"{name!r} is not the name of a package",
@@ -61,6 +63,7 @@ class Additions:
             "needs": sorted(set(self.needs)),
             "before": hashlib.sha256(self.before.encode()).hexdigest() if self.before else None,
             "script": resources.sha256(SCRIPT),
+            **({"if_there": sorted(set(self.if_there))} if self.if_there else {}),
         }
 
     def identity(self, installed: Sequence[Installed]) -> str:

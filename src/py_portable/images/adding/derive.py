@@ -12,7 +12,7 @@ from py_portable.engines import beside
 from py_portable.errors import MachineError, PortableError
 from py_portable.images.adding import additions, running
 from py_portable.images.adding.additions import Additions
-from py_portable.images.adding.running import Work, folder, look, no_tar, read_text
+from py_portable.images.adding.running import Missing, Work, folder, look, no_tar, read_text
 from py_portable.images.adding.unpacking import unpack
 from py_portable.images.debian import apt, network
 from py_portable.images.debian.recipe import TIMEOUT_SECONDS
@@ -45,7 +45,7 @@ def derive(
             f"packages can be added to {base.name} only with an engine, and none was chosen",
             hint="run: py-portable doctor",
         )
-    asked = Additions(base.identity, request.packages, request.needs, request.before)
+    asked = Additions(base.identity, request.packages, request.needs, request.before, request.if_there)
     entries = Entries(store, "derived")
     entry = (
         None
@@ -68,7 +68,7 @@ def derive(
         )
         try:
             missing = look(work, store)
-            if not missing.packages and not request.before:
+            if not (missing.packages or missing.if_there or request.before):
                 return dataclasses.replace(
                     base, drifted_from=base.drifted_from or drift(base.identity, request)
                 )
@@ -77,7 +77,7 @@ def derive(
             entry = entries.get(
                 {**asked.told(), **beside.mark()},
                 request,
-                lambda place: _make(work, missing.packages, place),
+                lambda place: _make(work, missing, place),
                 prefix=prefix,
             )
         except PortableError:
@@ -108,11 +108,13 @@ def _machine() -> apt.AptSetup:
         return apt.AptSetup()
 
 
-def _make(work: Work, packages: tuple[str, ...], place: Path) -> Mapping[str, object]:
+def _make(work: Work, missing: Missing, place: Path) -> Mapping[str, object]:
     """What the store's entry is made of: `place/out/root`, and what is known about it."""
     out, log = folder(place / "changed"), place / "log"
+    packages = missing.packages
     optional = optional_packages(work.manager, work.asked.needs) if packages else ()
-    job = running.job(work, place, ("add", work.manager, *packages, "--", *optional), out, network_too=True)
+    words = ("add", work.manager, *packages, "--", *optional, "--", *missing.if_there)
+    job = running.job(work, place, words, out, network_too=True)
     hidden = network.secrets(work.environ, work.setup)
     started = time.time()
     try:

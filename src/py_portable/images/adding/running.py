@@ -46,6 +46,7 @@ class Missing:
     packages: tuple[str, ...]
     tar: bool
     """Whether the image lacks the program that packs it."""
+    if_there: tuple[str, ...] = ()
 
 
 def release_of(root: Path) -> Release | None:
@@ -61,12 +62,13 @@ def look(work: Work, store: Store) -> Missing:
             f"{work.base.name} has no known package manager (apt-get, dnf, microdnf, yum, zypper, apk)",
             hint="install what is missing in `before`, or use an image that has it",
         )
-    own = set(work.asked.packages)
-    names = system_packages(work.manager, work.asked.needs, own)
+    own, sought = set(work.asked.packages), set(work.asked.if_there)
+    names = system_packages(work.manager, work.asked.needs, own) if work.manager != "none" else ()
+    listed = sorted({*names, *sought})
     with store.scratch("look", prefix=work.prefix) as place:
         out = folder(place / "out")
         looked = job(
-            work, place, ("look", work.manager, *programs(), "tar", "--", *names), out, network_too=False
+            work, place, ("look", work.manager, *programs(), "tar", "--", *listed), out, network_too=False
         )
         outcome = work.engine.run(looked, timeout=120)
         process.require(
@@ -76,8 +78,10 @@ def look(work: Work, store: Store) -> Missing:
         )
         there = set(read_words(out / "programs"))
         lacking = read_words(out / "missing")
-    packages = tuple(name for name in lacking if name in own or not provided(name, there))
-    return Missing(packages, "tar" not in there)
+    asked = (name for name in lacking if name in names)
+    packages = tuple(name for name in asked if name in own or not provided(name, there))
+    more = tuple(name for name in lacking if name in sought and name not in packages)
+    return Missing(packages, "tar" not in there, more if work.manager != "none" else ())
 
 
 def job(work: Work, place: Path, words: tuple[str, ...], out: Path, *, network_too: bool) -> Job:

@@ -2,8 +2,8 @@
 #
 #   add.sh look MANAGER PROGRAM... -- PACKAGE...
 #     writes the programs that are on the PATH to /out/programs, the packages that are not installed to /out/missing
-#   add.sh add MANAGER PACKAGE... -- OPTIONAL...
-#     installs them, runs /kit/before where there is one, lists what is installed in /out/packages, and packs the
+#   add.sh add MANAGER PACKAGE... -- OPTIONAL... -- SOUGHT...
+#     installs them (SOUGHT as far as the repositories have them), runs /kit/before where there is one, lists what is installed in /out/packages, and packs the
 #     changed root into /out/root.tar. /out/phase tells how far it came.
 #   add.sh stay MANAGER PACKAGE... -- OPTIONAL...
 #     the same in a root that is used as it is then: nothing is packed
@@ -104,6 +104,17 @@ install() {
     esac
 }
 
+# Whether the repositories have it, in a form that can be installed here.
+available() {
+    case $manager in
+    apt) apt-get --simulate --no-install-recommends install -- "$1" >/dev/null 2>&1 ;;
+    dnf) [ "$tool" != dnf ] || [ -n "$(dnf --quiet repoquery --whatprovides "$1")" ] ;;
+    zypper) zypper --quiet --no-refresh search --match-exact --provides "$1" >/dev/null 2>&1 ;;
+    apk) [ -n "$(apk search --no-cache --quiet --exact "$1")" ] ;;
+    *) return 1 ;;
+    esac
+}
+
 names() {
     case $manager in
     apt) apt-cache pkgnames ;;
@@ -158,21 +169,28 @@ if [ "$action" = look ]; then
 fi
 
 echo packages >/out/phase
-wanted=0
+required='' optional='' sought='' group=1
 for name in "$@"; do
-    if [ "$name" = -- ]; then break; fi
-    wanted=$((wanted + 1))
+    if [ "$name" = -- ]; then
+        group=$((group + 1))
+        continue
+    fi
+    case $group in
+    1) required="$required $name" ;;
+    2) optional="$optional $name" ;;
+    *) sought="$sought $name" ;;
+    esac
 done
 prepare
-if [ "$wanted" -gt 0 ]; then
+if [ -n "$required$sought" ]; then
     refresh
-    # The first words of "$@", whatever stands behind them.
-    required=$(i=0; for name in "$@"; do [ "$i" -lt "$wanted" ] || break; echo "$name"; i=$((i + 1)); done)
-    shift "$wanted"
-    shift
+    there=$required
+    for name in $sought; do
+        if available "$name"; then there="$there $name"; else echo "py-portable: done without $name"; fi
+    done
     # Names of packages hold no blanks and no patterns.
     # shellcheck disable=SC2086
-    if ! install $required; then
+    if [ -n "$there" ] && ! install $there; then
         names >/out/names 2>/dev/null || :
         exit 1
     fi
@@ -184,7 +202,7 @@ if [ "$wanted" -gt 0 ]; then
             exit 1
         fi
     done
-    for name in "$@"; do
+    for name in $optional; do
         installed "$name" || install "$name" || echo "py-portable: done without $name"
     done
 fi
