@@ -115,6 +115,7 @@ def test_a_tool_that_cannot_run_proves_nothing(tmp_path: Path) -> None:
     assert "the tool could not be run: exit status" in (results["breaks"].detail or "")
 
 
+@pytest.mark.nightly
 def test_the_packages_of_the_sample_have_no_errors(tmp_path: Path) -> None:
     project = sample(tmp_path)
     text = (tmp_path / "portable.yaml").read_text()

@@ -108,6 +108,7 @@ def asked(project: Project, name: str, word: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.nightly
 def test_a_click_app_says_its_help_and_its_completions(tmp_path: Path) -> None:
     project = sample(tmp_path)
     config = project.folder / "portable.yaml"
@@ -132,6 +133,7 @@ def test_a_click_app_says_its_help_and_its_completions(tmp_path: Path) -> None:
     assert [line.split()[0] for line in found["fish"]] == ["show"]
 
 
+@pytest.mark.nightly
 def test_of_an_argparse_app_they_are_made_and_of_one_that_says_nothing_not(tmp_path: Path) -> None:
     for name, text in FILES.items():
         path = tmp_path / name
