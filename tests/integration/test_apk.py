@@ -79,6 +79,7 @@ def test_it_holds_what_its_format_asks_for_and_is_the_same_every_time(
     assert files["etc/tool/tool.conf"].data == b"configured\n"
     shown = [name for name, entry in files.items() if name.startswith("usr/share/") and entry.kind == "0"]
     assert shown == [
+        "usr/share/doc/tool/LICENSE",
         "usr/share/fish/vendor_completions.d/tool.fish",
         "usr/share/man/man1/tool.1.gz",
         "usr/share/zsh/site-functions/_tool",
