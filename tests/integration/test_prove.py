@@ -84,8 +84,12 @@ def test_a_failing_smoke_is_a_fail_with_its_reason(
 def test_a_fail_is_reproduced_by_the_line_it_prints(tmp_path: Path) -> None:
     tool = script(tmp_path, 'echo "to be seen by $(id -un)" >&2; exit 7')
     cell = one(tool)
-    again = subprocess.run(["sh", "-c", str(cell["reproduce"])], capture_output=True, text=True)
-    assert again.returncode == 7 and "to be seen by cell" in again.stderr
+    line = portable("prove", tool, "--image", "debian:12").stdout.splitlines()[0]
+    printed = line.partition("; reproduce: ")[2]
+    assert printed.startswith("sh ") and len(printed.split()) == 2, line
+    for command in (str(cell["reproduce"]), printed):
+        again = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+        assert again.returncode == 7 and "to be seen by cell" in again.stderr
 
 
 def test_100_mb_of_output_and_binary_output_do_no_harm(tmp_path: Path) -> None:

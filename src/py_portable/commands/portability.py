@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from py_portable.commands import to_start
 from py_portable.errors import PortableError
 from py_portable.evidence import merge as evidence
-from py_portable.evidence.conclude import BAD, Conclusions, conclude
+from py_portable.evidence.conclude import Conclusions, conclude
 from py_portable.evidence.typed import CellResult, Evidence, FailureRow
 from py_portable.plan.assemble import Plan
 from py_portable.plan.selection import Selection
 from py_portable.project import as_made as made_here
-from py_portable.project import building, built_rows, refreshing
+from py_portable.project import building, built_rows, refreshing, reproducers
 from py_portable.project.circumstances import cpu_flags
 from py_portable.project.session import Session
 from py_portable.prove import cell_runs, dependencies, spoiled
@@ -70,7 +67,7 @@ def prove(
         results = spoiled.run(
             cells,
             bench_of(session),
-            lambda result: tell(_with_reproducer(session, result)),
+            lambda result: tell(reproducers.written(result, session.dist / "logs" / "reproduce")),
             anew,
         )
     else:
@@ -110,21 +107,6 @@ def _warm(results: Iterable[CellResult]) -> bool:
 def lost_controls(plan: Plan) -> list[FailureRow]:
     """The failures as rows for the key `failures` of evidence."""
     return [{"name": str(one), "why": f"was not started: {one.why}"} for one in plan.lost]
-
-
-def _with_reproducer(session: Session, result: CellResult) -> CellResult:
-    """Write the long command that repeats a failure into a script, so that the line stays readable."""
-    if not result.reproduce or result.verdict not in BAD:
-        return result
-    folder = session.dist / "logs" / "reproduce"
-    folder.mkdir(parents=True, exist_ok=True)
-    about = f"{result.artifact} {result.image} {result.condition} {' '.join(result.argv)}"
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", about).strip("-")[:80]
-    name += f"-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
-    path = folder / f"{name}.sh"
-    path.write_text(f"#!/bin/sh\nexec {result.reproduce}\n")
-    path.chmod(0o755)
-    return replace(result, reproduce=shlex.join(["sh", str(path)]))
 
 
 def bench_of(session: Session) -> Bench:

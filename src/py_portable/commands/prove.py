@@ -22,6 +22,7 @@ from py_portable.formats.package_install import kind_of
 from py_portable.inspect.elf import measure
 from py_portable.plan import asked
 from py_portable.plan.assemble import image_node
+from py_portable.project import reproducers
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags
 from py_portable.prove import dependencies, spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
@@ -118,7 +119,13 @@ def _prove(
     chosen, info, _ = lazy.chosen
     bench = Bench(chosen, info, helpers(store), store, cpu_flags(), logs)
     ready = dependencies.provided(wanted, bench)
-    return spoiled.run(ready, bench, tell, lambda: dependencies.provided(cells(), bench))
+    scripts = store.cache("reproduce")
+    return spoiled.run(
+        ready,
+        bench,
+        lambda result: tell(reproducers.written(result, scripts)),
+        lambda: dependencies.provided(cells(), bench),
+    )
 
 
 def _why(problem: PortableError | None) -> str | None:
