@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from py_portable.engines.own_ids import Choice
 from py_portable.errors import ConfigError, MachineError, PortableError, StepError
 from py_portable.images import BootstrapSource, ImageUnavailable, Request, failures
 from py_portable.images.debian import apt
-from py_portable.images.debian.bootstrap import Bootstrapped, _reachable
+from py_portable.images.debian.bootstrap import _PLACE, Bootstrapped, _end_processes, _reachable
 from py_portable.images.debian.recipe import (
     EPOCH,
     HOOKS,
@@ -404,3 +407,21 @@ def test_the_meta_of_an_entry_tells_the_image(mirror: Mirror) -> None:
     meta: Mapping[str, Any] = json.loads(json.dumps(entry.meta))
     assert meta["suite"] == "bullseye" and meta["glibc"] == "2.31"
     assert meta["packages"] == [["libc6", "2.31-1", None]]
+
+
+def test_what_runs_in_the_place_of_a_caller_that_is_gone_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    places = [tmp_path / f"{_PLACE}{owner}-x" for owner in (ended.pid, os.getpid(), "nobody")]
+    for place in (*places, tmp_path / "other"):
+        place.mkdir()
+    running = [subprocess.Popen(["sleep", "600"], cwd=place) for place in (*places, tmp_path / "other")]
+    try:
+        places[0].rmdir()
+        _end_processes(tmp_path)
+        assert running[0].wait(30) == -signal.SIGKILL
+        assert [one.poll() for one in running[1:]] == [None] * 3
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()

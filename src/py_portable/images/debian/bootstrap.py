@@ -7,6 +7,7 @@ import dataclasses
 import os
 import shlex
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -217,12 +218,14 @@ def _environment(environ: Mapping[str, str], spec: BootstrapSpec, place: Path) -
 def _place(prefix: tuple[str, ...]) -> Iterator[Path]:
     """A work place that the mapped root and apt's own user can reach: the store is closed to them."""
     parent = Path(tempfile.gettempdir())
+    if os.geteuid() != 0:
+        # For root they are in a process namespace, which ends with its caller.
+        _end_processes(parent)
     ours = {os.geteuid()} | ({own_ids.first_free()} if os.geteuid() == 0 else set())
     for left in parent.glob(f"{_PLACE}*"):
         # A killed run leaves its half-made root behind.
         with contextlib.suppress(OSError, ValueError):
-            owner = int(left.name.removeprefix(_PLACE).partition("-")[0])
-            if left.lstat().st_uid in ours and not Path(f"/proc/{owner}").exists():
+            if left.lstat().st_uid in ours and _is_left(left.name):
                 _remove(left, prefix)
     place = Path(tempfile.mkdtemp(prefix=f"{_PLACE}{os.getpid()}-", dir=parent))
     try:
@@ -230,6 +233,22 @@ def _place(prefix: tuple[str, ...]) -> Iterator[Path]:
         yield place
     finally:
         _remove(place, prefix)
+
+
+def _is_left(name: str) -> bool:
+    """Whether the process that made the place of this name has ended. Raises ValueError for the name of no place."""
+    owner = int(name.removeprefix(_PLACE).partition("-")[0])
+    return not Path(f"/proc/{owner}").exists()
+
+
+def _end_processes(parent: Path) -> None:
+    """End what mmdebstrap still runs in the place of a killed caller: with its mapped ids it got no signal. The owner of
+    these ids may send it one, and nobody else is hit."""
+    for process_folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            place = Path(str((process_folder / "cwd").readlink()).removesuffix(" (deleted)"))
+            if place.parent == parent and place.name.startswith(_PLACE) and _is_left(place.name):
+                os.kill(int(process_folder.name), signal.SIGKILL)
 
 
 def _remove(folder: Path, prefix: tuple[str, ...]) -> None:
