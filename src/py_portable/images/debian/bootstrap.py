@@ -242,8 +242,8 @@ def _is_left(name: str) -> bool:
 
 
 def _end_processes(parent: Path) -> None:
-    """End what mmdebstrap still runs in the place of a killed caller: with its mapped ids it got no signal. The owner of
-    these ids may send it one, and nobody else is hit."""
+    """End what mmdebstrap still runs in the place of a killed caller. It has mapped ids, so it got no signal when it
+    lost its parent; the owner of its namespace may send it one."""
     for process_folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):
             place = Path(str((process_folder / "cwd").readlink()).removesuffix(" (deleted)"))
