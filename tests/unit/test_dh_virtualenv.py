@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from py_portable.config import Config, ImageSpec
 from py_portable.errors import ConfigError
 from py_portable.formats import parse_config
 from py_portable.formats.system_packages import debian_source
-from py_portable.formats.system_packages.about import PackageAbout
+from py_portable.formats.system_packages.about import PackageAbout, addressed
+from py_portable.formats.system_packages.documents import debian_changelog
 from py_portable.plan.assemble import houses
 from py_portable.plan.expected import expects
 from py_portable.plan.ground import _needs, target
@@ -143,14 +145,14 @@ def test_the_source_says_what_the_project_says_and_nothing_in_it_is_a_variable()
     assert "Description: Costs ${}5 or ${}HOME\n One.\n .\n Two ${}{x}.\n" in control
     assert "Homepage" not in control
     assert found["changelog"] == (
-        "myapp (1:2.0~rc1-1+deb12) bookworm; urgency=medium\n\n  * Version 1:2.0~rc1 of myapp.\n\n"
+        "myapp (1:2.0~rc1-1+deb12) bookworm; urgency=medium\n\n  * Version 1:2.0~rc1.\n\n"
         " -- Jane Doe <jane@example.org>  Wed, 01 Jan 2025 00:00:00 +0000\n"
     )
 
 
 @pytest.mark.parametrize("person", ["Jane Doe <jane@example.org>", "Jane", "<jane>", "a <b> <c@d>"])
 def test_a_changelog_can_be_read_whoever_signs_it(person: str) -> None:
-    text = debian_source._changelog(ABOUT, debian_source._person(person), 0, "trixie")
+    text = debian_changelog(replace(ABOUT, maintainer=addressed(person)), 0, "trixie")
     # A line of the form that dpkg-parsechangelog(1) reads, with one name and one address.
     assert re.fullmatch(r" -- [^<>\n]+ <[^<>\n]+>  Thu, 01 Jan 1970 00:00:00 \+0000", text.splitlines()[-1])
 

@@ -24,7 +24,7 @@ ELF = {
 READS_ELF = ELF - {"inspect.elf"}
 FORMAT = {"formats.app_entry"}
 PACKAGES = {
-    *(f"formats.system_packages.{name}" for name in ("about", "documents", "nfpm", "packing")),
+    *(f"formats.system_packages.{name}" for name in ("about", "documents", "gz", "nfpm", "packing")),
     *(f"formats.system_packages.{name}" for name in ("package_options", "package_rules", "wheel_metadata")),
     *(f"formats.system_packages.{name}" for name in ("asking", "completions", "help_text", "man_page", "pages")),
     *("base.zips", "base.tarball"),

@@ -69,7 +69,7 @@ def test_documents_are_the_same_every_time_and_name_the_licences() -> None:
     changelog = gzip.decompress(told[f"{top}/changelog.Debian.gz"]).decode()
     assert changelog.startswith("tool (1:2.0~rc1-3) unstable; urgency=medium\n")
     assert changelog.endswith(" -- Jane <jane@example.com>  Thu, 01 Jan 1970 00:00:00 +0000\n")
-    assert told[f"{top}/changelog.Debian.gz"][4:8] == bytes(4), "no time in the header"
+    assert told[f"{top}/changelog.Debian.gz"][3:10] == b"\0\0\0\0\0\x02\x03", "no name, no time, whichever Python"
     assert all(one.kind == "doc" for one in documents.of_rpm(ABOUT, Licences("", {"click": "x"})))
 
 

@@ -24,7 +24,7 @@ from py_portable.plan import asked
 from py_portable.plan.assemble import image_node
 from py_portable.project import reproducers
 from py_portable.project.circumstances import DEFAULT_EPOCH, cpu_flags
-from py_portable.prove import dependencies, spoiled
+from py_portable.prove import spoiled
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.steps.context import Environment
 from py_portable.steps.graph import ImageNode
@@ -118,13 +118,12 @@ def _prove(
     wanted = cells()
     chosen, info, _ = lazy.chosen
     bench = Bench(chosen, info, helpers(store), store, cpu_flags(), logs)
-    ready = dependencies.provided(wanted, bench)
     scripts = store.cache("reproduce")
     return spoiled.run(
-        ready,
+        wanted,
         bench,
         lambda result: tell(reproducers.written(result, scripts)),
-        lambda: dependencies.provided(cells(), bench),
+        cells,
     )
 
 

@@ -18,7 +18,7 @@ from py_portable.formats.format import (
     option,
 )
 from py_portable.formats.system_packages import deb_archive, packing
-from py_portable.formats.system_packages.package_options import PackageOptions
+from py_portable.formats.system_packages.package_options import LintOptions, PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -28,7 +28,7 @@ _ZSTD_SINCE = {"debian": "12", "ubuntu": "18.04"}
 
 
 @dataclass(frozen=True)
-class DebOptions(PackageOptions):
+class DebOptions(LintOptions, PackageOptions):
     compression: str | None = option(
         None,
         "How its files are compressed. By default by zstd where the dpkg of all images reads that, else by xz.",

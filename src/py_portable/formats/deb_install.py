@@ -31,7 +31,7 @@ def of_ours(made: Made, image: Image | None, package: str, version: str) -> Star
     """A package that was built here: the image's apt installs it, or its dpkg if it has no apt. It is upgraded from the
     same package with a lower version, removed and purged, and nothing may be left."""
     shown = f"{_SHOWN}/{made.path.name}"
-    has_apt = image is None or (image.root / APT.lstrip("/")).exists()
+    has_apt = image is None or image.has(APT)
     add = (APT, *_OFFLINE, "install") if has_apt else (DPKG, "--install")
     drop = (APT, *_OFFLINE, "remove") if has_apt else (DPKG, "--remove")
     binds = (Bind(made.path, shown),)

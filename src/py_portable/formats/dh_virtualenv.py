@@ -28,7 +28,13 @@ from py_portable.formats.format import (
 )
 from py_portable.formats.system_packages import debian_source, packing
 from py_portable.formats.system_packages.about import about
-from py_portable.formats.system_packages.package_options import DEPENDS, AboutOptions, problems, said
+from py_portable.formats.system_packages.package_options import (
+    DEPENDS,
+    AboutOptions,
+    LintOptions,
+    problems,
+    said,
+)
 from py_portable.formats.system_packages.package_rules import DEBIAN
 from py_portable.formats.system_packages.wheel_metadata import metadata_of
 from py_portable.images import Image
@@ -44,7 +50,7 @@ _FAMILY = ("debian", "ubuntu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DhVirtualenvOptions(AboutOptions):
+class DhVirtualenvOptions(LintOptions, AboutOptions):
     releases: tuple[str, ...] = option(
         ...,
         "The releases of Debian that it is built for, each as an artifact of its own, which is called `NAME-RELEASE`: "
@@ -126,6 +132,7 @@ class DhVirtualenv(Format):
                     "spec": app_entry.asked(house),
                     "about": said(options),
                     "depends": list(options.depends),
+                    "lint_overrides": list(options.lint_overrides),
                     "release": options.releases[0],
                 },
                 needs=(house.interpreter, house.wheelhouse),
@@ -166,13 +173,19 @@ def make(ctx: Context) -> Mapping[str, Any]:
     spec = app_entry.known(ctx.params["spec"], wheels)
     release = ctx.params["release"].partition(":")[2]
     told = ctx.params["about"]
-    own = {**told, "release": f"{told['release']}+deb{release}"}
+    where = f"in a virtual environment, with the Python and the libraries of {ctx.params['release']}"
+    own = {
+        **told,
+        "release": f"{told['release']}+deb{release}",
+        "description": told["description"] or f"{spec['distribution']} {where}.",
+    }
     its = about(own, metadata_of(ctx, spec["distribution"]), spec["distribution"])
     texts = debian_source.files(
         its,
         depends=ctx.params["depends"],
         epoch=ctx.env.epoch,
         suite=str(debian_releases()[release]["suite"]),
+        lint_overrides=ctx.params["lint_overrides"],
     )
     texts = {**texts, "settle_venv.py": resources.path(_SETTLE).read_text()}
     debian = ctx.work / "debian"

@@ -24,14 +24,16 @@ from py_portable.store.copying import copy
 
 @dataclass(frozen=True)
 class FileOptions:
-    path: Path = option(..., "The path of the file or folder. A relative path starts at this file's folder.")
+    path: Path = option(
+        ..., "The path of the file, folder or package. A relative path starts at this file's folder."
+    )
 
 
 class File(Format):
     name = "file"
     summary = (
-        "An executable, or a folder with one, that was made elsewhere. It is only proven. It needs `path`, so it "
-        "cannot be in a list of plain names."
+        "An executable, a folder with one, or a package (.deb or .rpm) that was made elsewhere. It is only proven. It "
+        "needs `path`, so it cannot be in a list of plain names."
     )
     options = FileOptions
     folder = True

@@ -22,7 +22,7 @@ from py_portable.formats.format import (
     option,
 )
 from py_portable.formats.system_packages import lint_tools, packing, rpm_header, rpm_manager
-from py_portable.formats.system_packages.package_options import PackageOptions
+from py_portable.formats.system_packages.package_options import LintOptions, PackageOptions
 from py_portable.images import Image
 from py_portable.steps.context import Context
 from py_portable.steps.graph import Step
@@ -35,7 +35,7 @@ _ZSTD = {"zstd": "zstd:15", "xz": "xz", "gzip": "gzip:9"}
 
 
 @dataclass(frozen=True)
-class RpmOptions(PackageOptions):
+class RpmOptions(LintOptions, PackageOptions):
     compression: str = option(
         "zstd",
         "How its files are compressed. RHEL 7, SUSE 12 and older cannot read `zstd`.",
@@ -47,7 +47,7 @@ class RpmPackage(packing.SystemPackage):
     name = "rpm"
     summary = "The folder that another artifact is, as a package for rpm, dnf and zypper."
     options = RpmOptions
-    kind = "package"
+    kind = "RPM package"
 
     def steps(
         self, artifact: Artifact, house: House | None, parent: Parent | None = None
@@ -69,7 +69,7 @@ class RpmPackage(packing.SystemPackage):
         package, _ = self.name_and_version(made)
         shown = f"{_SHOWN}/{made.path.name}"
         rpm = (rpm_manager.RPM, *rpm_manager.of_debian(image))
-        with_dnf = _has(image, DNF)
+        with_dnf = image is not None and image.has(DNF)
         add = (DNF, *_OFFLINE, "install") if with_dnf else (*rpm, "--upgrade")
         drop = (DNF, *_OFFLINE, "remove") if with_dnf else (*rpm, "--erase")
         binds = (Bind(made.path, shown),)
@@ -88,10 +88,6 @@ class RpmPackage(packing.SystemPackage):
         )
         needs = (*install.argv, *lint_tools.needs(install.lint), resources.sha256(_OLDER))
         return Start(f"/usr/bin/{made.meta['script']}", (), install, needs=needs)
-
-
-def _has(image: Image | None, program: str) -> bool:
-    return image is not None and (image.root / program.lstrip("/")).exists()
 
 
 def _older(path: Path, shown: str, rpm: tuple[str, ...]) -> Stage | None:

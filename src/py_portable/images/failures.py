@@ -25,7 +25,8 @@ class NotServed(ImageUnavailable):
 
 
 class SourceUnusable(MachineError):
-    """The source of images cannot work on this machine at all: another one that claims the name is asked."""
+    """The source of images cannot give the image: it cannot work on this machine, or nothing serves the release any
+    more. Another one that claims the name is asked."""
 
 
 @dataclass(frozen=True)

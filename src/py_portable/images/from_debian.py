@@ -51,8 +51,7 @@ class BootstrapSource:
         assert release is not None
         packages = system_packages("apt", request.needs, request.packages)
         spec = BootstrapSpec(release.suite, packages, check_valid_until=release.valid_until)
-        # It runs in the sandbox of builds, which mmdebstrap knows nothing of.
-        # It is checked when something is made from it.
+        # mmdebstrap would run `before` outside of any sandbox, so `derive` runs it. The identity is checked there.
         plain = replace(request, before=None, locked_identity=None, tree=False) if request.before else request
 
         def build(work: Path) -> Mapping[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,10 @@ class Image:
     """The identity of the image that the config names, where packages were added to it for one artifact."""
     found: Found | None = None
     """The container that is used as it (source "container"): what is known of it and what is not."""
+
+    def has(self, program: str) -> bool:
+        """Whether a file or a link is at this absolute path of the image."""
+        return os.path.lexists(self.root / program.lstrip("/"))
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,7 @@ def other_manager(cell: Cell) -> str | None:
     if cell.image is None or cell.start.install is None or cell.start.install.manager is None:
         return None
     manager = cell.start.install.manager
-    return None if os.path.lexists(cell.image.root / manager.lstrip("/")) else Path(manager).name
+    return None if cell.image.has(manager) else Path(manager).name
 
 
 def _start(

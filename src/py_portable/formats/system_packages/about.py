@@ -10,6 +10,8 @@ from email.message import Message
 from email.utils import parseaddr
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from py_portable.errors import StepError
 from py_portable.formats.system_packages.package_rules import DEBIAN, NAME, Grammar, mended_name
 
@@ -53,13 +55,13 @@ def about(
         summary=summary,
         description=told["description"] or f"{program} and all that it needs, in a folder of its own.",
         license=told["license"] or _license(own) or "unknown",
-        maintainer=told["maintainer"] or _person(own) or f"The packagers of {name} <root@localhost>",
+        maintainer=addressed(told["maintainer"] or _person(own) or f"The packagers of {name}"),
         homepage=told["homepage"] or _homepage(own),
     )
 
 
 def _named(name: str) -> str:
-    named = re.sub(r"[-_.]+", "-", name).lower()
+    named = canonicalize_name(name)
     if not NAME.allows(named):
         raise StepError(
             f"{name!r} cannot be the name of a package: {NAME.says}",
@@ -109,6 +111,13 @@ def _person(metadata: Message) -> str:
         if "@" in address:
             return f"{name or address.partition('@')[0]} <{address}>"
     return ""
+
+
+def addressed(person: str) -> str:
+    """With an address, without which a changelog of Debian cannot be read."""
+    if re.fullmatch(r"[^<>]+ <[^<>]+>", person):
+        return person
+    return f"{re.sub('[<>]', '', person).strip()} <root@localhost>"
 
 
 def _homepage(metadata: Message) -> str:

@@ -18,13 +18,12 @@ from typing import IO, BinaryIO
 
 from py_portable.base.regular import open_regular
 from py_portable.errors import ConfigError, StepError
+from py_portable.formats.system_packages import gz
 
 LEVEL = 6
 _CHECKSUM = "APK-TOOLS.checksum.SHA1"
 _ABOUT = ".PKGINFO"
 _MOST_CONTROL = 16 << 20
-_GZIP = 31
-"""zlib's name for gzip with the largest window. Its header then has no name and no time."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class _Packed:
     def __init__(self, to: BinaryIO) -> None:
         self._to, self._packer, self.sha256 = (
             to,
-            zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP),
+            zlib.compressobj(LEVEL, zlib.DEFLATED, gz.WINDOW),
             hashlib.sha256(),
         )
 
@@ -120,8 +119,7 @@ def _control(files: list[tuple[str, bytes]], epoch: int) -> bytes:
             info.mode = 0o644 if name == _ABOUT else 0o755
             tar.addfile(info, io.BytesIO(data))
         end = tar.offset
-    packer = zlib.compressobj(9, zlib.DEFLATED, _GZIP)
-    return packer.compress(plain.getvalue()[:end]) + packer.flush()
+    return gz.packed(plain.getvalue()[:end])
 
 
 def older(path: Path) -> Older | None:
@@ -131,7 +129,7 @@ def older(path: Path) -> Older | None:
     """
     try:
         with open_regular(path) as stream:
-            reader = zlib.decompressobj(_GZIP)
+            reader = zlib.decompressobj(gz.WINDOW)
             plain = b""
             while not reader.eof and (piece := stream.read(1 << 16)):
                 plain += reader.decompress(piece, _MOST_CONTROL - len(plain) + 1)

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import format_datetime
 
+from py_portable.formats.system_packages import documents
 from py_portable.formats.system_packages.about import PackageAbout
 
 ROOT = "/opt/venvs"
 """Where dh-virtualenv puts its environments, each below the name of its package."""
-
-_OVERRIDDEN = (
-    # A package of somebody else than the distribution belongs into /opt.
-    "dir-or-file-in-opt",
-    # Nobody can write the bytecode there when it is started, so it comes along.
-    "package-installs-python-pycache-dir",
-    # An extension module that calls nothing but Python and its library.
-    "library-not-linked-against-libc",
-)
 
 _RULES = """\
 #!/usr/bin/make -f
@@ -80,45 +69,34 @@ License: {license}
 """
 
 
-def files(about: PackageAbout, *, depends: Sequence[str], epoch: int, suite: str) -> Mapping[str, str]:
+def files(
+    about: PackageAbout, *, depends: Sequence[str], epoch: int, suite: str, lint_overrides: Sequence[str] = ()
+) -> Mapping[str, str]:
     """Path below `debian/` -> text. `depends`: what it needs besides what is computed of its files; `epoch`: the time
-    of the changelog. The build adds `not-stripped`, which names what the wheels of an index bring."""
+    of the changelog; `lint_overrides`: more tags of lintian. The build adds `not-stripped`, which names what the wheels
+    of an index bring."""
     own = {"name": about.name, "root": ROOT}
-    person = _person(about.maintainer)
     homepage = about.homepage
     needs = ["${shlibs:Depends}", "${misc:Depends}", "${venv:Depends}", *depends]
     return {
         "control": _CONTROL.format(
             **own,
-            maintainer=_plain(person),
+            maintainer=_plain(about.maintainer),
             homepage=f"Homepage: {_plain(homepage)}\n" if homepage else "",
             depends=", ".join(needs),
             summary=_plain(about.summary),
             description=_plain("\n".join(_extended(about.description))),
         ),
-        "changelog": _changelog(about, person, epoch, suite),
+        "changelog": documents.debian_changelog(about, epoch, suite),
         "copyright": _COPYRIGHT.format(
             **own, license=about.license, source=f"Source: {homepage}\n" if homepage else ""
         ),
         "rules": _RULES.format(**own),
         "source/format": "3.0 (quilt)\n",
-        f"{about.name}.lintian-overrides": "".join(f"{about.name}: {tag}\n" for tag in _OVERRIDDEN),
+        f"{about.name}.lintian-overrides": documents.overrides(
+            about.name, f"{ROOT}/{about.name}".lstrip("/"), lint_overrides
+        ),
     }
-
-
-def _changelog(about: PackageAbout, person: str, epoch: int, suite: str) -> str:
-    when = format_datetime(datetime.fromtimestamp(epoch, UTC))
-    news = f"  * Version {about.version} of {about.name}."
-    return f"{about.name} ({about.full_version}) {suite}; urgency=medium\n\n{news}\n\n -- {person}  {when}\n"
-
-
-def _person(text: str) -> str:
-    """With an address, without which a changelog cannot be read."""
-    return (
-        text
-        if re.fullmatch(r"[^<>]+ <[^<>]+>", text)
-        else f"{re.sub('[<>]', '', text).strip()} <root@localhost>"
-    )
 
 
 def _plain(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
@@ -13,12 +12,13 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+from py_portable.formats.system_packages import gz
 from py_portable.formats.system_packages.about import PackageAbout
 
 _OVERRIDES = """\
-# The package is made by whoever publishes the app, and not by the distribution. It brings its interpreter and all
-# libraries along, in one folder in /opt, as the File Hierarchy Standard (3.13) has it for add-on software. They are
-# taken as their own projects built them, and find each other there.
+# The package is made by whoever publishes the app, and not by the distribution. It brings libraries along, in one
+# folder in /opt, as the File Hierarchy Standard (3.13) has it for add-on software. They are taken as their own projects
+# built them, and find each other there.
 {name}: dir-or-file-in-opt
 {name}: embedded-library
 {name}: custom-library-search-path
@@ -26,18 +26,18 @@ _OVERRIDES = """\
 {name}: shared-library-lacks-prerequisites
 {name}: library-not-linked-against-libc
 {name}: hardening-no-relro
-{name}: shared-library-is-executable *[opt/{name}/*]
+{name}: shared-library-is-executable *[{place}/*]
 # Its scripts are started by the interpreter that is beside them, which nobody but root can give bytecode.
-{name}: package-installs-python-pycache-dir *[opt/{name}/*]
-{name}: python3-script-but-no-python3-dep *[opt/{name}/*]
-{name}: script-not-executable *[opt/{name}/*]
-{name}: unusual-interpreter *[opt/{name}/*]
-{name}: wrong-path-for-interpreter *[opt/{name}/*]
-{name}: statically-linked-binary *[opt/{name}/*]
+{name}: package-installs-python-pycache-dir *[{place}/*]
+{name}: python3-script-but-no-python3-dep *[{place}/*]
+{name}: script-not-executable *[{place}/*]
+{name}: unusual-interpreter *[{place}/*]
+{name}: wrong-path-for-interpreter *[{place}/*]
+{name}: statically-linked-binary *[{place}/*]
 # Programs of the system that it names are called only where they are.
-{name}: missing-depends-on-sensible-utils *[opt/{name}/*]
+{name}: missing-depends-on-sensible-utils *[{place}/*]
 # The first line is one of the shell and of Python.
-{name}: shell-script-fails-syntax-check *[opt/{name}/*]
+{name}: shell-script-fails-syntax-check *[{place}/*]
 # No bug of the distribution asked for it.
 {name}: initial-upload-closes-no-bugs
 # The dpkg of every release that it is made for reads this.
@@ -82,15 +82,18 @@ class Licences:
 
 
 def of_deb(
-    about: PackageAbout, licences: Licences, epoch: int, overrides: Sequence[str] = ()
+    about: PackageAbout, licences: Licences, epoch: int, lint_overrides: Sequence[str] = ()
 ) -> tuple[PackageDocument, ...]:
-    """`overrides`: more tags of lintian. See Debian policy 12.5 and 12.7."""
+    """`lint_overrides`: more tags of lintian. See Debian policy 12.5 and 12.7."""
     top = f"/usr/share/doc/{about.name}"
     return (
         PackageDocument(f"{top}/copyright", _copyright(about, licences, f"{top}/licenses")),
-        PackageDocument(f"{top}/changelog.Debian.gz", gzip.compress(_changelog(about, epoch), 9, mtime=0)),
+        PackageDocument(f"{top}/changelog.Debian.gz", gz.packed(debian_changelog(about, epoch).encode())),
         *(PackageDocument(f"{top}/licenses/{name}.txt", text) for name, text in _texts(about, licences)),
-        PackageDocument(f"/usr/share/lintian/overrides/{about.name}", _overrides(about.name, overrides)),
+        PackageDocument(
+            f"/usr/share/lintian/overrides/{about.name}",
+            overrides(about.name, f"opt/{about.name}", lint_overrides).encode(),
+        ),
     )
 
 
@@ -133,11 +136,13 @@ def contents(documents: tuple[PackageDocument, ...], room: Path, mtime: str) -> 
         yield {"src": os.fspath(source), "dst": one.place, "type": one.kind, "file_info": info}
 
 
-def _overrides(name: str, more: Sequence[str]) -> bytes:
+def overrides(name: str, place: str, more: Sequence[str] = ()) -> str:
+    """What lintian finds in a package whose files are in the folder `place` (without the first slash), and why it is
+    meant. `more`: further tags."""
     own = (
         "".join(["# Its publisher knows of these.\n", *(f"{name}: {tag}\n" for tag in more)]) if more else ""
     )
-    return (_OVERRIDES.format(name=name) + own).encode()
+    return _OVERRIDES.format(name=name, place=place) + own
 
 
 def _copyright(about: PackageAbout, licences: Licences, folder: str) -> bytes:
@@ -161,12 +166,13 @@ def _common(license: str) -> list[str]:
     return [name for pattern, name in _COMMON if re.search(pattern, license, re.IGNORECASE)][:1]
 
 
-def _changelog(about: PackageAbout, epoch: int) -> bytes:
+def debian_changelog(about: PackageAbout, epoch: int, suite: str = "unstable") -> str:
+    """The file debian/changelog with one entry, see deb-changelog(5)."""
     date = format_datetime(datetime.fromtimestamp(epoch, UTC))
     return (
-        f"{about.name} ({about.full_version}) unstable; urgency=medium\n\n  * Version {about.version}.\n\n"
+        f"{about.name} ({about.full_version}) {suite}; urgency=medium\n\n  * Version {about.version}.\n\n"
         f" -- {about.maintainer}  {date}\n"
-    ).encode()
+    )
 
 
 def _texts(about: PackageAbout, licences: Licences) -> Iterator[tuple[str, bytes]]:

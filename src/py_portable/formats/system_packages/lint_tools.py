@@ -36,7 +36,7 @@ def stage(
 ) -> Stage | None:
     """Looks at the package, which is at `shown` in the image; None where the image has no such tool. `overrides`: tags
     that the package itself cannot name."""
-    if image is None or not (image.root / tool.program.lstrip("/")).exists():
+    if image is None or not image.has(tool.program):
         return None
     script = f"{_SHOWN}/lint.sh"
     told = [(_SCRIPT, script)] + ([(tool.settings, tool.words[-1])] if tool.settings else [])

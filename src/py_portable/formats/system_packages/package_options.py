@@ -81,6 +81,24 @@ class AboutOptions:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LintOptions:
+    """For packages that a tool of distributions looks at."""
+
+    lint_overrides: tuple[str, ...] = option(
+        (),
+        "What lintian or rpmlint finds and you know better: the names of their tags.",
+        type="array",
+        uniqueItems=True,
+        items={
+            "type": "string",
+            "maxLength": 100,
+            "pattern": "^[a-z0-9][a-z0-9-]*$",
+            "errorMessage": "expected the name of a tag, such as statically-linked-binary",
+        },
+    )
+
+
 @dataclass(frozen=True)
 class PackageOptions(AboutOptions):
     depends: tuple[str, ...] | None = option(
@@ -124,18 +142,6 @@ class PackageOptions(AboutOptions):
         type="object",
         additionalProperties=False,
         properties={shell: {"description": f"The one for {shell}.", **ref("path")} for shell in SHELLS},
-    )
-    lint_overrides: tuple[str, ...] = option(
-        (),
-        "What lintian or rpmlint finds and you know better: the names of their tags.",
-        type="array",
-        uniqueItems=True,
-        items={
-            "type": "string",
-            "maxLength": 100,
-            "pattern": "^[a-z0-9][a-z0-9-]*$",
-            "errorMessage": "expected the name of a tag, such as statically-linked-binary",
-        },
     )
     before_install: Path | None = option(None, f"{_AS_ROOT} before its files come. {_RELATIVE}.")
     after_install: Path | None = option(None, f"{_AS_ROOT} after its files came. {_RELATIVE}.")
@@ -194,7 +200,7 @@ def told(options: PackageOptions) -> dict[str, Any]:
     return {
         **said(options),
         "depends": None if options.depends is None else list(options.depends),
-        "lint_overrides": list(options.lint_overrides),
+        "lint_overrides": list(getattr(options, "lint_overrides", ())),
         "config": [[each["to"], _contents(Path(each["path"]))] for each in options.config_files],
         "man": None if options.man is None else [[path.name, _contents(path)] for path in options.man],
         "completions": None

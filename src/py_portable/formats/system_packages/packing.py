@@ -119,7 +119,8 @@ def pack(
     parent = next(result for node, result in ctx.inputs.items() if node.kind in ("artifact", "folder"))
     folder, program = program_of(parent.path / parent.meta["payload"], parent.meta["script"])
     said = ctx.params["about"]
-    of = about(said, metadata_of(ctx, ctx.params["distribution"]), program, grammar)
+    name = asking.called(program)
+    of = about(said, metadata_of(ctx, ctx.params["distribution"]), name, grammar)
     floor = parent.meta["measured_floor"]
     needed = [libc.replace("%s", floor)] if floor else without_glibc(folder / program)
     licences = documents.Licences(*licences_of(ctx, ctx.params["distribution"]))
@@ -139,4 +140,4 @@ def pack(
         out=out,
         more=more,
     )
-    return Packed(of, asking.called(program), floor, tuple(said["lint_overrides"]))
+    return Packed(of, name, floor, tuple(said["lint_overrides"]))

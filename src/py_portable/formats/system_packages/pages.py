@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from py_portable.base.printable import line
 from py_portable.base.regular import read_regular
 from py_portable.errors import StepError
-from py_portable.formats.system_packages import asking, completions, help_text, man_page
+from py_portable.formats.system_packages import asking, completions, gz, help_text, man_page
 from py_portable.formats.system_packages.about import PackageAbout
 from py_portable.formats.system_packages.package_rules import PAGE
 from py_portable.formats.system_packages.wheel_metadata import app_wheel, members
@@ -148,8 +148,7 @@ def _packed(name: str, data: bytes) -> bytes:
             raise StepError(f"the manual page {name!r} cannot be unpacked: {problem}") from problem
         if len(data) > 4 * MOST_BYTES:
             raise StepError(f"the manual page {name!r} unpacks to more than {4 * MOST_BYTES} bytes")
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return packer.compress(data) + packer.flush()
+    return gz.packed(data)
 
 
 def _places(scripts: Mapping[str, bytes], name: str, packager: str) -> Iterator[tuple[str, bytes]]:

@@ -10,7 +10,7 @@ SPEAKS = ("error: ", "\tfile ", "\tpackage ", "warning: %", "Error in ", "Error:
 FAILS = ("warning: %", "Error in ", ">>> Error in ", ">>> Non-critical error in ")
 """How they say that a script of a package failed, where they go on and end with 0."""
 UNMET = "error: Failed dependencies:"
-_DPKG = "usr/bin/dpkg"
+_DPKG = "/usr/bin/dpkg"
 
 
 def of_debian(image: Image | None) -> tuple[str, ...]:
@@ -19,4 +19,4 @@ def of_debian(image: Image | None) -> tuple[str, ...]:
 
 
 def is_debian(image: Image | None) -> bool:
-    return image is not None and (image.root / _DPKG).exists()
+    return image is not None and image.has(_DPKG)
