@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import itertools
 import platform
 import random
@@ -190,6 +191,21 @@ def test_one_that_unpacks_to_very_much_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "bomb").write_bytes(gzip.compress(bytes(64 << 20)))
     with pytest.raises(ConfigError, match="too long"):
         apk_archive.older(tmp_path / "bomb")
+
+
+@pytest.mark.parametrize(
+    "header", [{"mtime": "inf"}, {"GNU.sparse.realsize": str(8 << 30), "GNU.sparse.map": "0,0", "GNU.sparse.name": "x"}]
+)
+def test_a_header_that_says_the_impossible_is_no_package(header: dict[str, str], tmp_path: Path) -> None:
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo(".PKGINFO")
+        info.pax_headers, text = header, b"pkgver = 1.2-r1\n"
+        info.size = len(text)
+        tar.addfile(info, io.BytesIO(text))
+    (tmp_path / "x.apk").write_bytes(gzip.compress(plain.getvalue()))
+    with pytest.raises(ConfigError, match="cannot be read as a package of Alpine"):
+        apk_archive.older(tmp_path / "x.apk")
 
 
 def test_the_older_package_is_the_same_with_a_lower_release(package: Path, tmp_path: Path) -> None:

@@ -77,8 +77,14 @@ def test_its_own_release_accepts_it_and_others_of_the_family_refuse_it(tmp_path:
     one = config(tmp_path, {"distro": distro()}).artifacts["distro-debian-12"]
     expected = {
         name: expects(one, ImageSpec(name))
-        for name in ("debian:12", "debian:bookworm", "debian:11", "debian:13", "ubuntu:24.04", "almalinux:9")
+        for name in (
+            *("debian:12", "debian:bookworm", "debian:11", "debian:13", "ubuntu:24.04", "almalinux:9"),
+            *("debian:bookworm-20240110-slim", "docker.io/library/debian:12.5", "docker.io/library/debian:13"),
+            *("debian:12@sha256:" + "0" * 64, "debian:stable"),
+        )
     }
+    others = {name: expected.pop(name) for name in list(expected)[6:]}
+    assert list(others.values()) == ["pass", "pass", "fail:release", "pass", "pass"]
     assert expected == {
         "debian:12": "pass",
         "debian:bookworm": "pass",

@@ -585,5 +585,7 @@ def test_what_the_config_wants_beside_the_app_is_locked_with_what_it_requires(
     assert locking.holds(house) and not alone.holds(house)
     (tmp_path / "plug" / "more.py").write_text("")
     assert not resolver(tmp_path, store, asks, app=wanted).holds(house), "its own folder is watched"
-    with pytest.raises(ConfigError, match="is not a requirement"):
-        resolver(tmp_path, store, asks, app={"source": "app", "with": ["late", "not a requirement"]})
+    wrong = {"not a requirement": "is not a requirement", "late; python_version < '3'": "no condition can stand here"}
+    for line, said in wrong.items():
+        with pytest.raises(ConfigError, match=said):
+            resolver(tmp_path, store, asks, app={"source": "app", "with": ["aaa", line]})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from py_portable import resources
+from py_portable.config.glibc import debian_releases
 from py_portable.config.model import Config
 
 _NAME = re.compile(
@@ -30,24 +31,42 @@ class EndedRelease:
 
 @functools.cache
 def _ends() -> dict[str, dict[str, date]]:
-    """Distribution -> number and code name of a release -> its last day. Source: resources/ends.toml."""
+    """Distribution -> number of a release -> its last day. Source: resources/ends.toml."""
     table = tomllib.loads(resources.path("ends.toml").read_text("utf-8"))
-    return {
-        system: {name: told["last"] for number, told in rows.items() for name in (number, told["suite"])}
+    return {system: {number: told["last"] for number, told in rows.items()} for system, rows in table.items()}
+
+
+@functools.cache
+def _numbers() -> dict[str, dict[str, str]]:
+    """Distribution -> number and code name of a release -> its number, also of those that have no end yet."""
+    table = tomllib.loads(resources.path("ends.toml").read_text("utf-8"))
+    found = {
+        system: {name: number for number, told in rows.items() for name in (number, told["suite"])}
         for system, rows in table.items()
     }
+    for number, told in debian_releases().items():
+        found["debian"] |= {number: number, told["suite"]: number}
+    return found
+
+
+def release_of(image: str) -> str | None:
+    """`debian:12` for debian:bookworm-slim, docker.io/library/debian:12.5 and the like, and the same for Ubuntu; None
+    where the name tells no known release."""
+    match = _NAME.fullmatch(image)
+    if not match:
+        return None
+    system, release = match["system"], match["release"]
+    if system == "debian":
+        # A number behind the first point is one of the updates of a release.
+        release = release.partition(".")[0]
+    number = _numbers()[system].get(release)
+    return f"{system}:{number}" if number else None
 
 
 def last_day(image: str) -> date | None:
     """The day of the last free fix of an image such as `debian:11-slim`; None where its name does not tell it."""
-    match = _NAME.fullmatch(image)
-    if not match:
-        return None
-    release = match["release"]
-    if match["system"] == "debian":
-        # A number behind the first point is one of the updates of a release.
-        release = release.partition(".")[0]
-    return _ends()[match["system"]].get(release)
+    system, _, number = (release_of(image) or "").partition(":")
+    return _ends().get(system, {}).get(number)
 
 
 def ended(images: Iterable[str], today: date) -> tuple[EndedRelease, ...]:

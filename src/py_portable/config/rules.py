@@ -89,9 +89,12 @@ class _Rules:
 
         for path, text in written:
             try:
-                Requirement(text)
+                wanted = Requirement(text)
             except InvalidRequirement:
                 yield self.wrong(path, f"{show(text)} is not a requirement such as httpie==3.2.4")
+                continue
+            if wanted.marker and path[:2] == ("app", "with"):
+                yield self.wrong(path, "no condition can stand here: what is written is always installed")
 
     def interpreter(self) -> Iterator[Problem]:
         choice = self.data.get("interpreter", {})

@@ -9,6 +9,7 @@ from typing import Any
 
 from py_portable import resources
 from py_portable.config import Artifact, ImageSpec
+from py_portable.config.ends import release_of
 from py_portable.config.glibc import canonical_image, debian_releases, version_key
 from py_portable.config.problems import show
 from py_portable.config.pythons import python_of
@@ -46,7 +47,6 @@ RELEASES = ("debian:12", "debian:13")
 _OLDEST_PYTHON = (3, 10)
 """That of auditwheel; the tools for wheels are the same in every baseline."""
 _SETTLE = "build/settle_venv.py"
-_FAMILY = ("debian", "ubuntu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,13 +144,9 @@ class DhVirtualenv(Format):
     def expect(self, artifact: Artifact, image: ImageSpec) -> str | None:
         """Other releases refuse it, because they have another Python."""
         options: DhVirtualenvOptions = artifact.options
-        named = canonical_image(image.image)
-        family, _, release = named.partition(":")
-        if (
-            family not in _FAMILY
-            or not release
-            or f"{family}:{release.removesuffix('-slim')}" in options.releases
-        ):
+        named = release_of(image.image)
+        # With the same Python it may be refused or not: nobody knows before.
+        if named is None or python_of(named) == python_of(options.releases[0]):
             return None
         return "fail:release"
 

@@ -10,6 +10,7 @@ from typing import Any
 from py_portable.base.regular import sha256_of
 from py_portable.config import Artifact, Config
 from py_portable.engines.engine import Bind
+from py_portable.formats import app_entry
 from py_portable.formats.format import (
     Format,
     House,
@@ -83,6 +84,7 @@ class Wheel(Format):
                     "script": house.script,
                     "entry_point": house.entry_point,
                     "extras": list(artifact.options.extras),
+                    "with": app_entry.words(house.with_),
                 },
                 needs=(NODE, house.wheelhouse),
             ),
@@ -109,5 +111,5 @@ def pick(ctx: Context) -> Mapping[str, Any]:
         "payload": name,
         "sha256": sha256_of(ctx.out / name),
         "distribution": ctx.params["distribution"] or name.partition("-")[0],
-        **{key: ctx.params[key] for key in ("script", "entry_point", "extras")},
+        **{key: ctx.params[key] for key in ("script", "entry_point", "extras", "with")},
     }

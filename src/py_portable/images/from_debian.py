@@ -109,6 +109,15 @@ class BootstrapSource:
         return self._places(release, self._setup(), datetime.now(UTC).date(), locked)
 
 
+def setup_of(image: Image) -> apt.AptSetup:
+    """How packages are added to a bootstrapped image: from where its own packages came."""
+    release = find_release(image.name)
+    machine = apt.read(release.suite for release in releases().values())
+    if release is None:
+        return machine
+    return archives(release, machine, datetime.now(UTC).date(), image.archive)[0].setup
+
+
 def _first_that_serves(
     name: str, places: Sequence[PackageArchive], make: Callable[..., Bootstrapped]
 ) -> tuple[PackageArchive, Bootstrapped]:

@@ -44,7 +44,18 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "carried": (dict, NoneType),
     "compared": (dict, NoneType),
 }
-_META = ("script", "distribution", "entry_point", "sha256", "payload", "extras", "with", "package", "version")
+_META = (
+    "script",
+    "distribution",
+    "entry_point",
+    "sha256",
+    "payload",
+    "extras",
+    "with",
+    "package",
+    "version",
+    "lint_overrides",
+)
 """The keys of an artifact's meta that formats need to start it. The others stay with the build."""
 _ROW: Mapping[str, tuple[type, ...]] = {
     "name": (str,),
@@ -60,6 +71,7 @@ _ROW: Mapping[str, tuple[type, ...]] = {
     "cached": (bool,),
 }
 _MODE = re.compile(r"[0-7]{4}")
+_TAG = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,9 @@ def _look(record: BuildRecord) -> None:
             # These get into command lines, where neither NUL nor half a character can be.
             if text is not None and not (isinstance(text, str) and text.isprintable()):
                 raise ValueError(f"meta.{name} cannot be {_short(text)}")
+    for tag in record.meta.get("lint_overrides") or ():
+        # It becomes part of a pattern, which must not hide anything else.
+        _match(_TAG, tag, "meta.lint_overrides")
     for name in ("payload", "script"):
         if record.meta.get(name) is not None:
             _inside(record.meta[name], f"meta.{name}")

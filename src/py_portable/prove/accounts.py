@@ -27,12 +27,17 @@ ACCOUNT = "account"
 MOST_BYTES = 1 << 20
 """The most that each file may have; a longer one is left as it is."""
 _SECONDS = 20.0
+_UNKNOWN = "what the installation made of /etc/passwd and /etc/group could not be read"
 _SHOW = (f"{HELPERS}/canary", PASSWD, GROUP)
 
 _Place = tuple[Path, tuple[Path, ...]]
 """A root, and what was installed over it."""
 _Texts = tuple[bytes | None, bytes | None]
 """Of passwd and group. Empty: there is no such file. None: there is something else, or what cannot be read."""
+
+
+class UnknownAccounts(MachineError):
+    """The engine did not tell which users a root has, so nothing can be said of a start in it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Accounts:
 
     def of(self, condition: Condition, root: Path, layers: tuple[Path, ...] = ()) -> tuple[Bind, ...]:
         """What every start of this condition in this root is shown. Nothing where the root has it already, or where
-        nothing can be shown: then the canary sees what is missing. Raises StoreError."""
+        nothing can be shown: then the canary sees what is missing. Raises StoreError, and UnknownAccounts where the
+        engine could not look at what was installed."""
         if not self.able:
             return ()
         place = (root, layers)
@@ -82,9 +88,11 @@ class Accounts:
         job = Job("proof", root, _SHOW, uid=uid, helpers=self.helpers, layers=layers)
         try:
             ended = self.engine.run(job, timeout=_SECONDS, capture_bytes=2 * MOST_BYTES)
-        except MachineError:
-            return (None, None)
-        if not ended.ok or ended.stdout.cut:
+        except MachineError as problem:
+            raise UnknownAccounts(f"{_UNKNOWN}: {problem.what}") from problem
+        if not ended.ok:
+            raise UnknownAccounts(f"{_UNKNOWN}: {ended.stderr.text.strip()[-200:] or 'the helper failed'}")
+        if ended.stdout.cut:
             return (None, None)
         # A file with a zero byte in it would be taken for two.
         match ended.stdout.data.split(b"\0"):

@@ -19,6 +19,7 @@ from py_portable.evidence.typed import CellResult, now
 from py_portable.formats import FORMATS, Install
 from py_portable.images import Image
 from py_portable.prove import stages
+from py_portable.prove.accounts import UnknownAccounts
 from py_portable.prove.bench import Bench, Cell, Tell
 from py_portable.prove.borne import asked_for
 from py_portable.prove.canary import Observation, observe
@@ -206,7 +207,10 @@ def _start(
         result = stages.with_installation(result, cell, installed, TAIL_CHARS)
         if result.install != "done":
             return result
-    started = _started(cell, bench, installed, installed.layers)
+    try:
+        started = _started(cell, bench, installed, installed.layers)
+    except UnknownAccounts as problem:
+        return replace(result, reason="engine", detail=problem.what)
     result = replace(
         result,
         stdout_tail=started.stdout.text[-TAIL_CHARS:],
@@ -272,7 +276,10 @@ def _upgraded(cell: Cell, bench: Bench, installed: Installed) -> stages.Later | 
     """The problem of the start after the upgrade; None if there was no upgrade, or no problem."""
     if installed.upgraded is None:
         return None
-    started = _started(cell, bench, installed, installed.upgraded)
+    try:
+        started = _started(cell, bench, installed, installed.upgraded)
+    except UnknownAccounts as problem:
+        return stages.Later("upgrade", "unproven", f"the start after it: {problem.what}")
     if started.record is None or not started.record.called:
         return stages.Later("upgrade", "unproven", f"the start after it: {started.trouble}")
     found = _finding(cell, started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from py_portable.engines import ids
 from py_portable.errors import PortableError
 from py_portable.images import Image, Request
 from py_portable.images.adding.derive import derive
+from py_portable.images.from_debian import setup_of
 from py_portable.prove.bench import Bench, Cell
 from py_portable.prove.cell_runs import other_manager
 
@@ -35,7 +37,8 @@ def provided(cells: Iterable[Cell], bench: Bench) -> list[Cell]:
         (_, names), image = item
         request = Request(image.name, if_there=names, engine=bench.engine)
         try:
-            return replace(derive(image, request, bench.store, prefix), named=image.identity)
+            setup = functools.partial(setup_of, image) if image.archive else None
+            return replace(derive(image, request, bench.store, prefix, setup=setup), named=image.identity)
         except PortableError as problem:
             return problem
 

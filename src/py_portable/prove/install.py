@@ -27,6 +27,8 @@ from py_portable.prove.leftovers import leftovers
 from py_portable.prove.record import RecordError, parse
 
 INSTALL_SECONDS = 600.0
+CAPTURE_BYTES = 4 << 20
+"""Of what a stage says: a lint tool may have thousands of lines."""
 MOST_WORDS = 400
 _ENV = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -84,7 +86,7 @@ class _Site:
 
     def engine_run(self, stage: str, job: Job) -> Ended:
         log = self.bench.logs / f"{stage}-{self.name}.log"
-        return self.bench.engine.run(job, timeout=INSTALL_SECONDS, log=log)
+        return self.bench.engine.run(job, timeout=INSTALL_SECONDS, log=log, capture_bytes=CAPTURE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,16 @@ class _Ran:
             return StageResult(stage, "done", seconds)
         failure = failure_of(self.outcome, self.command)
         unknown = self.command.unknown if isinstance(self.command, Install) else None
-        if unknown and self._lines(unknown[:1]):
+        if unknown and not self.outcome.ok and self._lines(unknown[:1]):
             return StageResult(stage, "unproven", seconds, f"{failure}: {unknown[1]}")
         return StageResult(stage, "failed", seconds, failure)
 
     def _lines(self, begins: tuple[str, ...]) -> bool:
-        """Whether it said a line that begins so."""
-        return any(line.startswith(begins) for line in self.said.splitlines())
+        """Whether it said a line that begins so. Only a line feed ends a line."""
+        if self.outcome is None:
+            return False
+        streams = (self.outcome.stderr.text, self.outcome.stdout.text)
+        return any(line.startswith(begins) for said in streams for line in said.split("\n"))
 
 
 def install(
@@ -240,6 +245,9 @@ def _linted(ran: _Ran) -> StageResult:
     if told.status == "unproven":
         return told
     assert ran.outcome is not None
+    if ran.outcome.stdout.cut:
+        why = f"the tool said more than {CAPTURE_BYTES >> 20} MiB, so an error may be among what was left out"
+        return replace(told, status="unproven", detail=why)
     found = lint_lines.read(ran.outcome.stdout.text)
     status: Literal["done", "failed"] = "failed" if found.errors else "done"
     return replace(told, status=status, detail=found.summary, errors=found.errors, warnings=found.warnings)

@@ -151,14 +151,15 @@ def older(path: Path) -> Older | None:
         return Older(
             _control([(name, lower.encode() if name == _ABOUT else data) for name, data in files], epoch), at
         )
-    except (OSError, ValueError, KeyError, zlib.error, tarfile.TarError) as problem:
+    except (OSError, ValueError, OverflowError, KeyError, zlib.error, tarfile.TarError) as problem:
         raise ConfigError(
             f"it cannot be read as a package of Alpine: {problem}", where=str(path)
         ) from problem
 
 
 def _of(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    stream = tar.extractfile(member) if member.isreg() else None
-    if stream is None:
+    # A sparse file may be larger than what is packed.
+    stream = tar.extractfile(member) if member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) else None
+    if stream is None or member.sparse is not None or member.size > _MOST_CONTROL:
         raise ValueError(f"{member.name[:100]!r} is no file")
     return stream.read()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from py_portable.base.regular import open_regular
+from py_portable.base.tarball import Bounds
 from py_portable.errors import ConfigError
 
 NAME, VERSION, RELEASE, EPOCH = 1000, 1001, 1002, 1003
@@ -63,6 +64,7 @@ class RpmHeader:
         kind, start, count = self.entries[tag]
         if kind not in _TEXTS:
             raise ValueError(f"tag {tag} is no text")
+        _bounded(tag, count)
         found = []
         for _ in range(count):
             end = self.data.index(b"\0", start)
@@ -75,10 +77,16 @@ class RpmHeader:
         kind, start, count = self.entries[tag]
         if kind not in _NUMBERS:
             raise ValueError(f"tag {tag} is no number")
+        _bounded(tag, count)
         size = struct.calcsize(_NUMBERS[kind])
         if start + size * count > len(self.data):
             raise ValueError("it is cut")
         return struct.unpack_from(f">{count}{_NUMBERS[kind]}", self.data, start)
+
+
+def _bounded(tag: int, count: int) -> None:
+    if count > Bounds().members:
+        raise ValueError(f"tag {tag} has {count} values; the limit is {Bounds().members}")
 
 
 def headers(stream: BinaryIO) -> tuple[RpmHeader, RpmHeader]:

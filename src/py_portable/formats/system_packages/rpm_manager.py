@@ -7,7 +7,11 @@ from py_portable.images import Image
 RPM = "/usr/bin/rpm"
 SPEAKS = ("error: ", "\tfile ", "\tpackage ", "warning: %", "Error in ", "Error: ")
 """How they say why they failed, the best first."""
-FAILS = ("warning: %", "Error in ", ">>> Error in ", ">>> Non-critical error in ")
+FAILS = (
+    "warning: %",
+    *(f"Error in {when}" for when in ("PRE", "POST", "TRIGGER", "<unknown>")),
+    *(">>> Error in ", ">>> Non-critical error in "),
+)
 """How they say that a script of a package failed, where they go on and end with 0."""
 UNMET = "error: Failed dependencies:"
 _DPKG = "/usr/bin/dpkg"

@@ -51,7 +51,10 @@ def main() -> None:
     main_file.parent.mkdir()
     main_file.write_bytes(main_module(entry))
 
-    whole = [own, *(distributions[beside] for beside in map(metadata.normal, spec["with"]))]
+    whole = [
+        own,
+        *(distributions[name] for name in map(metadata.normal, spec["with"]) if name in distributions),
+    ]
     packages = sorted({top for one in whole for top in modules(SITE, one)})
     done = compile_app(words(spec, name, list(distributions.values()), packages, main_file))
     if done:

@@ -4,7 +4,6 @@ It takes out what only a build needs, writes the bytecode for the place where it
 Python it was built for. The Python of the distribution runs it.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -49,12 +48,11 @@ def take_out(venv: Path) -> None:
 
 
 def program(venv: Path) -> None:
-    """The program of an app that has no console script of that name."""
-    name = Path("debian/program-name").read_text()
-    target = venv / "bin" / name
-    if not os.path.lexists(target):
-        shutil.copyfile("debian/program", target)
-        target.chmod(0o755)
+    """The program that the config names, whatever script of its name pip has installed."""
+    target = venv / "bin" / Path("debian/program-name").read_text()
+    target.unlink(missing_ok=True)
+    shutil.copyfile("debian/program", target)
+    target.chmod(0o755)
 
 
 def config(venv: Path) -> None:
