@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from py_portable.engines.native import Native
 from py_portable.prove import user_entries
-from py_portable.prove.accounts import GROUP, MOST_BYTES, PASSWD, Accounts, text_of
+from py_portable.prove.accounts import GROUP, MOST_BYTES, PASSWD, Accounts, UnknownAccounts, text_of
 from py_portable.prove.conditions import CONDITIONS, NO_HOME, NO_PASSWD, PLAIN
 from py_portable.store import Store
 
@@ -175,3 +175,12 @@ def test_nothing_outside_of_an_image_is_read(tmp_path: Path, accounts: Accounts)
     (root / "etc" / "passwd").unlink()
     (root / "etc" / "passwd").write_bytes(b"x" * (MOST_BYTES + 1))
     assert text_of(root, PASSWD) is None
+
+
+def test_what_the_engine_does_not_tell_of_an_installation_is_not_remembered(tmp_path: Path) -> None:
+    """Native can have no layers, so it raises."""
+    (tmp_path / "layer").mkdir()
+    unable = Accounts(Store(tmp_path / "store"), Native(), tmp_path)
+    for _ in range(2):
+        with pytest.raises(UnknownAccounts, match="could not be read: the engine native"):
+            unable.of(PLAIN, Path("/"), (tmp_path / "layer",))
