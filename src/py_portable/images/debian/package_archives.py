@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from functools import cache
 
 from py_portable import resources
-from py_portable.config.ends import last_day
 from py_portable.images.debian.apt import AptSetup, Mirror
 from py_portable.images.debian.releases import Release
 
@@ -33,9 +32,8 @@ def archives(
     Sources: snapshot.debian.org and https://www.debian.org/distrib/archive.
     """
     found = [PackageArchive(MIRROR, machine)]
-    last = last_day(f"debian:{release.number}")
-    if last is not None and last < today:
-        day = last + timedelta(days=1)
+    if release.last is not None and release.last < today:
+        day = release.last + timedelta(days=1)
         at = f"{day:%Y%m%dT000000Z}"
         snapshot = _elsewhere("snapshot", at=at)
         found.append(PackageArchive(f"the snapshot of {day}", _at(machine, snapshot)))

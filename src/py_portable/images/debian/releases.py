@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 
 from py_portable import resources
@@ -24,16 +25,24 @@ class Release:
     """Its address in the public registry."""
     valid_until: bool = True
     """False: its Release file expires before mirrors refresh it, so apt must not look at the date."""
+    last: date | None = None
+    """The day of its last free fix; None where that is not known yet."""
 
 
 @cache
 def releases() -> Mapping[str, Release]:
     """Debian's releases by number and by code name."""
     table = tomllib.loads(resources.path("debian.toml").read_text())["release"]
+    ends = tomllib.loads(resources.path("ends.toml").read_text())["debian"]
     found: dict[str, Release] = {}
     for number, entry in table.items():
         release = Release(
-            number, entry["suite"], entry["glibc"], entry["image"], entry.get("valid-until", True)
+            number,
+            entry["suite"],
+            entry["glibc"],
+            entry["image"],
+            entry.get("valid-until", True),
+            ends.get(number, {}).get("last"),
         )
         found[number] = found[release.suite] = release
     return found
