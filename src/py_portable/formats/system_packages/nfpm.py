@@ -93,7 +93,7 @@ def run(
         "contents": [
             *_entries(folder, f"/opt/{about.name}"),
             {"src": f"/opt/{about.name}/{program}", "dst": link, "type": "symlink"},
-            *_files(ctx.work / "files", files, _time(ctx.env.epoch)),
+            *_files(ctx.work / "files", files, packager, _time(ctx.env.epoch)),
             *_config(ctx.work / "config", told["config"]),
             *documents_contents(documents, ctx.work / "documents", _time(ctx.env.epoch)),
         ],
@@ -180,14 +180,19 @@ def _config(room: Path, files: list[list[str]]) -> Iterator[dict[str, Any]]:
         yield {"src": os.fspath(source), "dst": place, "type": "config", "file_info": {"mode": 0o644}}
 
 
-def _files(room: Path, files: Sequence[tuple[str, bytes]], when: str) -> Iterator[dict[str, Any]]:
+def _files(
+    room: Path, files: Sequence[tuple[str, bytes]], packager: str, when: str
+) -> Iterator[dict[str, Any]]:
     room.mkdir()
     for folder in pages.folders(place for place, _ in files):
         yield {"dst": folder, "type": "dir", "file_info": {"mode": 0o755}}
     for number, (place, data) in enumerate(files):
         source = room / str(number)
         source.write_bytes(data)
-        yield {"src": os.fspath(source), "dst": place, "file_info": {"mode": 0o644, "mtime": when}}
+        # rpm marks documents, and nfpm leaves those out of other packages.
+        marked = packager == "rpm" and place.startswith("/usr/share/man/")
+        info = {"mode": 0o644, "mtime": when}
+        yield {"src": os.fspath(source), "dst": place, "type": "doc" if marked else "", "file_info": info}
 
 
 def _scripts(room: Path, scripts: Mapping[str, str]) -> Iterator[tuple[str, str]]:
