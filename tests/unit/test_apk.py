@@ -22,12 +22,12 @@ from py_portable import resources
 from py_portable.config import Artifact, ImageSpec
 from py_portable.errors import ConfigError, StepError
 from py_portable.formats import FORMATS, Made
-from py_portable.formats.apk import ApkOptions, musl_of
+from py_portable.formats.apk import musl_of
 from py_portable.formats.deb import DebOptions
 from py_portable.formats.system_packages import apk_archive
 from py_portable.formats.system_packages.about import about
 from py_portable.formats.system_packages.apk_rules import GRAMMAR, mended_version, of_python
-from py_portable.formats.system_packages.package_options import told
+from py_portable.formats.system_packages.package_options import PackageOptions, told
 from py_portable.inspect.elf import ElfError
 from tests import apks
 from tests.unit.elf_builder import build_elf
@@ -122,7 +122,7 @@ def test_what_it_may_not_have_is_an_error_of_the_config(tmp_path: Path, keys: di
 def test_what_needs_a_glibc_cannot_be_installed_on_alpine(
     baseline: str | None, depends: tuple[str, ...] | None, image: str, expected: str | None
 ) -> None:
-    artifact = Artifact("p", "apk", baseline, None, "folder", (), options=ApkOptions(depends=depends))
+    artifact = Artifact("p", "apk", baseline, None, "folder", (), options=PackageOptions(depends=depends))
     assert FORMATS["apk"].expect(artifact, ImageSpec(image)) == expected
 
 

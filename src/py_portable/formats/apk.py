@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from py_portable.config import Artifact, ImageSpec
 from py_portable.config.glibc import canonical_image
 from py_portable.engines.engine import Bind
 from py_portable.formats.format import (
+    PACKAGES,
     House,
     Install,
     Made,
@@ -32,7 +32,6 @@ from py_portable.steps.graph import Step
 APK = "/sbin/apk"
 _OFFLINE = ("--no-network", "--no-progress")
 _SPEAKS = ("ERROR: ",)
-_SHOWN = "/run/py-portable-packages"
 _OLDER = "images/older_apk.sh"
 _LIBC = "so:libc.so.6"
 """What packages of glibc provide where apk is the package manager of a system with glibc. Alpine has none."""
@@ -42,15 +41,10 @@ _AT_UPGRADE = {"before_install": "preupgrade", "after_install": "postupgrade"}
 """apk has other scripts for upgrades; other package managers run the same ones."""
 
 
-@dataclass(frozen=True)
-class ApkOptions(PackageOptions):
-    pass
-
-
 class ApkPackage(packing.SystemPackage):
     name = "apk"
     summary = "The folder that another artifact is, as a package for apk."
-    options = ApkOptions
+    options = PackageOptions
     kind = "package of Alpine"
     grammar = apk_rules.GRAMMAR
 
@@ -70,14 +64,14 @@ class ApkPackage(packing.SystemPackage):
     def expect(self, artifact: Artifact, image: ImageSpec) -> str | None:
         """What is built in a baseline needs a glibc, which Alpine has not: apk refuses to install it there, unless the
         config says that it needs something else."""
-        options: ApkOptions = artifact.options
+        options: PackageOptions = artifact.options
         of_alpine = canonical_image(image.image).partition(":")[0] == "alpine"
         return "fail:install" if artifact.baseline and options.depends is None and of_alpine else None
 
     def start(self, made: Made, image: Image | None = None) -> Start:
         """The image's apk installs it. It is upgraded from the same package with a lower release."""
         package, _ = self.name_and_version(made)
-        shown = f"{_SHOWN}/{made.path.name}"
+        shown = f"{PACKAGES}/{made.path.name}"
         # Nobody has signed it.
         add = (APK, "add", *_OFFLINE, "--allow-untrusted")
         install = Install(
@@ -100,7 +94,7 @@ def _older(path: Path, shown: str, add: tuple[str, ...]) -> Stage | None:
     control = base64.b64encode(found.control).decode() if found else ""
     if found is None or len(control) > _MOST_CHARACTERS:
         return None
-    script = f"{_SHOWN}/older_apk.sh"
+    script = f"{PACKAGES}/older_apk.sh"
     words = (shown, control, str(found.at + 1))
     binds = (Bind(path, shown), Bind(resources.path(_OLDER), script))
     return Stage(("/bin/sh", script, *words, *add), binds, _SPEAKS)

@@ -27,6 +27,7 @@ from py_portable.inspect.elf.floor import summarise
 from py_portable.inspect.elf.reader import Elf
 from py_portable.inspect.elf.view import MAGIC
 
+DPKG = "/usr/bin/dpkg"
 _AR = b"!<arch>\n"
 _FIRST = b"debian-binary"
 _HEADER = 60

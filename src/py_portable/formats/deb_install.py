@@ -6,17 +6,15 @@ import platform
 
 from py_portable import resources
 from py_portable.engines.engine import Bind
-from py_portable.formats.deb_file import depends
-from py_portable.formats.format import Install, Made, Stage, Start
+from py_portable.formats.deb_file import DPKG, depends
+from py_portable.formats.format import PACKAGES, Install, Made, Stage, Start
 from py_portable.formats.system_packages import lint_tools
 from py_portable.images import Image
 
-DPKG = "/usr/bin/dpkg"
 APT = "/usr/bin/apt-get"
 _OFFLINE = ("--quiet", "--yes", "--no-install-recommends", "-oAPT::Sandbox::User=root", "-oDpkg::Use-Pty=0")
 _UNMET = ("The following packages have unmet dependencies:", "dpkg: dependency problems")
 _SPEAKS = ("dpkg: ", *_UNMET[:1], "E: ")
-_SHOWN = "/run/py-portable-packages"
 _OLDER = "images/older_deb.sh"
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386"}
 
@@ -30,12 +28,12 @@ def file_name(package: str, version: str) -> str:
 def of_ours(made: Made, image: Image | None, package: str, version: str) -> Start:
     """A package that was built here: the image's apt installs it, or its dpkg if it has no apt. It is upgraded from the
     same package with a lower version, removed and purged, and nothing may be left."""
-    shown = f"{_SHOWN}/{made.path.name}"
+    shown = f"{PACKAGES}/{made.path.name}"
     has_apt = image is None or image.has(APT)
     add = (APT, *_OFFLINE, "install") if has_apt else (DPKG, "--install")
     drop = (APT, *_OFFLINE, "remove") if has_apt else (DPKG, "--remove")
     binds = (Bind(made.path, shown),)
-    script = f"{_SHOWN}/older_deb.sh"
+    script = f"{PACKAGES}/older_deb.sh"
     install = Install(
         argv=(*add, shown),
         binds=binds,

@@ -42,6 +42,8 @@ __all__ = [
 
 APP = "/opt/app"
 """The path at which a cell sees the artifact."""
+PACKAGES = "/run/py-portable-packages"
+"""The folder in which an installation sees packages, and the scripts that work on them."""
 
 
 def artifact_node(artifact: Artifact) -> NodeId:

@@ -11,12 +11,9 @@ from py_portable.engines.engine import Bind
 from py_portable.errors import ConfigError
 from py_portable.formats import deb_file, rpm_file
 from py_portable.formats.foreign_package import ForeignPackage, program, same
-from py_portable.formats.format import Install, Made, Stage, Start
+from py_portable.formats.format import PACKAGES, Install, Made, Stage, Start
 from py_portable.formats.system_packages import rpm_manager
 from py_portable.images import Image
-
-_SHOWN = "/run/py-portable-packages"
-DPKG = "/usr/bin/dpkg"
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class PackageKind:
 
 
 _DEB = PackageKind(
-    *(".deb", "Debian package", DPKG, deb_file.is_deb, deb_file.look, deb_file.elves),
+    *(".deb", "Debian package", deb_file.DPKG, deb_file.is_deb, deb_file.look, deb_file.elves),
     add=("--install",),
     drop=("--purge",),
 )
@@ -66,7 +63,7 @@ def installed(kind: PackageKind, made: Made, image: Image | None) -> Start:
     started = program(package, made.meta.get("script"), made.name)
     manager = (kind.manager, *(rpm_manager.of_debian(image) if kind is _RPM else ()))
     older = _older(kind, package, made, (*manager, *kind.add))
-    shown = f"{_SHOWN}/package{kind.suffix}"
+    shown = f"{PACKAGES}/package{kind.suffix}"
     install = Install(
         argv=(*manager, *kind.add, shown),
         binds=(Bind(made.path, shown),),
@@ -98,5 +95,5 @@ def _older(kind: PackageKind, package: ForeignPackage, made: Made, add: tuple[st
     if not kind.recognises(path):
         raise ConfigError(f"is not a package of the same kind: {kind.title}", where=str(path))
     same(package, kind.look(path, made.meta["older_sha256"]), made.name, path)
-    shown = f"{_SHOWN}/older{kind.suffix}"
+    shown = f"{PACKAGES}/older{kind.suffix}"
     return Stage((*add, shown), (Bind(path, shown),), kind.speaks, kind.fails)

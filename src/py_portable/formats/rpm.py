@@ -12,6 +12,7 @@ from py_portable import resources
 from py_portable.config import Artifact
 from py_portable.engines.engine import Bind
 from py_portable.formats.format import (
+    PACKAGES,
     House,
     Install,
     Made,
@@ -29,7 +30,6 @@ from py_portable.steps.graph import Step
 
 DNF = "/usr/bin/dnf"
 _OFFLINE = ("--quiet", "--assumeyes", "--noautoremove", "--disablerepo=*")
-_SHOWN = "/run/py-portable-packages"
 _OLDER = "images/older_rpm.sh"
 _ZSTD = {"zstd": "zstd:15", "xz": "xz", "gzip": "gzip:9"}
 
@@ -67,7 +67,7 @@ class RpmPackage(packing.SystemPackage):
         """The image's dnf installs it, or its rpm if it has no dnf. It is upgraded from the same package with a lower
         release."""
         package, _ = self.name_and_version(made)
-        shown = f"{_SHOWN}/{made.path.name}"
+        shown = f"{PACKAGES}/{made.path.name}"
         rpm = (rpm_manager.RPM, *rpm_manager.of_debian(image))
         with_dnf = image is not None and image.has(DNF)
         add = (DNF, *_OFFLINE, "install") if with_dnf else (*rpm, "--upgrade")
@@ -95,7 +95,7 @@ def _older(path: Path, shown: str, rpm: tuple[str, ...]) -> Stage | None:
     patches = rpm_header.older(path)
     if not patches:
         return None
-    script = f"{_SHOWN}/older_rpm.sh"
+    script = f"{PACKAGES}/older_rpm.sh"
     texts = (word for patch in patches for word in (str(patch.at), patch.text))
     # The digest of all its bytes is still that of the real one.
     add = (*rpm, "--upgrade", "--nodigest", "--nosignature")

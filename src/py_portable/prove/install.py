@@ -44,13 +44,15 @@ Place = tuple[str, str]
 @dataclass(frozen=True)
 class Installed:
     """What came of the stages of one artifact on one image. A start is shown `binds` and gets `layers`; that of the
-    stage `upgrade` gets `upgraded`, where there is one. `said`: by the last stage that ran."""
+    stage `upgrade` gets `upgraded`, where there is one. `said`: by the last stage that ran. `unknowing`: it is unproven
+    because the image's package manager does not know what is there."""
 
     stages: tuple[StageResult, ...]
     said: str = ""
     binds: tuple[Bind, ...] = ()
     layers: tuple[Path, ...] = ()
     upgraded: tuple[Path, ...] | None = None
+    unknowing: bool = False
 
     @property
     def first(self) -> StageResult:
@@ -113,10 +115,16 @@ class _Ran:
         if self.ok:
             return StageResult(stage, "done", seconds)
         failure = failure_of(self.outcome, self.command)
-        unknown = self.command.unknown if isinstance(self.command, Install) else None
-        if unknown and not self.outcome.ok and self._lines(unknown[:1]):
-            return StageResult(stage, "unproven", seconds, f"{failure}: {unknown[1]}")
+        if self.unknown:
+            return StageResult(stage, "unproven", seconds, f"{failure}: {self.unknown}")
         return StageResult(stage, "failed", seconds, failure)
+
+    @property
+    def unknown(self) -> str | None:
+        """Why the refusal of an installation proves nothing: see `Install.unknown`."""
+        told = self.command.unknown if isinstance(self.command, Install) else None
+        failed = self.outcome is not None and not self.outcome.ok
+        return told[1] if told and failed and self._lines(told[:1]) else None
 
     def _lines(self, begins: tuple[str, ...]) -> bool:
         """Whether it said a line that begins so. Only a line feed ends a line."""
@@ -209,7 +217,9 @@ def _folder(site: _Site, stage: Install, target: str) -> Installed:
 def _root(site: _Site, stage: Install, *, whole: bool) -> Installed:
     """The installation; then, if a cell reports them, upgrade, removal and purge, each on top of the one before."""
     first = site.run("install", stage, ())
-    done = Installed((first.result("install"),), first.said, layers=first.layers)
+    done = Installed(
+        (first.result("install"),), first.said, layers=first.layers, unknowing=first.unknown is not None
+    )
     if not whole or done.first.status != "done":
         return done
     last = first.layers

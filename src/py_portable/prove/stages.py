@@ -32,7 +32,8 @@ def with_installation(result: CellResult, cell: Cell, installed: Installed, tail
         case "done":
             return replace(result, install="done")
         case "unproven":
-            return replace(result, reason=_why_unproven(cell, installed), detail=installed.first.detail)
+            reason = "image" if installed.unknowing else "engine"
+            return replace(result, reason=reason, detail=installed.first.detail)
     judged = judge(finding_of_install(installed.first.detail or "", cell.start.install), cell.expect)
     return replace(
         result,
@@ -42,11 +43,6 @@ def with_installation(result: CellResult, cell: Cell, installed: Installed, tail
         install="failed",
         stderr_tail=installed.said[-tail_chars:],
     )
-
-
-def _why_unproven(cell: Cell, installed: Installed) -> str:
-    unknown = cell.start.install.unknown if cell.start.install else None
-    return "image" if unknown and (installed.first.detail or "").endswith(unknown[1]) else "engine"
 
 
 def with_later(

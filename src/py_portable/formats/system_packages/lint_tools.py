@@ -8,10 +8,9 @@ from pathlib import Path
 
 from py_portable import resources
 from py_portable.engines.engine import Bind
-from py_portable.formats.format import Stage
+from py_portable.formats.format import PACKAGES, Stage
 from py_portable.images import Image
 
-_SHOWN = "/run/py-portable-packages"
 _SCRIPT, _RPM_FILTERS = "images/lint.sh", "rpmlint.toml"
 
 
@@ -28,7 +27,7 @@ class LintTool:
 
 # What is taken back, and why, stands in the package: /usr/share/lintian/overrides.
 LINTIAN = LintTool("lintian", "/usr/bin/lintian", ("--allow-root", "--color", "never"), 2)
-RPMLINT = LintTool("rpmlint", "/usr/bin/rpmlint", ("--config", f"{_SHOWN}/rpmlint.toml"), 64, _RPM_FILTERS)
+RPMLINT = LintTool("rpmlint", "/usr/bin/rpmlint", ("--config", f"{PACKAGES}/rpmlint.toml"), 64, _RPM_FILTERS)
 
 
 def stage(
@@ -38,7 +37,7 @@ def stage(
     that the package itself cannot name."""
     if image is None or not image.has(tool.program):
         return None
-    script = f"{_SHOWN}/lint.sh"
+    script = f"{PACKAGES}/lint.sh"
     told = [(_SCRIPT, script)] + ([(tool.settings, tool.words[-1])] if tool.settings else [])
     binds = (Bind(package, shown), *(Bind(resources.path(name), place) for name, place in told))
     return Stage(
