@@ -3,8 +3,8 @@
 #   add.sh look MANAGER PROGRAM... -- PACKAGE...
 #     writes the programs that are on the PATH to /out/programs, the packages that are not installed to /out/missing
 #   add.sh add MANAGER PACKAGE... -- OPTIONAL... -- SOUGHT...
-#     installs them (SOUGHT as far as the repositories have them), runs /kit/before where there is one, lists what is installed in /out/packages, and packs the
-#     changed root into /out/root.tar. /out/phase tells how far it came.
+#     installs them (SOUGHT as far as the repositories have them), runs /kit/before where there is one, lists what is
+#     installed in /out/packages, and packs the changed root into /out/root.tar. /out/phase tells how far it came.
 #   add.sh stay MANAGER PACKAGE... -- OPTIONAL...
 #     the same in a root that is used as it is then: nothing is packed
 #
