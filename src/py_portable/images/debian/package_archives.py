@@ -29,7 +29,7 @@ def archives(
     """The mirror of the machine's apt. Of a release that has ended also the snapshot of the day after its last one,
     and then the archive of old releases, which has no updates. The one that is `locked` comes first.
 
-    Sources: snapshot.debian.org and https://www.debian.org/distrib/archive.
+    Their addresses are in resources/debian.toml.
     """
     found = [PackageArchive(MIRROR, machine)]
     if release.last is not None and release.last < today:
